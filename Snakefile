@@ -1,0 +1,42 @@
+from snakemake.utils import min_version
+
+min_version("9.27")
+
+# a configuration file on the command line stands alone instead of overlaying the default one
+if not workflow.overwrite_configfiles:
+
+    configfile: "config/config.yaml"
+
+
+include: "rules/common.smk"
+include: "rules/prepare.smk"
+include: "rules/edit.smk"
+include: "rules/score.smk"
+include: "rules/report.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        report_files(),
+    message:
+        "report ready: {input[0]}"
+
+
+for key in CATEGORIES:
+    for name in (key, category_names.CATEGORIES[key].chinese):
+
+        rule:
+            name:
+                name
+            input:
+                expand(table_of("{editor}", key), editor=EDITORS),
+
+
+for editor in EDITORS:
+
+    rule:
+        name:
+            editor
+        input:
+            expand(table_of(editor, "{category}"), category=CATEGORIES),

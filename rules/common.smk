@@ -1,0 +1,119 @@
+import os
+import sys
+import uuid
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+
+sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
+
+from lockstep import categories as category_names
+from lockstep import config as configuration
+from lockstep import device, plan
+from lockstep.errors import LockstepError
+
+# what the rule tiny_models makes; only a configuration that names them needs them
+TINY = {
+    "benchmark": "results/tiny/benchmark.json",
+    "editor": "results/tiny/qwen-image-edit",
+    "judge": "results/tiny/qwen3-vl",
+}
+TINY_FILES = [
+    TINY["benchmark"],
+    f"{TINY['editor']}/model_index.json",
+    f"{TINY['editor']}/text_encoder/model.safetensors",
+    f"{TINY['editor']}/transformer/diffusion_pytorch_model.safetensors",
+    f"{TINY['editor']}/vae/diffusion_pytorch_model.safetensors",
+    f"{TINY['judge']}/config.json",
+    f"{TINY['judge']}/model.safetensors",
+]
+
+try:
+    CONFIG = configuration.load_config(
+        config, source=" + ".join(map(str, workflow.configfiles)), produced=TINY_FILES
+    )
+    DEVICES = device.devices(CONFIG.devices)
+except LockstepError as error:
+    raise WorkflowError(str(error)) from None
+
+RESULTS = CONFIG.results
+CATEGORIES = CONFIG.benchmark.categories
+EDITORS = [editor.name for editor in CONFIG.editors]
+SHARDS = [plan.shard_file(k, len(DEVICES)) for k in range(len(DEVICES))]
+
+# what decides pixels and scores; a change of other code redoes no GPU work
+LIBRARY = Path(workflow.basedir) / "scripts" / "lockstep"
+
+
+wildcard_constraints:
+    editor="|".join(map(re.escape, EDITORS)),
+    category="|".join(CATEGORIES),
+    shard=r"\d+",
+
+
+# One device runs one job at a time, whatever the stage; these limits survive --resources.
+for k in range(len(DEVICES)):
+    workflow.register_resource(f"gpu{k}", 1)
+if "gpu" not in workflow.global_resources:
+    workflow.register_resource("gpu", len(DEVICES))
+
+# Jobs inherit the environment: names the invocation and the shards that can run at a time.
+os.environ.setdefault("LOCKSTEP_RUN", uuid.uuid4().hex)
+os.environ["LOCKSTEP_SLOTS"] = str(
+    min(
+        len(DEVICES),
+        *(
+            limit.value
+            for name in ("gpu", "_cores")
+            if isinstance((limit := workflow.global_resources[name]).value, int)
+        ),
+    )
+)
+
+
+def claim(k):
+    """Return what a job claims of the k-th device: all of its own, nothing of the others."""
+    return lambda wildcards: 1 if int(wildcards.shard) == k else None
+
+
+CLAIMS = {f"gpu{k}": claim(k) for k in range(len(DEVICES))}
+
+
+def priority(stage):
+    """Edit before score, earlier categories first, so that a category's shards run together."""
+    base = {"edit": 100, "score": 0}[stage]
+    return lambda wildcards: base + len(CATEGORIES) - CATEGORIES.index(wildcards.category)
+
+
+def model_files(model):
+    """Return the files of a model's folder whose change concerns its users; none of a hub id."""
+    if not configuration.is_folder(model):
+        return []
+    made = [path for path in TINY_FILES if path.startswith(f"{model}/")]
+    if made:
+        return made
+    folder = Path(model).expanduser()
+    return sorted(
+        str(path)
+        for pattern in ("*.json", "**/*.safetensors")
+        for path in folder.glob(pattern)
+    )
+
+
+def editor_files(wildcards):
+    editor = CONFIG.editor(wildcards.editor)
+    return model_files(editor.model) if hasattr(editor, "model") else []
+
+
+def library_files(*names):
+    return [str(LIBRARY / name) for name in names]
+
+
+def table_of(editor, category):
+    return f"{RESULTS}/{editor}/{category}/table.csv"
+
+
+def report_files():
+    names = ["report.html", "report.md", "report.json", "config.yaml"]
+    names += [f"{category}.html" for category in CATEGORIES]
+    return [f"{RESULTS}/report/{name}" for name in names]

@@ -1,0 +1,24 @@
+rule edit:
+    input:
+        manifest=f"{RESULTS}/manifest/{{category}}.jsonl",
+        model=editor_files,
+        code=library_files(
+            "editors/__init__.py", "editors/diffusers.py", "editors/precomputed.py", "images.py"
+        ),
+    output:
+        f"{RESULTS}/{{editor}}/{{category}}/edits/shard-{{shard}}-of-{len(DEVICES)}.jsonl",
+    log:
+        f"{RESULTS}/logs/edit/{{editor}}/{{category}}/shard-{{shard}}-of-{len(DEVICES)}.log",
+    resources:
+        gpu=1,
+        **CLAIMS,
+    params:
+        seed=CONFIG.seed,
+        editor=lambda wildcards: CONFIG.editor(wildcards.editor).model_dump(mode="json"),
+    conda:
+        "../envs/edit.yaml"
+    message:
+        "editing {wildcards.category} with {wildcards.editor}, shard {wildcards.shard}"
+    priority: priority("edit")
+    script:
+        "../scripts/edit.py"

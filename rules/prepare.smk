@@ -1,0 +1,30 @@
+rule tiny_models:
+    output:
+        TINY_FILES,
+    log:
+        f"{RESULTS}/logs/tiny_models.log",
+    conda:
+        "../envs/edit.yaml"
+    message:
+        "making tiny random-weight models and a small benchmark"
+    script:
+        "../scripts/tiny_models.py"
+
+
+rule prepare:
+    input:
+        benchmark=CONFIG.benchmark.path,
+        code=library_files("benchmark/__init__.py", "benchmark/re_edit.py", "images.py"),
+    output:
+        manifests=expand(f"{RESULTS}/manifest/{{category}}.jsonl", category=CATEGORIES),
+        rejected=f"{RESULTS}/manifest/rejected.jsonl",
+    log:
+        f"{RESULTS}/logs/prepare.log",
+    params:
+        benchmark=CONFIG.benchmark.model_dump(mode="json"),
+    conda:
+        "../envs/report.yaml"
+    message:
+        "reading {input.benchmark}"
+    script:
+        "../scripts/prepare.py"

@@ -1,0 +1,45 @@
+rule tabulate:
+    input:
+        manifest=f"{RESULTS}/manifest/{{category}}.jsonl",
+        edits=[f"{RESULTS}/{{editor}}/{{category}}/edits/{shard}" for shard in SHARDS],
+        scores=[f"{RESULTS}/{{editor}}/{{category}}/scores/{shard}" for shard in SHARDS],
+        rubric=f"{CONFIG.judge.rubrics}/{{category}}.yaml",
+        code=library_files("tables.py", "stats.py"),
+    output:
+        table=report(
+            f"{RESULTS}/{{editor}}/{{category}}/table.csv",
+            category="Tables",
+            labels={"editor": "{editor}", "category": "{category}"},
+        ),
+        summary=f"{RESULTS}/{{editor}}/{{category}}/summary.json",
+    log:
+        f"{RESULTS}/logs/tabulate/{{editor}}/{{category}}.log",
+    conda:
+        "../envs/report.yaml"
+    message:
+        "tabulating {wildcards.category} of {wildcards.editor}"
+    script:
+        "../scripts/tabulate.py"
+
+
+rule report:
+    input:
+        tables=expand(table_of("{editor}", "{category}"), editor=EDITORS, category=CATEGORIES),
+        summaries=expand(
+            f"{RESULTS}/{{editor}}/{{category}}/summary.json", editor=EDITORS, category=CATEGORIES
+        ),
+        rejected=f"{RESULTS}/manifest/rejected.jsonl",
+        code=library_files("report/__init__.py", "stats.py")
+        + sorted(map(str, (LIBRARY / "report" / "templates").glob("*.j2"))),
+    output:
+        report_files(),
+    log:
+        f"{RESULTS}/logs/report.log",
+    params:
+        config=CONFIG.model_dump(mode="json"),
+    conda:
+        "../envs/report.yaml"
+    message:
+        "writing the report"
+    script:
+        "../scripts/report.py"

@@ -1,0 +1,383 @@
+"""Typed configuration: what a user may say in `config/*.yaml`, and one sentence for what not."""
+
+import json
+import os
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from lockstep.categories import CATEGORIES, category_key
+from lockstep.errors import ConfigError, suggest
+
+PRESETS = Path(__file__).parents[2] / "config" / "editors"
+"""Folder of the editor presets."""
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=64)]
+Dtype = Literal["bfloat16", "float16", "float32"]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Benchmark(Section):
+    """What is edited."""
+
+    path: str = Field(description="Benchmark file.")
+    format: Literal["re-edit"] = Field("re-edit", description="Format of the file.")
+    categories: tuple[str, ...] = Field(
+        tuple(CATEGORIES), min_length=1, description="Categories to run, by key or Chinese name."
+    )
+    language: Literal["en", "zh"] = Field("en", description="Language of the instruction.")
+    language_fallback: bool = Field(
+        False, description="Take the other language where the configured one is empty."
+    )
+    limit: PositiveInt | None = Field(
+        None, description="Take only the first n samples of each category."
+    )
+    max_pixels: PositiveInt = Field(
+        64_000_000, description="Largest source image, in pixels; larger ones are rejected."
+    )
+    strict: bool = Field(False, description="Stop at the first rejected sample.")
+
+    @field_validator("categories")
+    @classmethod
+    def _known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        try:
+            keys = tuple(map(category_key, names))
+        except ConfigError as error:
+            raise ValueError(str(error)) from None
+        if len(set(keys)) < len(keys):
+            raise ValueError(f"found a category twice in {list(names)}, accepted is each once")
+        return keys
+
+
+class Editor(Section):
+    """What all editors share."""
+
+    name: Name = Field(description="Name in paths, targets and tables.")
+    preset: str | None = Field(
+        None, description="File in config/editors/ without .yaml; keys given beside it win."
+    )
+
+
+class DiffusersEditor(Editor):
+    """A diffusers pipeline."""
+
+    type: Literal["diffusers"]
+    model: str = Field(description="Hub id or folder.")
+    revision: str | None = Field(None, description="Commit or branch of a hub id.")
+    dtype: Dtype = Field("bfloat16", description="Number format of the weights.")
+    num_inference_steps: PositiveInt = Field(50, description="Denoising steps.")
+    true_cfg_scale: float = Field(
+        4.0, ge=1, description="Classifier-free guidance; 1 switches it off."
+    )
+    negative_prompt: str = Field(
+        " ", min_length=1, description="What guidance steers away from; a space is neutral."
+    )
+
+
+class PrecomputedEditor(Editor):
+    """Finished images from a folder, by sample id and any common suffix."""
+
+    type: Literal["precomputed"]
+    folder: str = Field(description="Folder of the images.")
+
+
+class IdentityEditor(Editor):
+    """The source image itself: the control that a judge must score low."""
+
+    type: Literal["identity"]
+
+
+AnyEditor = Annotated[
+    DiffusersEditor | PrecomputedEditor | IdentityEditor, Field(discriminator="type")
+]
+
+
+KINDS = {
+    kind.model_fields["type"].annotation.__args__[0]: kind
+    for kind in (DiffusersEditor, PrecomputedEditor, IdentityEditor)
+}
+"""Kinds of editors by their `type`."""
+
+
+class Judge(Section):
+    """Who scores."""
+
+    type: Literal["qwen3_vl"] = Field(description="Kind of judge.")
+    model: str = Field(description="Hub id or folder.")
+    revision: str | None = Field(None, description="Commit or branch of a hub id.")
+    dtype: Dtype = Field("bfloat16", description="Number format of the weights.")
+    rubrics: str = Field("config/rubrics", description="Folder with one rubric per category.")
+    use_batch_inference: bool = Field(True, description="Judge several samples at a time.")
+    batch_size: PositiveInt = Field(4, description="Samples judged at a time.")
+    max_reasoning_tokens: PositiveInt = Field(
+        256, description="Longest reasoning before the scores."
+    )
+    min_schema_mass: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="Least probability that the judge itself must put on valid scores.",
+    )
+
+
+class Devices(Section):
+    """Where it runs, and how the devices keep step."""
+
+    device_ids: Literal["auto"] | tuple[NonNegativeInt | str, ...] = Field(
+        "auto", description="GPUs by number or UUID (or numbers of CPU slots); auto takes all."
+    )
+    accelerator: Literal["auto", "cuda", "cpu"] = Field(
+        "auto", description="auto takes GPUs where there are any, else CPU slots."
+    )
+    enable_batch_sync: bool = Field(
+        True, description="Edit in lockstep waves of one image per device."
+    )
+    max_wave_lead: NonNegativeInt = Field(
+        0, description="Waves that a device may be ahead of the slowest."
+    )
+    join_timeout: PositiveFloat = Field(
+        1800.0, description="Seconds to wait at the first wave for devices that still load."
+    )
+    load_concurrency: PositiveInt | None = Field(
+        None, description="Models loaded at a time on one host; null sets no limit."
+    )
+
+    @field_validator("device_ids")
+    @classmethod
+    def _distinct(cls, ids: Any) -> Any:
+        if ids == "auto":
+            return ids
+        if not ids:
+            raise ValueError("found an empty list, accepted is at least one device, or auto")
+        twice = {i for i in ids if list(ids).count(i) > 1}
+        if twice:
+            listed = ", ".join(map(str, sorted(twice, key=str)))
+            raise ValueError(f"found device {listed} listed twice, accepted is each once")
+        return ids
+
+
+class Report(Section):
+    """What the report says of itself."""
+
+    title: str = Field("Image editing benchmark", description="Title of the report.")
+
+
+class Config(Section):
+    """The whole configuration."""
+
+    results: str = Field("results", description="Folder of all outputs.")
+    seed: NonNegativeInt = Field(
+        0, description="Base seed; a sample's seed follows from it and the id."
+    )
+    benchmark: Benchmark
+    editors: tuple[AnyEditor, ...] = Field(
+        min_length=1, description="Editors to compare; results stand side by side."
+    )
+    judge: Judge
+    devices: Devices = Devices()
+    report: Report = Report()
+
+    @model_validator(mode="after")
+    def _distinct_editors(self) -> "Config":
+        names = [editor.name for editor in self.editors]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"editors: found name {twice[0]!r} twice, accepted is each once")
+        reserved = {*RESERVED, *CATEGORIES, *(c.chinese for c in CATEGORIES.values())}
+        for name in names:
+            if name in reserved:
+                raise ValueError(f"editors: found name {name!r}, which the workflow uses itself")
+        return self
+
+    def editor(self, name: str) -> AnyEditor:
+        return next(editor for editor in self.editors if editor.name == name)
+
+
+RESERVED = frozenset(
+    {"all", "manifest", "report", "logs", "tiny", "prepare", "edit", "score", "tabulate"}
+)
+"""Names of targets, rules and folders, which no editor can take."""
+
+
+def load_config(data: Mapping[str, Any], source: str, produced: Collection[str] = ()) -> Config:
+    """Return the typed configuration of what a YAML file and the command line gave.
+
+    Args:
+        data: the configuration as plain values.
+        source: what to call it in messages, usually the file's path.
+        produced: paths that the workflow makes itself, which need not exist yet.
+
+    Raises:
+        ConfigError: with a sentence for each mistake.
+    """
+    data = dict(data)
+    editors = data.get("editors")
+    if isinstance(editors, Sequence) and not isinstance(editors, str):
+        data["editors"] = [_with_preset(editor, source) for editor in editors]
+    try:
+        config = Config.model_validate_json(json.dumps(data))
+    except ValidationError as error:
+        sentences = _sentences([dict(item) for item in error.errors()])
+        raise ConfigError("\n".join(f"{source}: {text}" for text in sentences)) from None
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"{source}: found a value that YAML alone can hold ({error})") from None
+    _check_files(config, source, produced)
+    return config
+
+
+def _with_preset(editor: Any, source: str) -> Any:
+    if not isinstance(editor, Mapping) or not isinstance(editor.get("preset"), str):
+        return editor
+    path = PRESETS / f"{editor['preset']}.yaml"
+    names = sorted(file.stem for file in PRESETS.glob("*.yaml"))
+    if editor["preset"] not in names:
+        raise ConfigError(
+            f"{source}: editors: found preset {editor['preset']!r}"
+            f"{suggest(editor['preset'], names)}, accepted are {', '.join(names)}"
+        )
+    return {**yaml.safe_load(path.read_text(encoding="utf-8")), **editor}
+
+
+def _check_files(config: Config, source: str, produced: Collection[str]) -> None:
+    made = {os.path.normpath(path) for path in produced}
+
+    def need(key: str, *parts: str) -> None:
+        path = os.path.normpath(os.path.join(*parts))
+        if path not in made and not Path(path).expanduser().exists():
+            raise ConfigError(f"{source}: {key}: found no file {path!r}")
+
+    need("benchmark.path", config.benchmark.path)
+    for number, editor in enumerate(config.editors):
+        if isinstance(editor, DiffusersEditor) and is_folder(editor.model):
+            need(f"editors[{number}].model", editor.model, "model_index.json")
+        if isinstance(editor, PrecomputedEditor):
+            need(f"editors[{number}].folder", editor.folder)
+    if is_folder(config.judge.model):
+        need("judge.model", config.judge.model, "config.json")
+    for category in config.benchmark.categories:
+        need("judge.rubrics", config.judge.rubrics, f"{category}.yaml")
+
+
+def is_folder(model: str) -> bool:
+    """Tell whether a model is a folder on disk rather than a hub id (`owner/name`)."""
+    return model.startswith((".", "/", "~")) or model.count("/") != 1 or Path(model).is_dir()
+
+
+def _sentences(errors: list[dict[str, Any]]) -> list[str]:
+    """Return one sentence per place; a union's arms report theirs separately."""
+    places: dict[str, list[dict[str, Any]]] = {}
+    for error in errors:
+        places.setdefault(_place(error["loc"]), []).append(error)
+    sentences = []
+    for where, found in places.items():
+        deepest = max(len(error["loc"]) for error in found)
+        found = [error for error in found if len(error["loc"]) == deepest]
+        sentences.append(_sentence(where, found))
+    return sentences
+
+
+def _place(location: Sequence[Any]) -> str:
+    where = ""
+    for step in location:
+        if step in KINDS:
+            continue
+        # the arms of a union are pydantic's names, not the user's keys
+        if isinstance(step, str) and not step.isidentifier():
+            break
+        where += f"[{step}]" if isinstance(step, int) else f".{step}" if where else step
+    return where
+
+
+def _sentence(where: str, errors: list[dict[str, Any]]) -> str:
+    error = errors[0]
+    found = json.dumps(error.get("input"), ensure_ascii=False, default=str)
+    found = found if len(found) <= 80 else found[:77] + "…"
+    kinds = ", ".join(KINDS)
+    match error["type"]:
+        case "extra_forbidden":
+            fields = _fields_at(error["loc"][:-1])
+            close = suggest(str(error["loc"][-1]), fields)
+            return f"{where}: found an unknown key{close}, accepted are {', '.join(fields)}"
+        case "missing":
+            return f"{where}: found nothing, a value is needed"
+        case "union_tag_not_found":
+            return f"{where}.type: found nothing, accepted are {kinds}"
+        case "union_tag_invalid":
+            tag = error["ctx"]["tag"]
+            return f"{where}.type: found {tag!r}{suggest(tag, KINDS)}, accepted are {kinds}"
+        case "string_pattern_mismatch":
+            accepted = "letters, digits, '.', '_' and '-', beginning with a letter or digit"
+            return f"{where}: found {found}, accepted are {accepted}"
+        case "value_error":
+            text = str(error["ctx"]["error"])
+            return f"{where}: {text}" if where else text
+        case _:
+            accepted = dict.fromkeys(e["msg"].removeprefix("Input should be ") for e in errors)
+            return f"{where}: found {found}, accepted is {' or '.join(accepted)}"
+
+
+def _fields_at(location: Sequence[Any]) -> list[str]:
+    """Return the keys that the section at an error's location accepts."""
+    section: Any = Config
+    for step in location:
+        if step in KINDS:
+            section = KINDS[step]
+        elif step in section.model_fields and step != "editors":
+            section = section.model_fields[step].annotation
+    return list(section.model_fields)
+
+
+def json_schema() -> str:
+    """Return the JSON schema of a configuration file, for editors' completion."""
+    schema = Config.model_json_schema()
+    # a preset may give what an editor needs
+    for kind in KINDS.values():
+        schema["$defs"][kind.__name__]["required"] = ["name"]
+    return json.dumps(schema, ensure_ascii=False, indent=2) + "\n"
+
+
+def documentation() -> str:
+    """Return the table of all keys in Markdown."""
+    lines = ["| key | default | what it does |", "|---|---|---|"]
+
+    def row(prefix: str, name: str, field: Any) -> None:
+        default = "needed" if field.is_required() else _yaml(field.default)
+        lines.append(f"| `{prefix}{name}` | {default} | {field.description or ''} |")
+
+    for name, field in Config.model_fields.items():
+        kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, Section):
+            for inner, inner_field in kind.model_fields.items():
+                row(f"{name}.", inner, inner_field)
+            continue
+        row("", name, field)
+        if name == "editors":
+            for inner, inner_field in Editor.model_fields.items():
+                row("editors[].", inner, inner_field)
+            for tag, editor in KINDS.items():
+                lines.append(f"| `editors[].type: {tag}` | | {editor.__doc__} |")
+                for inner, inner_field in editor.model_fields.items():
+                    if inner not in Editor.model_fields and inner != "type":
+                        row("editors[].", inner, inner_field)
+    return "\n".join(lines) + "\n"
+
+
+def _yaml(value: Any) -> str:
+    value = list(value) if isinstance(value, tuple) else value
+    return f"`{json.dumps(value, ensure_ascii=False)}`"

@@ -1,0 +1,256 @@
+"""One edit job: a shard of a category on one device, in waves with its peers."""
+
+import logging
+import os
+import resource
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO, NamedTuple
+
+from tqdm import tqdm
+
+from lockstep import config, editors, plan, records
+from lockstep.device import Device, exclusive, loading_turn, pin
+from lockstep.errors import DeviceError, one_sentence
+from lockstep.records import EditRecord, Sample
+from lockstep.waves import Barrier
+
+log = logging.getLogger(__name__)
+
+
+class Shard(NamedTuple):
+    """Which part of a category a job edits, and with whom."""
+
+    number: int
+    devices: Sequence[Device]
+    """Devices of all shards; the shard's own is `devices[number]`."""
+    slots: int
+    """Shards that can run at a time."""
+    run: str
+    """Name of the invocation."""
+
+    @property
+    def device(self) -> Device:
+        return self.devices[self.number]
+
+
+class _Item(NamedTuple):
+    sample: Sample
+    seed: int
+    key: str
+    path: Path
+    """Edited image."""
+
+
+def edit_shard(
+    settings: config.Config,
+    editor: config.AnyEditor,
+    manifest: Path,
+    folder: Path,
+    shard: Shard,
+    terminal: IO[str],
+) -> None:
+    """Edit a shard's samples and write their records.
+
+    Images that are there already and fit their key are kept; if all are, no model is loaded. One
+    sample's failure is recorded and does not stop the others.
+
+    Args:
+        manifest: the category's manifest.
+        folder: the category's results; images go to `images/`, records to `edits/`.
+        terminal: where progress is shown.
+
+    Raises:
+        DeviceError: if the device fails or is not to be had.
+    """
+    samples = records.read_manifest(manifest)
+    category = Path(manifest).stem
+    count = len(shard.devices)
+    items = [_item(s, settings.seed, editor, folder) for s in samples]
+    mine = [items[i] for i in plan.shard_indices(len(items), shard.number, count)]
+    output = Path(folder, "edits", plan.shard_file(shard.number, count))
+    _announce(settings.devices, len(samples), category, shard, terminal)
+
+    cached = {item.sample.id: _cached(item) for item in mine}
+    missing = sum(record is None for record in cached.values())
+    log.info("%d of %d samples are in the cache", len(mine) - missing, len(mine))
+    barrier = Barrier(
+        folder / "waves",
+        shard.number,
+        count,
+        run=shard.run,
+        expected=_expected(items, folder, count),
+        slots=shard.slots,
+        lead=settings.devices.max_wave_lead,
+        sync=settings.devices.enable_batch_sync,
+        join_timeout=settings.devices.join_timeout,
+    )
+    began = time.monotonic()
+    if missing:
+        torch_device = pin(shard.device)
+        with exclusive(shard.device), barrier:
+            with loading_turn(settings.devices.load_concurrency) as waited:
+                _log_turn(settings.devices.load_concurrency, waited)
+                model = editors.load_editor(editor, torch_device)
+            done = _waves(model, mine, cached, barrier, settings, category, shard, terminal)
+    else:
+        log.info("nothing to edit, no model is loaded")
+        with barrier:
+            done = [
+                record.model_copy(update={"wave": wave, "shard": shard.number})
+                for wave, record in enumerate(cached.values())
+            ]
+    records.write_records(output, done)
+    failed = sum(record.status != "ok" for record in done)
+    print(
+        f"edit {editor.name} {category} {shard.device.name}: {missing - failed} edited, "
+        f"{len(mine) - missing} cached, {failed} failed in {time.monotonic() - began:.1f} s",
+        file=terminal,
+    )
+
+
+def _item(sample: Sample, base: int, editor: config.AnyEditor, folder: Path) -> _Item:
+    seed = plan.sample_seed(base, sample.id, sample.source_seed)
+    key = plan.edit_key(sample, editors.identity(editor, sample), seed)
+    return _Item(sample, seed, key, folder / "images" / f"{sample.id}.png")
+
+
+def _cached(item: _Item) -> EditRecord | None:
+    """Return the record of an edit whose key fits, whoever made it."""
+    provenance = records.read_provenance(item.path)
+    if provenance is None or provenance.get("key") != item.key:
+        return None
+    return EditRecord.model_validate({**provenance, "cached": True, "wait_seconds": 0.0})
+
+
+def _expected(items: Sequence[_Item], folder: Path, count: int) -> set[int]:
+    """Return the shards whose records are not all there and up to date."""
+    expected = set()
+    for number in range(count):
+        indices = plan.shard_indices(len(items), number, count)
+        try:
+            found = records.read_records(
+                folder / "edits" / plan.shard_file(number, count), EditRecord
+            )
+        except (FileNotFoundError, ValueError):
+            found = None
+        if found is None or [r.key for r in found] != [items[i].key for i in indices]:
+            expected.add(number)
+    return expected
+
+
+def _waves(
+    model: editors.Editor,
+    mine: Sequence[_Item],
+    cached: dict[str, EditRecord | None],
+    barrier: Barrier,
+    settings: config.Config,
+    category: str,
+    shard: Shard,
+    terminal: IO[str],
+) -> list[EditRecord]:
+    done = []
+    mark = "[SYNC]" if settings.devices.enable_batch_sync else "[NO-SYNC]"
+    barrier.ready()
+    with tqdm(
+        mine,
+        desc=f"{mark} {category} {shard.device.name} wave",
+        file=terminal,
+        disable=not terminal.isatty(),
+        position=shard.number,
+        leave=False,
+        bar_format="{desc} {n}/{total} {bar:20} {elapsed} left {remaining} {postfix}",
+    ) as progress:
+        for wave, item in enumerate(progress):
+            waited = barrier.wait(wave)
+            record = cached[item.sample.id] or _edit(model, item, wave, shard)
+            record = record.model_copy(
+                update={"wave": wave, "shard": shard.number, "wait_seconds": round(waited, 4)}
+            )
+            barrier.finish(wave)
+            done.append(record)
+            log.info(
+                "%s wave %d/%d %s %s%s (waited %.2f s)",
+                mark,
+                wave + 1,
+                len(mine),
+                item.sample.id,
+                record.status,
+                " from the cache" if record.cached else f" in {record.edit_seconds:.2f} s",
+                waited,
+            )
+            if record.error:
+                log.warning("%s: %s", item.sample.id, record.error)
+            progress.set_postfix(failed=sum(r.status != "ok" for r in done))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    log.info("peak host memory %.1f GiB", peak / 2**20)
+    return done
+
+
+def _edit(model: editors.Editor, item: _Item, wave: int, shard: Shard) -> EditRecord:
+    """Edit one sample, write its image, and return what happened."""
+    started = time.time()
+    began = time.monotonic()
+    record = EditRecord(
+        id=item.sample.id,
+        category=item.sample.category,
+        key=item.key,
+        status="ok",
+        seed=item.seed,
+        wave=wave,
+        shard=shard.number,
+        device=shard.device.name,
+        started=round(started, 3),
+    )
+    try:
+        image = model.edit(item.sample, item.seed)
+        record = record.model_copy(
+            update={
+                "image": os.path.join("images", item.path.name),
+                "pixels_sha256": records.pixels_sha256(image),
+                "width": image.width,
+                "height": image.height,
+                "edit_seconds": round(time.monotonic() - began, 4),
+            }
+        )
+        records.save_edit(item.path, image, record.model_dump(mode="json"))
+        return record
+    except DeviceError:
+        raise
+    except Exception as error:
+        log.debug("traceback", exc_info=True)
+        # an image of other settings must not pass for this sample's edit
+        item.path.unlink(missing_ok=True)
+        return record.model_copy(
+            update={
+                "status": "edit_failed",
+                "error": one_sentence(error),
+                "image": None,
+                "edit_seconds": round(time.monotonic() - began, 4),
+            }
+        )
+
+
+def _announce(
+    devices: config.Devices, samples: int, category: str, shard: Shard, terminal: IO[str]
+) -> None:
+    """Say which device edits what, and whether they keep step."""
+    names = [device.name for device in shard.devices]
+    waves = plan.wave_count(samples, len(names))
+    sync = f"{waves} waves in lockstep" if devices.enable_batch_sync else "not in lockstep"
+    lines = [f"{category}: {samples} samples on {len(names)} devices, {sync}"]
+    lines += plan.assignment(samples, names).splitlines()
+    if devices.enable_batch_sync and shard.slots < len(names):
+        lines.append(f"only {shard.slots} of {len(names)} shards run at a time and keep step")
+    for line in lines:
+        log.info("%s", line)
+    if shard.number == 0:
+        print("\n  ".join(lines), file=terminal)
+
+
+def _log_turn(concurrency: int | None, waited: float) -> None:
+    if concurrency is None:
+        log.info("loading side by side with other devices")
+    else:
+        log.info("loading at most %d at a time, waited %.1f s for the turn", concurrency, waited)

@@ -1,0 +1,67 @@
+"""What can go wrong for a user, as one tree.
+
+LockstepError
+├── ConfigError      the configuration names something that cannot be
+├── BenchmarkError   the benchmark file as a whole cannot be read
+├── SampleError      one sample cannot be used; it is rejected, the others go on
+├── EditError        one sample cannot be edited; recorded as edit_failed
+├── RubricError      a rubric file is not one
+├── ReplyError       a judge's reply holds no valid score; recorded as judge_failed
+├── OutOfMemory      a batch does not fit a device; a smaller one may
+└── DeviceError      a device is not there, fails, or somebody else holds it
+
+Messages are one sentence that says what was found and what would be accepted.
+Every other exception is a bug and shows its traceback.
+"""
+
+import difflib
+from collections.abc import Iterable
+
+
+class LockstepError(Exception):
+    """A user's mistake or a failure of one sample, with the fix in the message."""
+
+
+class ConfigError(LockstepError):
+    """The configuration names something that cannot be."""
+
+
+class BenchmarkError(LockstepError):
+    """The benchmark file as a whole cannot be read."""
+
+
+class SampleError(LockstepError):
+    """One sample of the benchmark cannot be used."""
+
+
+class EditError(LockstepError):
+    """One sample cannot be edited."""
+
+
+class RubricError(LockstepError):
+    """A rubric file is not one."""
+
+
+class ReplyError(LockstepError):
+    """A judge's reply holds no valid score."""
+
+
+class OutOfMemory(LockstepError):
+    """A batch does not fit a device; a smaller one may."""
+
+
+class DeviceError(LockstepError):
+    """A device is not there, fails, or somebody else holds it."""
+
+
+def suggest(found: str, accepted: Iterable[str]) -> str:
+    """Return ' (did you mean …?)' for the closest accepted word, or ''."""
+    close = difflib.get_close_matches(found, list(accepted), n=1)
+    return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+def one_sentence(error: BaseException) -> str:
+    """Return an exception as one line that fits a record's `error`."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    name = "" if isinstance(error, LockstepError) else f"{type(error).__name__}: "
+    return (name + text)[:500]

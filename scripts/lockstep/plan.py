@@ -1,0 +1,101 @@
+"""Who does what: shards, waves, seeds and item keys, as pure functions."""
+
+import hashlib
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from lockstep.records import Sample, canonical_json, sha256
+
+SEED_BITS = 48
+"""Seeds stay exact in JSON and in every generator."""
+
+
+def shard_indices(samples: int, shard: int, shards: int) -> range:
+    """Return the indices of a shard's samples, in the order of its waves.
+
+    Sample i goes to shard i mod n, so wave w holds the samples w·n … w·n+n−1.
+    """
+    if not 0 <= shard < shards:
+        raise ValueError(f"shard {shard} of {shards}")
+    return range(shard, samples, shards)
+
+
+def wave_count(samples: int, shards: int) -> int:
+    """Return the number of waves that all shards of a category need together."""
+    return math.ceil(samples / shards)
+
+
+def assignment(samples: int, devices: Sequence[str], first: int = 5) -> str:
+    """Return the table of device → number of samples and first few indices."""
+    width = max(map(len, devices))
+    lines = []
+    for shard, device in enumerate(devices):
+        indices = shard_indices(samples, shard, len(devices))
+        shown = ", ".join(map(str, indices[:first]))
+        more = f", … +{len(indices) - first} more" if len(indices) > first else ""
+        noun = "sample" if len(indices) == 1 else "samples"
+        lines.append(f"{device:<{width}}  {len(indices):>4} {noun} → [{shown}{more}]")
+    return "\n".join(lines)
+
+
+def sample_seed(base: int, sample_id: str, source_seed: int | None = None) -> int:
+    """Derive a sample's seed from the base seed and its id, 0 ≤ seed < 2**48.
+
+    It depends on neither order nor number of devices, and never equals the seed that the
+    source image was generated with, which can break an edit.
+    """
+    attempt = 0
+    while True:
+        digest = hashlib.sha256(f"{base}/{sample_id}/{attempt}".encode()).digest()
+        seed = int.from_bytes(digest[: SEED_BITS // 8], "big")
+        if seed != source_seed:
+            return seed
+        attempt += 1
+
+
+def edit_key(sample: Sample, editor: Mapping[str, Any], seed: int) -> str:
+    """Return the SHA-256 over everything that decides an edit's pixels.
+
+    Args:
+        editor: the editor's identity: model, revision, call arguments, dtype, size policy,
+            semantics version.
+    """
+    return sha256(
+        canonical_json(
+            {
+                "image": sample.image_sha256,
+                "instruction": sample.instruction,
+                "editor": dict(editor),
+                "seed": seed,
+            }
+        ).encode()
+    )
+
+
+def score_key(sample: Sample, pixels: str, judge: Mapping[str, Any], rubric: str) -> str:
+    """Return the SHA-256 over everything that decides a score.
+
+    Args:
+        pixels: SHA-256 of the edited image's pixels.
+        judge: the judge's identity: model, revision, settings, semantics version.
+        rubric: SHA-256 of the rubric.
+    """
+    return sha256(
+        canonical_json(
+            {
+                "image": sample.image_sha256,
+                "instruction": sample.instruction,
+                "description": sample.description,
+                "rationale": sample.rationale,
+                "pixels": pixels,
+                "judge": dict(judge),
+                "rubric": rubric,
+            }
+        ).encode()
+    )
+
+
+def shard_file(shard: int, shards: int) -> str:
+    """Return the name of a shard's file of records."""
+    return f"shard-{shard}-of-{shards}.jsonl"

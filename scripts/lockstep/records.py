@@ -1,0 +1,225 @@
+"""Records of what happened to each sample, and the only place that writes files.
+
+Every write goes to a temporary file in the same folder and takes its final name by `os.replace`: a kill at any moment leaves the old file or the new one.
+"""
+
+import hashlib
+import io
+import json
+import os
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any, Literal, TypeVar
+
+from PIL import Image, PngImagePlugin
+from pydantic import BaseModel, ConfigDict
+
+PROVENANCE = "lockstep"
+"""Name of the PNG text chunk that holds an edit's provenance as JSON."""
+
+Status = Literal["ok", "edit_failed", "judge_failed", "missing"]
+
+
+class Record(BaseModel):
+    """One JSON line; unknown keys are kept."""
+
+    model_config = ConfigDict(extra="allow")
+
+
+class Sample(Record):
+    """One benchmark item, a line of `manifest/{category}.jsonl`."""
+
+    id: str
+    """Unique in the benchmark and safe as a file name."""
+    category: str
+    """Key of the category."""
+    image: str
+    """Source image; in the file relative to the manifest's folder."""
+    image_sha256: str
+    """SHA-256 of the source image's bytes."""
+    width: int
+    """Pixels, as stored."""
+    height: int
+    """Pixels, as stored."""
+    instruction: str
+    """What the editor is told, in the configured language."""
+    description: str = ""
+    """What the source image shows."""
+    rationale: str = ""
+    """Why the edit is hard; only the judge sees it."""
+    tags: list[str] = []
+    difficulty: str | None = None
+    reference: str | None = None
+    source_seed: int | None = None
+    """Seed that the source image was generated with; never used for an edit."""
+    index: int
+    """Position in the category; sample i goes to shard i mod n."""
+
+
+class Rejected(Record):
+    """One benchmark item that cannot be used, a line of `manifest/rejected.jsonl`."""
+
+    position: int
+    """Number of the item in the benchmark file, from 0."""
+    id: str | None
+    subset: str | None
+    reason: str
+    """One sentence: field, what was found, what would be accepted."""
+
+
+class EditRecord(Record):
+    """What happened to one sample in an edit job."""
+
+    id: str
+    category: str
+    key: str
+    """Edit key: SHA-256 over everything that decides the pixels."""
+    status: Status
+    error: str | None = None
+    image: str | None = None
+    """Edited image, relative to the folder of the category's results."""
+    pixels_sha256: str | None = None
+    """SHA-256 over mode, size and pixels of the edited image."""
+    width: int | None = None
+    height: int | None = None
+    seed: int
+    wave: int
+    shard: int
+    device: str
+    started: float | None = None
+    """Unix time at which the edit began; of the original edit if cached."""
+    edit_seconds: float | None = None
+    wait_seconds: float = 0.0
+    """Time spent at the barrier before this sample's wave."""
+    cached: bool = False
+
+
+class ScoreRecord(Record):
+    """What the judge said of one sample."""
+
+    id: str
+    category: str
+    key: str | None = None
+    """Score key: SHA-256 over the edit's pixels, the judge and the rubric."""
+    status: Status
+    error: str | None = None
+    score: float | None = None
+    """Criteria combined by the rubric, 0 to 10; None unless status is ok."""
+    expected_score: float | None = None
+    """Probability-weighted score, 0 to 10, where the judge gives one."""
+    criteria: dict[str, int] = {}
+    """Each criterion's value, 0 to 10."""
+    reasoning: str | None = None
+    reply: str | None = None
+    """The judge's raw reply, kept for failures too."""
+    uncertainty: float | None = None
+    schema_mass: float | None = None
+    """Probability that the judge itself put on allowed values, least over the criteria."""
+    judge_seconds: float | None = None
+    cached: bool = False
+
+
+R = TypeVar("R", bound=Record)
+
+
+def canonical_json(value: Any) -> str:
+    """Return the one JSON text that equal values share; NaN is refused."""
+    return json.dumps(
+        value, ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False
+    )
+
+
+def sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def pixels_sha256(image: Image.Image) -> str:
+    """Hash an image's mode, size and pixels, whatever file they came from."""
+    return sha256(f"{image.mode} {image.width}x{image.height} ".encode() + image.tobytes())
+
+
+@contextmanager
+def atomic(path: Path, durable: bool = True) -> Iterator[IO[bytes]]:
+    """Yield a binary file that becomes `path` when the block ends without an exception.
+
+    Args:
+        durable: whether it must outlive a power loss; what only living processes read need not.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".tmp")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            yield file
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
+        os.chmod(name, 0o644)
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    with atomic(path) as file:
+        file.write(data)
+
+
+def write_text(path: Path, text: str) -> None:
+    write_bytes(path, text.encode())
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write indented JSON; NaN is refused."""
+    write_text(path, json.dumps(value, ensure_ascii=False, indent=2, allow_nan=False) + "\n")
+
+
+def json_line(record: Record) -> bytes:
+    return (canonical_json(record.model_dump(mode="json")) + "\n").encode()
+
+
+def write_records(path: Path, records: Iterable[Record]) -> None:
+    """Write records as JSON lines."""
+    with atomic(path) as file:
+        file.writelines(map(json_line, records))
+
+
+def read_records(path: Path, kind: type[R]) -> list[R]:
+    """Read JSON lines as records of one kind."""
+    with open(path, "rb") as file:
+        return [kind.model_validate_json(line) for line in file]
+
+
+def read_manifest(path: Path) -> list[Sample]:
+    """Read a category's samples; their `image` becomes a path that can be opened."""
+    folder = Path(path).parent
+    return [
+        sample.model_copy(update={"image": str(folder / sample.image)})
+        for sample in read_records(path, Sample)
+    ]
+
+
+def save_edit(path: Path, image: Image.Image, provenance: dict[str, Any]) -> None:
+    """Write an edited image as PNG with its provenance inside."""
+    text = PngImagePlugin.PngInfo()
+    text.add_itxt(PROVENANCE, canonical_json(provenance))
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG", pnginfo=text, compress_level=1)
+    write_bytes(path, buffer.getvalue())
+
+
+def read_provenance(path: Path) -> dict[str, Any] | None:
+    """Return the provenance of a complete edit, None for anything else.
+
+    Checksums of all chunks are verified, so a truncated file is not taken for an edit.
+    """
+    try:
+        with Image.open(path) as image:
+            text = image.info.get(PROVENANCE)
+            image.verify()
+        return json.loads(text) if text else None
+    except (OSError, SyntaxError, ValueError):
+        return None

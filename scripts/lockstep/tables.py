@@ -1,0 +1,88 @@
+"""Tables of one editor and category: a row for each sample, and their summary."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from lockstep import records, stats
+from lockstep.records import EditRecord, ScoreRecord
+from lockstep.rubric import Rubric
+
+
+def table(
+    manifest: Path, edits: Sequence[Path], scores: Sequence[Path], rubric: Rubric, folder: Path
+) -> pd.DataFrame:
+    """Return a row for each sample of a category, in the manifest's order.
+
+    Columns: `id, category, status, score, expected_score`, a column for each criterion, then
+    `instruction, source, edited, reasoning, error`. Scores are 0 to 10 and empty unless status is
+    ok; a sample without records is `missing`.
+
+    Args:
+        folder: the category's results, which the edits' image paths are relative to.
+    """
+    edited = {r.id: r for path in edits for r in records.read_records(path, EditRecord)}
+    scored = {r.id: r for path in scores for r in records.read_records(path, ScoreRecord)}
+    names = [criterion.name for criterion in rubric.criteria]
+    rows = []
+    for sample in records.read_manifest(manifest):
+        edit, score = edited.get(sample.id), scored.get(sample.id)
+        row = {
+            "id": sample.id,
+            "category": sample.category,
+            "status": score.status if score else "missing",
+            "score": score.score if score else None,
+            "expected_score": score.expected_score if score else None,
+            **{name: score.criteria.get(name) if score else None for name in names},
+            "instruction": sample.instruction,
+            "source": sample.image,
+            "edited": str(folder / edit.image) if edit and edit.image else None,
+            "reasoning": score.reasoning if score else None,
+            "error": score.error if score else "found no record of this sample",
+        }
+        rows.append(row)
+    columns = ["id", "category", "status", "score", "expected_score", *names]
+    columns += ["instruction", "source", "edited", "reasoning", "error"]
+    frame = pd.DataFrame(rows, columns=columns)
+    return frame.astype(dict.fromkeys(names, "Int64"))
+
+
+def summary(
+    frame: pd.DataFrame, edits: Sequence[Path], scores: Sequence[Path], rubric: Rubric
+) -> dict[str, Any]:
+    """Summarise a table and the time that it took.
+
+    Returns:
+        the numbers of `stats.summarise`, `status` (samples by status), `criteria` (mean of each),
+        `rubric` (its hash) and `seconds` (sums over edits, waits and judgements, where cached
+        ones count with the time that they took).
+    """
+    edited = [r for path in edits for r in records.read_records(path, EditRecord)]
+    scored = [r for path in scores for r in records.read_records(path, ScoreRecord)]
+    ok = frame[frame["status"] == "ok"]
+    means = {c.name: float(ok[c.name].mean()) if len(ok) else None for c in rubric.criteria}
+    return {
+        **stats.summarise(ok["score"].tolist(), len(frame)),
+        "status": {str(status): int(n) for status, n in frame["status"].value_counts().items()},
+        "criteria": means,
+        "rubric": rubric.sha256,
+        "seconds": {
+            "edit": round(sum(r.edit_seconds or 0 for r in edited), 3),
+            "wait": round(sum(r.wait_seconds for r in edited), 3),
+            "judge": round(sum(r.judge_seconds or 0 for r in scored), 3),
+        },
+    }
+
+
+def to_csv(frame: pd.DataFrame) -> str:
+    return frame.to_csv(index=False, lineterminator="\n")
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """Read a table back; texts such as `007` and `NA` stay what they are."""
+    texts = ("id", "category", "status", "instruction", "source", "edited", "reasoning", "error")
+    return pd.read_csv(
+        path, dtype=dict.fromkeys(texts, str), keep_default_na=False, na_values=[""]
+    )

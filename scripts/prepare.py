@@ -1,0 +1,14 @@
+"""Read the benchmark and write a manifest per category."""
+
+from pathlib import Path
+
+from lockstep import benchmark, config
+from lockstep.joblog import job_log
+
+with job_log(snakemake.log[0]) as terminal:
+    settings = config.load_config(snakemake.config, source="configuration").benchmark
+    counts = benchmark.prepare(settings, Path(snakemake.output.rejected).parent)
+    listed = ", ".join(f"{count} {category}" for category, count in counts.samples.items())
+    print(f"prepare: {listed}, {counts.rejected} rejected", file=terminal)
+    if counts.rejected:
+        print(f"  the reasons are in {snakemake.output.rejected}", file=terminal)

@@ -1,0 +1,26 @@
+"""Write the report over all editors and categories."""
+
+from collections import defaultdict
+from pathlib import Path
+
+from lockstep.config import load_config
+from lockstep.joblog import job_log
+from lockstep.report import write_report
+
+
+def by_editor(paths):
+    """Return editor → category → file of paths that end in editor/category/file."""
+    files = defaultdict(dict)
+    for path in map(Path, paths):
+        files[path.parents[1].name][path.parent.name] = path
+    return files
+
+
+with job_log(snakemake.log[0]):
+    write_report(
+        load_config(snakemake.config, source="configuration"),
+        by_editor(snakemake.input.tables),
+        by_editor(snakemake.input.summaries),
+        Path(snakemake.input.rejected),
+        Path(snakemake.output[0]).parent,
+    )
