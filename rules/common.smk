@@ -42,7 +42,7 @@ EDITORS = [editor.name for editor in CONFIG.editors]
 SHARDS = [plan.shard_file(k, len(DEVICES)) for k in range(len(DEVICES))]
 
 # what decides pixels and scores; a change of other code redoes no GPU work
-LIBRARY = Path(workflow.basedir) / "scripts" / "lockstep"
+LIBRARY = Path(os.path.relpath(workflow.basedir)) / "scripts" / "lockstep"
 
 
 wildcard_constraints:
@@ -51,24 +51,26 @@ wildcard_constraints:
     shard=r"\d+",
 
 
+def slots():
+    """Return the number of shards that can run at a time."""
+    limits = [workflow.global_resources[name].value for name in ("gpu", "_cores")]
+    return min(len(DEVICES), *(limit for limit in limits if isinstance(limit, int)))
+
+
 # One device runs one job at a time, whatever the stage; these limits survive --resources.
 for k in range(len(DEVICES)):
     workflow.register_resource(f"gpu{k}", 1)
 if "gpu" not in workflow.global_resources:
     workflow.register_resource("gpu", len(DEVICES))
 
-# Jobs inherit the environment: names the invocation and the shards that can run at a time.
+# Jobs inherit the environment: the invocation's name and the shards that can run at a time.
 os.environ.setdefault("LOCKSTEP_RUN", uuid.uuid4().hex)
-os.environ["LOCKSTEP_SLOTS"] = str(
-    min(
-        len(DEVICES),
-        *(
-            limit.value
-            for name in ("gpu", "_cores")
-            if isinstance((limit := workflow.global_resources[name]).value, int)
-        ),
-    )
-)
+os.environ.setdefault("LOCKSTEP_SLOTS", str(slots()))
+
+
+envvars:
+    "LOCKSTEP_RUN",
+    "LOCKSTEP_SLOTS",
 
 
 def claim(k):
@@ -94,9 +96,7 @@ def model_files(model):
         return made
     folder = Path(model).expanduser()
     return sorted(
-        str(path)
-        for pattern in ("*.json", "**/*.safetensors")
-        for path in folder.glob(pattern)
+        str(path) for pattern in ("*.json", "**/*.safetensors") for path in folder.glob(pattern)
     )
 
 

@@ -9,16 +9,16 @@ rule edit:
         f"{RESULTS}/{{editor}}/{{category}}/edits/shard-{{shard}}-of-{len(DEVICES)}.jsonl",
     log:
         f"{RESULTS}/logs/edit/{{editor}}/{{category}}/shard-{{shard}}-of-{len(DEVICES)}.log",
+    priority: priority("edit")
+    conda:
+        "../envs/edit.yaml"
     resources:
-        gpu=1,
         **CLAIMS,
+        gpu=1,
     params:
         seed=CONFIG.seed,
         editor=lambda wildcards: CONFIG.editor(wildcards.editor).model_dump(mode="json"),
-    conda:
-        "../envs/edit.yaml"
     message:
         "editing {wildcards.category} with {wildcards.editor}, shard {wildcards.shard}"
-    priority: priority("edit")
     script:
         "../scripts/edit.py"

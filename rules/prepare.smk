@@ -20,10 +20,10 @@ rule prepare:
         rejected=f"{RESULTS}/manifest/rejected.jsonl",
     log:
         f"{RESULTS}/logs/prepare.log",
-    params:
-        benchmark=CONFIG.benchmark.model_dump(mode="json"),
     conda:
         "../envs/report.yaml"
+    params:
+        benchmark=CONFIG.benchmark.model_dump(mode="json"),
     message:
         "reading {input.benchmark}"
     script:

@@ -35,10 +35,10 @@ rule report:
         report_files(),
     log:
         f"{RESULTS}/logs/report.log",
-    params:
-        config=CONFIG.model_dump(mode="json"),
     conda:
         "../envs/report.yaml"
+    params:
+        config=CONFIG.model_dump(mode="json"),
     message:
         "writing the report"
     script:

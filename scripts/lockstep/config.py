@@ -210,7 +210,8 @@ class Config(Section):
 
 
 RESERVED = frozenset(
-    {"all", "manifest", "report", "logs", "tiny", "prepare", "edit", "score", "tabulate"}
+    {"all", "edit", "logs", "manifest", "prepare", "report", "score"}
+    | {"tabulate", "tiny", "tiny_models"}
 )
 """Names of targets, rules and folders, which no editor can take."""
 

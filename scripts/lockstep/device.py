@@ -114,9 +114,7 @@ def loading_turn(concurrency: int | None) -> Iterator[float]:
     if concurrency is None:
         yield 0.0
         return
-    locks = [
-        filelock.FileLock(_host_folder() / f"load-{turn}.lock") for turn in range(concurrency)
-    ]
+    locks = [filelock.FileLock(_host_folder() / f"load-{turn}.lock") for turn in range(concurrency)]
     while (lock := next(filter(_try, locks), None)) is None:
         time.sleep(0.1)
     try:

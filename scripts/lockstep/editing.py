@@ -70,11 +70,13 @@ def edit_shard(
     items = [_item(s, settings.seed, editor, folder) for s in samples]
     mine = [items[i] for i in plan.shard_indices(len(items), shard.number, count)]
     output = Path(folder, "edits", plan.shard_file(shard.number, count))
-    _announce(settings.devices, len(samples), category, shard, terminal)
-
     cached = {item.sample.id: _cached(item) for item in mine}
     missing = sum(record is None for record in cached.values())
+    plan_lines = _plan(settings.devices, len(samples), category, shard)
+    log.info("%s", "\n  ".join(plan_lines))
     log.info("%d of %d samples are in the cache", len(mine) - missing, len(mine))
+    if missing and shard.number == 0:
+        print("\n  ".join(plan_lines), file=terminal)
     barrier = Barrier(
         folder / "waves",
         shard.number,
@@ -103,11 +105,18 @@ def edit_shard(
             ]
     records.write_records(output, done)
     failed = sum(record.status != "ok" for record in done)
-    print(
-        f"edit {editor.name} {category} {shard.device.name}: {missing - failed} edited, "
-        f"{len(mine) - missing} cached, {failed} failed in {time.monotonic() - began:.1f} s",
-        file=terminal,
+    log.info(
+        "%d edited, %d cached, %d failed in %.1f s",
+        missing - failed,
+        len(mine) - missing,
+        failed,
+        time.monotonic() - began,
     )
+    if failed:
+        print(
+            f"{category} {shard.device.name}: {failed} of {len(mine)} edits failed",
+            file=terminal,
+        )
 
 
 def _item(sample: Sample, base: int, editor: config.AnyEditor, folder: Path) -> _Item:
@@ -232,21 +241,16 @@ def _edit(model: editors.Editor, item: _Item, wave: int, shard: Shard) -> EditRe
         )
 
 
-def _announce(
-    devices: config.Devices, samples: int, category: str, shard: Shard, terminal: IO[str]
-) -> None:
-    """Say which device edits what, and whether they keep step."""
+def _plan(devices: config.Devices, samples: int, category: str, shard: Shard) -> list[str]:
+    """Return lines that say which device edits what, and whether they keep step."""
     names = [device.name for device in shard.devices]
     waves = plan.wave_count(samples, len(names))
-    sync = f"{waves} waves in lockstep" if devices.enable_batch_sync else "not in lockstep"
-    lines = [f"{category}: {samples} samples on {len(names)} devices, {sync}"]
+    sync = f"in lockstep, waves: {waves}" if devices.enable_batch_sync else "not in lockstep"
+    lines = [f"{category}: samples: {samples}, devices: {len(names)}, {sync}"]
     lines += plan.assignment(samples, names).splitlines()
     if devices.enable_batch_sync and shard.slots < len(names):
         lines.append(f"only {shard.slots} of {len(names)} shards run at a time and keep step")
-    for line in lines:
-        log.info("%s", line)
-    if shard.number == 0:
-        print("\n  ".join(lines), file=terminal)
+    return lines
 
 
 def _log_turn(concurrency: int | None, waited: float) -> None:

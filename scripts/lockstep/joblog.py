@@ -12,6 +12,8 @@ from typing import IO
 
 from lockstep.errors import LockstepError, one_sentence
 
+log = logging.getLogger(__name__)
+
 
 @contextmanager
 def job_log(path: str | Path) -> Iterator[IO[str]]:
@@ -42,12 +44,12 @@ def job_log(path: str | Path) -> Iterator[IO[str]]:
         began = time.monotonic()
         try:
             yield terminal
-            logging.info("finished in %.1f s", time.monotonic() - began)
+            log.info("finished in %.1f s", time.monotonic() - began)
         except LockstepError as error:
-            logging.error("%s", error)
+            log.error("%s", error)
             print(f"Error: {error}", file=terminal)
             sys.exit(1)
         except Exception as error:
-            logging.exception("failed after %.1f s", time.monotonic() - began)
+            log.exception("failed after %.1f s", time.monotonic() - began)
             print(f"Error: {one_sentence(error)} (traceback in {path})", file=terminal)
             sys.exit(1)

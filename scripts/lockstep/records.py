@@ -1,6 +1,7 @@
 """Records of what happened to each sample, and the only place that writes files.
 
-Every write goes to a temporary file in the same folder and takes its final name by `os.replace`: a kill at any moment leaves the old file or the new one.
+Every write goes to a temporary file in the same folder and takes its final name by `os.replace`: a
+kill at any moment leaves the old file or the new one.
 """
 
 import hashlib

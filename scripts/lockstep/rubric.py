@@ -26,7 +26,6 @@ from pydantic import (
 from lockstep.errors import ReplyError, RubricError
 from lockstep.records import Sample, canonical_json, sha256
 
-
 COLUMNS = (
     "id",
     "category",

@@ -36,7 +36,8 @@ def score_shard(
     """Judge a shard's edits and write their records.
 
     Each reply is written to `judgements/{id}.json` as soon as it is there; one that fits its key
-    is not asked for again, and if all do, no model is loaded. What was not edited is passed on unscored.
+    is not asked for again, and if all do, no model is loaded. What was not edited is passed on
+    unscored.
 
     Args:
         edits: records of the shard's edits; the scores go to `scores/` under the same name.
@@ -87,13 +88,16 @@ def score_shard(
     else:
         log.info("nothing to judge, no model is loaded")
     records.write_records(Path(folder, "scores", Path(edits).name), done.values())
-    judged = [done[item.sample.id] for item in pending]
-    failed = sum(record.status != "ok" for record in judged)
-    print(
-        f"score {folder.parent.name} {category} {device.name}: {len(judged) - failed} judged, "
-        f"{cached} cached, {failed} failed in {time.monotonic() - began:.1f} s",
-        file=terminal,
+    failed = sum(record.status == "judge_failed" for record in done.values())
+    log.info(
+        "%d to judge, %d cached, %d failed in %.1f s",
+        len(pending),
+        cached,
+        failed,
+        time.monotonic() - began,
     )
+    if failed:
+        print(f"{category} {device.name}: {failed} of {len(done)} judgements failed", file=terminal)
 
 
 def _look(

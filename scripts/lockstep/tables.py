@@ -83,6 +83,4 @@ def to_csv(frame: pd.DataFrame) -> str:
 def read_table(path: Path) -> pd.DataFrame:
     """Read a table back; texts such as `007` and `NA` stay what they are."""
     texts = ("id", "category", "status", "instruction", "source", "edited", "reasoning", "error")
-    return pd.read_csv(
-        path, dtype=dict.fromkeys(texts, str), keep_default_na=False, na_values=[""]
-    )
+    return pd.read_csv(path, dtype=dict.fromkeys(texts, str), keep_default_na=False, na_values=[""])

@@ -56,7 +56,7 @@ def make_editor(folder: Path, plus: bool = False, seed: int = 0) -> None:
     tokenizer = _tokenizer()
     text_encoder = transformers.Qwen2_5_VLForConditionalGeneration(
         transformers.Qwen2_5_VLConfig(
-            text_config=_text_config(len(tokenizer), mrope_section=[1, 1, 2]),
+            text_config=_text_config(tokenizer, mrope_section=[1, 1, 2]),
             vision_config={
                 "depth": 2,
                 "initializer_range": SPREAD,
@@ -131,9 +131,7 @@ def make_judge(folder: Path, seed: int = 0) -> None:
     transformers.Qwen3VLForConditionalGeneration(
         transformers.Qwen3VLConfig(
             text_config={
-                **_text_config(
-                    len(tokenizer), mrope_section=[2, 1, 1], mrope_interleaved=True
-                ),
+                **_text_config(tokenizer, mrope_section=[2, 1, 1], mrope_interleaved=True),
                 "head_dim": 8,
             },
             vision_config={
@@ -199,7 +197,7 @@ def _tokenizer():
     )
 
 
-def _text_config(vocabulary: int, **rope: object) -> dict:
+def _text_config(tokenizer, **rope: object) -> dict:
     return {
         "hidden_size": 32,
         "intermediate_size": 64,
@@ -208,7 +206,9 @@ def _text_config(vocabulary: int, **rope: object) -> dict:
         "initializer_range": SPREAD,
         "num_attention_heads": 4,
         "num_key_value_heads": 2,
-        "vocab_size": vocabulary,
+        "vocab_size": len(tokenizer),
+        "bos_token_id": tokenizer.pad_token_id,
+        "eos_token_id": tokenizer.eos_token_id,
         "rope_parameters": {"rope_type": "default", "rope_theta": 1e6, **rope},
     }
 
@@ -371,5 +371,7 @@ def _draw(position: int, mode: str, size: tuple[int, int]) -> Image.Image:
         box = (x - radius, y - radius, x + radius, y + radius)
         (draw.ellipse if (position + shape) % 2 else draw.rectangle)(box, fill=(*colour, 255))
     if mode == "RGBA":
-        image.putalpha(Image.radial_gradient("L").resize(size).point(lambda value: 255 - value // 2))
+        image.putalpha(
+            Image.radial_gradient("L").resize(size).point(lambda value: 255 - value // 2)
+        )
     return image.convert(mode)

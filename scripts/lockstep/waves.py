@@ -13,7 +13,7 @@ import os
 import time
 from collections.abc import Collection
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from lockstep import records
 
@@ -72,7 +72,7 @@ class Barrier:
         self._join_timeout = join_timeout
         self._lock: int | None = None
 
-    def __enter__(self) -> "Barrier":
+    def __enter__(self) -> Self:
         self._folder.mkdir(parents=True, exist_ok=True)
         self._lock = os.open(self._path(self._shard, "lock"), os.O_RDWR | os.O_CREAT, 0o644)
         # a peer's look holds the lock for microseconds

@@ -99,7 +99,7 @@ def _item(value: Any, language: str, fallback: bool) -> Item:
 
 def _id(path: str) -> str:
     pure = PurePosixPath(path.replace("\\", "/"))
-    if pure.is_absolute() or ".." in pure.parts or pure.parts[:1] and ":" in pure.parts[0]:
+    if pure.is_absolute() or ".." in pure.parts or (pure.parts[:1] and ":" in pure.parts[0]):
         raise SampleError(
             f"original_image_path: found {path!r}, accepted is a relative path without '..'"
         )

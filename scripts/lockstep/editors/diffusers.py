@@ -39,7 +39,7 @@ class DiffusersEditor:
             self._pipeline = diffusers.DiffusionPipeline.from_pretrained(
                 settings.model,
                 revision=settings.revision,
-                torch_dtype=getattr(torch, settings.dtype),
+                dtype=getattr(torch, settings.dtype),
                 device_map="cuda" if torch_device == "cuda" else None,
             )
         except OSError as error:

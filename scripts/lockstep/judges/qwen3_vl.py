@@ -188,9 +188,7 @@ def grammar(rubric: Rubric, max_reasoning_tokens: int) -> str:
     """Return the Lark grammar of a reply: free text without braces, then the object."""
     low, high = rubric.reply.minimum, rubric.reply.maximum
     values = "|".join(map(str, range(high, low - 1, -1)))
-    members = ' ", " '.join(
-        f'"\\"{criterion.name}\\": " VALUE' for criterion in rubric.criteria
-    )
+    members = ' ", " '.join(f'"\\"{criterion.name}\\": " VALUE' for criterion in rubric.criteria)
     return (
         "start: reasoning object\n"
         f"reasoning[max_tokens={max_reasoning_tokens}]: /[^{{}}]*/\n"

@@ -1,0 +1,149 @@
+"""Snakemake's output as one line a job: what it did, how long it took, what is still to do."""
+
+import logging
+import re
+import sys
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from snakemake.logging import ColorizingTextHandler, DefaultFilter, DefaultFormatter
+from snakemake_interface_logger_plugins.base import LogHandlerBase
+from snakemake_interface_logger_plugins.common import LogEvent
+from snakemake_interface_logger_plugins.settings import LogHandlerSettingsBase
+
+NOISE = re.compile(
+    "Assuming unrestricted shared filesystem|Building DAG|Complete log|Conda environments: ignored"
+    "|Execute |Job stats|Provided|Rules claiming|Select jobs|Using shell|host: |localrules"
+    "|Reasons:|.*occurring in jobs"
+)
+
+
+@dataclass
+class LogHandlerSettings(LogHandlerSettingsBase):
+    """There is nothing to set."""
+
+
+class LogHandler(LogHandlerBase, ColorizingTextHandler):
+    """Writes to the terminal; counts jobs as Snakemake announces and finishes them."""
+
+    def __post_init__(self) -> None:
+        settings = self.common_settings
+        ColorizingTextHandler.__init__(
+            self,
+            nocolor=settings.nocolor,
+            stream=sys.stdout if settings.stdout else sys.stderr,
+        )
+        self.setFormatter(_Lines(settings))
+        self.addFilter(
+            DefaultFilter(
+                settings.quiet,
+                settings.debug_dag,
+                settings.verbose,
+                settings.dryrun,
+                settings.printshellcmds,
+            )
+        )
+
+    def emit(self, record: logging.LogRecord) -> None:
+        # the base class puts an empty line before each job
+        self.last_msg_was_job_info = True
+        ColorizingTextHandler.emit(self, record)
+
+    def decorate(self, record: logging.LogRecord, message: str) -> str:
+        if record.levelno >= logging.WARNING:
+            message = ColorizingTextHandler.decorate(self, record, message)
+        # over a progress bar that a job may have left on this line
+        return f"\r\033[K{message}" if self.is_tty else message
+
+    @property
+    def writes_to_stream(self) -> bool:
+        return True
+
+    @property
+    def writes_to_file(self) -> bool:
+        return False
+
+    @property
+    def has_filter(self) -> bool:
+        return True
+
+    @property
+    def has_formatter(self) -> bool:
+        return True
+
+    @property
+    def needs_rulegraph(self) -> bool:
+        return False
+
+
+class _Lines(DefaultFormatter):
+    """Turns Snakemake's events into lines; an empty one is not written."""
+
+    def __init__(self, settings: Any) -> None:
+        super().__init__(settings.quiet, settings.show_failed_logs)
+        self._dryrun = settings.dryrun
+        self._verbose = settings.verbose
+        self._total = 0
+        self._done = 0
+        self._started: dict[int, tuple[float, str]] = {}
+        """Running jobs: when they began, and what they do."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        event = getattr(record, "event", None)
+        if event == LogEvent.JOB_FINISHED:
+            return self._finished(record.job_id)
+        if event in (LogEvent.PROGRESS, LogEvent.JOB_STARTED, LogEvent.RESOURCES_INFO):
+            return ""
+        if event is None and record.levelno < logging.WARNING and not self._verbose:
+            message = record.getMessage()
+            return "" if NOISE.match(message.strip()) else message.strip("\n")
+        return super().format(record)
+
+    def format_workflow_started(self, msg: dict[str, Any]) -> str:
+        return ""
+
+    def format_run_info(self, msg: dict[str, Any]) -> str:
+        counts = {rule: count for rule, count in msg["stats"].items() if rule != "total"}
+        self._total = msg["stats"]["total"]
+        listed = ", ".join(f"{count} {rule}" for rule, count in counts.items())
+        return f"{self._total} {'job' if self._total == 1 else 'jobs'}: {listed}"
+
+    def format_job_info(self, msg: dict[str, Any]) -> str:
+        what = msg["rule_msg"] or msg["rule_name"]
+        if self._dryrun:
+            return f"{msg['rule_name']:<12} {what} ({_short(msg['reason'])})"
+        self._started[msg["jobid"]] = (time.monotonic(), what)
+        return ""
+
+    def format_job_error(self, msg: dict[str, Any]) -> str:
+        began, what = self._started.pop(msg["jobid"], (time.monotonic(), msg["rule_name"]))
+        logs = ", ".join(msg["log"])
+        line = f"{_clock()} FAILED {what} after {_seconds(time.monotonic() - began)}"
+        return f"{line}, see {logs}" if logs else "\n".join(self._format_job_error(msg))
+
+    def _finished(self, job: int) -> str:
+        began, what = self._started.pop(job, (time.monotonic(), f"job {job}"))
+        self._done += 1
+        running = len(self._started)
+        waiting = max(0, self._total - self._done - running)
+        seconds = time.monotonic() - began
+        took = f" in {_seconds(seconds)}" if seconds >= 0.05 else ""
+        counts = f"{self._done} done, {running} running, {waiting} waiting"
+        return f"{_clock()} {what}{took} [{counts}]"
+
+
+def _clock() -> str:
+    return time.strftime("%H:%M:%S")
+
+
+def _seconds(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02d} s" if minutes else f"{seconds:.1f} s"
+
+
+def _short(reason: str) -> str:
+    """Return a job's reason without the list of files that it may end in."""
+    head, _, files = reason.partition(": ")
+    files = files.split(", ")
+    return head if not files[0] else f"{head}: {files[0]}{', …' if len(files) > 1 else ''}"
