@@ -187,7 +187,7 @@ class Config(Section):
     )
     benchmark: Benchmark
     editors: tuple[AnyEditor, ...] = Field(
-        min_length=1, description="Editors to compare; results stand side by side."
+        description="Editors to compare; results stand side by side."
     )
     judge: Judge
     devices: Devices = Devices()
@@ -195,6 +195,8 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _distinct_editors(self) -> "Config":
+        if not self.editors:
+            raise ValueError("editors: found an empty list, accepted is at least one editor")
         names = [editor.name for editor in self.editors]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:

@@ -20,6 +20,9 @@ from pydantic import BaseModel, ConfigDict
 PROVENANCE = "lockstep"
 """Name of the PNG text chunk that holds an edit's provenance as JSON."""
 
+PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
+"""Last chunk of every complete PNG; Pillow does not look for it."""
+
 Status = Literal["ok", "edit_failed", "judge_failed", "missing"]
 
 
@@ -215,9 +218,14 @@ def save_edit(path: Path, image: Image.Image, provenance: dict[str, Any]) -> Non
 def read_provenance(path: Path) -> dict[str, Any] | None:
     """Return the provenance of a complete edit, None for anything else.
 
-    Checksums of all chunks are verified, so a truncated file is not taken for an edit.
+    The checksums of all chunks and the end of the file are verified, so that a file that was cut
+    off is not taken for an edit.
     """
     try:
+        with open(path, "rb") as file:
+            file.seek(-len(PNG_END), os.SEEK_END)
+            if file.read() != PNG_END:
+                return None
         with Image.open(path) as image:
             text = image.info.get(PROVENANCE)
             image.verify()

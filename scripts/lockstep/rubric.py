@@ -135,7 +135,7 @@ def read_rubric(path: Path) -> Rubric:
     """Read a rubric file.
 
     Raises:
-        RubricError: with one sentence for the first mistake.
+        RubricError: with a clause for each mistake.
     """
     try:
         value = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
@@ -143,9 +143,8 @@ def read_rubric(path: Path) -> Rubric:
         jinja2.Environment().from_string(rubric.template)
         return rubric
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise RubricError(f"{path}: {where}: {first['msg']}") from None
+        mistakes = (f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        raise RubricError(f"{path}: {'; '.join(mistakes)}") from None
     except (yaml.YAMLError, jinja2.TemplateError) as error:
         raise RubricError(f"{path}: {' '.join(str(error).split())}") from None
 

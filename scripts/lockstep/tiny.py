@@ -6,13 +6,14 @@ Random weights mean meaningless scores; a marker file in each model's folder say
 
 import base64
 import io
+import itertools
 import json
-import math
 from pathlib import Path
 
-from PIL import Image, ImageDraw
+from PIL import Image
 
-from lockstep import records
+from lockstep import records, scenes
+from lockstep.scenes import Scene
 
 MARKER = "RANDOM_WEIGHTS"
 """File in a model's folder that says its weights are random."""
@@ -174,12 +175,11 @@ def make_benchmark(path: Path, per_category: int = 2) -> None:
     PNG, JPEG and WebP, RGB, RGBA and greyscale, wide and tall, in turn.
     """
     items = []
-    for subset, scenes in _SCENES.items():
+    for _, group in itertools.groupby(scenes.SCENES, key=lambda scene: scene.subset):
+        drawn = list(group)
         for number in range(per_category):
-            position = len(items)
-            difficulty = ("easy", "medium", "hard")[position % 3]
-            item = _item(subset, scenes[number % len(scenes)], position, difficulty)
-            items.append(item)
+            repetition, index = divmod(number, len(drawn))
+            items.append(_item(drawn[index], len(items), repetition))
     records.write_text(path, json.dumps(items, ensure_ascii=False))
 
 
@@ -229,149 +229,47 @@ def _mark(folder: Path) -> None:
     records.write_text(Path(folder, MARKER), "These weights are random; they mean nothing.\n")
 
 
-_SCENES = {
-    "物理": [
-        (
-            "Let go of the red ball above the table.",
-            "松开桌子上方的红球。",
-            "A red ball held above a table.",
-            "桌子上方悬着一个红球。",
-            "It falls, rests on the table and casts a shadow where it touches.",
-            "红球会落到桌面上，并在接触处投下影子。",
-        ),
-        (
-            "Heat the ice cube on the plate for an hour.",
-            "把盘子里的冰块加热一小时。",
-            "An ice cube on a plate.",
-            "盘子里有一块冰。",
-            "The ice melts and leaves a puddle.",
-            "冰会融化，留下一滩水。",
-        ),
-    ],
-    "环境": [
-        (
-            "Make it a winter morning.",
-            "改成冬天的早晨。",
-            "A house and a tree in summer.",
-            "夏天的房子和树。",
-            "Snow lies on the roof, the tree is bare, the light is low and cold.",
-            "屋顶有雪，树叶落尽，光线低而冷。",
-        ),
-        (
-            "Show the same place after heavy rain.",
-            "展示大雨之后的同一个地方。",
-            "A dry road under a grey sky.",
-            "灰色天空下干燥的路。",
-            "The road is wet and reflects the sky.",
-            "路面是湿的，映出天空。",
-        ),
-    ],
-    "社会": [
-        (
-            "Dress the person for a wedding as the groom.",
-            "给这个人穿上新郎的礼服。",
-            "A person in a plain shirt.",
-            "一个穿普通衬衫的人。",
-            "Custom asks for a suit and a flower, the person stays the same.",
-            "按习俗应穿西装戴花，人物保持不变。",
-        ),
-        (
-            "Set the table for a guest of honour.",
-            "为贵宾布置餐桌。",
-            "An empty table with one chair.",
-            "一张空桌和一把椅子。",
-            "A place of honour has cutlery, a glass and a napkin.",
-            "贵宾席应有餐具、杯子和餐巾。",
-        ),
-    ],
-    "因果": [
-        (
-            "The dog has just run through the flower bed; show it.",
-            "狗刚刚跑过花坛，请画出来。",
-            "A flower bed in order.",
-            "整齐的花坛。",
-            "Flowers are bent, and paw prints lie in the soil.",
-            "花被压弯，土里有爪印。",
-        ),
-        (
-            "The candle has burnt all night.",
-            "蜡烛燃烧了一整夜。",
-            "A tall new candle.",
-            "一支高高的新蜡烛。",
-            "Only a stub and a pool of wax are left.",
-            "只剩下一小段和一滩蜡。",
-        ),
-    ],
-    "指代": [
-        (
-            "Paint the smaller of the two boxes blue.",
-            "把两个盒子中较小的那个涂成蓝色。",
-            "A large and a small box.",
-            "一大一小两个盒子。",
-            "Only the small box changes.",
-            "只有小盒子改变。",
-        ),
-        (
-            "Remove what stands left of the lamp.",
-            "移除台灯左边的东西。",
-            "A book, a lamp and a cup in a row.",
-            "一本书、一盏灯和一个杯子排成一行。",
-            "The book goes, the cup stays.",
-            "书被移走，杯子保留。",
-        ),
-    ],
-}
-
 _LOOKS = [
     # format, mode, size: the hard cases are among them
-    ("PNG", "RGB", (96, 64)),
-    ("JPEG", "RGB", (80, 80)),
-    ("WEBP", "RGB", (64, 96)),
-    ("PNG", "RGBA", (72, 72)),
-    ("PNG", "L", (64, 64)),
-    ("JPEG", "RGB", (160, 48)),
+    ("PNG", "RGB", (256, 192)),
+    ("WEBP", "RGB", (192, 256)),
+    ("JPEG", "RGB", (224, 224)),
+    ("JPEG", "RGB", (320, 128)),
+    ("PNG", "L", (224, 224)),
+    ("PNG", "RGBA", (224, 224)),
 ]
 
 
-def _item(subset: str, scene: tuple[str, ...], position: int, difficulty: str) -> dict:
-    instruction, instruction_zh, description, description_zh, rationale, rationale_zh = scene
-    form, mode, size = _LOOKS[position % len(_LOOKS)]
+def _item(scene: Scene, position: int, repetition: int) -> dict:
+    form, mode, size = _look(scene, position)
+    image = scenes.render(scene, size, repetition)
+    if mode == "RGBA":
+        # only the corners fade, so that the scene stays whole on any background
+        gradient = Image.radial_gradient("L").resize(size)
+        fade = gradient.point(lambda value: min(255, 3 * (255 - value)))
+        image.putalpha(fade)
     buffer = io.BytesIO()
-    _draw(position, mode, size).save(buffer, form)
+    # the default quality frays the edges of flat colours
+    image.convert(mode).save(buffer, form, quality=92)
+    difficulty = ("easy", "medium", "hard")[position % 3]
     return {
-        "subset": subset,
-        "original_description": description_zh,
-        "original_description_en": description,
-        "edit_instruction": instruction_zh,
-        "edit_instruction_en": instruction,
+        "subset": scene.subset,
+        "original_description": scene.description_zh,
+        "original_description_en": scene.description,
+        "edit_instruction": scene.instruction_zh,
+        "edit_instruction_en": scene.instruction,
         "src_img_b64": base64.b64encode(buffer.getvalue()).decode(),
-        "rationale_short": rationale_zh,
-        "rationale_short_en": rationale,
+        "rationale_short": scene.rationale_zh,
+        "rationale_short_en": scene.rationale,
         "tags": [form.lower(), mode.lower()],
         "difficulty": difficulty,
-        "original_image_path": f"drawn/{position:05d}_{subset}_{difficulty}.png",
+        "original_image_path": f"drawn/{position:05d}_{scene.subset}_{difficulty}.png",
         "seed": 42,
     }
 
 
-def _draw(position: int, mode: str, size: tuple[int, int]) -> Image.Image:
-    """Draw a scene: sky, ground, and a few shapes that depend on the position."""
-    width, height = size
-    sky = (150 + 12 * position % 80, 190, 235, 255)
-    image = Image.new("RGBA", size, sky)
-    draw = ImageDraw.Draw(image)
-    horizon = height * 2 // 3
-    draw.rectangle((0, horizon, width, height), fill=(120, 150 - 5 * position % 60, 80, 255))
-    for shape in range(3):
-        angle = 2 * math.pi * (position * 3 + shape) / 17
-        x = int(width * (0.5 + 0.35 * math.cos(angle)))
-        y = int(horizon * (0.6 + 0.3 * math.sin(angle)))
-        radius = max(4, min(size) // (5 + shape))
-        colour = tuple(int(127 + 127 * math.sin(angle + phase)) for phase in (0, 2, 4))
-        box = (x - radius, y - radius, x + radius, y + radius)
-        (draw.ellipse if (position + shape) % 2 else draw.rectangle)(box, fill=(*colour, 255))
-    if mode == "RGBA":
-        image.putalpha(
-            Image.radial_gradient("L").resize(size).point(lambda value: 255 - value // 2)
-        )
-    return image.convert(mode)
+def _look(scene: Scene, position: int) -> tuple[str, str, tuple[int, int]]:
+    look = _LOOKS[position % len(_LOOKS)]
+    if look[1] == "L" and scene.needs_colour:
+        return _LOOKS[(position + 1) % len(_LOOKS)]
+    return look

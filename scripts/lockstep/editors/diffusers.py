@@ -42,7 +42,7 @@ class DiffusersEditor:
                 dtype=getattr(torch, settings.dtype),
                 device_map="cuda" if torch_device == "cuda" else None,
             )
-        except OSError as error:
+        except (OSError, ValueError) as error:
             raise ConfigError(
                 f"editors: {settings.name}: cannot load {settings.model!r} ({one_sentence(error)})"
             ) from None

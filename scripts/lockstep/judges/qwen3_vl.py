@@ -53,7 +53,7 @@ class Qwen3VLJudge:
                 dtype=getattr(torch, settings.dtype),
                 device_map=torch_device,
             ).eval()
-        except OSError as error:
+        except (OSError, ValueError) as error:
             raise ConfigError(
                 f"judge: cannot load {settings.model!r} ({one_sentence(error)})"
             ) from None

@@ -1,0 +1,46 @@
+# make demo   everything on tiny models, no GPU needed; ends with the report's path
+# make test   all tests
+# Each sets up .venv from envs/requirements.txt by itself, once.
+
+SHELL := /bin/bash
+BIN := .venv/bin
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+# nothing here needs a model hub, and nothing may wait for one
+export HF_HUB_OFFLINE := 1
+
+.PHONY: setup demo test lint format lock clean
+
+setup: .venv/.done
+
+.venv/.done: envs/requirements.txt pyproject.toml
+	test -x $(BIN)/python || python3 -m venv .venv
+	command -v uv >/dev/null || $(BIN)/python -m pip install --quiet uv
+	uv pip install --quiet --python $(BIN)/python --compile-bytecode -r envs/requirements.txt
+	uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
+	touch $@
+
+demo: setup
+	snakemake --configfile config/demo.yaml
+	@echo results/report/report.html
+
+test: setup
+	pytest
+
+lint: setup
+	ruff check .
+	ruff format --check .
+	snakefmt --check Snakefile rules
+	snakemake --configfile config/demo.yaml --lint
+
+format: setup
+	ruff check --fix .
+	ruff format .
+	snakefmt Snakefile rules
+
+# renew the lock after a change of envs/requirements.in
+lock: setup
+	uv pip compile --quiet --no-emit-index-url --python-version 3.11 \
+	  envs/requirements.in --output-file envs/requirements.txt
+
+clean:
+	rm -rf .venv .snakemake results

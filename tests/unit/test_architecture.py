@@ -1,0 +1,77 @@
+"""Walls between the parts, read from the syntax trees."""
+
+import ast
+import re
+
+import pytest
+import yaml
+
+from tests.conftest import ROOT
+
+LIBRARY = ROOT / "scripts" / "lockstep"
+HEAVY = {"torch", "diffusers", "transformers", "llguidance"}
+
+
+def imports(path, everywhere=True):
+    """Return the top-level packages that a module imports."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    nodes = ast.walk(tree) if everywhere else tree.body
+    found = set()
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            found |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found.add((node.module or "").split(".")[0])
+    return found
+
+
+def modules():
+    return sorted(LIBRARY.rglob("*.py"))
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(LIBRARY)))
+def test_the_library_knows_nothing_of_snakemake(path):
+    assert not any(name.startswith("snakemake") for name in imports(path))
+
+
+@pytest.mark.parametrize("name", ["plan", "rubric", "stats", "records", "config", "device"])
+def test_parts_that_a_dry_run_needs_import_no_torch(name):
+    assert not imports(LIBRARY / f"{name}.py") & HEAVY
+
+
+def test_torch_is_imported_only_by_backends():
+    backends = {"editors/diffusers.py", "judges/qwen3_vl.py"}
+    for path in modules():
+        if str(path.relative_to(LIBRARY)) not in backends:
+            assert not imports(path, everywhere=False) & HEAVY, path
+
+
+def test_only_the_device_module_reads_the_visible_devices():
+    for path in modules():
+        if path.name != "device.py":
+            assert "CUDA_VISIBLE_DEVICES" not in path.read_text(encoding="utf-8"), path
+
+
+def test_only_the_rubric_module_parses_replies():
+    for path in modules():
+        if path.name not in {"rubric.py", "records.py", "waves.py"}:
+            text = path.read_text(encoding="utf-8")
+            assert "json.loads" not in text, path
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "scripts").glob("*.py")), ids=lambda p: p.name)
+def test_a_rules_script_is_thin(path):
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    (block,) = [node for node in tree.body if isinstance(node, ast.With)]
+    assert block.end_lineno - block.lineno < 25
+
+
+def test_the_lock_names_no_address_and_the_environments_have_its_pins():
+    lock = (ROOT / "envs" / "requirements.txt").read_text(encoding="utf-8")
+    assert "://" not in lock
+    pins = dict(re.findall(r"^([a-z0-9-]+)==(\S+)", lock, re.MULTILINE))
+    for kind in ("edit", "score", "report"):
+        environment = yaml.safe_load((ROOT / "envs" / f"{kind}.yaml").read_text(encoding="utf-8"))
+        for package in environment["dependencies"][-1]["pip"]:
+            name, _, version = package.partition("==")
+            assert pins[name] == version, package

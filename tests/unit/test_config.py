@@ -1,0 +1,168 @@
+"""Configuration: one clear sentence for each mistake, and generated files in step."""
+
+import copy
+import re
+
+import pytest
+import yaml
+
+from lockstep import config
+from lockstep.errors import ConfigError
+from tests.conftest import ROOT
+
+BASE = {
+    "benchmark": {"path": "README.md"},
+    "editors": [{"name": "control", "type": "identity"}],
+    "judge": {"type": "qwen3_vl", "model": "Qwen/Qwen3-VL-8B-Instruct"},
+}
+
+
+@pytest.fixture(autouse=True)
+def _in_the_checkout(monkeypatch):
+    monkeypatch.chdir(ROOT)
+
+
+def load(**sections):
+    data = copy.deepcopy(BASE)
+    for key, value in sections.items():
+        if isinstance(value, dict):
+            data[key] = {**data.get(key, {}), **value}
+        else:
+            data[key] = value
+    return config.load_config(data, "c.yaml")
+
+
+@pytest.mark.parametrize(
+    ("sections", "sentence"),
+    [
+        ({"benchmrk": 1}, "c.yaml: benchmrk: found an unknown key (did you mean 'benchmark'?)"),
+        (
+            {"benchmark": {"lmit": 1}},
+            "benchmark.lmit: found an unknown key (did you mean 'limit'?)",
+        ),
+        ({"benchmark": {"limit": "x"}}, 'benchmark.limit: found "x", accepted is a valid integer'),
+        ({"benchmark": {"limit": 0}}, "benchmark.limit: found 0, accepted is greater than 0"),
+        ({"benchmark": {"strict": "yes"}}, 'benchmark.strict: found "yes"'),
+        ({"benchmark": {"language": "fr"}}, "accepted is 'en' or 'zh'"),
+        (
+            {"benchmark": {"categories": ["phsical"]}},
+            "found category 'phsical' (did you mean 'physical'?), accepted are physical (物理)",
+        ),
+        ({"benchmark": {"categories": ["物理", "physical"]}}, "found a category twice"),
+        ({"benchmark": {"path": "no.json"}}, "benchmark.path: found no file 'no.json'"),
+        ({"editors": BASE["editors"] * 2}, "editors: found name 'control' twice"),
+        ({"editors": []}, "editors: found an empty list"),
+        ({"editors": [{"name": "a"}]}, "editors[0].type: found nothing, accepted are diffusers"),
+        ({"editors": [{"name": "a", "type": "difusers"}]}, "(did you mean 'diffusers'?)"),
+        ({"editors": [{"name": "a/b", "type": "identity"}]}, 'editors[0].name: found "a/b"'),
+        ({"editors": [{"name": "report", "type": "identity"}]}, "'report', which the workflow"),
+        ({"editors": [{"name": "physical", "type": "identity"}]}, "'physical', which the workflow"),
+        (
+            {"editors": [{"name": "a", "preset": "qwen-image-edt"}]},
+            "found preset 'qwen-image-edt' (did you mean 'qwen-image-edit'?)",
+        ),
+        (
+            {"editors": [{"name": "a", "preset": "qwen-image-edit", "num_inference_step": 4}]},
+            "editors[0].num_inference_step: found an unknown key "
+            "(did you mean 'num_inference_steps'?)",
+        ),
+        (
+            {"editors": [{"name": "a", "type": "diffusers", "model": "./no"}]},
+            "editors[0].model: found no file 'no/model_index.json'",
+        ),
+        (
+            {"editors": [{"name": "a", "type": "precomputed", "folder": "no"}]},
+            "editors[0].folder: found no file 'no'",
+        ),
+        ({"judge": {"model": "./no"}}, "judge.model: found no file 'no/config.json'"),
+        ({"judge": {"rubrics": "no"}}, "judge.rubrics: found no file 'no/physical.yaml'"),
+        ({"judge": {"batch_size": 0}}, "judge.batch_size: found 0"),
+        ({"devices": {"device_ids": [0, 1, 0]}}, "device_ids: found device 0 listed twice"),
+        ({"devices": {"device_ids": []}}, "device_ids: found an empty list"),
+        ({"devices": {"device_ids": "all"}}, "found \"all\", accepted is 'auto' or a valid array"),
+        ({"devices": {"device_ids": [1.5]}}, "accepted is a valid integer or a valid string"),
+    ],
+)
+def test_a_mistake_is_one_clear_sentence(sections, sentence):
+    with pytest.raises(ConfigError) as error:
+        load(**sections)
+    text = str(error.value)
+    assert sentence in text
+    assert "\n" not in text
+
+
+def test_several_mistakes_are_a_sentence_each():
+    with pytest.raises(ConfigError) as error:
+        load(seed=-1, benchmark={"limit": 0})
+    assert len(str(error.value).splitlines()) == 2
+
+
+def test_a_missing_section_is_named():
+    data = {key: value for key, value in BASE.items() if key != "judge"}
+    with pytest.raises(ConfigError, match="judge: found nothing, a value is needed"):
+        config.load_config(data, "c.yaml")
+
+
+def test_keys_of_an_editor_win_over_its_preset():
+    loaded = load(editors=[{"name": "a", "preset": "qwen-image-edit", "num_inference_steps": 4}])
+    (editor,) = loaded.editors
+    assert (editor.num_inference_steps, editor.true_cfg_scale) == (4, 4.0)
+    assert editor.model == "Qwen/Qwen-Image-Edit"
+
+
+def test_chinese_category_names_are_keys():
+    assert load(benchmark={"categories": ["因果", "physical"]}).benchmark.categories == (
+        "causal",
+        "physical",
+    )
+
+
+def test_files_that_the_workflow_makes_need_not_exist_yet():
+    data = {**BASE, "benchmark": {"path": "results/b.json"}}
+    with pytest.raises(ConfigError):
+        config.load_config(data, "c.yaml")
+    assert config.load_config(data, "c.yaml", produced=["results/b.json"])
+
+
+@pytest.mark.parametrize("name", ["config", "demo"])
+def test_the_shipped_configurations_are_valid(name):
+    path = ROOT / "config" / f"{name}.yaml"
+    data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    produced = ["data/benchmark.json", "results/tiny/benchmark.json"]
+    produced += [
+        "results/tiny/qwen-image-edit/model_index.json",
+        "results/tiny/qwen3-vl/config.json",
+    ]
+    assert config.load_config(data, name, produced)
+    assert path.read_text(encoding="utf-8").startswith(
+        "# yaml-language-server: $schema=config.schema.json\n"
+    )
+
+
+def test_the_schema_is_in_step(pytestconfig):
+    path = ROOT / "config" / "config.schema.json"
+    if pytestconfig.getoption("--fix"):
+        path.write_text(config.json_schema(), encoding="utf-8")
+    assert path.read_text(encoding="utf-8") == config.json_schema(), "run pytest with --fix"
+
+
+def test_the_table_of_keys_is_in_step(pytestconfig):
+    path = ROOT / "config" / "README.md"
+    text = path.read_text(encoding="utf-8")
+    table = re.compile(r"(?<=<!-- keys -->\n).*(?=<!-- /keys -->)", re.DOTALL)
+    renewed = table.sub(lambda _: config.documentation(), text)
+    if pytestconfig.getoption("--fix"):
+        path.write_text(renewed, encoding="utf-8")
+    assert path.read_text(encoding="utf-8") == renewed, "run pytest with --fix"
+
+
+def test_the_schema_accepts_what_the_code_accepts():
+    import json
+
+    from jsonschema import Draft202012Validator
+
+    schema = Draft202012Validator(json.loads(config.json_schema()))
+    for name in ("config", "demo"):
+        data = yaml.safe_load((ROOT / "config" / f"{name}.yaml").read_text(encoding="utf-8"))
+        assert not list(schema.iter_errors(data))
+    assert list(schema.iter_errors({**BASE, "benchmrk": 1}))

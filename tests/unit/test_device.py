@@ -1,0 +1,105 @@
+"""Devices: which there are, and pinning."""
+
+import os
+
+import pytest
+
+from lockstep import config, device
+from lockstep.device import Device
+from lockstep.errors import DeviceError
+
+
+@pytest.fixture(autouse=True)
+def _environment(monkeypatch):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setenv("CUDA_DEVICE_ORDER", "")
+
+
+def names(**settings):
+    return [d.name for d in device.devices(config.Devices(**settings))]
+
+
+def test_auto_takes_the_gpus_that_are_visible(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,1,GPU-abc")
+    assert names() == ["gpu3", "gpu1", "GPU-abc"]
+
+
+def test_auto_takes_cpu_slots_where_there_is_no_gpu(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert names() == [f"cpu{k}" for k in range(min(2, os.cpu_count()))]
+    with pytest.raises(DeviceError, match="found no GPU"):
+        names(accelerator="cuda")
+
+
+def test_any_subset_in_any_order(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1,2,3")
+    assert names(device_ids=(2, 0)) == ["gpu2", "gpu0"]
+    assert names(device_ids=(5, 7, 6), accelerator="cpu") == ["cpu5", "cpu7", "cpu6"]
+
+
+def test_a_cpu_slot_sees_no_gpu(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    assert device.pin(Device("cpu", "0")) == "cpu"
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == ""
+
+
+@pytest.mark.parametrize(
+    ("given", "pinned"),
+    [(None, "4"), ("0,1,2,3,4", "4"), ("7", "7")],
+    ids=["alone", "choice", "scheduler"],
+)
+def test_a_gpu_is_pinned_unless_a_scheduler_gave_one(monkeypatch, given, pinned):
+    monkeypatch.setattr(device, "_uuid", lambda device_id: f"GPU-{device_id}")
+    if given is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", given)
+    assert device.pin(Device("cuda", "4")) == "cuda"
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == pinned
+    assert os.environ["CUDA_DEVICE_ORDER"] == "PCI_BUS_ID"
+
+
+def test_a_gpu_that_is_not_there_is_a_clear_error():
+    with pytest.raises(DeviceError, match="device_ids: found '99', accepted is the number or UUID"):
+        device.pin(Device("cuda", "99"))
+
+
+def test_a_gpu_in_use_names_its_holder(monkeypatch, tmp_path):
+    monkeypatch.setattr(device, "_uuid", lambda device_id: f"GPU-{device_id}")
+    monkeypatch.setattr(device, "_host_folder", lambda: tmp_path)
+    gpu = Device("cuda", "4")
+    device.pin(gpu)
+    with device.exclusive(gpu):
+        with pytest.raises(DeviceError, match=rf"gpu4: found it in use by process {os.getpid()}"):
+            with device.exclusive(gpu):
+                pass
+    with device.exclusive(gpu):
+        pass
+
+
+def test_loading_takes_turns_only_if_told_to(monkeypatch, tmp_path):
+    import threading
+
+    monkeypatch.setattr(device, "_host_folder", lambda: tmp_path)
+
+    def most_at_a_time(concurrency):
+        now, most, guard = 0, 0, threading.Lock()
+
+        def load():
+            nonlocal now, most
+            with device.loading_turn(concurrency):
+                with guard:
+                    now += 1
+                    most = max(most, now)
+                threading.Event().wait(0.15)
+                with guard:
+                    now -= 1
+
+        threads = [threading.Thread(target=load) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        return most
+
+    assert most_at_a_time(1) == 1
+    assert most_at_a_time(2) == 2
+    assert most_at_a_time(None) == 4

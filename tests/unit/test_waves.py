@@ -1,0 +1,174 @@
+"""The barrier, with processes that live, finish, die and join late."""
+
+import json
+import multiprocessing
+import time
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lockstep.waves import Barrier
+
+SPAWN = multiprocessing.get_context("fork")
+
+
+def work(folder, shard, shards, waves, options, die_at=None, late=0.0, item=0.02):
+    """Pass a shard's waves and write down when each began and ended."""
+    time.sleep(late)
+    given_options = {"run": "r", "expected": range(shards), "slots": shards, "join_timeout": 10}
+    with (
+        Barrier(folder, shard, shards, **{**given_options, **options}) as barrier,
+        open(folder / f"log-{shard}-{late}.jsonl", "w", buffering=1) as log,
+    ):
+        barrier.ready()
+        for wave in range(waves):
+            barrier.wait(wave)
+            log.write(json.dumps(["start", shard, wave, time.monotonic()]) + "\n")
+            if wave == die_at:
+                import os
+
+                os._exit(9)
+            time.sleep(item * (1 + shard))
+            log.write(json.dumps(["end", shard, wave, time.monotonic()]) + "\n")
+            barrier.finish(wave)
+
+
+def run(folder, jobs, limit=30):
+    folder.mkdir(parents=True, exist_ok=True)
+    processes = [SPAWN.Process(target=work, args=(folder, *args), kwargs=kw) for args, kw in jobs]
+    for process in processes:
+        process.start()
+    deadline = time.monotonic() + limit
+    for process in processes:
+        process.join(max(0.0, deadline - time.monotonic()))
+    hung = [process for process in processes if process.is_alive()]
+    for process in hung:
+        process.kill()
+    assert not hung, "a shard waits for ever"
+    events = []
+    for path in folder.glob("log-*.jsonl"):
+        events += [json.loads(line) for line in path.read_text().splitlines()]
+    return sorted(events, key=lambda event: event[3])
+
+
+def largest_lead(events):
+    """Return how many images the fastest shard was ever ahead of the slowest."""
+    done = dict.fromkeys({event[1] for event in events}, 0)
+    lead = 0
+    for kind, shard, wave, _ in events:
+        if kind == "end":
+            done[shard] = wave + 1
+            lead = max(lead, max(done.values()) - min(done.values()))
+    return lead
+
+
+def starts(events, wave):
+    return [event[3] for event in events if event[0] == "start" and event[2] == wave]
+
+
+def ends(events, wave):
+    return [event[3] for event in events if event[0] == "end" and event[2] == wave]
+
+
+def test_a_wave_starts_when_all_have_finished_the_last(tmp_path):
+    events = run(tmp_path, [((k, 4, 5, {}), {}) for k in range(4)])
+    for wave in range(1, 5):
+        assert min(starts(events, wave)) >= max(ends(events, wave - 1))
+    assert largest_lead(events) == 1
+
+
+def test_a_lead_of_waves_is_allowed_and_no_more(tmp_path):
+    events = run(tmp_path, [((k, 2, 8, {"lead": 2}), {"item": 0.01 + 0.1 * k}) for k in range(2)])
+    assert largest_lead(events) == 3
+
+
+def test_without_sync_nothing_waits(tmp_path):
+    events = run(tmp_path, [((k, 2, 6, {"sync": False}), {"item": 0.1 * k}) for k in range(2)])
+    assert largest_lead(events) > 3
+
+
+def test_the_first_wave_waits_for_a_shard_that_starts_late(tmp_path):
+    jobs = [((k, 2, 2, {}), {"late": 0.5 * k}) for k in range(2)]
+    events = run(tmp_path, jobs)
+    first = starts(events, 0)
+    assert max(first) - min(first) < 0.3
+
+
+def test_nobody_waits_for_a_process_that_has_no_slot(tmp_path):
+    began = time.monotonic()
+    run(tmp_path, [((0, 6, 3, {"slots": 1}), {})])
+    assert time.monotonic() - began < 5
+
+
+def test_nobody_waits_for_a_shard_that_has_nothing_to_do(tmp_path):
+    began = time.monotonic()
+    run(tmp_path, [((k, 3, 3, {"expected": {0, 1}}), {}) for k in range(2)])
+    assert time.monotonic() - began < 5
+
+
+def test_a_shard_that_never_comes_costs_the_timeout_once(tmp_path):
+    began = time.monotonic()
+    events = run(tmp_path, [((k, 3, 4, {"join_timeout": 1.0}), {}) for k in range(2)])
+    assert 1 <= time.monotonic() - began < 6
+    assert largest_lead(events) == 1
+
+
+def test_a_shard_that_dies_is_not_waited_for_and_its_retry_catches_up(tmp_path):
+    waves = 20
+    jobs = [((k, 3, waves, {}), {"item": 0.03}) for k in range(2)]
+    dying = ((2, 3, waves, {}), {"die_at": 3, "item": 0.03})
+    retry = ((2, 3, waves, {}), {"late": 1.0, "item": 0.001})
+    events = run(tmp_path, [*jobs, dying, retry])
+    assert [wave for kind, shard, wave, _ in events if shard == 0 and kind == "end"] == list(
+        range(waves)
+    )
+    caught_up = [e for e in events if e[1] == 2 and e[0] == "end"][3:]
+    assert [wave for _, _, wave, _ in caught_up] == list(range(waves))
+
+
+def test_what_another_run_left_behind_is_not_trusted(tmp_path):
+    run(tmp_path, [((k, 2, 2, {"run": "old"}), {}) for k in range(2)])
+    for path in tmp_path.glob("log-*"):
+        path.unlink()
+    events = run(tmp_path, [((k, 2, 3, {}), {"late": 0.4 * k}) for k in range(2)])
+    first = starts(events, 0)
+    assert max(first) - min(first) < 0.3
+
+
+@settings(max_examples=8, deadline=None)
+@given(
+    shards=st.integers(1, 5),
+    samples=st.integers(0, 12),
+    lead=st.integers(0, 2),
+)
+def test_no_deadlock_and_no_larger_lead_whatever_the_shape(tmp_path_factory, shards, samples, lead):
+    folder = tmp_path_factory.mktemp("waves")
+    jobs = [
+        ((k, shards, len(range(k, samples, shards)), {"lead": lead}), {"item": 0.004})
+        for k in range(shards)
+    ]
+    events = run(folder, jobs)
+    assert sum(event[0] == "end" for event in events) == samples
+    full = [e for e in events if e[2] < samples // shards]
+    if full:
+        assert largest_lead(full) <= lead + 1
+
+
+def test_a_peer_that_holds_a_lock_but_wrote_no_state_counts_as_loading(tmp_path):
+    # a kill between taking the lock and the first write must not look like an end
+    with Barrier(tmp_path, 1, 2, "r", [0, 1], 2) as peer:
+        (tmp_path / "shard-1-of-2.json").unlink()
+        with Barrier(tmp_path, 0, 2, "r", [0, 1], 2, join_timeout=0.3) as own:
+            own.ready()
+            assert own.wait(0) >= 0.3
+        peer.ready()
+
+
+@pytest.mark.parametrize("content", ["", "{", '{"run": 1}'])
+def test_a_broken_state_file_stops_nobody(tmp_path, content):
+    (tmp_path / "shard-1-of-2.lock").touch()
+    (tmp_path / "shard-1-of-2.json").write_text(content)
+    with Barrier(tmp_path, 0, 2, "r", [0], 2, join_timeout=5) as own:
+        own.ready()
+        assert own.wait(0) < 1
