@@ -5,7 +5,7 @@ from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
-sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
+sys.path.append(str(Path(workflow.basedir) / "scripts"))
 
 from lockstep import categories as category_names
 from lockstep import config as configuration
@@ -82,9 +82,16 @@ CLAIMS = {f"gpu{k}": claim(k) for k in range(len(DEVICES))}
 
 
 def priority(stage):
-    """Edit before score, earlier categories first, so that a category's shards run together."""
-    base = {"edit": 100, "score": 0}[stage]
-    return lambda wildcards: base + len(CATEGORIES) - CATEGORIES.index(wildcards.category)
+    """Edit before score; one editor and category after the other, in the configured order.
+
+    No two of them have the same priority: all devices take them in the same order, so the shards
+    of one never hold devices that the shards of another, which hold the rest, wait for.
+    """
+    order = [(editor, category) for editor in EDITORS for category in CATEGORIES]
+    base = {"edit": len(order), "score": 0}[stage]
+    return lambda wildcards: (
+        base + len(order) - order.index((wildcards.editor, wildcards.category))
+    )
 
 
 def model_files(model):

@@ -1,4 +1,6 @@
 rule tiny_models:
+    input:
+        code=library_files("tiny.py", "scenes.py"),
     output:
         TINY_FILES,
     log:

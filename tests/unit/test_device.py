@@ -67,10 +67,13 @@ def test_a_gpu_in_use_names_its_holder(monkeypatch, tmp_path):
     monkeypatch.setattr(device, "_host_folder", lambda: tmp_path)
     gpu = Device("cuda", "4")
     device.pin(gpu)
-    with device.exclusive(gpu):
-        with pytest.raises(DeviceError, match=rf"gpu4: found it in use by process {os.getpid()}"):
-            with device.exclusive(gpu):
-                pass
+    in_use = rf"gpu4: found it in use by process {os.getpid()}"
+    with (
+        device.exclusive(gpu),
+        pytest.raises(DeviceError, match=in_use),
+        device.exclusive(gpu),
+    ):
+        pass
     with device.exclusive(gpu):
         pass
 

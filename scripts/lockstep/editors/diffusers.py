@@ -16,6 +16,10 @@ from lockstep.records import Sample
 
 log = logging.getLogger(__name__)
 
+# their bars would fill the log
+diffusers.utils.logging.disable_progress_bar()
+transformers.utils.logging.disable_progress_bar()
+
 
 class DiffusersEditor:
     """A pipeline that takes an image and a prompt.

@@ -21,6 +21,9 @@ from lockstep.rubric import Rubric
 
 log = logging.getLogger(__name__)
 
+# its bars would fill the log
+transformers.utils.logging.disable_progress_bar()
+
 AT_VALUE = re.compile(r'": 1?$')
 """End of a reply whose next token belongs to a value (after 1, a 0 may still follow)."""
 

@@ -1,0 +1,119 @@
+"""Real Snakemake runs on the tiny models."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from lockstep import tiny
+from tests.conftest import ROOT
+
+EDITOR = "small"
+
+
+class Workflow:
+    """A working folder with a benchmark and a configuration, and what a run left in it."""
+
+    def __init__(self, folder: Path, config: dict):
+        self.folder = folder
+        self.config = config
+
+    @property
+    def results(self) -> Path:
+        return self.folder / self.config["results"]
+
+    def command(self, *arguments: str) -> list[str]:
+        path = self.folder / "config.yaml"
+        path.write_text(yaml.safe_dump(self.config, allow_unicode=True), encoding="utf-8")
+        snakefile = str(ROOT / "Snakefile")
+        # targets come first: --configfile takes all that follows it
+        return [
+            *(sys.executable, "-m", "snakemake", *arguments),
+            *("--snakefile", snakefile, "--directory", str(self.folder)),
+            *("--configfile", str(path)),
+        ]
+
+    def run(self, *arguments: str, check: bool = True) -> str:
+        """Run Snakemake and return all that it prints."""
+        done = subprocess.run(
+            self.command(*arguments),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env=environment(),
+            timeout=240,
+        )
+        assert not check or done.returncode == 0, done.stdout + self.logs()
+        return done.stdout
+
+    def logs(self, pattern: str = "**/*.log") -> str:
+        found = sorted((self.results / "logs").glob(pattern))
+        return "\n".join(f"== {path}\n{path.read_text(encoding='utf-8')}" for path in found)
+
+    def records(self, kind: str, category: str = "*", editor: str = EDITOR) -> list[dict]:
+        """Return the records of the current shards: kind is edits or scores."""
+        shards = len(self.config["devices"]["device_ids"])
+        paths = (self.results / editor).glob(f"{category}/{kind}/shard-*-of-{shards}.jsonl")
+        return [
+            json.loads(line)
+            for path in sorted(paths)
+            for line in path.read_text(encoding="utf-8").splitlines()
+        ]
+
+    def report(self) -> dict:
+        return json.loads((self.results / "report" / "report.json").read_text(encoding="utf-8"))
+
+    def copy(self, folder: Path) -> "Workflow":
+        """Return a copy of the whole folder, times and Snakemake's notes included."""
+        shutil.copytree(self.folder, folder, symlinks=True)
+        return Workflow(folder, json.loads(json.dumps(self.config)))
+
+
+def environment() -> dict[str, str]:
+    given = {k: v for k, v in os.environ.items() if not k.startswith("LOCKSTEP_")}
+    return {**given, "HF_HUB_OFFLINE": "1", "COLUMNS": "200"}
+
+
+def configuration(models: Path, **changes) -> dict:
+    config = {
+        "results": "results",
+        "benchmark": {"path": "benchmark.json"},
+        "editors": [
+            {
+                "name": EDITOR,
+                "type": "diffusers",
+                "model": str(models / "editor"),
+                "dtype": "float32",
+                "num_inference_steps": 2,
+            }
+        ],
+        "judge": {
+            "type": "qwen3_vl",
+            "model": str(models / "judge"),
+            "dtype": "float32",
+            "rubrics": str(ROOT / "config" / "rubrics"),
+            "max_reasoning_tokens": 24,
+            "min_schema_mass": 0,
+        },
+        "devices": {"accelerator": "cpu", "device_ids": [0, 1]},
+    }
+    return {**config, **changes}
+
+
+def make(folder: Path, models: Path, per_category: int, **changes) -> Workflow:
+    folder.mkdir(parents=True, exist_ok=True)
+    tiny.make_benchmark(folder / "benchmark.json", per_category=per_category)
+    return Workflow(folder, configuration(models, **changes))
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory, models) -> Workflow:
+    """A finished run of all five categories on two CPU slots; tests work on copies."""
+    workflow = make(tmp_path_factory.mktemp("finished") / "work", models, per_category=2)
+    workflow.output = workflow.run()
+    return workflow

@@ -1,0 +1,317 @@
+"""The whole way, as users walk it."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+
+import pytest
+from PIL import Image
+
+from lockstep import records
+from tests.workflow.conftest import EDITOR, configuration, environment, make
+
+CATEGORIES = {
+    "physical": "物理",
+    "environmental": "环境",
+    "social": "社会",
+    "causal": "因果",
+    "referential": "指代",
+}
+NO_MODEL = {"edit": "nothing to edit, no model is loaded", "score": "nothing to judge, no model"}
+
+
+def pixels(workflow, editor=EDITOR):
+    """Return id → hash of the pixels of every edited image."""
+    paths = (workflow.results / editor).glob("*/images/*.png")
+    hashes = {}
+    for path in paths:
+        with Image.open(path) as image:
+            hashes[path.stem] = records.pixels_sha256(image)
+    return hashes
+
+
+def scores(workflow):
+    return {r["id"]: (r["score"], r["criteria"], r["reply"]) for r in workflow.records("scores")}
+
+
+def test_a_full_run_edits_and_scores_every_sample(finished):
+    report = finished.report()
+    rows = report["editors"][EDITOR]["categories"]
+    assert set(rows) == set(CATEGORIES)
+    for row in rows.values():
+        assert (row["count"], row["failed"], row["coverage"]) == (2, 0, 1.0)
+        assert 0 <= row["min"] <= row["mean"] <= row["max"] <= 10
+    assert report["editors"][EDITOR]["overall"]["micro"]["count"] == 10
+    assert report["random_weights"] == [EDITOR, "the judge"]
+    folder = finished.results / "report"
+    assert (folder / "report.md").read_text(encoding="utf-8").startswith("> **Random weights")
+    for category, chinese in CATEGORIES.items():
+        page = (folder / f"{category}.html").read_text(encoding="utf-8")
+        assert chinese in page
+        assert page.count("<section") == 2
+    assert "max_reasoning_tokens: 24" in (folder / "config.yaml").read_text(encoding="utf-8")
+
+
+def test_a_run_says_what_it_does_in_one_line_a_job(finished):
+    lines = finished.output.splitlines()
+    # 2 devices × 5 categories × (edit + score) + 5 tables + prepare + report + all
+    assert "28 jobs: 1 prepare, 10 edit, 10 score, 5 tabulate, 1 report, 1 all" in lines
+    jobs = [line for line in lines if " done, " in line]
+    assert len(jobs) == 28
+    assert jobs[-1].endswith(
+        "report ready: results/report/report.html [28 done, 0 running, 0 waiting]"
+    )
+    assert "physical: samples: 2, devices: 2, in lockstep, waves: 1" in lines
+    assert "  cpu0     1 sample → [0]" in lines
+
+
+def test_the_log_of_a_job_tells_what_it_loaded_and_how_long_each_edit_took(finished):
+    text = finished.logs("edit/*/physical/shard-0-of-2.log")
+    for part in (
+        "0 of 1 samples are in the cache",
+        "loading side by side with other devices",
+        "loaded QwenImageEditPipeline from",
+        "[SYNC] wave 1/1 00000_物理_easy ok in ",
+        "peak host memory",
+    ):
+        assert part in text
+
+
+def test_the_edits_of_a_category_ran_side_by_side_and_before_all_scoring(finished):
+    edits = finished.records("edits")
+    for category in CATEGORIES:
+        first, second = (r for r in edits if r["category"] == category)
+        assert first["device"] != second["device"]
+        # each began before the other had ended
+        assert abs(first["started"] - second["started"]) < first["edit_seconds"] + 2
+    logs = finished.results / "logs"
+    edited = max(path.stat().st_mtime for path in logs.glob("edit/*/*/*.log"))
+    judged = min(
+        path.stat().st_mtime for path in (finished.results / EDITOR).glob("*/judgements/*")
+    )
+    assert edited < judged
+
+
+def test_a_second_run_does_nothing(finished):
+    assert "Nothing to be done" in finished.run("-n")
+
+
+def test_a_deleted_category_is_all_that_is_redone(finished, tmp_path):
+    import shutil
+
+    workflow = finished.copy(tmp_path / "work")
+    before = pixels(workflow)
+    untouched = {
+        path: path.stat().st_mtime_ns
+        for path in (workflow.results / EDITOR).rglob("*")
+        if path.is_file() and "causal" not in path.parts
+    }
+    shutil.rmtree(workflow.results / EDITOR / "causal")
+    plan = workflow.run("-n", "causal")
+    assert "6 jobs: 2 edit, 2 score, 1 tabulate, 1 causal" in plan
+    workflow.run("因果")
+    assert all(not r["cached"] for r in workflow.records("edits", "causal"))
+    assert pixels(workflow) == before
+    assert scores(workflow) == scores(finished)
+    assert untouched == {path: path.stat().st_mtime_ns for path in untouched}
+
+
+def test_a_changed_instruction_is_one_edit_and_one_judgement(finished, tmp_path):
+    workflow = finished.copy(tmp_path / "work")
+    before = pixels(workflow)
+    path = workflow.folder / "benchmark.json"
+    items = json.loads(path.read_text(encoding="utf-8"))
+    assert items[5]["subset"] == "社会"
+    items[5]["edit_instruction_en"] = "Set the table for two."
+    records.write_text(path, json.dumps(items))
+    workflow.run()
+    changed = "00005_社会_hard"
+    assert [r["id"] for r in workflow.records("edits") if not r["cached"]] == [changed]
+    assert [r["id"] for r in workflow.records("scores") if not r["cached"]] == [changed]
+    after = pixels(workflow)
+    assert {name for name in before if before[name] != after[name]} == {changed}
+    page = (workflow.results / "report" / "social.html").read_text(encoding="utf-8")
+    assert "Set the table for two." in page
+    loaded = [
+        path
+        for path in (workflow.results / "logs" / "edit").rglob("*.log")
+        if "loaded" in path.read_text(encoding="utf-8").replace(NO_MODEL["edit"], "")
+    ]
+    assert len(loaded) == 1
+
+
+def test_one_device_more_changes_no_result_and_loads_no_model(finished, tmp_path):
+    workflow = finished.copy(tmp_path / "work")
+    workflow.config["devices"]["device_ids"] = [0, 1, 2]
+    workflow.run()
+    assert len(workflow.records("edits")) == len(workflow.records("scores")) == 10
+    for kind, text in NO_MODEL.items():
+        logs = list((workflow.results / "logs" / kind).rglob("shard-*-of-3.log"))
+        assert len(logs) == 15
+        assert all(text in path.read_text(encoding="utf-8") for path in logs)
+    own, other = workflow.report(), finished.report()
+    for row in (*own["editors"][EDITOR]["categories"].values(),):
+        row["seconds"].pop("wait")
+    for row in (*other["editors"][EDITOR]["categories"].values(),):
+        row["seconds"].pop("wait")
+    assert own["editors"] == other["editors"]
+
+
+def test_a_change_of_the_rubric_edits_nothing(finished, tmp_path):
+    import shutil
+
+    from tests.conftest import ROOT
+
+    workflow = finished.copy(tmp_path / "work")
+    rubrics = workflow.folder / "rubrics"
+    shutil.copytree(ROOT / "config" / "rubrics", rubrics)
+    workflow.config["judge"]["rubrics"] = "rubrics"
+    path = rubrics / "physical.yaml"
+    path.write_text(path.read_text(encoding="utf-8").replace("Was the", "Was really the"))
+    plan = workflow.run("-n")
+    assert " edit" not in plan.split("jobs: ")[1].splitlines()[0]
+    workflow.run("physical")
+    assert all(not r["cached"] for r in workflow.records("scores", "physical"))
+
+
+def test_forcing_a_category_looks_again_and_redoes_nothing(finished, tmp_path):
+    workflow = finished.copy(tmp_path / "work")
+    workflow.run("physical", "--forcerun", "edit")
+    assert all(r["cached"] for r in workflow.records("edits", "physical"))
+    assert all(r["cached"] for r in workflow.records("scores", "physical"))
+
+
+def test_the_ways_to_look_at_the_plan(finished):
+    rules = finished.run("--rulegraph")
+    for rule in ("prepare", "edit", "score", "tabulate", "report"):
+        assert f'"{rule}"' in rules
+    assert finished.run("physical", "--dag").count("label") >= 7
+    classic = finished.run("-n", "--forcerun", "report", "--workflow-profile", "none")
+    assert "rule report" in classic or "Job " in classic
+
+
+def test_snakemakes_own_report(finished, tmp_path):
+    workflow = finished.copy(tmp_path / "work")
+    workflow.run("--report", "report.zip")
+    assert (workflow.folder / "report.zip").stat().st_size > 100_000
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ("benchmark={limmit: 2}", "benchmark.limmit: found an unknown key (did you mean 'limit'?)"),
+        ("devices={device_ids: [1, 1]}", "device_ids: found device 1 listed twice"),
+        ("benchmark={path: gone.json}", "benchmark.path: found no file 'gone.json'"),
+    ],
+)
+def test_a_mistake_in_the_configuration_is_a_sentence_in_a_dry_run_too(
+    finished, tmp_path, options, sentence
+):
+    workflow = type(finished)(finished.folder, configuration(tmp_path))
+    workflow.config = finished.config
+    output = workflow.run("-n", "--config", options, check=False)
+    assert sentence in output
+    assert "Traceback" not in output
+
+
+def test_results_are_the_same_for_one_two_and_three_devices(finished, models, tmp_path):
+    """Fresh runs, and under Chinese paths."""
+    expected = {name: value for name, value in pixels(finished).items() if "物理" in name}
+    judged = {name: value for name, value in scores(finished).items() if "物理" in name}
+    for devices in ([4], [2, 0, 1]):
+        workflow = make(
+            tmp_path / f"测试{len(devices)}",
+            models,
+            per_category=2,
+            results="结果",
+            devices={"accelerator": "cpu", "device_ids": devices},
+        )
+        workflow.run("物理")
+        assert pixels(workflow) == expected
+        assert scores(workflow) == judged
+        assert all(not r["cached"] for r in workflow.records("edits"))
+
+
+def test_a_killed_run_resumes_without_redoing_what_was_finished(models, tmp_path):
+    devices = {"accelerator": "cpu", "device_ids": [0]}
+    workflow = make(tmp_path / "work", models, per_category=3, devices=devices)
+    process = subprocess.Popen(
+        workflow.command("physical"),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env=environment(),
+        start_new_session=True,
+    )
+    images = workflow.results / EDITOR / "physical" / "images"
+    deadline = time.monotonic() + 200
+    while not list(images.glob("*.png")):
+        assert process.poll() is None and time.monotonic() < deadline, workflow.logs()
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    kept = {path: path.stat().st_mtime_ns for path in images.glob("*.png")}
+    assert 1 <= len(kept) < 3
+    workflow.run("physical", "--unlock")
+    workflow.run("physical")
+    edits = workflow.records("edits", "physical")
+    assert [r["status"] for r in edits] == ["ok"] * 3
+    assert sum(r["cached"] for r in edits) == len(kept)
+    assert kept == {path: path.stat().st_mtime_ns for path in kept}
+    assert len(workflow.records("scores", "physical")) == 3
+
+
+def test_failures_are_counted_and_shown_and_never_scored(models, tmp_path):
+    """Editors side by side; one image is missing, one sample is rejected."""
+    workflow = make(tmp_path / "work", models, per_category=3)
+    finished_images = workflow.folder / "finished"
+    finished_images.mkdir()
+    for name in ("00000_物理_easy", "00002_物理_hard"):
+        Image.new("RGB", (64, 64), (9, 99, 199)).save(finished_images / f"{name}.png")
+    path = workflow.folder / "benchmark.json"
+    items = json.loads(path.read_text(encoding="utf-8"))
+    items.append({**items[0], "src_img_b64": "@@@", "original_image_path": "broken.png"})
+    records.write_text(path, json.dumps(items))
+    workflow.config["benchmark"]["categories"] = ["物理"]
+    workflow.config["editors"] = [
+        {"name": "finished", "type": "precomputed", "folder": "finished"},
+        {"name": "control", "type": "identity"},
+    ]
+    output = workflow.run()
+    assert "prepare: 3 physical, 1 rejected" in output
+    assert "physical cpu1: 1 of 1 edits failed" in output
+    report = workflow.report()
+    row = report["editors"]["finished"]["categories"]["physical"]
+    assert (row["count"], row["failed"]) == (2, 1)
+    assert row["coverage"] == pytest.approx(2 / 3)
+    assert row["status"] == {"ok": 2, "edit_failed": 1}
+    assert report["editors"]["control"]["categories"]["physical"]["coverage"] == 1
+    assert report["rejected"]["count"] == 1
+    (failed,) = (r for r in workflow.records("scores", editor="finished") if r["status"] != "ok")
+    assert (failed["id"], failed["score"], failed["criteria"]) == ("00001_物理_medium", None, {})
+    good = [r["score"] for r in workflow.records("scores", editor="finished") if r["score"]]
+    assert row["mean"] == pytest.approx(sum(good) / 2)
+    page = (workflow.results / "report" / "physical.html").read_text(encoding="utf-8")
+    assert "edit_failed: finished: found no image of sample" in page
+    assert "src_img_b64: found bad base64" in (workflow.results / "report/report.md").read_text()
+
+    # the image turns up: forcing the edit retries what failed, and only that
+    Image.new("RGB", (64, 64)).save(finished_images / "00001_物理_medium.png")
+    workflow.run("--forcerun", "edit")
+    assert workflow.report()["editors"]["finished"]["categories"]["physical"]["coverage"] == 1
+    assert sum(not r["cached"] for r in workflow.records("scores", editor="finished")) == 1
+
+
+def test_a_model_that_cannot_be_loaded_fails_its_jobs_with_a_sentence(models, tmp_path):
+    import shutil
+
+    workflow = make(tmp_path / "work", models, per_category=2)
+    broken = workflow.folder / "broken"
+    shutil.copytree(models / "editor", broken)
+    shutil.rmtree(broken / "transformer")
+    workflow.config["editors"][0]["model"] = "broken"
+    output = workflow.run("physical", check=False)
+    assert "Error: editors: small: cannot load 'broken'" in output
+    assert "FAILED editing physical with small, shard 0" in output
+    assert "Traceback" not in output
