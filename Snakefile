@@ -31,6 +31,8 @@ for key in CATEGORIES:
                 name
             input:
                 expand(table_of("{editor}", key), editor=EDITORS),
+            message:
+                f"tables of {name} ready"
 
 
 for editor in EDITORS:
@@ -40,3 +42,5 @@ for editor in EDITORS:
             editor
         input:
             expand(table_of(editor, "{category}"), category=CATEGORIES),
+        message:
+            f"tables of {editor} ready"

@@ -104,6 +104,9 @@ class _Lines(DefaultFormatter):
         return ""
 
     def format_run_info(self, msg: dict[str, Any]) -> str:
+        if self._total:
+            # a dry run says it a second time
+            return ""
         counts = {rule: count for rule, count in msg["stats"].items() if rule != "total"}
         self._total = msg["stats"]["total"]
         listed = ", ".join(f"{count} {rule}" for rule, count in counts.items())
@@ -143,7 +146,7 @@ def _seconds(seconds: float) -> str:
 
 
 def _short(reason: str) -> str:
-    """Return a job's reason without the list of files that it may end in."""
-    head, _, files = reason.partition(": ")
-    files = files.split(", ")
-    return head if not files[0] else f"{head}: {files[0]}{', …' if len(files) > 1 else ''}"
+    """Return the first of a job's reasons, with the first of the files that it names."""
+    head, _, files = reason.partition("; ")[0].partition(": ")
+    first, *others = files.split(", ")
+    return head if not first else f"{head}: {first}{', …' if others else ''}"
