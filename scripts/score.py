@@ -15,6 +15,7 @@ with job_log(snakemake.log[0]) as terminal:
         edits=Path(snakemake.input.edits),
         rubric_file=Path(snakemake.input.rubric),
         folder=Path(snakemake.output[0]).parents[1],
-        device=device.devices(settings.devices)[int(snakemake.wildcards.shard)],
+        devices=device.devices(settings.devices),
+        shard=int(snakemake.wildcards.shard),
         terminal=terminal,
     )

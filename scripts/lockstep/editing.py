@@ -169,7 +169,7 @@ def _waves(
         disable=not terminal.isatty(),
         position=shard.number,
         leave=False,
-        bar_format="{desc} {n}/{total} {bar:20} {elapsed} left {remaining} {postfix}",
+        bar_format="{desc} {n}/{total} {bar:20} {elapsed} left {remaining}{postfix}",
     ) as progress:
         for wave, item in enumerate(progress):
             waited = barrier.wait(wave)
@@ -191,7 +191,8 @@ def _waves(
             )
             if record.error:
                 log.warning("%s: %s", item.sample.id, record.error)
-            progress.set_postfix(failed=sum(r.status != "ok" for r in done))
+            if failed := sum(r.status != "ok" for r in done):
+                progress.set_postfix_str(f"{failed} failed")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     log.info("peak host memory %.1f GiB", peak / 2**20)
     return done

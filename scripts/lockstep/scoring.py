@@ -30,7 +30,8 @@ def score_shard(
     edits: Path,
     rubric_file: Path,
     folder: Path,
-    device: Device,
+    devices: Sequence[Device],
+    shard: int,
     terminal: IO[str],
 ) -> None:
     """Judge a shard's edits and write their records.
@@ -42,11 +43,13 @@ def score_shard(
     Args:
         edits: records of the shard's edits; the scores go to `scores/` under the same name.
         folder: the category's results.
+        devices: devices of all shards; the shard's own is `devices[shard]`.
         terminal: where progress is shown.
 
     Raises:
         DeviceError: if the device fails or is not to be had.
     """
+    device = devices[shard]
     samples = {sample.id: sample for sample in records.read_manifest(manifest)}
     rubric = read_rubric(rubric_file)
     identity = judges.identity(settings.judge)
@@ -73,7 +76,7 @@ def score_shard(
                 desc=f"score {category} {device.name}",
                 file=terminal,
                 disable=not terminal.isatty(),
-                position=0,
+                position=shard,
                 leave=False,
                 bar_format="{desc} {n}/{total} {bar:20} {elapsed} left {remaining}",
             ) as progress:

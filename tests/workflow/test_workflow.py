@@ -303,6 +303,18 @@ def test_failures_are_counted_and_shown_and_never_scored(models, tmp_path):
     assert sum(not r["cached"] for r in workflow.records("scores", editor="finished")) == 1
 
 
+def test_with_fewer_slots_than_shards_nothing_waits_for_what_cannot_start(models, tmp_path):
+    devices = {"accelerator": "cpu", "device_ids": [0, 1, 2]}
+    workflow = make(tmp_path / "work", models, per_category=5, devices=devices)
+    workflow.config["editors"] = [{"name": "control", "type": "identity"}]
+    shards = [f"results/control/physical/edits/shard-{k}-of-3.jsonl" for k in range(3)]
+    began = time.monotonic()
+    output = workflow.run(*shards, "--resources", "gpu=1")
+    assert time.monotonic() - began < 30
+    assert "only 1 of 3 shards run at a time and keep step" in output
+    assert len(workflow.records("edits", editor="control")) == 5
+
+
 def test_a_model_that_cannot_be_loaded_fails_its_jobs_with_a_sentence(models, tmp_path):
     import shutil
 
