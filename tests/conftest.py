@@ -2,12 +2,19 @@
 
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from lockstep import tiny
 from lockstep.records import Sample
 
 ROOT = Path(__file__).parents[1]
+
+# times on a busy machine say nothing of the code
+hypothesis.settings.register_profile(
+    "lockstep", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("lockstep")
 
 
 def pytest_addoption(parser):

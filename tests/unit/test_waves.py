@@ -136,7 +136,7 @@ def test_what_another_run_left_behind_is_not_trusted(tmp_path):
     assert max(first) - min(first) < 0.3
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(
     shards=st.integers(1, 5),
     samples=st.integers(0, 12),
