@@ -2,13 +2,17 @@
 
 import logging
 import os
+import select
 import sys
+import threading
 import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
+
+import psutil
 
 from lockstep.errors import LockstepError, one_sentence
 
@@ -41,6 +45,7 @@ def job_log(path: str | Path) -> Iterator[IO[str]]:
         )
         logging.captureWarnings(True)
         warnings.simplefilter("once")
+        _end_with_starter()
         began = time.monotonic()
         try:
             yield terminal
@@ -53,3 +58,26 @@ def job_log(path: str | Path) -> Iterator[IO[str]]:
             log.exception("failed after %.1f s", time.monotonic() - began)
             print(f"Error: {one_sentence(error)} (traceback in {path})", file=terminal)
             sys.exit(1)
+
+
+SHELLS = {"bash", "dash", "sh", "zsh"}
+
+
+def _end_with_starter() -> None:
+    """End this process as soon as the one that started it has gone, by whatever signal.
+
+    A workflow engine that is killed cannot stop its jobs; they would go on to hold devices and
+    locks. All writes are atomic, so an end at any moment costs at most the item in hand.
+    """
+    parents = (process for process in psutil.Process().parents() if process.pid != 1)
+    starter = next((process for process in parents if process.name() not in SHELLS), None)
+    if starter is None:
+        return
+    handle = os.pidfd_open(starter.pid)
+
+    def watch() -> None:
+        select.select([handle], [], [])
+        log.error("process %d, which started this one, has gone", starter.pid)
+        os._exit(1)
+
+    threading.Thread(target=watch, name="end-with-starter", daemon=True).start()
