@@ -72,6 +72,21 @@ class Rejected(Record):
     """One sentence: field, what was found, what would be accepted."""
 
 
+class Telemetry(Record):
+    """What a GPU did during one edit; means of samples unless said otherwise."""
+
+    utilisation: float
+    """Percent of the time in which a kernel ran."""
+    memory: int
+    """Most bytes in use."""
+    temperature: int
+    """Highest, in °C."""
+    power: float
+    """Watts."""
+    throttled: list[str]
+    """Reasons for lowered clocks, such as sw_power_cap or hw_thermal_slowdown."""
+
+
 class EditRecord(Record):
     """What happened to one sample in an edit job."""
 
@@ -91,12 +106,19 @@ class EditRecord(Record):
     wave: int
     shard: int
     device: str
+    run: str | None = None
+    """Name of the invocation that made the edit."""
+    load_seconds: float | None = None
+    """Time from the start of the job to the first wave: imports and loading, without waiting."""
     started: float | None = None
-    """Unix time at which the edit began; of the original edit if cached."""
+    """Unix time at which the edit began."""
     edit_seconds: float | None = None
     wait_seconds: float = 0.0
     """Time spent at the barrier before this sample's wave."""
+    telemetry: Telemetry | None = None
+    """What the GPU did meanwhile; None on CPU slots."""
     cached: bool = False
+    """Whether it was there already; all else is then that of the original edit."""
 
 
 class ScoreRecord(Record):

@@ -1,37 +1,81 @@
 """The barrier that keeps the shards of a category in step.
 
-Each shard is a process of its own; all they share is a folder. A shard holds an exclusive lock on
-its file for as long as it lives, so the kernel tells at once when it dies, and it publishes the
-number of waves it has finished by an atomic replace. A shard starts wave w when every live shard
-that is level has finished wave w−1−lead. A shard is level while it is no further behind than
-lockstep allows; one that joins late or comes back catches up without being waited for.
+Each shard is a process of its own; all they share is a folder. A shard publishes the number of
+waves it has finished by an atomic replace, and holds an exclusive lock on a file of its own for as
+long as it lives, so that the kernel tells its peers on the same host at once when it dies. Peers on
+another host, where locks may not reach, are judged by a heartbeat.
+
+A shard starts wave w when every live shard that is level has finished wave w−1−lead. A shard is
+level while it is no further behind than that rule allows; one that joins late or comes back catches
+up without being waited for. The protocol and what follows from it: docs/waves.md.
 """
 
 import fcntl
 import json
+import logging
 import os
+import threading
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import NamedTuple, Self
 
+import inotify_simple
+
 from lockstep import records
 
-POLL_SECONDS = 0.004
-"""Between two looks at the peers; a release is seen within this time."""
+log = logging.getLogger(__name__)
 
 LOADING = -1
 """Number of finished waves of a shard that is not ready yet."""
 
+LOOKS = (0.002, 0.02, 0.2, 1.0)
+"""Seconds until the next look if nothing is heard: soon after a sign, then ever less often.
 
-class State(NamedTuple):
-    """What a shard has published."""
+A dying process is heard of a moment before the kernel drops its lock, so the first is short.
+"""
 
-    run: str
-    finished: int
-    """Finished waves; LOADING before the shard is ready."""
-    done: bool
-    """Whether the shard has finished all its waves."""
+REMOTE_LOOK = 0.25
+"""Seconds between looks while a peer is on another host, from which nothing is heard."""
+
+COMPLAINT = 60.0
+"""Seconds of waiting after which the log names whom for."""
+
+
+class Peer(NamedTuple):
+    """What a shard knows of another one."""
+
+    alive: bool
+    finished: int = LOADING
+    """Finished waves; LOADING before it is ready."""
+    ended: bool = False
+    """Whether it has finished or died in this run, and is not waited for at the start."""
+    device: str = ""
+    seconds: float | None = None
+    """Time that its last finished wave took."""
+
+
+def late(
+    wave: int, lead: int, peers: Mapping[int, Peer], expected: Collection[int], slots: int
+) -> set[int]:
+    """Return the peers that keep a wave from starting; the rule of the barrier.
+
+    Args:
+        wave: the wave to start, from 0.
+        lead: waves that a shard may be ahead of the slowest.
+        peers: all other shards.
+        expected: other shards that have work in this run.
+        slots: shards that can run at a time.
+    """
+    live = {number for number, peer in peers.items() if peer.alive}
+    if wave == 0:
+        loading = {number for number in live if peers[number].finished == LOADING}
+        coming = {number for number in expected if not peers[number].ended} - live
+        can_run = min(slots, 1 + len(live | coming))
+        return loading | coming if 1 + len(live) < can_run else loading
+    # a live peer that had finished less when the last wave began is not level
+    behind = wave - lead - 1
+    return {number for number in live if behind >= 0 and peers[number].finished == behind}
 
 
 class Barrier:
@@ -44,9 +88,11 @@ class Barrier:
         run: name of the invocation; what other invocations left is not trusted.
         expected: shards that have work in this run, own number included or not.
         slots: shards that can run at a time.
+        device: name shown to the peers.
         lead: waves that a shard may be ahead of the slowest.
         sync: False switches all waiting off; waves are still published.
         join_timeout: seconds to wait at the first wave for shards that are not ready.
+        heartbeat_timeout: seconds of silence after which a peer on another host counts as dead.
     """
 
     def __init__(
@@ -57,99 +103,200 @@ class Barrier:
         run: str,
         expected: Collection[int],
         slots: int,
+        device: str = "",
         lead: int = 0,
         sync: bool = True,
         join_timeout: float = 1800.0,
+        heartbeat_timeout: float = 60.0,
     ) -> None:
         self._folder = Path(folder)
         self._shard = shard
+        self._others = [number for number in range(shards) if number != shard]
         self._shards = shards
         self._run = run
-        self._expected = {*expected, shard}
+        self._expected = set(expected) - {shard}
         self._slots = slots
+        self._device = device
         self._lead = lead
         self._sync = sync
         self._join_timeout = join_timeout
-        self._lock: int | None = None
+        self._heartbeat_timeout = heartbeat_timeout
+        self._host = host()
+        self._remote = False
+        self._heard: dict[int, tuple[object, float]] = {}
+        """Last state of each peer on another host, and when it was new to us."""
+        self._state = {"finished": LOADING, "done": False, "seconds": None}
+        self._beats = 0
+        self._publishing = threading.Lock()
+        self._leaving = threading.Event()
 
     def __enter__(self) -> Self:
         self._folder.mkdir(parents=True, exist_ok=True)
+        self._ears = _Ears(self._folder)
         self._lock = os.open(self._path(self._shard, "lock"), os.O_RDWR | os.O_CREAT, 0o644)
-        # a peer's look holds the lock for microseconds
-        fcntl.flock(self._lock, fcntl.LOCK_EX)
-        self._publish(LOADING)
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            log.warning("another process still edits this shard, waiting for its end")
+            fcntl.flock(self._lock, fcntl.LOCK_EX)
+        self._publish()
+        threading.Thread(target=self._beat, name="heartbeat", daemon=True).start()
         return self
 
     def __exit__(self, kind: object, *_: object) -> None:
+        self._leaving.set()
         if kind is None:
-            self._publish(self._shards_finished, done=True)
+            self._publish(done=True)
         os.close(self._lock)
-        self._lock = None
+        self._ears.close()
 
     def ready(self) -> None:
         """Say that the first wave can begin."""
-        self._publish(0)
+        self._publish(finished=0)
 
-    def finish(self, wave: int) -> None:
+    def finish(self, wave: int, seconds: float | None = None) -> None:
         """Say that a wave is finished; edited, found in the cache or failed all count."""
-        self._publish(wave + 1)
+        self._publish(finished=wave + 1, seconds=seconds)
 
     def wait(self, wave: int) -> float:
         """Wait until a wave may start and return the seconds waited."""
-        began = time.monotonic()
-        if not self._sync or self._shards == 1:
+        if not self._sync or not self._others:
             return 0.0
-        deadline = began + self._join_timeout if wave == 0 else None
-        while self._held_back(wave):
-            if deadline is not None and time.monotonic() >= deadline:
+        began = time.monotonic()
+        complaint = began + COMPLAINT
+        looks = 0
+        while behind := self._late(wave):
+            now = time.monotonic()
+            if wave == 0 and now - began >= self._join_timeout:
+                log.warning("starting without %s", self._names(behind))
                 break
-            time.sleep(POLL_SECONDS)
+            if now >= complaint:
+                log.info("waiting for %s since %.0f s", self._names(behind), now - began)
+                complaint = now + COMPLAINT
+            timeout = min(LOOKS[looks], REMOTE_LOOK if self._remote else LOOKS[-1])
+            heard = self._ears.listen(timeout)
+            looks = 0 if heard else min(looks + 1, len(LOOKS) - 1)
         return time.monotonic() - began
 
-    def _held_back(self, wave: int) -> bool:
-        peers = {k: self._peer(k) for k in range(self._shards) if k != self._shard}
-        live = {k: state for k, (state, alive) in peers.items() if alive and state is not None}
-        if wave == 0:
-            ended = {
-                k
-                for k, (state, alive) in peers.items()
-                if state is not None and state.run == self._run and (state.done or not alive)
+    def slowest(self, wave: int, seconds: float) -> tuple[str, float]:
+        """Return which device took longest for a wave, and how much longer than the others' mean.
+
+        Args:
+            seconds: the time that this shard took for it.
+        """
+        times = {self._device: seconds}
+        for number in self._others:
+            peer = self._look(number)
+            if peer.finished == wave + 1 and peer.seconds is not None:
+                times[peer.device] = peer.seconds
+        name = max(times, key=times.__getitem__)
+        others = [value for device, value in times.items() if device != name]
+        return name, times[name] - (sum(others) / len(others) if others else times[name])
+
+    def _late(self, wave: int) -> set[int]:
+        peers = {number: self._look(number) for number in self._others}
+        return late(wave, self._lead, peers, self._expected, self._slots)
+
+    def _look(self, number: int) -> Peer:
+        """Return what can be known of a peer now."""
+        locked = _locked(self._path(number, "lock"))
+        try:
+            state = json.loads(self._path(number, "json").read_bytes())
+            known = state["run"] == self._run
+            facts = state["finished"], state["done"], state["device"], state["seconds"]
+        except (FileNotFoundError, ValueError, TypeError, KeyError):
+            known = False
+        if not known:
+            # it may hold its lock already and not have published in this run yet
+            return Peer(alive=locked)
+        finished, done, device, seconds = facts
+        alive = locked
+        if state["host"] != self._host:
+            self._remote = True
+            alive = not done and self._is_heard(number, state)
+        return Peer(alive, finished, done or not alive, device, seconds)
+
+    def _is_heard(self, number: int, state: object) -> bool:
+        """Tell whether a peer on another host has changed its state lately.
+
+        Its clock is not compared with ours: what counts is when a change was new to us.
+        """
+        now = time.monotonic()
+        last, when = self._heard.get(number, (None, now))
+        if state != last:
+            self._heard[number] = (state, now)
+            return True
+        return now - when < self._heartbeat_timeout
+
+    def _beat(self) -> None:
+        while not self._leaving.wait(self._heartbeat_timeout / 6):
+            self._beats += 1
+            self._publish()
+
+    def _publish(self, **changes: object) -> None:
+        with self._publishing:
+            self._state.update(changes)
+            if self._state["done"] and "done" not in changes:
+                return
+            state = {
+                **self._state,
+                "run": self._run,
+                "host": self._host,
+                "device": self._device,
+                "pid": os.getpid(),
+                "beats": self._beats,
             }
-            can_run = min(self._slots, len(self._expected - ended))
-            if len(live) + 1 < can_run:
-                return True
-            return any(state.finished == LOADING for state in live.values())
-        # a live peer that had finished less when the last wave began is not level
-        behind = wave - self._lead - 1
-        return behind >= 0 and any(state.finished == behind for state in live.values())
+            with records.atomic(self._path(self._shard, "json"), durable=False) as file:
+                file.write(json.dumps(state).encode())
 
-    def _peer(self, shard: int) -> tuple[State | None, bool]:
-        """Return what a peer published, and whether it lives."""
-        try:
-            lock = os.open(self._path(shard, "lock"), os.O_RDWR)
-        except FileNotFoundError:
-            return None, False
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            alive = False
-        except BlockingIOError:
-            alive = True
-        finally:
-            os.close(lock)
-        try:
-            state = State(**json.loads(self._path(shard, "json").read_bytes()))
-        except (FileNotFoundError, ValueError, TypeError):
-            return None, alive
-        if alive and state.run != self._run:
-            # it holds its lock but has not published in this run yet
-            return State(self._run, LOADING, False), True
-        return state, alive
-
-    def _publish(self, finished: int, done: bool = False) -> None:
-        self._shards_finished = finished
-        state = State(self._run, finished, done)
-        with records.atomic(self._path(self._shard, "json"), durable=False) as file:
-            file.write(json.dumps(state._asdict()).encode())
+    def _names(self, numbers: Collection[int]) -> str:
+        return ", ".join(f"shard {number}" for number in sorted(numbers))
 
     def _path(self, shard: int, suffix: str) -> Path:
         return self._folder / f"shard-{shard}-of-{self._shards}.{suffix}"
+
+
+class _Ears:
+    """Hears of changes in a folder: states that are replaced, locks that are closed."""
+
+    def __init__(self, folder: Path) -> None:
+        flags = inotify_simple.flags
+        try:
+            self._inotify = inotify_simple.INotify()
+            self._inotify.add_watch(folder, flags.MOVED_TO | flags.CLOSE_WRITE)
+        except OSError as error:
+            # the host's limit of watches; looking now and then still works
+            log.warning("no notice of changes (%s), looking every %.2f s", error, LOOKS[1])
+            self._inotify = None
+
+    def listen(self, timeout: float) -> bool:
+        """Wait for a change, at most `timeout` seconds, and tell whether there was one."""
+        if self._inotify is None:
+            time.sleep(min(timeout, LOOKS[1]))
+            return False
+        return bool(self._inotify.read(timeout=max(1, round(timeout * 1000))))
+
+    def close(self) -> None:
+        if self._inotify is not None:
+            self._inotify.close()
+
+
+def host() -> str:
+    """Return what names the running kernel: within it, locks can be relied on."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+
+
+def _locked(path: Path) -> bool:
+    """Tell whether a living process of this host holds a lock."""
+    try:
+        # read-only, so that closing it is no sign for others
+        lock = os.open(path, os.O_RDONLY)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return False
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(lock)
