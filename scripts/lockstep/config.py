@@ -154,6 +154,12 @@ class Devices(Section):
     join_timeout: PositiveFloat = Field(
         1800.0, description="Seconds to wait at the first wave for devices that still load."
     )
+    heartbeat_timeout: PositiveFloat = Field(
+        60.0, description="Seconds of silence after which a device on another host counts as dead."
+    )
+    when_busy: Literal["stop", "wait"] = Field(
+        "stop", description="What to do where another run on this machine uses a GPU."
+    )
     load_concurrency: PositiveInt | None = Field(
         None, description="Models loaded at a time on one host; null sets no limit."
     )
@@ -176,6 +182,9 @@ class Report(Section):
     """What the report says of itself."""
 
     title: str = Field("Image editing benchmark", description="Title of the report.")
+    straggler_margin: PositiveFloat = Field(
+        0.1, description="Share by which a device may be slower than its peers without a warning."
+    )
 
 
 class Config(Section):

@@ -3,21 +3,38 @@
 The only place that reads or sets CUDA_VISIBLE_DEVICES. Nothing here imports torch.
 """
 
+import logging
 import os
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import filelock
 import pynvml
 
 from lockstep import config
 from lockstep.errors import DeviceError
+from lockstep.records import Telemetry
+
+log = logging.getLogger(__name__)
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
+
+
+SAMPLE_SECONDS = 0.25
+
+THROTTLE_REASONS = {
+    pynvml.nvmlClocksThrottleReasonSwPowerCap: "sw_power_cap",
+    pynvml.nvmlClocksThrottleReasonHwSlowdown: "hw_slowdown",
+    pynvml.nvmlClocksThrottleReasonSwThermalSlowdown: "sw_thermal_slowdown",
+    pynvml.nvmlClocksThrottleReasonHwThermalSlowdown: "hw_thermal_slowdown",
+    pynvml.nvmlClocksThrottleReasonHwPowerBrakeSlowdown: "hw_power_brake_slowdown",
+}
+"""Why a GPU lowers its clocks while it has work; being idle is none."""
 
 
 class Device(NamedTuple):
@@ -32,7 +49,8 @@ class Device(NamedTuple):
     def name(self) -> str:
         """Name in records, logs and progress."""
         prefix = "gpu" if self.kind == "cuda" else "cpu"
-        return f"{prefix}{self.id}" if self.id.isdigit() else self.id
+        # of a UUID the first block is enough to tell devices apart
+        return f"{prefix}{self.id}" if self.id.isdigit() else "-".join(self.id.split("-")[:2])
 
 
 def devices(settings: config.Devices) -> list[Device]:
@@ -75,13 +93,17 @@ def pin(device: Device) -> str:
 
 
 @contextmanager
-def exclusive(device: Device) -> Iterator[None]:
+def exclusive(device: Device, when_busy: str = "stop") -> Iterator[None]:
     """Hold a pinned GPU's lock against every other invocation on this host.
 
     CPU slots are shared by nature and are not locked.
 
+    Args:
+        when_busy: stop or wait where another process holds it.
+
     Raises:
-        DeviceError: if another process holds it; the message names that process.
+        DeviceError: if another process holds it and `when_busy` is stop; the message names that
+            process and since when.
     """
     if device.kind == "cpu":
         yield
@@ -93,9 +115,14 @@ def exclusive(device: Device) -> Iterator[None]:
         lock.acquire(timeout=0)
     except filelock.Timeout:
         who = holder.read_text() if holder.exists() else "another process"
-        raise DeviceError(
-            f"{device.name}: found it in use by {who}, wait for its end or take other device_ids"
-        ) from None
+        busy = f"{device.name}: found it in use by {who}"
+        if when_busy == "stop":
+            raise DeviceError(
+                f"{busy}, wait for its end, take other devices.device_ids, "
+                "or set devices.when_busy: wait"
+            ) from None
+        log.warning("%s, waiting for its end", busy)
+        lock.acquire()
     try:
         holder.write_text(f"process {os.getpid()} since {time.strftime('%Y-%m-%d %H:%M:%S')}")
         yield
@@ -121,6 +148,62 @@ def loading_turn(concurrency: int | None) -> Iterator[float]:
         yield time.monotonic() - began
     finally:
         lock.release()
+
+
+class Sampler:
+    """Samples what a pinned GPU does, in a thread of its own; silent on CPU slots.
+
+    What NVML does not tell of a device (a MIG slice's utilisation, for one) ends the sampling.
+    """
+
+    def __init__(self, device: Device) -> None:
+        self._device = device
+        self._samples: list[tuple[float, int, int, float, int]] = []
+        self._leaving = threading.Event()
+
+    def __enter__(self) -> Self:
+        if self._device.kind == "cuda":
+            uuid = _uuid(os.environ[VISIBLE])
+            threading.Thread(target=self._sample, args=(uuid,), name="sampler", daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._leaving.set()
+
+    def take(self) -> Telemetry | None:
+        """Return a summary since the last call; None if nothing was sampled."""
+        samples, self._samples = self._samples, []
+        if not samples:
+            return None
+        utilisation, memory, temperature, power, reasons = zip(*samples, strict=True)
+        return Telemetry(
+            utilisation=round(sum(utilisation) / len(samples), 1),
+            memory=max(memory),
+            temperature=max(temperature),
+            power=round(sum(power) / len(samples), 1),
+            throttled=sorted({name for mask in reasons for name in _throttle_reasons(mask)}),
+        )
+
+    def _sample(self, uuid: str) -> None:
+        try:
+            pynvml.nvmlInit()
+            handle = pynvml.nvmlDeviceGetHandleByUUID(uuid)
+            while not self._leaving.wait(SAMPLE_SECONDS):
+                self._samples.append(
+                    (
+                        pynvml.nvmlDeviceGetUtilizationRates(handle).gpu,
+                        pynvml.nvmlDeviceGetMemoryInfo(handle).used,
+                        pynvml.nvmlDeviceGetTemperature(handle, pynvml.NVML_TEMPERATURE_GPU),
+                        pynvml.nvmlDeviceGetPowerUsage(handle) / 1000,
+                        pynvml.nvmlDeviceGetCurrentClocksThrottleReasons(handle),
+                    )
+                )
+        except pynvml.NVMLError as error:
+            log.warning("no telemetry of %s (%s)", self._device.name, error)
+
+
+def _throttle_reasons(mask: int) -> list[str]:
+    return [name for bit, name in THROTTLE_REASONS.items() if mask & bit]
 
 
 def _try(lock: filelock.FileLock) -> bool:

@@ -11,7 +11,7 @@ from typing import IO, NamedTuple
 from tqdm import tqdm
 
 from lockstep import config, editors, plan, records
-from lockstep.device import Device, exclusive, loading_turn, pin
+from lockstep.device import Device, Sampler, exclusive, loading_turn, pin
 from lockstep.errors import DeviceError, one_sentence
 from lockstep.records import EditRecord, Sample
 from lockstep.waves import Barrier
@@ -41,6 +41,17 @@ class _Item(NamedTuple):
     key: str
     path: Path
     """Edited image."""
+
+
+class _Job(NamedTuple):
+    """What the edits of one job share."""
+
+    model: editors.Editor
+    barrier: Barrier
+    sampler: Sampler
+    shard: Shard
+    category: str
+    load_seconds: float
 
 
 def edit_shard(
@@ -84,25 +95,28 @@ def edit_shard(
         run=shard.run,
         expected=_expected(items, folder, count),
         slots=shard.slots,
+        device=shard.device.name,
         lead=settings.devices.max_wave_lead,
         sync=settings.devices.enable_batch_sync,
         join_timeout=settings.devices.join_timeout,
+        heartbeat_timeout=settings.devices.heartbeat_timeout,
     )
     began = time.monotonic()
     if missing:
         torch_device = pin(shard.device)
-        with exclusive(shard.device), barrier:
+        with exclusive(shard.device, settings.devices.when_busy), barrier:
             with loading_turn(settings.devices.load_concurrency) as waited:
                 _log_turn(settings.devices.load_concurrency, waited)
+                began_loading = time.monotonic()
                 model = editors.load_editor(editor, torch_device)
-            done = _waves(model, mine, cached, barrier, settings, category, shard, terminal)
+            loaded = time.monotonic() - began_loading
+            with Sampler(shard.device) as sampler:
+                job = _Job(model, barrier, sampler, shard, category, loaded)
+                done = _waves(job, mine, cached, settings.devices, terminal)
     else:
         log.info("nothing to edit, no model is loaded")
         with barrier:
-            done = [
-                record.model_copy(update={"wave": wave, "shard": shard.number})
-                for wave, record in enumerate(cached.values())
-            ]
+            done = list(cached.values())
     records.write_records(output, done)
     failed = sum(record.status != "ok" for record in done)
     log.info(
@@ -130,7 +144,7 @@ def _cached(item: _Item) -> EditRecord | None:
     provenance = records.read_provenance(item.path)
     if provenance is None or provenance.get("key") != item.key:
         return None
-    return EditRecord.model_validate({**provenance, "cached": True, "wait_seconds": 0.0})
+    return EditRecord.model_validate({**provenance, "cached": True})
 
 
 def _expected(items: Sequence[_Item], folder: Path, count: int) -> set[int]:
@@ -150,21 +164,20 @@ def _expected(items: Sequence[_Item], folder: Path, count: int) -> set[int]:
 
 
 def _waves(
-    model: editors.Editor,
+    job: _Job,
     mine: Sequence[_Item],
     cached: dict[str, EditRecord | None],
-    barrier: Barrier,
-    settings: config.Config,
-    category: str,
-    shard: Shard,
+    devices: config.Devices,
     terminal: IO[str],
 ) -> list[EditRecord]:
     done = []
-    mark = "[SYNC]" if settings.devices.enable_batch_sync else "[NO-SYNC]"
-    barrier.ready()
+    seconds = 0.0
+    mark = "[SYNC]" if devices.enable_batch_sync else "[NO-SYNC]"
+    shard = job.shard
+    job.barrier.ready()
     with tqdm(
         mine,
-        desc=f"{mark} {category} {shard.device.name} wave",
+        desc=f"{mark} {job.category} {shard.device.name} wave",
         file=terminal,
         disable=not terminal.isatty(),
         position=shard.number,
@@ -172,36 +185,44 @@ def _waves(
         bar_format="{desc} {n}/{total} {bar:20} {elapsed} left {remaining}{postfix}",
     ) as progress:
         for wave, item in enumerate(progress):
-            waited = barrier.wait(wave)
-            record = cached[item.sample.id] or _edit(model, item, wave, shard)
-            record = record.model_copy(
-                update={"wave": wave, "shard": shard.number, "wait_seconds": round(waited, 4)}
-            )
-            barrier.finish(wave)
+            waited = job.barrier.wait(wave)
+            if wave:
+                _log_wave(job, mark, wave - 1, len(mine), seconds)
+            began = time.monotonic()
+            record = cached[item.sample.id] or _edit(job, item, wave, waited)
+            seconds = time.monotonic() - began
+            job.barrier.finish(wave, seconds)
             done.append(record)
-            log.info(
-                "%s wave %d/%d %s %s%s (waited %.2f s)",
-                mark,
-                wave + 1,
-                len(mine),
-                item.sample.id,
-                record.status,
-                " from the cache" if record.cached else f" in {record.edit_seconds:.2f} s",
-                waited,
-            )
+            took = " from the cache" if record.cached else f" in {record.edit_seconds:.2f} s"
+            log.info("%s %s%s (waited %.2f s)", item.sample.id, record.status, took, waited)
             if record.error:
                 log.warning("%s: %s", item.sample.id, record.error)
             if failed := sum(r.status != "ok" for r in done):
                 progress.set_postfix_str(f"{failed} failed")
+        if done:
+            _log_wave(job, mark, len(mine) - 1, len(mine), seconds)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     log.info("peak host memory %.1f GiB", peak / 2**20)
     return done
 
 
-def _edit(model: editors.Editor, item: _Item, wave: int, shard: Shard) -> EditRecord:
+def _log_wave(job: _Job, mark: str, wave: int, waves: int, seconds: float) -> None:
+    name, lag = job.barrier.slowest(wave, seconds)
+    log.info(
+        "%s wave %d/%d done in %.2f s, slowest %s (+%.2f s)",
+        mark,
+        wave + 1,
+        waves,
+        seconds,
+        name,
+        lag,
+    )
+
+
+def _edit(job: _Job, item: _Item, wave: int, waited: float) -> EditRecord:
     """Edit one sample, write its image, and return what happened."""
-    started = time.time()
     began = time.monotonic()
+    job.sampler.take()
     record = EditRecord(
         id=item.sample.id,
         category=item.sample.category,
@@ -209,12 +230,15 @@ def _edit(model: editors.Editor, item: _Item, wave: int, shard: Shard) -> EditRe
         status="ok",
         seed=item.seed,
         wave=wave,
-        shard=shard.number,
-        device=shard.device.name,
-        started=round(started, 3),
+        shard=job.shard.number,
+        device=job.shard.device.name,
+        run=job.shard.run,
+        load_seconds=round(job.load_seconds, 3),
+        started=round(time.time(), 3),
+        wait_seconds=round(waited, 4),
     )
     try:
-        image = model.edit(item.sample, item.seed)
+        image = job.model.edit(item.sample, item.seed)
         record = record.model_copy(
             update={
                 "image": os.path.join("images", item.path.name),
@@ -222,6 +246,7 @@ def _edit(model: editors.Editor, item: _Item, wave: int, shard: Shard) -> EditRe
                 "width": image.width,
                 "height": image.height,
                 "edit_seconds": round(time.monotonic() - began, 4),
+                "telemetry": job.sampler.take(),
             }
         )
         records.save_edit(item.path, image, record.model_dump(mode="json"))

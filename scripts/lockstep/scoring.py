@@ -68,7 +68,7 @@ def score_shard(
     began = time.monotonic()
     if pending:
         torch_device = pin(device)
-        with exclusive(device):
+        with exclusive(device, settings.devices.when_busy):
             with loading_turn(settings.devices.load_concurrency):
                 judge = judges.load_judge(settings.judge, rubric, torch_device)
             with tqdm(

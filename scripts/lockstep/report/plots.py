@@ -1,0 +1,238 @@
+"""Plots of the report as SVG that stands in a page: text in its colour, nothing around it.
+
+The same numbers give the same text. No plot knows more than the dict of `drift.measure`.
+"""
+
+import io
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch, PathPatch
+from matplotlib.path import Path
+from matplotlib.ticker import MaxNLocator
+
+COLOURS = {"work": "#3b82f6", "wait": "#f59e0b", "load": "#8b8f98"}
+"""Mid tones, to be told apart on light and dark pages and without colour vision."""
+
+INK = "#0a0b0c"
+"""Stands for the page's colour of text."""
+
+BLOCKS_ID = "blocks"
+"""Marks what must be drawn without smoothed edges, which would show between neighbours."""
+
+BLOCKS = 2000
+"""Most blocks of the timeline that are drawn one by one."""
+
+POINTS = 500
+"""Most points of the drift curve that are drawn one by one; a page shows few more in its width."""
+
+WIDTH = 9.0
+"""Inches of 72 units; the page scales it."""
+
+STYLE = {
+    "axes.edgecolor": INK,
+    "axes.facecolor": "none",
+    "axes.labelcolor": INK,
+    "axes.linewidth": 0.6,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "figure.facecolor": "none",
+    "font.size": 9,
+    "path.simplify": False,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "lockstep",
+    "text.color": INK,
+    # a $ in a device's name is a $
+    "text.parse_math": False,
+    "xtick.color": INK,
+    "ytick.color": INK,
+}
+
+
+class _Rectangle(NamedTuple):
+    left: float
+    bottom: float
+    width: float
+    height: float
+
+
+def timeline(lockstep: Mapping[str, Any]) -> str:
+    """Draw devices over time, with work, wait and load; return SVG.
+
+    Where there are too many blocks each device's time is cut into equal bins, and a bin is filled
+    with the shares of work, wait and load from bottom to top.
+    """
+    names = list(lockstep["devices"])
+    with matplotlib.rc_context(STYLE):
+        figure, axes = _axes(0.9 + max(0.16, 0.3 - 0.004 * len(names)) * max(len(names), 2))
+        scale = _time_axis(axes, lockstep)
+        blocks = lockstep["timeline"]
+        shapes = _exact if len(blocks) <= BLOCKS else _binned
+        for kind, rectangles in shapes(blocks, names, lockstep["seconds"]).items():
+            axes.add_patch(_area(rectangles, scale, COLOURS[kind]))
+        every = -(-len(names) // 32)
+        axes.set_yticks(range(0, len(names), every), names[::every])
+        axes.set_ylim(len(names) - 0.4, -0.6)
+        axes.tick_params(axis="y", length=0)
+        axes.spines["left"].set_visible(False)
+        _name_categories(axes, lockstep, scale)
+        axes.legend(
+            handles=[Patch(color=colour, label=kind) for kind, colour in COLOURS.items()],
+            loc="lower right",
+            bbox_to_anchor=(1, 1.04 + 0.5 / figure.get_figheight()),
+            ncols=3,
+            frameon=False,
+            borderaxespad=0,
+        )
+        return _svg(figure, "Timeline of the devices: work, wait and load")
+
+
+def drift_curve(lockstep: Mapping[str, Any]) -> str:
+    """Draw by how many images the fastest device is ahead of the slowest; return SVG."""
+    with matplotlib.rc_context(STYLE):
+        figure, axes = _axes(1.9)
+        scale = _time_axis(axes, lockstep)
+        step = lockstep["seconds"] / POINTS if len(lockstep["curve"]) > POINTS else 0
+        for category in lockstep["drift"]:
+            points = [p for p in lockstep["curve"] if p["category"] == category]
+            seconds = np.array([p["seconds"] for p in points])
+            images = np.array([p["images"] for p in points])
+            if step:
+                seconds, images = _highest(seconds, images, step)
+            colour = COLOURS["work"]
+            axes.fill_between(
+                seconds * scale, 0, images, step="post", color=colour, alpha=0.3, lw=0
+            )
+            axes.plot(seconds * scale, images, drawstyle="steps-post", color=colour, linewidth=1)
+        axes.set_ylim(0, max(1, lockstep["largest_drift"]) * 1.15)
+        axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
+        axes.set_ylabel("images apart")
+        _name_categories(axes, lockstep, scale)
+        return _svg(figure, "Images that the fastest device is ahead of the slowest, over time")
+
+
+def _axes(height: float) -> tuple[Figure, Axes]:
+    figure = Figure((WIDTH, height), layout="constrained")
+    FigureCanvasSVG(figure)
+    return figure, figure.add_subplot()
+
+
+def _time_axis(axes: Axes, lockstep: Mapping[str, Any]) -> float:
+    """Set the axis of time and return its units per second."""
+    span = lockstep["seconds"] or 1.0
+    unit, seconds = next(
+        (name, seconds)
+        for name, seconds in (("hours", 3600), ("minutes", 60), ("seconds", 1))
+        if span >= 2 * seconds or seconds == 1
+    )
+    axes.set_xlim(0, span / seconds)
+    axes.set_xlabel(unit)
+    return 1 / seconds
+
+
+def _name_categories(axes: Axes, lockstep: Mapping[str, Any], scale: float) -> None:
+    """Mark where each category begins, with its key above where there is room for it."""
+    begins: dict[str, float] = {}
+    for block in lockstep["timeline"]:
+        begins.setdefault(block["category"], block["start"])
+    for category, start in begins.items():
+        axes.axvline(start * scale, color=INK, linewidth=0.6, linestyle=(0, (2, 2)), alpha=0.6)
+        axes.annotate(
+            category,
+            (start * scale, 1),
+            xycoords=("data", "axes fraction"),
+            xytext=(2, 3),
+            textcoords="offset points",
+            fontsize=8,
+        )
+
+
+def _exact(
+    blocks: Sequence[Mapping[str, Any]], names: Sequence[str], _: float
+) -> dict[str, list[_Rectangle]]:
+    rows = {name: row for row, name in enumerate(names)}
+    shapes = defaultdict(list)
+    for block in blocks:
+        shapes[block["kind"]].append(
+            _Rectangle(block["start"], rows[block["device"]] + 0.4, block["seconds"], -0.8)
+        )
+    return shapes
+
+
+def _binned(
+    blocks: Sequence[Mapping[str, Any]], names: Sequence[str], span: float
+) -> dict[str, list[_Rectangle]]:
+    bins = max(50, BLOCKS // len(names))
+    width = span / bins
+    rows = {name: row for row, name in enumerate(names)}
+    shares = {kind: np.zeros((len(names), bins)) for kind in COLOURS}
+    for block in blocks:
+        begin, end = block["start"] / width, (block["start"] + block["seconds"]) / width
+        cells = np.arange(int(begin), min(bins, int(np.ceil(end))))
+        inside = np.minimum(cells + 1, end) - np.maximum(cells, begin)
+        shares[block["kind"]][rows[block["device"]], cells] += inside
+    base = np.zeros((len(names), bins))
+    shapes = {}
+    for kind, share in shares.items():
+        shapes[kind] = [
+            _Rectangle(
+                cell * width, row + 0.4 - 0.8 * base[row, cell], width, -0.8 * share[row, cell]
+            )
+            for row, cell in zip(*np.nonzero(share > 0.005), strict=True)
+        ]
+        base += share
+    return shapes
+
+
+def _area(rectangles: Iterable[_Rectangle], scale: float, colour: str) -> PathPatch:
+    """Return all rectangles as one shape: a path each would make the page heavy."""
+    vertices, codes = [], []
+    for left, bottom, width, height in rectangles:
+        begin, end = left * scale, (left + width) * scale
+        top = bottom + height
+        vertices += [(begin, bottom), (end, bottom), (end, top), (begin, top), (begin, bottom)]
+        codes += [Path.MOVETO, Path.LINETO, Path.LINETO, Path.LINETO, Path.CLOSEPOLY]
+    shape = Path(np.reshape(vertices, (-1, 2)), codes)
+    return PathPatch(shape, facecolor=colour, linewidth=0, gid=BLOCKS_ID)
+
+
+def _highest(times: np.ndarray, images: np.ndarray, step: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return times `step` seconds apart, and the most images between each and the next."""
+    edges = np.arange(times[0], times[-1] + step, step)
+    starts = np.searchsorted(times, edges[:-1], side="right") - 1
+    ends = np.searchsorted(times, edges[1:], side="left")
+    most = [images[start:end].max() for start, end in zip(starts, ends, strict=True)]
+    return edges, np.array([*most, images[-1]])
+
+
+def _svg(figure: Figure, title: str) -> str:
+    """Return a figure as SVG that fits its page."""
+    buffer = io.StringIO()
+    nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+    figure.savefig(buffer, format="svg", metadata=nothing)
+    text = buffer.getvalue()
+    text = text[text.index("<svg") :]
+    # its style sheet would hold for the whole page, and its ids are the same in every plot
+    text = re.sub(r"<defs>\s*<style.*?</style>\s*</defs>", "", text, flags=re.DOTALL)
+    text = text.replace(f'id="{BLOCKS_ID}"', 'shape-rendering="crispEdges"')
+    text = re.sub(r' id="[A-Za-z]+_\d+"', "", text)
+    # a tenth of a unit is less than a pixel
+    text = re.sub(r' d="[^"]*"', lambda path: _short(path[0]), text)
+    text = re.sub(r"font: ([\d.]+px) [^;\"]*", r"font: \1 system-ui, sans-serif", text)
+    text = text.replace(INK, "currentColor")
+    size = re.search(r'viewBox="[^"]*"', text)[0]
+    head = f'<svg class="plot" role="img" aria-label="{title}" {size}>'
+    return re.sub(r"<svg[^>]*>", head, text, count=1)
+
+
+def _short(path: str) -> str:
+    """Return a path's `d` attribute in as few characters as a page needs."""
+    numbers = re.sub(r"-?\d+\.\d+", lambda number: f"{float(number[0]):.1f}", path)
+    return re.sub(r"\s*([MLz])\s*", r"\1", numbers).replace(".0 ", " ").replace(".0L", "L")
