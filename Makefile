@@ -8,7 +8,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 # nothing here needs a model hub, and nothing may wait for one
 export HF_HUB_OFFLINE := 1
 
-.PHONY: setup demo test lint format lock clean
+.PHONY: setup demo test chaos lint format lock clean
 
 setup: .venv/.done
 
@@ -25,6 +25,10 @@ demo: setup
 
 test: setup
 	pytest
+
+# a minute of random kills and stops
+chaos: setup
+	pytest tests/chaos -s
 
 lint: setup
 	ruff check .

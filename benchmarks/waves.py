@@ -1,8 +1,8 @@
 """Measure the barrier with real processes, and compare a real run with the simulator.
 
-    python benchmarks/waves.py --processes 8     release latency and cost of waiting
-    python benchmarks/waves.py --run             six shards with a sleeping editor
-    python benchmarks/simulate.py                lockstep against other policies, simulated
+python benchmarks/waves.py --processes 8     release latency and cost of waiting
+python benchmarks/waves.py --run             six shards with a sleeping editor
+python benchmarks/simulate.py                lockstep against other policies, simulated
 """
 
 import argparse

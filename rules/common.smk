@@ -123,4 +123,5 @@ def table_of(editor, category):
 def report_files():
     names = ["report.html", "report.md", "report.json", "config.yaml"]
     names += [f"{category}.html" for category in CATEGORIES]
+    names += [f"lockstep-{editor}-{key}.csv" for editor in EDITORS for key in ("timeline", "curve")]
     return [f"{RESULTS}/report/{name}" for name in names]

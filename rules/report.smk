@@ -28,8 +28,14 @@ rule report:
         summaries=expand(
             f"{RESULTS}/{{editor}}/{{category}}/summary.json", editor=EDITORS, category=CATEGORIES
         ),
+        edits=expand(
+            f"{RESULTS}/{{editor}}/{{category}}/edits/{{shard}}",
+            editor=EDITORS,
+            category=CATEGORIES,
+            shard=SHARDS,
+        ),
         rejected=f"{RESULTS}/manifest/rejected.jsonl",
-        code=library_files("report/__init__.py", "stats.py")
+        code=library_files("report/__init__.py", "report/plots.py", "drift.py", "stats.py")
         + sorted(map(str, (LIBRARY / "report" / "templates").glob("*.j2"))),
     output:
         report_files(),

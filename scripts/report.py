@@ -16,11 +16,20 @@ def by_editor(paths):
     return files
 
 
+def edits_by_editor(paths):
+    """Return editor → category → files of paths that end in editor/category/edits/file."""
+    files = defaultdict(lambda: defaultdict(list))
+    for path in map(Path, paths):
+        files[path.parents[2].name][path.parents[1].name].append(path)
+    return files
+
+
 with job_log(snakemake.log[0]):
     write_report(
         load_config(snakemake.config, source="configuration"),
         by_editor(snakemake.input.tables),
         by_editor(snakemake.input.summaries),
+        edits_by_editor(snakemake.input.edits),
         Path(snakemake.input.rejected),
         Path(snakemake.output[0]).parent,
     )

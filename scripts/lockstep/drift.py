@@ -221,6 +221,9 @@ def _stragglers(names: Sequence[str], edits: Sequence[_Edit]) -> dict[str, Any]:
         waves[edit.record.category, edit.record.wave].append((edit.record.device, edit.end))
     shared = [ends for ends in waves.values() if len(ends) > 1]
     taken = Counter(name for ends in shared for name, _ in ends)
+    records = defaultdict(list)
+    for edit in edits:
+        records[edit.record.device].append(edit.record)
     lags = defaultdict(list)
     for ends in shared:
         latest = max(end for _, end in ends)
@@ -236,7 +239,7 @@ def _stragglers(names: Sequence[str], edits: Sequence[_Edit]) -> dict[str, Any]:
             "waves": taken[name],
             "last": len(lags[name]),
             "lag": _rounded(fmean(lags[name])) if lags[name] else None,
-            **_health([edit.record for edit in edits if edit.record.device == name]),
+            **_health(records[name]),
         }
         for name in names
     }

@@ -18,6 +18,9 @@ from lockstep.errors import LockstepError, one_sentence
 
 log = logging.getLogger(__name__)
 
+FINISHED = "finished in"
+"""In the last line of the log of a job that came to its end."""
+
 
 @contextmanager
 def job_log(path: str | Path) -> Iterator[IO[str]]:
@@ -29,7 +32,8 @@ def job_log(path: str | Path) -> Iterator[IO[str]]:
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     with (
         os.fdopen(os.dup(2), "w", buffering=1, encoding="utf-8") as terminal,
-        open(path, "w", buffering=1, encoding="utf-8") as file,
+        # what a try that failed had to say is kept
+        open(path, "w" if _finished(path) else "a", buffering=1, encoding="utf-8") as file,
     ):
         sys.stdout.flush()
         sys.stderr.flush()
@@ -49,7 +53,7 @@ def job_log(path: str | Path) -> Iterator[IO[str]]:
         began = time.monotonic()
         try:
             yield terminal
-            log.info("finished in %.1f s", time.monotonic() - began)
+            log.info("%s %.1f s", FINISHED, time.monotonic() - began)
         except LockstepError as error:
             log.error("%s", error)
             print(f"Error: {error}", file=terminal)
@@ -58,6 +62,15 @@ def job_log(path: str | Path) -> Iterator[IO[str]]:
             log.exception("failed after %.1f s", time.monotonic() - began)
             print(f"Error: {one_sentence(error)} (traceback in {path})", file=terminal)
             sys.exit(1)
+
+
+def _finished(path: str | Path) -> bool:
+    """Tell whether the job that last wrote a log came to its end."""
+    try:
+        lines = Path(path).read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        return True
+    return bool(lines) and FINISHED in lines[-1]
 
 
 SHELLS = {"bash", "dash", "sh", "zsh"}

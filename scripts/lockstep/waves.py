@@ -123,7 +123,8 @@ class Barrier:
         self._heartbeat_timeout = heartbeat_timeout
         self._host = host()
         self._remote = False
-        self._heard: dict[int, tuple[object, float]] = {}
+        self._states: dict[int, dict] = {}
+        self._heard: dict[int, tuple[dict, float]] = {}
         """Last state of each peer on another host, and when it was new to us."""
         self._state = {"finished": LOADING, "done": False, "seconds": None}
         self._beats = 0
@@ -200,23 +201,29 @@ class Barrier:
     def _look(self, number: int) -> Peer:
         """Return what can be known of a peer now."""
         locked = _locked(self._path(number, "lock"))
-        try:
-            state = json.loads(self._path(number, "json").read_bytes())
-            known = state["run"] == self._run
-            facts = state["finished"], state["done"], state["device"], state["seconds"]
-        except (FileNotFoundError, ValueError, TypeError, KeyError):
-            known = False
-        if not known:
+        state = self._read(number)
+        if state is None:
             # it may hold its lock already and not have published in this run yet
             return Peer(alive=locked)
-        finished, done, device, seconds = facts
         alive = locked
         if state["host"] != self._host:
             self._remote = True
-            alive = not done and self._is_heard(number, state)
-        return Peer(alive, finished, done or not alive, device, seconds)
+            alive = not state["done"] and self._is_heard(number, state)
+        ended = state["done"] or not alive
+        return Peer(alive, state["finished"], ended, state["device"], state["seconds"])
 
-    def _is_heard(self, number: int, state: object) -> bool:
+    def _read(self, number: int) -> dict | None:
+        """Return what a peer last published in this run; None if it did not yet."""
+        try:
+            state = json.loads(self._path(number, "json").read_bytes())
+            if state.get("run") == self._run:
+                self._states[number] = state
+        except (OSError, ValueError, AttributeError):
+            # not there yet; or on a shared file system, replaced while it was read
+            pass
+        return self._states.get(number)
+
+    def _is_heard(self, number: int, state: dict) -> bool:
         """Tell whether a peer on another host has changed its state lately.
 
         Its clock is not compared with ours: what counts is when a change was new to us.

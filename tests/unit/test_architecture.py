@@ -34,7 +34,9 @@ def test_the_library_knows_nothing_of_snakemake(path):
     assert not any(name.startswith("snakemake") for name in imports(path))
 
 
-@pytest.mark.parametrize("name", ["plan", "rubric", "stats", "records", "config", "device"])
+@pytest.mark.parametrize(
+    "name", ["plan", "rubric", "stats", "records", "config", "device", "drift"]
+)
 def test_parts_that_a_dry_run_needs_import_no_torch(name):
     assert not imports(LIBRARY / f"{name}.py") & HEAVY
 

@@ -20,8 +20,8 @@ def names(**settings):
 
 
 def test_auto_takes_the_gpus_that_are_visible(monkeypatch):
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,1,GPU-abc")
-    assert names() == ["gpu3", "gpu1", "GPU-abc"]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,1,GPU-1cde99d8-61d1-3eaf-5d4d-9bc81905ca82")
+    assert names() == ["gpu3", "gpu1", "GPU-1cde99d8"]
 
 
 def test_auto_takes_cpu_slots_where_there_is_no_gpu(monkeypatch):
@@ -76,6 +76,43 @@ def test_a_gpu_in_use_names_its_holder(monkeypatch, tmp_path):
         pass
     with device.exclusive(gpu):
         pass
+
+
+def test_a_gpu_in_use_is_waited_for_if_told_to(monkeypatch, tmp_path, caplog):
+    import threading
+
+    monkeypatch.setattr(device, "_uuid", lambda device_id: f"GPU-{device_id}")
+    monkeypatch.setattr(device, "_host_folder", lambda: tmp_path)
+    gpu = Device("cuda", "4")
+    device.pin(gpu)
+    order = []
+    held = device.exclusive(gpu)
+    held.__enter__()
+
+    def second():
+        with device.exclusive(gpu, "wait"):
+            order.append("second")
+
+    waiting = threading.Thread(target=second)
+    waiting.start()
+    waiting.join(0.3)
+    assert waiting.is_alive()
+    order.append("first ends")
+    held.__exit__(None, None, None)
+    waiting.join(10)
+    assert order == ["first ends", "second"]
+    assert f"gpu4: found it in use by process {os.getpid()} since 20" in caplog.text
+
+
+def test_a_sampler_summarises_what_the_gpu_did_and_is_silent_on_a_cpu_slot(monkeypatch):
+    sampler = device.Sampler(Device("cuda", "0"))
+    sampler._samples = [(90, 10, 60, 400.0, 0), (100, 30, 64, 500.0, 0x4 | 0x40)]
+    taken = sampler.take()
+    assert (taken.utilisation, taken.memory, taken.temperature, taken.power) == (95, 30, 64, 450)
+    assert taken.throttled == ["hw_thermal_slowdown", "sw_power_cap"]
+    assert sampler.take() is None
+    with device.Sampler(Device("cpu", "0")) as silent:
+        assert silent.take() is None
 
 
 def test_loading_takes_turns_only_if_told_to(monkeypatch, tmp_path):

@@ -2,12 +2,14 @@
 
 import json
 import multiprocessing
+import threading
 import time
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lockstep import records
 from lockstep.waves import Barrier
 
 SPAWN = multiprocessing.get_context("fork")
@@ -163,6 +165,72 @@ def test_a_peer_that_holds_a_lock_but_wrote_no_state_counts_as_loading(tmp_path)
             own.ready()
             assert own.wait(0) >= 0.3
         peer.ready()
+
+
+def state_of(folder, shard, shards, **changes):
+    """Write what a shard on another host would have published."""
+    state = {
+        "run": "r",
+        "host": "elsewhere",
+        "device": "gpu9",
+        "finished": 0,
+        "done": False,
+        "seconds": None,
+        "beats": 0,
+    }
+    records.write_json(folder / f"shard-{shard}-of-{shards}.json", {**state, **changes})
+
+
+def test_a_peer_on_another_host_lives_as_long_as_its_heart_beats(tmp_path):
+    own = {"join_timeout": 10, "heartbeat_timeout": 0.6}
+    with Barrier(tmp_path, 0, 2, "r", [0, 1], 2, **own) as barrier:
+        state_of(tmp_path, 1, 2)
+        barrier.ready()
+        assert barrier.wait(0) < 0.5
+        barrier.finish(0)
+        beating = threading.Event()
+
+        def beat():
+            for beats in range(1, 6):
+                time.sleep(0.3)
+                state_of(tmp_path, 1, 2, beats=beats)
+            beating.set()
+
+        threading.Thread(target=beat).start()
+        # it has not finished wave 0 and lives for 1.5 s, then is silent for 0.6 s
+        assert 1.5 < barrier.wait(1) < 4
+        assert beating.is_set()
+
+
+def test_a_peer_on_another_host_releases_by_its_state(tmp_path):
+    with Barrier(tmp_path, 0, 2, "r", [0, 1], 2, heartbeat_timeout=30) as barrier:
+        state_of(tmp_path, 1, 2)
+        barrier.ready()
+        barrier.wait(0)
+        barrier.finish(0)
+        threading.Timer(0.3, state_of, (tmp_path, 1, 2), {"finished": 1}).start()
+        assert 0.2 < barrier.wait(1) < 3
+        barrier.finish(1)
+        threading.Timer(0.3, state_of, (tmp_path, 1, 2), {"finished": 1, "done": True}).start()
+        assert 0.2 < barrier.wait(2) < 3
+
+
+def test_the_slowest_of_a_wave_is_named(tmp_path):
+    with Barrier(tmp_path, 0, 3, "r", [0, 1, 2], 3, device="gpu0") as barrier:
+        state_of(tmp_path, 1, 3, finished=1, seconds=2.5, device="gpu1")
+        state_of(tmp_path, 2, 3, finished=1, seconds=2.1, device="gpu2")
+        barrier.ready()
+        assert barrier.slowest(0, 2.3) == ("gpu1", pytest.approx(0.3))
+        assert barrier.slowest(0, 4.3) == ("gpu0", pytest.approx(2.0))
+
+
+def test_without_notice_of_changes_looking_now_and_then_still_works(tmp_path, monkeypatch):
+    def refuse():
+        raise OSError(24, "too many watches")
+
+    monkeypatch.setattr("inotify_simple.INotify", refuse)
+    events = run(tmp_path, [((k, 3, 4, {}), {}) for k in range(3)])
+    assert largest_lead(events) == 1
 
 
 @pytest.mark.parametrize("content", ["", "{", '{"run": 1}'])

@@ -3,11 +3,13 @@
 `results/report/` links to the images of the results beside it; it opens from disk.
 """
 
+import csv
+import io
 import os
 import platform
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -16,10 +18,12 @@ from urllib.parse import quote
 import jinja2
 import pandas as pd
 import yaml
+from markupsafe import Markup
 
-from lockstep import __version__, config, records, stats, tiny
+from lockstep import __version__, config, drift, records, stats, tiny
 from lockstep.categories import CATEGORIES
-from lockstep.records import Rejected
+from lockstep.records import EditRecord, Rejected
+from lockstep.report import plots
 from lockstep.rubric import COLUMNS
 from lockstep.tables import read_table
 
@@ -31,15 +35,30 @@ PACKAGES = ("torch", "diffusers", "transformers", "accelerate", "snakemake", "pi
 Tables = Mapping[str, Mapping[str, Path]]
 """Editor → category → file."""
 
+PLOTTED = {
+    "timeline": ("device", "kind", "start", "seconds", "wave", "category"),
+    "curve": ("category", "seconds", "images"),
+}
+"""What is drawn and stands in a CSV, not in report.json: columns by key of `drift.measure`."""
+
 
 def write_report(
-    settings: config.Config, tables: Tables, summaries: Tables, rejected: Path, folder: Path
+    settings: config.Config,
+    tables: Tables,
+    summaries: Tables,
+    edits: Mapping[str, Mapping[str, Sequence[Path]]],
+    rejected: Path,
+    folder: Path,
 ) -> None:
-    """Write report.json, report.md, report.html, a page per category and config.yaml.
+    """Write report.json, report.md, report.html, a page per category, config.yaml and CSVs.
+
+    For each editor, `lockstep-{editor}-timeline.csv` and `lockstep-{editor}-curve.csv` hold what
+    its plots show; times are seconds.
 
     Args:
         tables: `table.csv` of each editor and category.
         summaries: `summary.json` of each editor and category.
+        edits: the edits' records of each editor and category, a file for each shard.
         rejected: the benchmark's rejected samples.
         folder: the report's folder.
     """
@@ -48,15 +67,24 @@ def write_report(
         editor: {category: read_table(path) for category, path in files.items()}
         for editor, files in tables.items()
     }
-    report = _numbers(settings, frames, summaries, rejected)
+    steps = {
+        editor: drift.measure(_edits(files.values()), settings.report.straggler_margin)
+        for editor, files in edits.items()
+    }
+    report = _numbers(settings, frames, summaries, steps, rejected)
     environment = _environment()
     records.write_json(folder / "report.json", report)
     plain = settings.model_dump(mode="json", exclude_none=True)
     effective = yaml.safe_dump(plain, allow_unicode=True, sort_keys=False)
     records.write_text(folder / "config.yaml", effective)
     for name in ("report.md", "report.html"):
-        text = environment.get_template(f"{name}.j2").render(report=report, config=effective)
+        text = environment.get_template(f"{name}.j2").render(
+            report=report, config=effective, plots=_plots(steps)
+        )
         records.write_text(folder / name, text)
+    for editor, step in steps.items():
+        for key, columns in PLOTTED.items():
+            records.write_text(folder / f"lockstep-{editor}-{key}.csv", _csv(step[key], columns))
     for category in settings.benchmark.categories:
         by_editor = {editor: frames[editor][category] for editor in frames}
         text = environment.get_template("category.html.j2").render(
@@ -69,6 +97,7 @@ def _numbers(
     settings: config.Config,
     frames: Mapping[str, Mapping[str, pd.DataFrame]],
     summaries: Tables,
+    steps: Mapping[str, Mapping[str, Any]],
     rejected: Path,
 ) -> dict[str, Any]:
     rejects = records.read_records(rejected, Rejected)
@@ -94,6 +123,7 @@ def _numbers(
                     },
                     samples=sum(map(len, by_category.values())),
                 ),
+                "lockstep": {k: v for k, v in steps[editor].items() if k not in PLOTTED},
             }
             for editor, by_category in frames.items()
         },
@@ -108,6 +138,30 @@ def _numbers(
             **{package: metadata.version(package) for package in PACKAGES},
         },
     }
+
+
+def _edits(files: Iterable[Sequence[Path]]) -> list[EditRecord]:
+    return [r for paths in files for path in paths for r in records.read_records(path, EditRecord)]
+
+
+def _plots(steps: Mapping[str, Mapping[str, Any]]) -> dict[str, list[Markup]]:
+    """Return the SVGs of each editor that has something to draw; its text is escaped in there."""
+    return {
+        editor: [
+            Markup(plots.timeline(editor, step)),
+            Markup(plots.drift_curve(editor, step)),
+        ]
+        for editor, step in steps.items()
+        if step["edits"]
+    }
+
+
+def _csv(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> str:
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return buffer.getvalue()
 
 
 def _models(settings: config.Config) -> dict[str, str]:
@@ -171,10 +225,15 @@ def _environment() -> jinja2.Environment:
     environment.filters["number"] = lambda value: "–" if value is None else f"{value:.2f}"
     environment.filters["percent"] = lambda value: "–" if value is None else f"{value:.1%}"
     environment.filters["reasons"] = _reasons
+    environment.filters["counts"] = _counts
     return environment
 
 
 def _reasons(status: Mapping[str, int]) -> str:
     """Return the failures of a category by kind, such as '2 edit_failed'."""
-    failed = Counter({kind: count for kind, count in status.items() if kind != "ok"})
-    return ", ".join(f"{count} {kind}" for kind, count in failed.most_common())
+    return _counts({kind: count for kind, count in status.items() if kind != "ok"})
+
+
+def _counts(counts: Mapping[str, int]) -> str:
+    """Return counts as text, the highest first, such as '12 sw_power_cap, 1 hw_slowdown'."""
+    return ", ".join(f"{count} {kind}" for kind, count in Counter(counts).most_common())

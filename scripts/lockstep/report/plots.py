@@ -3,16 +3,17 @@
 The same numbers give the same text. No plot knows more than the dict of `drift.measure`.
 """
 
+import html
 import io
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, PathPatch
 from matplotlib.path import Path
@@ -33,8 +34,11 @@ BLOCKS = 2000
 POINTS = 500
 """Most points of the drift curve that are drawn one by one; a page shows few more in its width."""
 
-WIDTH = 9.0
+WIDTH = 11.0
 """Inches of 72 units; the page scales it."""
+
+LONGEST = 24
+"""Characters of a device's name that are shown."""
 
 STYLE = {
     "axes.edgecolor": INK,
@@ -44,10 +48,11 @@ STYLE = {
     "axes.spines.right": False,
     "axes.spines.top": False,
     "figure.facecolor": "none",
+    "font.family": "sans-serif",
+    "font.sans-serif": ["system-ui", "DejaVu Sans"],
     "font.size": 9,
     "path.simplify": False,
     "svg.fonttype": "none",
-    "svg.hashsalt": "lockstep",
     "text.color": INK,
     # a $ in a device's name is a $
     "text.parse_math": False,
@@ -63,50 +68,47 @@ class _Rectangle(NamedTuple):
     height: float
 
 
-def timeline(lockstep: Mapping[str, Any]) -> str:
+def timeline(editor: str, lockstep: Mapping[str, Any]) -> str:
     """Draw devices over time, with work, wait and load; return SVG.
 
     Where there are too many blocks each device's time is cut into equal bins, and a bin is filled
     with the shares of work, wait and load from bottom to top.
     """
     names = list(lockstep["devices"])
-    with matplotlib.rc_context(STYLE):
-        figure, axes = _axes(0.9 + max(0.16, 0.3 - 0.004 * len(names)) * max(len(names), 2))
-        scale = _time_axis(axes, lockstep)
+    with _style(f"{editor}: timeline of the devices") as style:
+        row = max(0.15, 0.32 - 0.005 * len(names))
+        axes, scale = _axes(lockstep, row * len(names))
         blocks = lockstep["timeline"]
         shapes = _exact if len(blocks) <= BLOCKS else _binned
         for kind, rectangles in shapes(blocks, names, lockstep["seconds"]).items():
             axes.add_patch(_area(rectangles, scale, COLOURS[kind]))
         every = -(-len(names) // 32)
-        axes.set_yticks(range(0, len(names), every), names[::every])
-        axes.set_ylim(len(names) - 0.4, -0.6)
+        axes.set_yticks(range(0, len(names), every), map(_shown, names[::every]))
+        axes.set_ylim(len(names) - 0.5, -0.5)
         axes.tick_params(axis="y", length=0)
         axes.spines["left"].set_visible(False)
-        _name_categories(axes, lockstep, scale)
-        axes.legend(
+        axes.figure.legend(
             handles=[Patch(color=colour, label=kind) for kind, colour in COLOURS.items()],
-            loc="lower right",
-            bbox_to_anchor=(1, 1.04 + 0.5 / figure.get_figheight()),
-            ncols=3,
+            loc="upper right",
+            ncols=len(COLOURS),
             frameon=False,
             borderaxespad=0,
         )
-        return _svg(figure, "Timeline of the devices: work, wait and load")
+        return _svg(axes.figure, style)
 
 
-def drift_curve(lockstep: Mapping[str, Any]) -> str:
+def drift_curve(editor: str, lockstep: Mapping[str, Any]) -> str:
     """Draw by how many images the fastest device is ahead of the slowest; return SVG."""
-    with matplotlib.rc_context(STYLE):
-        figure, axes = _axes(1.9)
-        scale = _time_axis(axes, lockstep)
+    with _style(f"{editor}: images that the fastest device is ahead of the slowest") as style:
+        axes, scale = _axes(lockstep, 1.1)
         step = lockstep["seconds"] / POINTS if len(lockstep["curve"]) > POINTS else 0
+        colour = COLOURS["work"]
         for category in lockstep["drift"]:
             points = [p for p in lockstep["curve"] if p["category"] == category]
             seconds = np.array([p["seconds"] for p in points])
             images = np.array([p["images"] for p in points])
             if step:
                 seconds, images = _highest(seconds, images, step)
-            colour = COLOURS["work"]
             axes.fill_between(
                 seconds * scale, 0, images, step="post", color=colour, alpha=0.3, lw=0
             )
@@ -114,27 +116,49 @@ def drift_curve(lockstep: Mapping[str, Any]) -> str:
         axes.set_ylim(0, max(1, lockstep["largest_drift"]) * 1.15)
         axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
         axes.set_ylabel("images apart")
-        _name_categories(axes, lockstep, scale)
-        return _svg(figure, "Images that the fastest device is ahead of the slowest, over time")
+        return _svg(axes.figure, style)
 
 
-def _axes(height: float) -> tuple[Figure, Axes]:
-    figure = Figure((WIDTH, height), layout="constrained")
-    FigureCanvasSVG(figure)
-    return figure, figure.add_subplot()
+@contextmanager
+def _style(title: str) -> Iterator[str]:
+    """Draw with the report's style; the title makes the ids of a plot its own."""
+    with matplotlib.rc_context({**STYLE, "svg.hashsalt": title}):
+        yield title
 
 
-def _time_axis(axes: Axes, lockstep: Mapping[str, Any]) -> float:
-    """Set the axis of time and return its units per second."""
-    span = lockstep["seconds"] or 1.0
-    unit, seconds = next(
-        (name, seconds)
-        for name, seconds in (("hours", 3600), ("minutes", 60), ("seconds", 1))
-        if span >= 2 * seconds or seconds == 1
+def _axes(lockstep: Mapping[str, Any], height: float) -> tuple[Axes, float]:
+    """Return axes over the timeline's time, and their units per second.
+
+    All plots of an editor have the same axis in the same place, so that one can be read below
+    another; categories are marked and named above.
+
+    Args:
+        height: inches of the axes.
+    """
+    longest = max(len(_shown(name)) for name in lockstep["devices"])
+    left, right, above, below = max(0.55, 0.15 + 0.075 * longest), 0.15, 0.45, 0.45
+    total = above + height + below
+    figure = Figure((WIDTH, total))
+    axes = figure.add_axes(
+        (left / WIDTH, below / total, (WIDTH - left - right) / WIDTH, height / total)
     )
-    axes.set_xlim(0, span / seconds)
+    unit, seconds = _unit(lockstep["seconds"])
+    axes.set_xlim(0, (lockstep["seconds"] or 1) / seconds)
     axes.set_xlabel(unit)
-    return 1 / seconds
+    _name_categories(axes, lockstep, 1 / seconds)
+    return axes, 1 / seconds
+
+
+def _unit(span: float) -> tuple[str, int]:
+    """Return the unit for a time of so many seconds, and its seconds."""
+    for name, seconds in (("hours", 3600), ("minutes", 60)):
+        if span >= 2 * seconds:
+            return name, seconds
+    return "seconds", 1
+
+
+def _shown(name: str) -> str:
+    return name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…"
 
 
 def _name_categories(axes: Axes, lockstep: Mapping[str, Any], scale: float) -> None:
@@ -142,16 +166,23 @@ def _name_categories(axes: Axes, lockstep: Mapping[str, Any], scale: float) -> N
     begins: dict[str, float] = {}
     for block in lockstep["timeline"]:
         begins.setdefault(block["category"], block["start"])
+    free = 0.0
     for category, start in begins.items():
         axes.axvline(start * scale, color=INK, linewidth=0.6, linestyle=(0, (2, 2)), alpha=0.6)
+        # a character takes about a 130th of the width
+        width = lockstep["seconds"] * (len(category) + 1) / 130
+        before = start + width > lockstep["seconds"]
+        if start - (width if before else 0) < free:
+            continue
         axes.annotate(
             category,
             (start * scale, 1),
             xycoords=("data", "axes fraction"),
-            xytext=(2, 3),
+            xytext=(-2 if before else 2, 3),
             textcoords="offset points",
-            fontsize=8,
+            horizontalalignment="right" if before else "left",
         )
+        free = start + (0 if before else width)
 
 
 def _exact(
@@ -218,18 +249,16 @@ def _svg(figure: Figure, title: str) -> str:
     nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
     figure.savefig(buffer, format="svg", metadata=nothing)
     text = buffer.getvalue()
-    text = text[text.index("<svg") :]
+    size = re.search(r'viewBox="[^"]*"', text)[0]
+    text = text[text.index(">", text.index("<svg")) + 1 :]
     # its style sheet would hold for the whole page, and its ids are the same in every plot
     text = re.sub(r"<defs>\s*<style.*?</style>\s*</defs>", "", text, flags=re.DOTALL)
     text = text.replace(f'id="{BLOCKS_ID}"', 'shape-rendering="crispEdges"')
-    text = re.sub(r' id="[A-Za-z]+_\d+"', "", text)
+    text = re.sub(r' id="[\w.]+_\d+"', "", text)
     # a tenth of a unit is less than a pixel
     text = re.sub(r' d="[^"]*"', lambda path: _short(path[0]), text)
-    text = re.sub(r"font: ([\d.]+px) [^;\"]*", r"font: \1 system-ui, sans-serif", text)
     text = text.replace(INK, "currentColor")
-    size = re.search(r'viewBox="[^"]*"', text)[0]
-    head = f'<svg class="plot" role="img" aria-label="{title}" {size}>'
-    return re.sub(r"<svg[^>]*>", head, text, count=1)
+    return f'<svg class="plot" role="img" aria-label="{html.escape(title)}" {size}>{text}'
 
 
 def _short(path: str) -> str:
