@@ -9,30 +9,53 @@ sys.path.append(str(Path(workflow.basedir) / "scripts"))
 
 from lockstep import categories as category_names
 from lockstep import config as configuration
-from lockstep import device, plan
+from lockstep import device, models, plan, rubric
+from lockstep.editors import precomputed
 from lockstep.errors import LockstepError
 
 # what the rule tiny_models makes; only a configuration that names them needs them
-TINY = {
-    "benchmark": "results/tiny/benchmark.json",
-    "editor": "results/tiny/qwen-image-edit",
-    "judge": "results/tiny/qwen3-vl",
-}
-TINY_FILES = [
-    TINY["benchmark"],
-    f"{TINY['editor']}/model_index.json",
-    f"{TINY['editor']}/text_encoder/model.safetensors",
-    f"{TINY['editor']}/transformer/diffusion_pytorch_model.safetensors",
-    f"{TINY['editor']}/vae/diffusion_pytorch_model.safetensors",
-    f"{TINY['judge']}/config.json",
-    f"{TINY['judge']}/model.safetensors",
+TINY_BENCHMARK = "results/tiny/benchmark.json"
+TINY_EDITOR = [
+    f"results/tiny/qwen-image-edit/{name}"
+    for name in (
+        "model_index.json",
+        "processor/chat_template.jinja",
+        "processor/processor_config.json",
+        "processor/tokenizer.json",
+        "processor/tokenizer_config.json",
+        "scheduler/scheduler_config.json",
+        "text_encoder/config.json",
+        "text_encoder/generation_config.json",
+        "text_encoder/model.safetensors",
+        "tokenizer/tokenizer.json",
+        "tokenizer/tokenizer_config.json",
+        "transformer/config.json",
+        "transformer/diffusion_pytorch_model.safetensors",
+        "vae/config.json",
+        "vae/diffusion_pytorch_model.safetensors",
+    )
 ]
+TINY_JUDGE = [
+    f"results/tiny/qwen3-vl/{name}"
+    for name in (
+        "chat_template.jinja",
+        "config.json",
+        "generation_config.json",
+        "model.safetensors",
+        "processor_config.json",
+        "tokenizer.json",
+        "tokenizer_config.json",
+    )
+]
+TINY_FILES = [TINY_BENCHMARK, *TINY_EDITOR, *TINY_JUDGE]
 
 try:
     CONFIG = configuration.load_config(
         config, source=" + ".join(map(str, workflow.configfiles)), produced=TINY_FILES
     )
     DEVICES = device.devices(CONFIG.devices)
+    for category in CONFIG.benchmark.categories:
+        rubric.read_rubric(f"{CONFIG.judge.rubrics}/{category}.yaml")
 except LockstepError as error:
     raise WorkflowError(str(error)) from None
 
@@ -95,20 +118,17 @@ def priority(stage):
 
 
 def model_files(model):
-    """Return the files of a model's folder whose change concerns its users; none of a hub id."""
+    """Return the files of a model's folder that decide what it gives; none of a hub id."""
     if not configuration.is_folder(model):
         return []
     made = [path for path in TINY_FILES if path.startswith(f"{model}/")]
-    if made:
-        return made
-    folder = Path(model).expanduser()
-    return sorted(
-        str(path) for pattern in ("*.json", "**/*.safetensors") for path in folder.glob(pattern)
-    )
+    return made or list(map(str, models.model_files(model)))
 
 
 def editor_files(wildcards):
     editor = CONFIG.editor(wildcards.editor)
+    if isinstance(editor, configuration.PrecomputedEditor):
+        return list(map(str, precomputed.files(editor.folder)))
     return model_files(editor.model) if hasattr(editor, "model") else []
 
 

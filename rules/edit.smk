@@ -2,9 +2,8 @@ rule edit:
     input:
         manifest=f"{RESULTS}/manifest/{{category}}.jsonl",
         model=editor_files,
-        code=library_files(
-            "editors/__init__.py", "editors/diffusers.py", "editors/precomputed.py", "images.py"
-        ),
+        code=library_files("editing.py", "images.py", "models.py", "plan.py", "records.py")
+        + library_files("editors/__init__.py", "editors/diffusers.py", "editors/precomputed.py"),
     output:
         f"{RESULTS}/{{editor}}/{{category}}/edits/shard-{{shard}}-of-{len(DEVICES)}.jsonl",
     log:

@@ -2,7 +2,9 @@ rule tiny_models:
     input:
         code=library_files("tiny.py", "scenes.py"),
     output:
-        TINY_FILES,
+        benchmark=TINY_BENCHMARK,
+        editor=TINY_EDITOR,
+        judge=TINY_JUDGE,
     log:
         f"{RESULTS}/logs/tiny_models.log",
     conda:

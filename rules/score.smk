@@ -4,7 +4,10 @@ rule score:
         edits=f"{RESULTS}/{{editor}}/{{category}}/edits/shard-{{shard}}-of-{len(DEVICES)}.jsonl",
         rubric=f"{CONFIG.judge.rubrics}/{{category}}.yaml",
         model=model_files(CONFIG.judge.model),
-        code=library_files("judges/__init__.py", "judges/qwen3_vl.py", "rubric.py", "images.py"),
+        code=library_files(
+            "images.py", "models.py", "plan.py", "records.py", "rubric.py", "scoring.py"
+        )
+        + library_files("judges/__init__.py", "judges/qwen3_vl.py"),
     output:
         f"{RESULTS}/{{editor}}/{{category}}/scores/shard-{{shard}}-of-{len(DEVICES)}.jsonl",
     log:

@@ -6,7 +6,6 @@ from lockstep import tiny
 from lockstep.joblog import job_log
 
 with job_log(snakemake.log[0]):
-    outputs = [Path(path) for path in snakemake.output]
-    tiny.make_benchmark(next(p for p in outputs if p.name == "benchmark.json"))
-    tiny.make_editor(next(p.parent for p in outputs if p.name == "model_index.json"))
-    tiny.make_judge(next(p.parent for p in outputs if p.name == "config.json"))
+    tiny.make_benchmark(Path(snakemake.output.benchmark))
+    tiny.make_editor(Path(snakemake.output.editor[0]).parent)
+    tiny.make_judge(Path(snakemake.output.judge[0]).parent)

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -26,17 +27,18 @@ PRESETS = Path(__file__).parents[2] / "config" / "editors"
 """Folder of the editor presets."""
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=64)]
+PathText = Annotated[str, AfterValidator(os.path.expanduser), Field(min_length=1)]
 Dtype = Literal["bfloat16", "float16", "float32"]
 
 
 class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class Benchmark(Section):
     """What is edited."""
 
-    path: str = Field(description="Benchmark file.")
+    path: PathText = Field(description="Benchmark file.")
     format: Literal["re-edit"] = Field("re-edit", description="Format of the file.")
     categories: tuple[str, ...] = Field(
         tuple(CATEGORIES), min_length=1, description="Categories to run, by key or Chinese name."
@@ -78,7 +80,7 @@ class DiffusersEditor(Editor):
     """A diffusers pipeline."""
 
     type: Literal["diffusers"]
-    model: str = Field(description="Hub id or folder.")
+    model: PathText = Field(description="Hub id or folder.")
     revision: str | None = Field(None, description="Commit or branch of a hub id.")
     dtype: Dtype = Field("bfloat16", description="Number format of the weights.")
     num_inference_steps: PositiveInt = Field(50, description="Denoising steps.")
@@ -94,7 +96,7 @@ class PrecomputedEditor(Editor):
     """Finished images from a folder, by sample id and any common suffix."""
 
     type: Literal["precomputed"]
-    folder: str = Field(description="Folder of the images.")
+    folder: PathText = Field(description="Folder of the images.")
 
 
 class IdentityEditor(Editor):
@@ -119,10 +121,10 @@ class Judge(Section):
     """Who scores."""
 
     type: Literal["qwen3_vl"] = Field(description="Kind of judge.")
-    model: str = Field(description="Hub id or folder.")
+    model: PathText = Field(description="Hub id or folder.")
     revision: str | None = Field(None, description="Commit or branch of a hub id.")
     dtype: Dtype = Field("bfloat16", description="Number format of the weights.")
-    rubrics: str = Field("config/rubrics", description="Folder with one rubric per category.")
+    rubrics: PathText = Field("config/rubrics", description="Folder with one rubric per category.")
     use_batch_inference: bool = Field(True, description="Judge several samples at a time.")
     batch_size: PositiveInt = Field(4, description="Samples judged at a time.")
     max_reasoning_tokens: PositiveInt = Field(
@@ -152,7 +154,7 @@ class Devices(Section):
         0, description="Waves that a device may be ahead of the slowest."
     )
     join_timeout: PositiveFloat = Field(
-        1800.0, description="Seconds to wait at the first wave for devices that still load."
+        600.0, description="Seconds to wait at the first wave for devices that still load."
     )
     heartbeat_timeout: PositiveFloat = Field(
         60.0, description="Seconds of silence after which a device on another host counts as dead."
@@ -171,9 +173,10 @@ class Devices(Section):
             return ids
         if not ids:
             raise ValueError("found an empty list, accepted is at least one device, or auto")
-        twice = {i for i in ids if list(ids).count(i) > 1}
+        texts = list(map(str, ids))
+        twice = {i for i in texts if texts.count(i) > 1}
         if twice:
-            listed = ", ".join(map(str, sorted(twice, key=str)))
+            listed = ", ".join(sorted(twice))
             raise ValueError(f"found device {listed} listed twice, accepted is each once")
         return ids
 
@@ -190,7 +193,9 @@ class Report(Section):
 class Config(Section):
     """The whole configuration."""
 
-    results: str = Field("results", description="Folder of all outputs.")
+    results: Annotated[PathText, Field(pattern=r"^[^{}]+$")] = Field(
+        "results", description="Folder of all outputs."
+    )
     seed: NonNegativeInt = Field(
         0, description="Base seed; a sample's seed follows from it and the id."
     )
@@ -271,10 +276,15 @@ def _check_files(config: Config, source: str, produced: Collection[str]) -> None
 
     def need(key: str, *parts: str) -> None:
         path = os.path.normpath(os.path.join(*parts))
-        if path not in made and not Path(path).expanduser().exists():
+        if path not in made and not Path(path).exists():
             raise ConfigError(f"{source}: {key}: found no file {path!r}")
 
     need("benchmark.path", config.benchmark.path)
+    if Path(config.benchmark.path).is_dir():
+        raise ConfigError(
+            f"{source}: benchmark.path: found a folder {config.benchmark.path!r}, "
+            "accepted is a file"
+        )
     for number, editor in enumerate(config.editors):
         if isinstance(editor, DiffusersEditor) and is_folder(editor.model):
             need(f"editors[{number}].model", editor.model, "model_index.json")
@@ -288,7 +298,7 @@ def _check_files(config: Config, source: str, produced: Collection[str]) -> None
 
 def is_folder(model: str) -> bool:
     """Tell whether a model is a folder on disk rather than a hub id (`owner/name`)."""
-    return model.startswith((".", "/", "~")) or model.count("/") != 1 or Path(model).is_dir()
+    return model.startswith((".", "/")) or model.count("/") != 1 or Path(model).is_dir()
 
 
 def _sentences(errors: list[dict[str, Any]]) -> list[str]:
@@ -306,8 +316,8 @@ def _sentences(errors: list[dict[str, Any]]) -> list[str]:
 
 def _place(location: Sequence[Any]) -> str:
     where = ""
-    for step in location:
-        if step in KINDS:
+    for number, step in enumerate(location):
+        if step in KINDS and number and isinstance(location[number - 1], int):
             continue
         # the arms of a union are pydantic's names, not the user's keys
         if isinstance(step, str) and not step.isidentifier():
@@ -333,6 +343,8 @@ def _sentence(where: str, errors: list[dict[str, Any]]) -> str:
         case "union_tag_invalid":
             tag = error["ctx"]["tag"]
             return f"{where}.type: found {tag!r}{suggest(tag, KINDS)}, accepted are {kinds}"
+        case "string_pattern_mismatch" if where == "results":
+            return f"{where}: found {found}, accepted is a path without braces"
         case "string_pattern_mismatch":
             accepted = "letters, digits, '.', '_' and '-', beginning with a letter or digit"
             return f"{where}: found {found}, accepted are {accepted}"

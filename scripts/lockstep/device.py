@@ -5,18 +5,16 @@ The only place that reads or sets CUDA_VISIBLE_DEVICES. Nothing here imports tor
 
 import logging
 import os
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import NamedTuple, Self
 
 import filelock
 import pynvml
 
-from lockstep import config
+from lockstep import config, records
 from lockstep.errors import DeviceError
 from lockstep.records import Telemetry
 
@@ -57,18 +55,39 @@ def devices(settings: config.Devices) -> list[Device]:
     """Return the devices to run on, one per shard.
 
     `auto` takes all GPUs that this process may see; where there is none, up to two CPU slots.
+
+    Raises:
+        DeviceError: if a device is asked for that cannot be.
     """
     gpus = [] if settings.accelerator == "cpu" else _visible_gpus()
     kind = "cpu" if settings.accelerator == "cpu" else "cuda"
     if settings.accelerator == "auto" and not gpus:
         kind = "cpu"
     if settings.device_ids != "auto":
-        return [Device(kind, str(i)) for i in settings.device_ids]
+        ids = [str(i) for i in settings.device_ids]
+        _check(kind, ids, gpus)
+        return [Device(kind, i) for i in ids]
     if kind == "cuda":
         if not gpus:
             raise DeviceError("devices.accelerator: found no GPU, accepted are auto and cpu here")
         return [Device(kind, i) for i in gpus]
     return [Device(kind, str(i)) for i in range(min(2, os.cpu_count() or 1))]
+
+
+def _check(kind: str, ids: list[str], gpus: list[str]) -> None:
+    """Refuse ids that cannot be, before any job starts."""
+    numbers = {i for i in ids if i.isdigit()}
+    if kind == "cpu" and (others := [i for i in ids if i not in numbers]):
+        raise DeviceError(
+            f"devices.device_ids: found {others[0]!r}, accepted are numbers of CPU slots here"
+        )
+    # UUIDs and numbers name the same GPUs; only numbers can be compared with numbers
+    known = {i for i in gpus if i.isdigit()}
+    if kind == "cuda" and known and len(gpus) > 1 and (unknown := sorted(numbers - known)):
+        raise DeviceError(
+            f"devices.device_ids: found {unknown[0]}, accepted are the GPUs that are visible here: "
+            f"{', '.join(gpus)}"
+        )
 
 
 def pin(device: Device) -> str:
@@ -108,7 +127,7 @@ def exclusive(device: Device, when_busy: str = "stop") -> Iterator[None]:
     if device.kind == "cpu":
         yield
         return
-    path = _host_folder() / f"device-{_uuid(os.environ[VISIBLE])}.lock"
+    path = records.host_folder() / f"device-{_uuid(os.environ[VISIBLE])}.lock"
     lock = filelock.FileLock(path)
     holder = path.with_suffix(".holder")
     try:
@@ -124,28 +143,35 @@ def exclusive(device: Device, when_busy: str = "stop") -> Iterator[None]:
         log.warning("%s, waiting for its end", busy)
         lock.acquire()
     try:
-        holder.write_text(f"process {os.getpid()} since {time.strftime('%Y-%m-%d %H:%M:%S')}")
+        since = time.strftime("%Y-%m-%d %H:%M:%S")
+        records.write_text(holder, f"process {os.getpid()} since {since}")
         yield
     finally:
         lock.release()
 
 
 @contextmanager
-def loading_turn(concurrency: int | None) -> Iterator[float]:
-    """Hold one of a host's turns to load a model; yield the seconds waited for it.
+def loading_turn(concurrency: int | None) -> Iterator[None]:
+    """Hold one of a host's turns to load a model, and log how it was come by.
 
     Args:
         concurrency: models loaded at a time on one host; None sets no limit.
     """
-    began = time.monotonic()
     if concurrency is None:
-        yield 0.0
+        log.info("loading side by side with other devices")
+        yield
         return
-    locks = [filelock.FileLock(_host_folder() / f"load-{turn}.lock") for turn in range(concurrency)]
+    began = time.monotonic()
+    locks = [
+        filelock.FileLock(records.host_folder() / f"load-{turn}.lock")
+        for turn in range(concurrency)
+    ]
     while (lock := next(filter(_try, locks), None)) is None:
         time.sleep(0.1)
+    waited = time.monotonic() - began
+    log.info("loading at most %d at a time, waited %.1f s for the turn", concurrency, waited)
     try:
-        yield time.monotonic() - began
+        yield
     finally:
         lock.release()
 
@@ -212,12 +238,6 @@ def _try(lock: filelock.FileLock) -> bool:
     except filelock.Timeout:
         return False
     return True
-
-
-def _host_folder() -> Path:
-    folder = Path(tempfile.gettempdir()) / f"lockstep-{os.getuid()}"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    return folder
 
 
 def _given() -> list[str] | None:

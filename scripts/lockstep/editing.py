@@ -13,6 +13,7 @@ from tqdm import tqdm
 from lockstep import config, editors, plan, records
 from lockstep.device import Device, Sampler, exclusive, loading_turn, pin
 from lockstep.errors import DeviceError, one_sentence
+from lockstep.models import versions
 from lockstep.records import EditRecord, Sample
 from lockstep.waves import Barrier
 
@@ -46,6 +47,7 @@ class _Item(NamedTuple):
 class _Job(NamedTuple):
     """What the edits of one job share."""
 
+    editor: config.AnyEditor
     model: editors.Editor
     barrier: Barrier
     sampler: Sampler
@@ -80,14 +82,7 @@ def edit_shard(
     count = len(shard.devices)
     items = [_item(s, settings.seed, editor, folder) for s in samples]
     mine = [items[i] for i in plan.shard_indices(len(items), shard.number, count)]
-    output = Path(folder, "edits", plan.shard_file(shard.number, count))
-    cached = {item.sample.id: _cached(item) for item in mine}
-    missing = sum(record is None for record in cached.values())
-    plan_lines = _plan(settings.devices, len(samples), category, shard)
-    log.info("%s", "\n  ".join(plan_lines))
-    log.info("%d of %d samples are in the cache", len(mine) - missing, len(mine))
-    if missing and shard.number == 0:
-        print("\n  ".join(plan_lines), file=terminal)
+    _forget_other_counts(folder, count)
     barrier = Barrier(
         folder / "waves",
         shard.number,
@@ -102,22 +97,29 @@ def edit_shard(
         heartbeat_timeout=settings.devices.heartbeat_timeout,
     )
     began = time.monotonic()
-    if missing:
-        torch_device = pin(shard.device)
-        with exclusive(shard.device, settings.devices.when_busy), barrier:
-            with loading_turn(settings.devices.load_concurrency) as waited:
-                _log_turn(settings.devices.load_concurrency, waited)
-                began_loading = time.monotonic()
-                model = editors.load_editor(editor, torch_device)
-            loaded = time.monotonic() - began_loading
-            with Sampler(shard.device) as sampler:
-                job = _Job(model, barrier, sampler, shard, category, loaded)
-                done = _waves(job, mine, cached, settings.devices, terminal)
-    else:
-        log.info("nothing to edit, no model is loaded")
-        with barrier:
+    plan_lines = _plan(settings.devices, len(samples), category, shard)
+    log.info("%s", "\n  ".join(plan_lines))
+    # all that can fail is done inside, so that peers hear of a failure and do not wait
+    with barrier:
+        cached = {item.sample.id: _cached(item) for item in mine}
+        missing = sum(record is None for record in cached.values())
+        log.info("%d of %d samples are in the cache", len(mine) - missing, len(mine))
+        if missing:
+            if shard.number == 0:
+                print("\n  ".join(plan_lines), file=terminal)
+            torch_device = pin(shard.device)
+            with exclusive(shard.device, settings.devices.when_busy):
+                with loading_turn(settings.devices.load_concurrency):
+                    began_loading = time.monotonic()
+                    model = editors.load_editor(editor, torch_device)
+                loaded = time.monotonic() - began_loading
+                with Sampler(shard.device) as sampler:
+                    job = _Job(editor, model, barrier, sampler, shard, category, loaded)
+                    done = _waves(job, mine, cached, settings.devices, terminal)
+        else:
+            log.info("nothing to edit, no model is loaded")
             done = list(cached.values())
-    records.write_records(output, done)
+        records.write_records(folder / "edits" / plan.shard_file(shard.number, count), done)
     failed = sum(record.status != "ok" for record in done)
     log.info(
         "%d edited, %d cached, %d failed in %.1f s",
@@ -133,6 +135,16 @@ def edit_shard(
         )
 
 
+def _forget_other_counts(folder: Path, count: int) -> None:
+    """Delete records that were written for another number of shards.
+
+    They may speak of images that this run replaces. What they knew is in the images themselves.
+    """
+    for path in folder.glob("*/shard-*-of-*.jsonl"):
+        if not path.stem.endswith(f"-of-{count}"):
+            path.unlink(missing_ok=True)
+
+
 def _item(sample: Sample, base: int, editor: config.AnyEditor, folder: Path) -> _Item:
     seed = plan.sample_seed(base, sample.id, sample.source_seed)
     key = plan.edit_key(sample, editors.identity(editor, sample), seed)
@@ -144,11 +156,12 @@ def _cached(item: _Item) -> EditRecord | None:
     provenance = records.read_provenance(item.path)
     if provenance is None or provenance.get("key") != item.key:
         return None
-    return EditRecord.model_validate({**provenance, "cached": True})
+    known = {key: value for key, value in provenance.items() if key in EditRecord.model_fields}
+    return EditRecord.model_validate({**known, "cached": True})
 
 
 def _expected(items: Sequence[_Item], folder: Path, count: int) -> set[int]:
-    """Return the shards whose records are not all there and up to date."""
+    """Return the shards whose records are not all there, up to date and without a failure."""
     expected = set()
     for number in range(count):
         indices = plan.shard_indices(len(items), number, count)
@@ -158,7 +171,8 @@ def _expected(items: Sequence[_Item], folder: Path, count: int) -> set[int]:
             )
         except (FileNotFoundError, ValueError):
             found = None
-        if found is None or [r.key for r in found] != [items[i].key for i in indices]:
+        wanted = [(items[i].key, "ok") for i in indices]
+        if found is None or [(r.key, r.status) for r in found] != wanted:
             expected.add(number)
     return expected
 
@@ -236,21 +250,10 @@ def _edit(job: _Job, item: _Item, wave: int, waited: float) -> EditRecord:
         load_seconds=round(job.load_seconds, 3),
         started=round(time.time(), 3),
         wait_seconds=round(waited, 4),
+        versions=versions(),
     )
     try:
         image = job.model.edit(item.sample, item.seed)
-        record = record.model_copy(
-            update={
-                "image": os.path.join("images", item.path.name),
-                "pixels_sha256": records.pixels_sha256(image),
-                "width": image.width,
-                "height": image.height,
-                "edit_seconds": round(time.monotonic() - began, 4),
-                "telemetry": job.sampler.take(),
-            }
-        )
-        records.save_edit(item.path, image, record.model_dump(mode="json"))
-        return record
     except DeviceError:
         raise
     except Exception as error:
@@ -261,10 +264,27 @@ def _edit(job: _Job, item: _Item, wave: int, waited: float) -> EditRecord:
             update={
                 "status": "edit_failed",
                 "error": one_sentence(error),
-                "image": None,
                 "edit_seconds": round(time.monotonic() - began, 4),
             }
         )
+    record = record.model_copy(
+        update={
+            "image": os.path.join("images", item.path.name),
+            "pixels_sha256": records.pixels_sha256(image),
+            "width": image.width,
+            "height": image.height,
+            "edit_seconds": round(time.monotonic() - began, 4),
+            "telemetry": job.sampler.take(),
+        }
+    )
+    decides = {
+        "instruction": item.sample.instruction,
+        "source_sha256": item.sample.image_sha256,
+        "editor": editors.identity(job.editor, item.sample),
+    }
+    # a disk that does not take it is no failure of the sample; it ends the job
+    records.save_edit(item.path, image, {**record.model_dump(mode="json"), **decides})
+    return record
 
 
 def _plan(devices: config.Devices, samples: int, category: str, shard: Shard) -> list[str]:
@@ -277,10 +297,3 @@ def _plan(devices: config.Devices, samples: int, category: str, shard: Shard) ->
     if devices.enable_batch_sync and shard.slots < len(names):
         lines.append(f"only {shard.slots} of {len(names)} shards run at a time and keep step")
     return lines
-
-
-def _log_turn(concurrency: int | None, waited: float) -> None:
-    if concurrency is None:
-        log.info("loading side by side with other devices")
-    else:
-        log.info("loading at most %d at a time, waited %.1f s for the turn", concurrency, waited)

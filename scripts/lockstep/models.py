@@ -1,19 +1,27 @@
-"""Models on disk or on a hub: which weights these are, without loading them."""
+"""Models on disk or on a hub: which weights and software these are, without loading them."""
 
 import hashlib
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
+from importlib import metadata
 from pathlib import Path
+from typing import Any
 
+import filelock
+
+from lockstep import records
 from lockstep.config import is_folder
+from lockstep.errors import ConfigError
 
-WHOLE_FILE = 64 * 2**20
-"""Files up to this many bytes are hashed whole."""
+SUFFIXES = {".bin", ".jinja", ".json", ".model", ".pt", ".safetensors", ".txt"}
+"""Files of a model's folder that decide what it gives; a README does not."""
 
-BLOCKS = 256
-"""Evenly spaced blocks hashed of a larger file."""
+LARGE = 64 * 2**20
+"""Bytes from which a file's hash is remembered."""
 
-BLOCK = 16 * 2**10
-"""Bytes of a block."""
+PACKAGES = ("torch", "diffusers", "transformers", "accelerate", "pillow")
+"""Software that decides pixels and replies."""
 
 
 def model_identity(model: str, revision: str | None) -> dict[str, str | None]:
@@ -23,29 +31,76 @@ def model_identity(model: str, revision: str | None) -> dict[str, str | None]:
     copy elsewhere is the same model and new weights at the same place are another.
     """
     if is_folder(model):
-        return {"fingerprint": _fingerprint(str(Path(model).expanduser()))}
+        return {"fingerprint": _fingerprint(model)}
     return {"model": model, "revision": revision}
+
+
+def model_files(folder: str) -> list[Path]:
+    """Return the files of a model's folder that decide what it gives, in order."""
+    return sorted(
+        path
+        for path in Path(folder).rglob("*")
+        if path.suffix in SUFFIXES
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    )
+
+
+def check_weights(what: str, info: dict[str, Any]) -> None:
+    """Refuse a model whose files lack weights; they would be random.
+
+    Args:
+        info: what `from_pretrained` returns with `output_loading_info`.
+
+    Raises:
+        ConfigError: naming the first of them.
+    """
+    lacking = [*info["missing_keys"], *info["mismatched_keys"]]
+    if lacking:
+        raise ConfigError(
+            f"{what}: found no fitting weights for {lacking[0]}"
+            f"{f' and {len(lacking) - 1} more' if len(lacking) > 1 else ''}, "
+            "accepted is a complete model of this kind"
+        )
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of the software that decides pixels and replies, where installed."""
+    return dict(_versions(PACKAGES))
+
+
+def _versions(packages: Iterable[str]) -> Iterable[tuple[str, str]]:
+    for package in packages:
+        try:
+            yield package, metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
 
 
 @cache
 def _fingerprint(folder: str) -> str:
-    """Hash the names, sizes and contents of a folder's files; of large files a sample.
+    """Hash the names and contents of a model's files."""
+    paths = model_files(folder)
+    with ThreadPoolExecutor() as pool:
+        hashes = pool.map(_file_sha256, paths)
+        listed = [
+            f"{path.relative_to(folder)}\0{digest}"
+            for path, digest in zip(paths, hashes, strict=True)
+        ]
+    return records.sha256("\0".join(listed).encode())
 
-    256 blocks spread over a weights file tell two checkpoints apart, because training moves all
-    weights; hashing 58 GB whole would cost each job a minute.
-    """
-    digest = hashlib.sha256()
-    for path in sorted(p for p in Path(folder).rglob("*") if p.is_file()):
-        relative = path.relative_to(folder)
-        if any(part.startswith(".") for part in relative.parts):
-            continue
-        size = path.stat().st_size
-        digest.update(f"{relative}\0{size}\0".encode())
+
+def _file_sha256(path: Path) -> str:
+    """Hash a file; that of a large one is remembered on this host until the file changes."""
+    state = path.stat()
+    if state.st_size < LARGE:
+        return records.sha256(path.read_bytes())
+    known = f"{path.resolve()}\0{state.st_size}\0{state.st_mtime_ns}\0{state.st_ino}"
+    note = records.host_folder() / f"hash-{records.sha256(known.encode())}"
+    # jobs that start together hash it once
+    with filelock.FileLock(f"{note}.lock"):
+        if note.exists():
+            return note.read_text()
         with open(path, "rb") as file:
-            if size <= WHOLE_FILE:
-                digest.update(file.read())
-                continue
-            for block in range(BLOCKS):
-                file.seek((size - BLOCK) * block // (BLOCKS - 1))
-                digest.update(file.read(BLOCK))
-    return digest.hexdigest()
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        records.write_text(note, digest)
+        return digest

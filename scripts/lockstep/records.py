@@ -8,6 +8,7 @@ import hashlib
 import io
 import json
 import os
+import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -117,6 +118,8 @@ class EditRecord(Record):
     """Time spent at the barrier before this sample's wave."""
     telemetry: Telemetry | None = None
     """What the GPU did meanwhile; None on CPU slots."""
+    versions: dict[str, str] = {}
+    """Software that made the edit."""
     cached: bool = False
     """Whether it was there already; all else is then that of the original edit."""
 
@@ -143,7 +146,10 @@ class ScoreRecord(Record):
     schema_mass: float | None = None
     """Probability that the judge itself put on allowed values, least over the criteria."""
     judge_seconds: float | None = None
+    versions: dict[str, str] = {}
+    """Software that judged."""
     cached: bool = False
+    """Whether the reply was there already."""
 
 
 R = TypeVar("R", bound=Record)
@@ -195,6 +201,17 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 def write_text(path: Path, text: str) -> None:
     write_bytes(path, text.encode())
+
+
+def read_json(path: Path) -> Any:
+    return json.loads(Path(path).read_bytes())
+
+
+def host_folder() -> Path:
+    """Return this user's folder for what concerns this host alone: locks, hashes of large files."""
+    folder = Path(tempfile.gettempdir()) / f"lockstep-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    return folder
 
 
 def write_json(path: Path, value: Any) -> None:

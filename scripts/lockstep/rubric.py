@@ -131,6 +131,21 @@ class Rubric(BaseModel):
         return sum(weighted) / total
 
 
+_EXAMPLE = Sample(
+    id="example",
+    category="example",
+    image="",
+    image_sha256="",
+    width=1,
+    height=1,
+    instruction="example",
+    description="example",
+    rationale="example",
+    index=0,
+)
+"""What every template must be able to render."""
+
+
 def read_rubric(path: Path) -> Rubric:
     """Read a rubric file.
 
@@ -140,45 +155,47 @@ def read_rubric(path: Path) -> Rubric:
     try:
         value = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
         rubric = Rubric.model_validate(value)
-        jinja2.Environment().from_string(rubric.template)
-        return rubric
+        rubric.prompt(_EXAMPLE)
     except ValidationError as error:
         mistakes = (f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
         raise RubricError(f"{path}: {'; '.join(mistakes)}") from None
     except (yaml.YAMLError, jinja2.TemplateError) as error:
         raise RubricError(f"{path}: {' '.join(str(error).split())}") from None
+    if rubric.category != Path(path).stem:
+        raise RubricError(
+            f"{path}: category: found {rubric.category!r}, accepted is the file's name"
+        )
+    return rubric
 
 
 def parse_reply(reply: str, rubric: Rubric) -> Scores:
     """Return what a judge's reply says.
 
-    Prose and a code fence around the object are fine. Keys must be the rubric's criteria exactly,
-    values integers of its scale.
+    Prose and a code fence around the object are fine. The last object counts; its keys must be the
+    rubric's criteria exactly, its values integers of the scale.
 
     Raises:
         ReplyError: if the reply holds no valid score, or several that differ; never returns a
             default.
     """
-    found = list(_objects(reply))
+    found = _objects(reply)
     if not found:
         raise ReplyError(f"found no JSON object in the reply ({_start(reply)})")
-    valid: list[tuple[int, dict[str, int]]] = []
-    reason = ""
-    for start, text in found:
-        try:
-            pairs = json.loads(text, object_pairs_hook=_once, parse_constant=_no_constant)
-            valid.append((start, rubric._model.model_validate(pairs).model_dump()))
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(map(str, first["loc"]))
-            reason = f"{where}: {first['msg']}, found {first.get('input')!r:.60}"
-        except ValueError as error:
-            reason = str(error)
-    if not valid:
-        raise ReplyError(f"found no valid score in the reply ({reason})")
-    start, criteria = valid[-1]
-    if any(other != criteria for _, other in valid):
-        raise ReplyError("found several scores that differ in the reply, accepted is one")
+    start, last = found[-1]
+    try:
+        pairs = json.loads(last, object_pairs_hook=_once, parse_constant=_no_constant)
+        criteria = rubric._model.model_validate(pairs).model_dump()
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        reason = f"{where}: {first['msg']}, found {first.get('input')!r:.60}"
+        raise ReplyError(f"found no valid score in the reply ({reason})") from None
+    except ValueError as error:
+        raise ReplyError(f"found no valid score in the reply ({error})") from None
+    for _, text in found[:-1]:
+        other = json.loads(text)
+        if other.keys() & criteria.keys() and other != criteria:
+            raise ReplyError("found several answers that differ in the reply, accepted is one")
     reasoning = re.sub(r"```(json)?\s*$", "", reply[:start].rstrip()).strip()
     return Scores(criteria, reasoning)
 

@@ -1,6 +1,7 @@
 """One score job: the edits of a shard, judged on one device."""
 
 import logging
+import resource
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ from lockstep import config, images, judges, plan, records
 from lockstep.device import Device, exclusive, loading_turn, pin
 from lockstep.errors import DeviceError, OutOfMemory, ReplyError, one_sentence
 from lockstep.judges import Judgement, Pair
+from lockstep.models import versions
 from lockstep.records import EditRecord, Sample, ScoreRecord
 from lockstep.rubric import Rubric, parse_reply, read_rubric
 
@@ -92,6 +94,8 @@ def score_shard(
         log.info("nothing to judge, no model is loaded")
     records.write_records(Path(folder, "scores", Path(edits).name), done.values())
     failed = sum(record.status == "judge_failed" for record in done.values())
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    log.info("peak host memory %.1f GiB", peak / 2**20)
     log.info(
         "%d to judge, %d cached, %d failed in %.1f s",
         len(pending),
@@ -116,8 +120,10 @@ def _look(
     if edit.status != "ok":
         return None, record
     edited = folder / edit.image
-    if not edited.exists():
-        reason = f"{edited}: found no file, the edit's image is gone"
+    provenance = records.read_provenance(edited)
+    if provenance is None or provenance.get("key") != edit.key:
+        found = "another edit" if provenance else "no complete edit"
+        reason = f"{edited}: found {found}, run the edit again (--forcerun edit)"
         return None, record.model_copy(update={"status": "missing", "error": reason})
     key = plan.score_key(sample, edit.pixels_sha256, identity, rubric.sha256)
     item = _Item(sample, edited, key)
@@ -130,7 +136,7 @@ def _look(
     # the reply is what took the judge; its score follows from today's rules
     judgement = Judgement(kept.reply, kept.schema_mass)
     scored = _score(item, judgement, rubric, settings.min_schema_mass, kept.judge_seconds)
-    return None, scored.model_copy(update={"cached": True})
+    return None, scored.model_copy(update={"cached": True, "versions": kept.versions})
 
 
 def _judgement(folder: Path, sample_id: str) -> Path:
@@ -197,6 +203,7 @@ def _score(
         status="ok",
         reply=judgement.reply,
         schema_mass=judgement.schema_mass,
+        versions=versions(),
         judge_seconds=round(seconds, 4),
     )
     try:

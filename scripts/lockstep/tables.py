@@ -1,6 +1,7 @@
 """Tables of one editor and category: a row for each sample, and their summary."""
 
-from collections.abc import Sequence
+import csv
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -56,8 +57,8 @@ def summary(
 
     Returns:
         the numbers of `stats.summarise`, `status` (samples by status), `criteria` (mean of each),
-        `rubric` (its hash) and `seconds` (sums over edits, waits and judgements, where cached
-        ones count with the time that they took).
+        `rubric` (its hash), `versions` (of the software that edited and judged) and `seconds`
+        (sums over edits, waits and judgements; cached ones count with the time that they took).
     """
     edited = [r for path in edits for r in records.read_records(path, EditRecord)]
     scored = [r for path in scores for r in records.read_records(path, ScoreRecord)]
@@ -68,6 +69,10 @@ def summary(
         "status": {str(status): int(n) for status, n in frame["status"].value_counts().items()},
         "criteria": means,
         "rubric": rubric.sha256,
+        "versions": {
+            "edit": _union(record.versions for record in edited),
+            "judge": _union(record.versions for record in scored),
+        },
         "seconds": {
             "edit": round(sum(r.edit_seconds or 0 for r in edited), 3),
             "wait": round(sum(r.wait_seconds for r in edited), 3),
@@ -76,8 +81,18 @@ def summary(
     }
 
 
+def _union(several: Iterable[dict[str, str]]) -> dict[str, list[str]]:
+    """Return each package with all its versions."""
+    found: dict[str, set[str]] = {}
+    for versions in several:
+        for package, version in versions.items():
+            found.setdefault(package, set()).add(version)
+    return {package: sorted(versions) for package, versions in sorted(found.items())}
+
+
 def to_csv(frame: pd.DataFrame) -> str:
-    return frame.to_csv(index=False, lineterminator="\n")
+    # a carriage return inside an unquoted text would end the row
+    return frame.to_csv(index=False, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
 
 
 def read_table(path: Path) -> pd.DataFrame:

@@ -70,9 +70,11 @@ def late(
     live = {number for number, peer in peers.items() if peer.alive}
     if wave == 0:
         loading = {number for number in live if peers[number].finished == LOADING}
+        if slots <= len(peers):
+            # who is not here yet may have to wait for the slot of one that is
+            return loading
         coming = {number for number in expected if not peers[number].ended} - live
-        can_run = min(slots, 1 + len(live | coming))
-        return loading | coming if 1 + len(live) < can_run else loading
+        return loading | coming
     # a live peer that had finished less when the last wave began is not level
     behind = wave - lead - 1
     return {number for number in live if behind >= 0 and peers[number].finished == behind}

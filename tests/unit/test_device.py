@@ -37,6 +37,16 @@ def test_any_subset_in_any_order(monkeypatch):
     assert names(device_ids=(5, 7, 6), accelerator="cpu") == ["cpu5", "cpu7", "cpu6"]
 
 
+def test_a_device_that_cannot_be_is_refused_before_any_job(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,3")
+    with pytest.raises(
+        DeviceError, match="found 0, accepted are the GPUs that are visible here: 2, 3"
+    ):
+        names(device_ids=(0, 2))
+    with pytest.raises(DeviceError, match="found 'GPU-x', accepted are numbers of CPU slots"):
+        names(device_ids=("GPU-x",), accelerator="cpu")
+
+
 def test_a_cpu_slot_sees_no_gpu(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
     assert device.pin(Device("cpu", "0")) == "cpu"
@@ -64,7 +74,7 @@ def test_a_gpu_that_is_not_there_is_a_clear_error():
 
 def test_a_gpu_in_use_names_its_holder(monkeypatch, tmp_path):
     monkeypatch.setattr(device, "_uuid", lambda device_id: f"GPU-{device_id}")
-    monkeypatch.setattr(device, "_host_folder", lambda: tmp_path)
+    monkeypatch.setattr("lockstep.records.host_folder", lambda: tmp_path)
     gpu = Device("cuda", "4")
     device.pin(gpu)
     in_use = rf"gpu4: found it in use by process {os.getpid()}"
@@ -82,7 +92,7 @@ def test_a_gpu_in_use_is_waited_for_if_told_to(monkeypatch, tmp_path, caplog):
     import threading
 
     monkeypatch.setattr(device, "_uuid", lambda device_id: f"GPU-{device_id}")
-    monkeypatch.setattr(device, "_host_folder", lambda: tmp_path)
+    monkeypatch.setattr("lockstep.records.host_folder", lambda: tmp_path)
     gpu = Device("cuda", "4")
     device.pin(gpu)
     order = []
@@ -118,7 +128,7 @@ def test_a_sampler_summarises_what_the_gpu_did_and_is_silent_on_a_cpu_slot(monke
 def test_loading_takes_turns_only_if_told_to(monkeypatch, tmp_path):
     import threading
 
-    monkeypatch.setattr(device, "_host_folder", lambda: tmp_path)
+    monkeypatch.setattr("lockstep.records.host_folder", lambda: tmp_path)
 
     def most_at_a_time(concurrency):
         now, most, guard = 0, 0, threading.Lock()

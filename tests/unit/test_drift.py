@@ -126,6 +126,19 @@ def test_a_sample_from_the_cache_makes_no_drift_that_is_not_certain():
     assert (measured["edits"], measured["other_runs"]) == (7, 3)
 
 
+def test_what_was_in_the_cache_counts_as_finished_once_it_is_passed():
+    # gpu0 found its first three in the cache and waited for nobody, gpu1 edits all
+    edits = [edit("gpu0", wave, wave, 1) for wave in (3, 6)]
+    edits += [edit("gpu1", wave, 10 * wave, 10) for wave in range(7)]
+    measured = drift.measure(edits, 0.1)
+    assert curve(measured) == [(0, 0), (4, 4), (7, 0)]
+
+
+def test_a_gap_of_cached_samples_is_no_drift_below_zero():
+    edits = [edit(f"gpu{k}", wave, 10 * wave, 9) for wave in (0, 1, 5) for k in range(2)]
+    assert curve(drift.measure(edits, 0.1)) == [(0, 0)]
+
+
 def test_the_last_of_a_wave_is_counted_with_its_lag():
     stragglers = drift.measure(lockstep_run(), 0.1)["stragglers"]
     assert (stragglers["gpu0"]["waves"], stragglers["gpu0"]["last"]) == (3, 1)
@@ -263,6 +276,16 @@ def test_a_failed_edit_is_work_but_makes_no_device_look_fast():
     assert measured["slow"] == {}
 
 
+def test_a_device_whose_edits_all_failed_is_neither_slow_nor_a_peer():
+    failed = [
+        edit("gpu3", wave, 10 * wave, 0.1, status="edit_failed", error="out of memory")
+        for wave in range(3)
+    ]
+    measured = drift.measure(three_devices(2.5) + failed, 0.1)
+    assert measured["slow"] == {"gpu2": 0.25}
+    assert measured["stragglers"]["gpu3"]["edit_seconds"] is None
+
+
 def test_devices_are_sorted_by_number():
     edits = [edit(f"gpu{k}", 0, 0, 1) for k in (10, 2, 0)]
     assert list(drift.measure(edits, 0.1)["devices"]) == ["gpu0", "gpu2", "gpu10"]
@@ -315,7 +338,9 @@ def test_plots_of_many_blocks_stay_light():
     assert len(few["timeline"]) > plots.BLOCKS
     assert len(plots.timeline("e", few)) < 200_000
     assert len(plots.timeline("e", many)) < 400_000
-    for measured in (few, many):
+    long = drift.measure(noisy(2, 2000), 0.1)
+    assert len(long["curve"]) > plots.POINTS
+    for measured in (few, many, long):
         assert len(plots.drift_curve("e", measured)) < 60_000
 
 
@@ -326,6 +351,11 @@ def test_bins_hold_the_time_of_their_blocks():
     drawn = sum(-r.height / 0.8 * r.width for r in shapes["work"])
     worked = sum(times["work"] for times in measured["devices"].values())
     assert drawn == pytest.approx(worked, rel=1e-3)
+    # one kind stands on the other
+    tops = {(r.left, round(r.bottom)): r.bottom + r.height for r in shapes["work"]}
+    stacked = [(r.bottom, tops[r.left, round(r.bottom)]) for r in shapes["wait"]]
+    assert stacked
+    assert all(bottom == pytest.approx(top) for bottom, top in stacked)
 
 
 def test_a_hidden_peak_of_drift_is_drawn():
@@ -354,6 +384,8 @@ def test_a_hostile_device_name_is_text(tmp_path, report):
     folder = report([*slow, *(edit("gpu1", wave, 10 * wave, 2) for wave in range(2))])
     page = (folder / "report.html").read_text(encoding="utf-8")
     assert "<script" not in page
+    # as text of the timeline, where a $ is no formula
+    assert '>&lt;script&gt;alert("$x$")' in page
     # in the warning, two tables and the timeline
     assert page.count("&lt;script&gt;alert(") == 4
     table = (folder / "report.md").read_text(encoding="utf-8")

@@ -137,6 +137,80 @@ def test_a_model_that_is_not_there_is_one_clear_error(tmp_path):
         DiffusersEditor(editor(tmp_path, "none"), "cpu")
 
 
+def without_a_tensor(folder):
+    """Rewrite a safetensors file without one of its weights."""
+    from safetensors.torch import load_file, save_file
+
+    (path,) = folder.glob("*.safetensors")
+    tensors = load_file(path)
+    name = sorted(key for key in tensors if key.endswith("weight"))[-1]
+    del tensors[name]
+    save_file(tensors, path, metadata={"format": "pt"})
+    return name
+
+
+@pytest.mark.parametrize("part", ["transformer", "text_encoder", "vae"])
+def test_an_editor_with_missing_weights_is_refused_and_not_random(models, tmp_path, part):
+    import shutil
+
+    shutil.copytree(models / "editor", tmp_path / "broken")
+    name = without_a_tensor(tmp_path / "broken" / part)
+    with pytest.raises(ConfigError, match=rf"broken/{part}: found no fitting weights for .*"):
+        DiffusersEditor(editor(tmp_path, "broken"), "cpu")
+    assert name
+
+
+def test_a_judge_with_missing_weights_is_refused_and_not_random(models, tmp_path):
+    import shutil
+
+    shutil.copytree(models / "judge", tmp_path / "judge")
+    without_a_tensor(tmp_path / "judge")
+    with pytest.raises(ConfigError, match="judge: .*: found no fitting weights for"):
+        Qwen3VLJudge(judge_settings(tmp_path), RUBRIC, "cpu")
+
+
+def test_a_cut_off_model_is_one_clear_error(models, tmp_path):
+    import shutil
+
+    shutil.copytree(models / "judge", tmp_path / "judge")
+    path = tmp_path / "judge" / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(ConfigError, match="judge: cannot load"):
+        Qwen3VLJudge(judge_settings(tmp_path), RUBRIC, "cpu")
+
+
+def test_a_readme_in_a_models_folder_changes_nothing(models, tmp_path):
+    import shutil
+
+    shutil.copytree(models / "judge", tmp_path / "judge")
+    (tmp_path / "judge" / "README.md").write_text("hello")
+    own = model_identity(str(models / "judge"), None)
+    assert model_identity(str(tmp_path / "judge"), None) == own
+    (tmp_path / "judge" / "chat_template.jinja").write_text("hello")
+    from lockstep import models as models_module
+
+    models_module._fingerprint.cache_clear()
+    assert model_identity(str(tmp_path / "judge"), None) != own
+
+
+def test_the_hash_of_a_large_file_is_remembered_until_it_changes(tmp_path, monkeypatch):
+    from lockstep import models as models_module
+    from lockstep import records
+
+    monkeypatch.setattr("lockstep.records.host_folder", lambda: tmp_path / "host")
+    (tmp_path / "host").mkdir()
+    monkeypatch.setattr(models_module, "LARGE", 10)
+    path = tmp_path / "weights.bin"
+    path.write_bytes(b"a" * 20)
+    first = models_module._file_sha256(path)
+    assert first == records.sha256(b"a" * 20)
+    (note,) = (p for p in (tmp_path / "host").iterdir() if p.suffix != ".lock")
+    note.write_text("remembered")
+    assert models_module._file_sha256(path) == "remembered"
+    path.write_bytes(b"b" * 21)
+    assert models_module._file_sha256(path) == records.sha256(b"b" * 21)
+
+
 def test_the_identity_of_an_editor_follows_its_weights_and_not_their_place(
     models, tmp_path, sample
 ):

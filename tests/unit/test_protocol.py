@@ -155,4 +155,4 @@ def test_the_rule_by_hand():
     loading = {1: Peer(True), 2: Peer(False), 3: Peer(False, 2, ended=True)}
     assert late(0, 0, loading, [1, 2, 3], 4) == {1, 2}
     assert late(0, 0, loading, [1, 3], 4) == {1}
-    assert late(0, 0, loading, [1, 2, 3], 2) == {1}
+    assert late(0, 0, loading, [1, 2, 3], 3) == {1}

@@ -90,6 +90,10 @@ def test_the_text_before_the_object_is_the_reasoning():
         json.dumps({"scores": GOOD}),
         json.dumps([GOOD, 1])[1:-1].replace('"', "'"),
         f"{OBJECT} or rather {OBJECT.replace('7', '8')}",
+        f'Example: {OBJECT} my answer: {{"physics": 1}}',
+        f"{OBJECT} Correction: {OBJECT.replace('7', '11')}",
+        f'{{"physics": 1}} {OBJECT}',
+        f"{OBJECT} {{}}",
     ],
 )
 def test_what_holds_no_valid_score_is_an_error_and_never_a_number(reply):
@@ -127,13 +131,15 @@ def test_an_object_counts_exactly_if_it_is_complete_and_in_range(value):
         ("      5: ", "      6: ", "no anchor for"),
         ("maximum: 10", "maximum: 100", "maximum"),
         ("{{ instruction }}", "{{ instruction", "template|expected"),
-        ("category: physical", "category: [", "rubric.yaml"),
+        ("category: physical", "category: [", "physical.yaml"),
+        ("category: physical", "category: social", "accepted is the file's name"),
+        ("{{ instruction }}", "{{ instrution }}", "'instrution' is undefined"),
     ],
 )
 def test_a_broken_rubric_is_one_clear_error(tmp_path, old, new, message):
     text = (ROOT / "config/rubrics/physical.yaml").read_text(encoding="utf-8")
     assert old in text
-    path = tmp_path / "rubric.yaml"
+    path = tmp_path / "physical.yaml"
     path.write_text(text.replace(old, new, 1), encoding="utf-8")
     with pytest.raises(RubricError, match=message):
         read_rubric(path)
@@ -141,7 +147,7 @@ def test_a_broken_rubric_is_one_clear_error(tmp_path, old, new, message):
 
 def test_the_hash_follows_the_text_and_not_its_layout(tmp_path):
     text = (ROOT / "config/rubrics/physical.yaml").read_text(encoding="utf-8")
-    path = tmp_path / "rubric.yaml"
+    path = tmp_path / "physical.yaml"
     path.write_text("# a comment\n" + text, encoding="utf-8")
     assert read_rubric(path).sha256 == RUBRIC.sha256
     path.write_text(text.replace("weight: 4", "weight: 6"), encoding="utf-8")

@@ -91,10 +91,11 @@ def prepare(settings: config.Benchmark, folder: Path) -> Counts:
         rejects = stack.enter_context(records.atomic(intake.folder / "rejected.jsonl"))
         for position, item in enumerate(_items(settings)):
             try:
+                category = getattr(item, "category", None)
+                if category is not None and (category not in manifests or intake.full(category)):
+                    continue
                 if isinstance(item, SampleError):
                     raise item
-                if item.category not in manifests or intake.full(item.category):
-                    continue
                 sample = intake.accept(item)
                 manifests[item.category].write(records.json_line(sample))
             except SampleError as error:

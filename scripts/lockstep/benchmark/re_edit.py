@@ -65,6 +65,7 @@ def read(path: Path, language: str, fallback: bool) -> Iterator[Item | SampleErr
                     # for the list of rejects
                     error.id = _text(value, "original_image_path") or None
                     error.subset = _text(value, "subset") or None
+                    error.category = _category(error.subset)
                     yield error
                 count += 1
         except (ijson.JSONError, UnicodeDecodeError) as error:
@@ -95,6 +96,13 @@ def _item(value: Any, language: str, fallback: bool) -> Item:
         source_seed=seed if isinstance(seed, int) and not isinstance(seed, bool) else None,
         base64=value.get("src_img_b64"),
     )
+
+
+def _category(subset: str | None) -> str | None:
+    try:
+        return category_key(subset or "")
+    except ConfigError:
+        return None
 
 
 def _id(path: str) -> str:

@@ -5,6 +5,7 @@ import time
 
 import diffusers
 import numpy as np
+import safetensors
 import torch
 import transformers
 from PIL import Image
@@ -12,6 +13,7 @@ from PIL import Image
 from lockstep import config
 from lockstep.errors import ConfigError, DeviceError, EditError, one_sentence
 from lockstep.images import open_rgb
+from lockstep.models import check_weights
 from lockstep.records import Sample
 
 log = logging.getLogger(__name__)
@@ -40,13 +42,8 @@ class DiffusersEditor:
             torch.set_num_threads(1)
         began = time.monotonic()
         try:
-            self._pipeline = diffusers.DiffusionPipeline.from_pretrained(
-                settings.model,
-                revision=settings.revision,
-                dtype=getattr(torch, settings.dtype),
-                device_map="cuda" if torch_device == "cuda" else None,
-            )
-        except (OSError, ValueError) as error:
+            self._pipeline = _load(settings, torch_device)
+        except (OSError, ValueError, safetensors.SafetensorError) as error:
             raise ConfigError(
                 f"editors: {settings.name}: cannot load {settings.model!r} ({one_sentence(error)})"
             ) from None
@@ -85,6 +82,38 @@ class DiffusersEditor:
         if not np.isfinite(image).all():
             raise EditError("the pipeline returned pixels that are no numbers")
         return self._pipeline.image_processor.numpy_to_pil(image[None])[0]
+
+
+def _load(settings: config.DiffusersEditor, torch_device: str) -> diffusers.DiffusionPipeline:
+    """Load a pipeline part by part, so that each can say whether its weights were all there.
+
+    Raises:
+        ConfigError: if weights are missing, which would leave them random.
+    """
+    place = {
+        "revision": settings.revision,
+        "dtype": getattr(torch, settings.dtype),
+        "device_map": "cuda" if torch_device == "cuda" else None,
+    }
+    index = diffusers.DiffusionPipeline.load_config(settings.model, revision=settings.revision)
+    parts = {}
+    for name, value in index.items():
+        kind = _kind(value)
+        if kind is not None:
+            parts[name], info = kind.from_pretrained(
+                settings.model, subfolder=name, output_loading_info=True, **place
+            )
+            check_weights(f"editors: {settings.name}: {settings.model}/{name}", info)
+    return diffusers.DiffusionPipeline.from_pretrained(settings.model, **place, **parts)
+
+
+def _kind(value: object) -> type[torch.nn.Module] | None:
+    """Return the class of a part that has weights, from its line in model_index.json."""
+    libraries = {"diffusers": diffusers, "transformers": transformers}
+    if not isinstance(value, list) or value[0] not in libraries:
+        return None
+    kind = getattr(libraries[value[0]], value[1])
+    return kind if issubclass(kind, torch.nn.Module) else None
 
 
 def add_token_types(text_encoder: transformers.PreTrainedModel) -> None:

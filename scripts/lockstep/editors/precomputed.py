@@ -39,6 +39,11 @@ class IdentityEditor:
         return open_rgb(sample.image)
 
 
+def files(folder: str) -> list[Path]:
+    """Return all finished images of a folder, in order."""
+    return sorted(path for path in Path(folder).iterdir() if path.suffix in SUFFIXES)
+
+
 def file_sha256(folder: str, sample: Sample) -> str | None:
     """Hash the file that holds a sample's finished image; None where there is none."""
     path = _find(folder, sample)

@@ -11,12 +11,14 @@ import time
 from collections.abc import Sequence
 
 import llguidance
+import safetensors
 import torch
 import transformers
 
 from lockstep import config
 from lockstep.errors import ConfigError, DeviceError, OutOfMemory, one_sentence
 from lockstep.judges import Judgement, Pair
+from lockstep.models import check_weights
 from lockstep.rubric import Rubric
 
 log = logging.getLogger(__name__)
@@ -50,16 +52,19 @@ class Qwen3VLJudge:
             self._processor = transformers.AutoProcessor.from_pretrained(
                 settings.model, revision=settings.revision
             )
-            self._model = transformers.Qwen3VLForConditionalGeneration.from_pretrained(
+            self._model, info = transformers.Qwen3VLForConditionalGeneration.from_pretrained(
                 settings.model,
                 revision=settings.revision,
                 dtype=getattr(torch, settings.dtype),
                 device_map=torch_device,
-            ).eval()
-        except (OSError, ValueError) as error:
+                output_loading_info=True,
+            )
+        except (OSError, ValueError, RuntimeError, safetensors.SafetensorError) as error:
             raise ConfigError(
                 f"judge: cannot load {settings.model!r} ({one_sentence(error)})"
             ) from None
+        check_weights(f"judge: {settings.model}", info)
+        self._model.eval()
         tokenizer = self._processor.tokenizer
         self._tokenizer = llguidance.LLTokenizer(
             tokenizer.backend_tokenizer.to_str(),
@@ -113,9 +118,9 @@ class Qwen3VLJudge:
         replies = self._processor.batch_decode(
             output[:, prompt_tokens:], skip_special_tokens=True, clean_up_tokenization_spaces=False
         )
-        return [
-            Judgement(reply, mass) for reply, mass in zip(replies, schema.least_mass, strict=True)
-        ]
+        # a reply that never came to a value was held back by nothing and counts for nothing
+        masses = [0.0 if mass is None else mass for mass in schema.least_mass]
+        return [Judgement(reply, mass) for reply, mass in zip(replies, masses, strict=True)]
 
     def _chat(self, pair: Pair) -> str:
         content = [{"type": "image"}, {"type": "image"}, {"type": "text", "text": pair.prompt}]
