@@ -9,6 +9,7 @@ import yaml
 from tests.conftest import ROOT
 
 LIBRARY = ROOT / "scripts" / "lockstep"
+WRITE = re.compile(r"\.write_(text|bytes)\(|open\([^)]*\"[wax]")
 HEAVY = {"torch", "diffusers", "transformers", "llguidance"}
 
 
@@ -59,6 +60,27 @@ def test_only_the_rubric_module_parses_replies():
         if path.name not in {"rubric.py", "records.py", "waves.py"}:
             text = path.read_text(encoding="utf-8")
             assert "json.loads" not in text, path
+
+
+def test_only_the_records_module_writes_files():
+    for path in modules():
+        if path.name not in {"records.py", "joblog.py"}:
+            lines = path.read_text(encoding="utf-8").splitlines()
+            writes = [line for line in lines if WRITE.search(line) and "records." not in line]
+            assert not writes, path
+
+
+def test_a_dry_run_loads_no_torch():
+    import subprocess
+    import sys
+
+    code = (
+        "import sys; from lockstep import categories, config, device, models, plan, rubric; "
+        "from lockstep.editors import precomputed; "
+        f"print([name for name in {sorted(HEAVY)} if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "scripts").glob("*.py")), ids=lambda p: p.name)

@@ -165,7 +165,7 @@ def test_a_judge_with_missing_weights_is_refused_and_not_random(models, tmp_path
 
     shutil.copytree(models / "judge", tmp_path / "judge")
     without_a_tensor(tmp_path / "judge")
-    with pytest.raises(ConfigError, match="judge: .*: found no fitting weights for"):
+    with pytest.raises(ConfigError, match=r"judge: .*: found no fitting weights for"):
         Qwen3VLJudge(judge_settings(tmp_path), RUBRIC, "cpu")
 
 

@@ -10,7 +10,6 @@ import platform
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -28,9 +27,6 @@ from lockstep.rubric import COLUMNS
 from lockstep.tables import read_table
 
 SCHEMA_VERSION = 1
-
-PACKAGES = ("torch", "diffusers", "transformers", "accelerate", "snakemake", "pillow")
-"""Whose versions the report names."""
 
 Tables = Mapping[str, Mapping[str, Path]]
 """Editor → category → file."""
@@ -101,6 +97,10 @@ def _numbers(
     rejected: Path,
 ) -> dict[str, Any]:
     rejects = records.read_records(rejected, Rejected)
+    numbers = {
+        editor: {category: records.read_json(path) for category, path in files.items()}
+        for editor, files in summaries.items()
+    }
     return {
         "schema_version": SCHEMA_VERSION,
         "title": settings.report.title,
@@ -112,10 +112,7 @@ def _numbers(
         ],
         "editors": {
             editor: {
-                "categories": {
-                    category: yaml.safe_load(path.read_text(encoding="utf-8"))
-                    for category, path in summaries[editor].items()
-                },
+                "categories": numbers[editor],
                 "overall": stats.overall(
                     {
                         category: frame.loc[frame["status"] == "ok", "score"].tolist()
@@ -135,9 +132,19 @@ def _numbers(
         "versions": {
             "lockstep": __version__,
             "python": platform.python_version(),
-            **{package: metadata.version(package) for package in PACKAGES},
+            **_versions(row for rows in numbers.values() for row in rows.values()),
         },
     }
+
+
+def _versions(rows: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """Return the software that edited and judged; several versions where they differ."""
+    found: dict[str, set[str]] = {}
+    for row in rows:
+        for versions in row["versions"].values():
+            for package, known in versions.items():
+                found.setdefault(package, set()).update(known)
+    return {package: " and ".join(sorted(found[package])) for package in sorted(found)}
 
 
 def _edits(files: Iterable[Sequence[Path]]) -> list[EditRecord]:
@@ -226,6 +233,7 @@ def _environment() -> jinja2.Environment:
     environment.filters["percent"] = lambda value: "–" if value is None else f"{value:.1%}"
     environment.filters["reasons"] = _reasons
     environment.filters["counts"] = _counts
+    environment.filters["cell"] = _cell
     return environment
 
 
@@ -237,3 +245,9 @@ def _reasons(status: Mapping[str, int]) -> str:
 def _counts(counts: Mapping[str, int]) -> str:
     """Return counts as text, the highest first, such as '12 sw_power_cap, 1 hw_slowdown'."""
     return ", ".join(f"{count} {kind}" for kind, count in Counter(counts).most_common())
+
+
+def _cell(text: str | None) -> str:
+    """Return a text as one cell of a Markdown table, with nothing in it that is HTML."""
+    flat = " ".join((text or "").split())
+    return flat.replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|")

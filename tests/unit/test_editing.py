@@ -1,0 +1,122 @@
+"""The edit job: the cache, and failures that peers must not wait for."""
+
+import multiprocessing
+import time
+from unittest import mock
+
+import pytest
+from PIL import Image
+
+from lockstep import config, editing, plan, records, scoring
+from lockstep.device import Device
+from lockstep.errors import DeviceError
+from lockstep.records import EditRecord
+from lockstep.rubric import read_rubric
+from tests.conftest import ROOT, make_sample
+
+PROCESSES = multiprocessing.get_context("fork")
+EDITOR = config.IdentityEditor(name="control", type="identity")
+
+
+def manifest(folder, count):
+    source = make_sample(folder)
+    samples = [
+        source.model_copy(update={"id": f"s{i}", "image": "a-source.png", "index": i})
+        for i in range(count)
+    ]
+    records.write_records(folder / "physical.jsonl", samples)
+    return folder / "physical.jsonl"
+
+
+def edit(folder, shard=0, shards=1, run="run", editor=EDITOR, **devices):
+    settings = config.Config.model_construct(
+        seed=0, devices=config.Devices(accelerator="cpu", **devices)
+    )
+    slots = [Device("cpu", str(k)) for k in range(shards)]
+    job = editing.Shard(shard, slots, slots=shards, run=run)
+    with open("/dev/null", "w") as nowhere:
+        editing.edit_shard(
+            settings, editor, folder / "physical.jsonl", folder / "physical", job, nowhere
+        )
+    path = folder / "physical" / "edits" / plan.shard_file(shard, shards)
+    return records.read_records(path, EditRecord)
+
+
+def test_an_edit_is_kept_under_its_key_and_says_what_made_it(tmp_path):
+    manifest(tmp_path, 2)
+    first = edit(tmp_path)
+    assert [record.cached for record in first] == [False, False]
+    again = edit(tmp_path, run="later")
+    assert [record.cached for record in again] == [True, True]
+    assert again == [record.model_copy(update={"cached": True}) for record in first]
+    provenance = records.read_provenance(tmp_path / "physical" / first[0].image)
+    assert provenance["instruction"] == "Let go of the ball."
+    assert provenance["editor"]["type"] == "identity"
+    assert provenance["versions"]["pillow"]
+
+
+def test_records_of_another_number_of_shards_are_forgotten(tmp_path):
+    manifest(tmp_path, 3)
+    edit(tmp_path)
+    (tmp_path / "physical" / "scores").mkdir()
+    (tmp_path / "physical" / "scores" / "shard-0-of-1.jsonl").touch()
+    edit(tmp_path, 0, 2, enable_batch_sync=False)
+    left = sorted(path.name for path in (tmp_path / "physical").glob("*/*.jsonl"))
+    assert left == ["shard-0-of-2.jsonl"]
+
+
+def test_an_image_of_another_edit_is_not_judged(tmp_path):
+    manifest(tmp_path, 1)
+    (record,) = edit(tmp_path)
+    path = tmp_path / "physical" / record.image
+    (sample,) = records.read_manifest(tmp_path / "physical.jsonl")
+    rubric = read_rubric(ROOT / "config/rubrics/physical.yaml")
+    judge = config.Judge(type="qwen3_vl", model="a/b")
+
+    def look():
+        return scoring._look(record, sample, {}, rubric, tmp_path / "physical", judge)
+
+    item, _ = look()
+    assert item is not None
+    records.save_edit(path, Image.new("RGB", (4, 4)), {"key": "another"})
+    item, score = look()
+    assert (item, score.status, score.score) == (None, "missing", None)
+    assert "found another edit" in score.error
+    path.write_bytes(path.read_bytes()[:50])
+    assert "found no complete edit" in look()[1].error
+
+
+def test_a_disk_that_takes_no_image_ends_the_job_and_fails_no_sample(tmp_path):
+    manifest(tmp_path, 2)
+    full = OSError(28, "No space left on device")
+    with (
+        mock.patch("lockstep.records.save_edit", side_effect=full),
+        pytest.raises(OSError, match="No space left"),
+    ):
+        edit(tmp_path)
+    assert not list((tmp_path / "physical").glob("edits/*"))
+
+
+def test_a_failed_edit_leaves_no_image_behind(tmp_path):
+    manifest(tmp_path, 1)
+    edit(tmp_path)
+    broken = config.PrecomputedEditor(name="p", type="precomputed", folder=str(tmp_path))
+    (record,) = edit(tmp_path, editor=broken)
+    assert (record.status, record.image) == ("edit_failed", None)
+    assert not list((tmp_path / "physical" / "images").iterdir())
+
+
+def test_a_shard_that_cannot_have_its_device_is_not_waited_for(tmp_path):
+    manifest(tmp_path, 6)
+
+    def fails():
+        with mock.patch("lockstep.editing.pin", side_effect=DeviceError("in use")):
+            edit(tmp_path, 1, 2, join_timeout=60)
+
+    broken = PROCESSES.Process(target=fails)
+    broken.start()
+    began = time.monotonic()
+    assert len(edit(tmp_path, 0, 2, join_timeout=60)) == 3
+    assert time.monotonic() - began < 20
+    broken.join()
+    assert broken.exitcode == 1
