@@ -441,6 +441,7 @@ def report(tmp_path):
         records.write_text(tmp_path / "table.csv", columns + ",error\n")
         summary = {**stats.summarise([], 0), "status": {}, "seconds": {}}
         summary["seconds"] = {"edit": 0.0, "wait": 0.0, "judge": 0.0}
+        summary["versions"] = {"edit": {"torch": ["2.11.0"]}, "judge": {}}
         records.write_json(tmp_path / "summary.json", summary)
         records.write_records(tmp_path / "rejected.jsonl", [])
         shards = [tmp_path / "shard-0.jsonl", tmp_path / "shard-1.jsonl"]
