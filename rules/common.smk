@@ -9,7 +9,7 @@ sys.path.append(str(Path(workflow.basedir) / "scripts"))
 
 from lockstep import categories as category_names
 from lockstep import config as configuration
-from lockstep import device, models, plan, rubric
+from lockstep import device, models, plan, recovery, rubric
 from lockstep.editors import precomputed
 from lockstep.errors import LockstepError
 
@@ -54,6 +54,11 @@ try:
         config, source=" + ".join(map(str, workflow.configfiles)), produced=TINY_FILES
     )
     DEVICES = device.devices(CONFIG.devices)
+    if workflow.is_main_process and not workflow.output_settings.dryrun:
+        recovery.check_writable(Path(CONFIG.results))
+        # a power loss may leave files that only look complete
+        for path in recovery.remove_incomplete(Path(CONFIG.results), len(DEVICES)):
+            print(f"{path}: found it incomplete, it is made again", file=sys.stderr)
     for category in CONFIG.benchmark.categories:
         rubric.read_rubric(f"{CONFIG.judge.rubrics}/{category}.yaml")
 except LockstepError as error:
@@ -89,6 +94,8 @@ if "gpu" not in workflow.global_resources:
 # Jobs inherit the environment: the invocation's name and the shards that can run at a time.
 os.environ.setdefault("LOCKSTEP_RUN", uuid.uuid4().hex)
 os.environ.setdefault("LOCKSTEP_SLOTS", str(slots()))
+# Jobs end with the process that reads this file, which is the one that starts them on their host.
+os.environ["LOCKSTEP_STARTER"] = str(os.getpid())
 
 
 envvars:

@@ -7,6 +7,7 @@ LockstepError
 ├── EditError        one sample cannot be edited; recorded as edit_failed
 ├── RubricError      a rubric file is not one
 ├── ReplyError       a judge's reply holds no valid score; recorded as judge_failed
+├── DamagedError     a file is not what was written to it
 ├── OutOfMemory      a batch does not fit a device; a smaller one may
 └── DeviceError      a device is not there, fails, or somebody else holds it
 
@@ -44,6 +45,10 @@ class RubricError(LockstepError):
 
 class ReplyError(LockstepError):
     """A judge's reply holds no valid score."""
+
+
+class DamagedError(LockstepError, ValueError):
+    """A file is not what was written to it."""
 
 
 class OutOfMemory(LockstepError):

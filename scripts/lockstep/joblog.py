@@ -1,5 +1,6 @@
 """Where a job speaks: details to its log file, one line to the terminal."""
 
+import errno
 import logging
 import os
 import select
@@ -60,18 +61,33 @@ def job_log(path: str | Path) -> Iterator[IO[str]]:
             sys.exit(1)
         except Exception as error:
             log.exception("failed after %.1f s", time.monotonic() - began)
-            print(f"Error: {one_sentence(error)} (traceback in {path})", file=terminal)
+            print(f"Error: {_sentence(error, path)}", file=terminal)
             sys.exit(1)
 
 
 def _finished(path: str | Path) -> bool:
     """Tell whether the job that last wrote a log came to its end."""
     try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
+        # a kill or a full disk may have cut it off within a character
+        lines = Path(path).read_text(encoding="utf-8", errors="replace").splitlines()
     except FileNotFoundError:
         return True
     return bool(lines) and FINISHED in lines[-1]
 
+
+STORAGE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
+"""Errors of a disk that is full or cannot be written."""
+
+
+def _sentence(error: Exception, path: str | Path) -> str:
+    if isinstance(error, OSError) and error.errno in STORAGE:
+        where = f" ({error.filename})" if error.filename else ""
+        return f"{error.strerror}{where}; what is finished is kept, make room and run again"
+    return f"{one_sentence(error)} (traceback in {path})"
+
+
+STARTER = "LOCKSTEP_STARTER"
+"""Environment variable with the process id of the workflow engine that starts jobs."""
 
 SHELLS = {"bash", "dash", "sh", "zsh"}
 
@@ -82,15 +98,27 @@ def _end_with_starter() -> None:
     A workflow engine that is killed cannot stop its jobs; they would go on to hold devices and
     locks. All writes are atomic, so an end at any moment costs at most the item in hand.
     """
-    parents = (process for process in psutil.Process().parents() if process.pid != 1)
-    starter = next((process for process in parents if process.name() not in SHELLS), None)
-    if starter is None:
+    handle = _starter()
+    if handle is None:
         return
-    handle = os.pidfd_open(starter.pid)
 
     def watch() -> None:
         select.select([handle], [], [])
-        log.error("process %d, which started this one, has gone", starter.pid)
+        log.error("the process that started this one has gone")
         os._exit(1)
 
     threading.Thread(target=watch, name="end-with-starter", daemon=True).start()
+
+
+def _starter() -> int | None:
+    """Return a handle on the process that started this one, None if a person did."""
+    if given := os.environ.get(STARTER):
+        try:
+            return os.pidfd_open(int(given))
+        except ProcessLookupError:
+            # it went while this one was still importing
+            log.error("process %s, which started this one, has gone", given)
+            os._exit(1)
+    parents = (process for process in psutil.Process().parents() if process.pid != 1)
+    starter = next((process for process in parents if process.name() not in SHELLS), None)
+    return None if starter is None else os.pidfd_open(starter.pid)

@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import IO, Any, Literal, TypeVar
 
 from PIL import Image, PngImagePlugin
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from lockstep.errors import DamagedError
 
 PROVENANCE = "lockstep"
 """Name of the PNG text chunk that holds an edit's provenance as JSON."""
@@ -230,9 +232,23 @@ def write_records(path: Path, records: Iterable[Record]) -> None:
 
 
 def read_records(path: Path, kind: type[R]) -> list[R]:
-    """Read JSON lines as records of one kind."""
+    """Read JSON lines as records of one kind.
+
+    Raises:
+        DamagedError: if a line is none.
+    """
+    found = []
     with open(path, "rb") as file:
-        return [kind.model_validate_json(line) for line in file]
+        for number, line in enumerate(file, 1):
+            try:
+                found.append(kind.model_validate_json(line))
+            except ValidationError as error:
+                reason = error.errors()[0]["msg"]
+                raise DamagedError(
+                    f"{path}: found a broken line {number} ({reason}), "
+                    "delete the file and run again to have it made again"
+                ) from None
+    return found
 
 
 def read_manifest(path: Path) -> list[Sample]:

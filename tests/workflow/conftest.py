@@ -3,9 +3,13 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -51,6 +55,23 @@ class Workflow:
         assert not check or done.returncode == 0, done.stdout + self.logs()
         return done.stdout
 
+    def start(self, *arguments: str) -> subprocess.Popen:
+        """Start Snakemake as the leader of a process group; what it prints goes to run.log."""
+        with open(self.folder / "run.log", "w", encoding="utf-8") as file:
+            return subprocess.Popen(
+                self.command(*arguments),
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                env=environment(),
+                start_new_session=True,
+                # a shell starts what it sends to the background deaf to Ctrl-C
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+            )
+
+    def printed(self) -> str:
+        """Return what the run that `start` began has printed."""
+        return (self.folder / "run.log").read_text(encoding="utf-8")
+
     def logs(self, pattern: str = "**/*.log") -> str:
         found = sorted((self.results / "logs").glob(pattern))
         return "\n".join(f"== {path}\n{path.read_text(encoding='utf-8')}" for path in found)
@@ -72,6 +93,15 @@ class Workflow:
         """Return a copy of the whole folder, times and Snakemake's notes included."""
         shutil.copytree(self.folder, folder, symlinks=True)
         return Workflow(folder, json.loads(json.dumps(self.config)))
+
+
+def until(condition: Callable[[], Any], seconds: float, what: Callable[[], str] = str) -> Any:
+    """Return what a condition gives as soon as that is true; fail with `what()` after a time."""
+    deadline = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < deadline, f"not within {seconds} s\n{what()}"
+        time.sleep(0.01)
+    return value
 
 
 def environment() -> dict[str, str]:

@@ -49,7 +49,7 @@ class _Intake:
         image = verify_image(data, self.settings.max_pixels)
         digest = records.sha256(data)
         path = self.folder / "images" / f"{digest}{image.suffix}"
-        if not path.exists():
+        if not path.exists() or path.stat().st_size != len(data):
             records.write_bytes(path, data)
         self.ids.add(sample_id)
         index = self.counts[item.category]
@@ -74,8 +74,9 @@ class _Intake:
 def prepare(settings: config.Benchmark, folder: Path) -> Counts:
     """Read a benchmark in one pass and write a manifest per category.
 
-    Writes `{category}.jsonl` for every configured category, `rejected.jsonl`, and each image
-    once under its hash in `images/`. Memory holds one item at a time.
+    Writes `{category}.jsonl` for every configured category, `rejected.jsonl`, `counts.json` with
+    the number of samples of each, and each image once under its hash in `images/`. Memory holds one
+    item at a time.
 
     Raises:
         BenchmarkError: if the file as a whole cannot be read, or at the first rejected sample
@@ -105,6 +106,7 @@ def prepare(settings: config.Benchmark, folder: Path) -> Counts:
                 rejects.write(records.json_line(_rejection(position, item, error)))
             if all(map(intake.full, manifests)):
                 break
+    records.write_json(intake.folder / "counts.json", intake.counts)
     return Counts(intake.counts, rejected)
 
 

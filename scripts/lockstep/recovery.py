@@ -1,0 +1,100 @@
+"""What a power loss or a foreign hand may leave behind, found before a run builds on it."""
+
+import csv
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from lockstep import plan, records
+from lockstep.errors import ConfigError
+
+
+def check_writable(folder: Path) -> None:
+    """Raise ConfigError unless the results' folder, or the one to make it in, can be written."""
+    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise ConfigError(
+            f"results: found {str(folder)!r} not writable (its owner, its mode, or a file system "
+            "that is mounted read-only), accepted is a folder that this user can write"
+        )
+
+
+def remove_incomplete(results: Path, shards: int) -> list[Path]:
+    """Remove outputs that hold less than what was written, and what was made from them.
+
+    No kill leaves such files, a power loss may, and a workflow engine takes any file for complete.
+    Images and judgements stay: each tells by itself whether it is whole, so nothing is redone that
+    takes a model.
+
+    Args:
+        results: the folder of all results.
+        shards: number of shards of each category.
+
+    Returns:
+        those that were incomplete: without a line for each sample of their shard (a row for each
+        sample, in a table), or with a broken one.
+    """
+    counts = _read_whole(results / "manifest" / "counts.json") or {}
+    found, stale = [], []
+    for manifest in results.glob("manifest/*.jsonl"):
+        samples = _count_lines(manifest)
+        if samples < counts.get(manifest.stem, 0):
+            found.append(manifest)
+        for folder in results.glob(f"*/{manifest.stem}/"):
+            expected = {
+                folder / kind / plan.shard_file(k, shards): len(
+                    plan.shard_indices(samples, k, shards)
+                )
+                for kind in ("edits", "scores")
+                for k in range(shards)
+            }
+            expected |= {folder / "table.csv": samples, folder / "summary.json": 1}
+            made = [path for path in expected if path.exists()]
+            broken = [path for path in made if _count(path) < expected[path]]
+            found += broken
+            stale += made if manifest in found else made[made.index(broken[0]) :] if broken else []
+    pages = [path for path in results.glob("report/*") if path.is_file()]
+    found += [path for path in pages if path.stat().st_size == 0]
+    for path in (*found, *stale, *(pages if found else ())):
+        path.unlink(missing_ok=True)
+    return found
+
+
+def _count(path: Path) -> int:
+    """Count what a file of lines, of rows or of one value holds; −1 if it is broken."""
+    match path.suffix:
+        case ".jsonl":
+            return _count_lines(path)
+        case ".csv":
+            return _count_rows(path)
+        case _:
+            return -1 if _read_whole(path) is None else 1
+
+
+def _count_lines(path: Path) -> int:
+    """Count the lines of a JSON lines file; −1 if one is broken."""
+    try:
+        with open(path, "rb") as file:
+            return sum(isinstance(json.loads(line), dict) for line in file)
+    except ValueError:
+        return -1
+
+
+def _count_rows(path: Path) -> int:
+    """Count the rows of a table; −1 if one is broken."""
+    try:
+        with open(path, encoding="utf-8", newline="") as file:
+            rows = list(csv.reader(file, strict=True))
+    except (ValueError, csv.Error):
+        return -1
+    whole = all(len(row) == len(rows[0]) for row in rows)
+    return len(rows) - 1 if whole else -1
+
+
+def _read_whole(path: Path) -> Any:
+    """Return what a JSON file holds, None if it is not there or broken."""
+    try:
+        return records.read_json(path)
+    except (FileNotFoundError, ValueError):
+        return None
