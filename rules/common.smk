@@ -101,6 +101,7 @@ os.environ["LOCKSTEP_STARTER"] = str(os.getpid())
 envvars:
     "LOCKSTEP_RUN",
     "LOCKSTEP_SLOTS",
+    "LOCKSTEP_STARTER",
 
 
 def claim(k):
