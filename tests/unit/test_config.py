@@ -6,7 +6,7 @@ import re
 import pytest
 import yaml
 
-from lockstep import config
+from lockstep import config, config_docs
 from lockstep.errors import ConfigError
 from tests.conftest import ROOT
 
@@ -148,15 +148,15 @@ def test_the_shipped_configurations_are_valid(name):
 def test_the_schema_is_in_step(pytestconfig):
     path = ROOT / "config" / "config.schema.json"
     if pytestconfig.getoption("--fix"):
-        path.write_text(config.json_schema(), encoding="utf-8")
-    assert path.read_text(encoding="utf-8") == config.json_schema(), "run pytest with --fix"
+        path.write_text(config_docs.json_schema(), encoding="utf-8")
+    assert path.read_text(encoding="utf-8") == config_docs.json_schema(), "run pytest with --fix"
 
 
 def test_the_table_of_keys_is_in_step(pytestconfig):
     path = ROOT / "config" / "README.md"
     text = path.read_text(encoding="utf-8")
     table = re.compile(r"(?<=<!-- keys -->\n).*(?=<!-- /keys -->)", re.DOTALL)
-    renewed = table.sub(lambda _: config.documentation(), text)
+    renewed = table.sub(lambda _: config_docs.documentation(), text)
     if pytestconfig.getoption("--fix"):
         path.write_text(renewed, encoding="utf-8")
     assert path.read_text(encoding="utf-8") == renewed, "run pytest with --fix"
@@ -167,7 +167,7 @@ def test_the_schema_accepts_what_the_code_accepts():
 
     from jsonschema import Draft202012Validator
 
-    schema = Draft202012Validator(json.loads(config.json_schema()))
+    schema = Draft202012Validator(json.loads(config_docs.json_schema()))
     for name in ("config", "demo"):
         data = yaml.safe_load((ROOT / "config" / f"{name}.yaml").read_text(encoding="utf-8"))
         assert not list(schema.iter_errors(data))
