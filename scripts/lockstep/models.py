@@ -1,7 +1,6 @@
 """Models on disk or on a hub: which weights and software these are, without loading them."""
 
 import hashlib
-from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from importlib import metadata
@@ -63,17 +62,16 @@ def check_weights(what: str, info: dict[str, Any]) -> None:
         )
 
 
+@cache
 def versions() -> dict[str, str]:
     """Return the versions of the software that decides pixels and replies, where installed."""
-    return dict(_versions(PACKAGES))
-
-
-def _versions(packages: Iterable[str]) -> Iterable[tuple[str, str]]:
-    for package in packages:
+    found = {}
+    for package in PACKAGES:
         try:
-            yield package, metadata.version(package)
+            found[package] = metadata.version(package)
         except metadata.PackageNotFoundError:
             continue
+    return found
 
 
 @cache
