@@ -147,6 +147,17 @@ def test_limit_takes_the_first_of_each_category(tmp_path):
     assert [s.id for s in manifest(tmp_path)] == ["物理0", "物理1"]
 
 
+def test_what_was_not_asked_for_is_neither_rejected_nor_an_error(tmp_path):
+    items = [
+        item(original_image_path="a.png"),
+        item(subset="社会", edit_instruction_en=""),
+        item(subset="社会", src_img_b64="@@@"),
+        item(original_image_path="b.png", src_img_b64="@@@"),
+    ]
+    counts, rejected = prepare(tmp_path, items, categories=("physical",), limit=1, strict=True)
+    assert (counts.samples, rejected) == ({"physical": 1}, [])
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

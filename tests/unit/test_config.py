@@ -123,6 +123,19 @@ def test_chinese_category_names_are_keys():
     )
 
 
+def test_a_home_folder_is_expanded_everywhere(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "judge").mkdir()
+    (tmp_path / "judge" / "config.json").touch()
+    (tmp_path / "edits").mkdir()
+    loaded = load(
+        judge={"model": "~/judge"},
+        editors=[{"name": "p", "type": "precomputed", "folder": "~/edits"}],
+    )
+    assert loaded.judge.model == str(tmp_path / "judge")
+    assert loaded.editors[0].folder == str(tmp_path / "edits")
+
+
 def test_files_that_the_workflow_makes_need_not_exist_yet():
     data = {**BASE, "benchmark": {"path": "results/b.json"}}
     with pytest.raises(ConfigError):

@@ -1,6 +1,7 @@
 """The edit job: the cache, and failures that peers must not wait for."""
 
 import multiprocessing
+import shutil
 import time
 from unittest import mock
 
@@ -12,6 +13,7 @@ from lockstep.device import Device
 from lockstep.errors import DeviceError
 from lockstep.records import EditRecord
 from lockstep.rubric import read_rubric
+from lockstep.waves import Barrier
 from tests.conftest import ROOT, make_sample
 
 PROCESSES = multiprocessing.get_context("fork")
@@ -104,6 +106,23 @@ def test_a_failed_edit_leaves_no_image_behind(tmp_path):
     (record,) = edit(tmp_path, editor=broken)
     assert (record.status, record.image) == ("edit_failed", None)
     assert not list((tmp_path / "physical" / "images").iterdir())
+
+
+def test_what_an_orphan_finishes_meanwhile_is_not_done_again(tmp_path):
+    orphan, own = tmp_path / "orphan", tmp_path / "own"
+    for folder in (orphan, own):
+        folder.mkdir()
+        manifest(folder, 3)
+    edit(orphan)
+    with Barrier(own / "physical" / "waves", 0, 1, "earlier", [0], 1):
+        late = PROCESSES.Process(target=edit, args=(own,))
+        late.start()
+        time.sleep(0.5)
+        assert late.is_alive()
+        shutil.copytree(orphan / "physical" / "images", own / "physical" / "images")
+    late.join(20)
+    found = records.read_records(own / "physical/edits/shard-0-of-1.jsonl", EditRecord)
+    assert [record.cached for record in found] == [True] * 3
 
 
 def test_a_shard_that_cannot_have_its_device_is_not_waited_for(tmp_path):

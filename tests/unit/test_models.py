@@ -179,6 +179,20 @@ def test_a_cut_off_model_is_one_clear_error(models, tmp_path):
         Qwen3VLJudge(judge_settings(tmp_path), RUBRIC, "cpu")
 
 
+def test_all_that_decides_what_a_model_gives_is_watched(models):
+    from lockstep.models import model_files
+
+    names = {str(p.relative_to(models / "editor")) for p in model_files(str(models / "editor"))}
+    assert {
+        "model_index.json",
+        "scheduler/scheduler_config.json",
+        "processor/chat_template.jinja",
+        "tokenizer/tokenizer.json",
+        "transformer/diffusion_pytorch_model.safetensors",
+    } <= names
+    assert "RANDOM_WEIGHTS" not in names
+
+
 def test_a_readme_in_a_models_folder_changes_nothing(models, tmp_path):
     import shutil
 

@@ -299,9 +299,9 @@ def test_failures_are_counted_and_shown_and_never_scored(models, tmp_path):
     assert "edit_failed: finished: found no image of sample" in page
     assert "src_img_b64: found bad base64" in (workflow.results / "report/report.md").read_text()
 
-    # the image turns up: forcing the edit retries what failed, and only that
+    # the image turns up: what failed is retried, and only that
     Image.new("RGB", (64, 64)).save(finished_images / "00001_物理_medium.png")
-    workflow.run("--forcerun", "edit")
+    workflow.run()
     assert workflow.report()["editors"]["finished"]["categories"]["physical"]["coverage"] == 1
     assert sum(not r["cached"] for r in workflow.records("scores", editor="finished")) == 1
 
