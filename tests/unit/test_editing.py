@@ -115,9 +115,10 @@ def test_what_an_orphan_finishes_meanwhile_is_not_done_again(tmp_path):
         manifest(folder, 3)
     edit(orphan)
     with Barrier(own / "physical" / "waves", 0, 1, "earlier", [0], 1):
-        late = PROCESSES.Process(target=edit, args=(own,))
+        # a forked process would inherit the lock that it waits for
+        late = multiprocessing.get_context("spawn").Process(target=edit, args=(own,), daemon=True)
         late.start()
-        time.sleep(0.5)
+        time.sleep(3)
         assert late.is_alive()
         shutil.copytree(orphan / "physical" / "images", own / "physical" / "images")
     late.join(20)
