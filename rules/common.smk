@@ -129,7 +129,7 @@ def model_files(model):
     """Return the files of a model's folder that decide what it gives; none of a hub id."""
     if not configuration.is_folder(model):
         return []
-    made = [path for path in TINY_FILES if path.startswith(f"{model}/")]
+    made = [path for path in TINY_FILES if path.startswith(f"{os.path.normpath(model)}/")]
     return made or list(map(str, models.model_files(model)))
 
 
@@ -137,7 +137,9 @@ def editor_files(wildcards):
     editor = CONFIG.editor(wildcards.editor)
     if isinstance(editor, configuration.PrecomputedEditor):
         return list(map(str, precomputed.files(editor.folder)))
-    return model_files(editor.model) if hasattr(editor, "model") else []
+    if isinstance(editor, configuration.DiffusersEditor):
+        return model_files(editor.model)
+    return []
 
 
 def library_files(*names):

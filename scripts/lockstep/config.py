@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -32,7 +33,8 @@ Dtype = Literal["bfloat16", "float16", "float32"]
 
 
 class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+    # not strict: what --config nests, as in benchmark='{limit: 2}', arrives as text
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Benchmark(Section):
@@ -352,7 +354,8 @@ def _sentence(where: str, errors: list[dict[str, Any]]) -> str:
             text = str(error["ctx"]["error"])
             return f"{where}: {text}" if where else text
         case _:
-            accepted = dict.fromkeys(e["msg"].removeprefix("Input should be ") for e in errors)
+            messages = (re.split(", (?:got|unable) ", e["msg"])[0] for e in errors)
+            accepted = dict.fromkeys(text.removeprefix("Input should be ") for text in messages)
             return f"{where}: found {found}, accepted is {' or '.join(accepted)}"
 
 

@@ -22,7 +22,6 @@ log = logging.getLogger(__name__)
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 
-
 SAMPLE_SECONDS = 0.25
 
 THROTTLE_REASONS = {

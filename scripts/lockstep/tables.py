@@ -9,7 +9,7 @@ import pandas as pd
 
 from lockstep import records, stats
 from lockstep.records import EditRecord, ScoreRecord
-from lockstep.rubric import Rubric
+from lockstep.rubric import COLUMNS, Rubric
 
 
 def table(
@@ -17,9 +17,8 @@ def table(
 ) -> pd.DataFrame:
     """Return a row for each sample of a category, in the manifest's order.
 
-    Columns: `id, category, status, score, expected_score`, a column for each criterion, then
-    `instruction, source, edited, reasoning, error`. Scores are 0 to 10 and empty unless status is
-    ok; a sample without records is `missing`.
+    Columns: those of `rubric.COLUMNS`, with one for each criterion after the scores. Scores are 0
+    to 10 and empty unless status is ok; a sample without records is `missing`.
 
     Args:
         folder: the category's results, which the edits' image paths are relative to.
@@ -44,9 +43,8 @@ def table(
             "error": score.error if score else "found no record of this sample",
         }
         rows.append(row)
-    columns = ["id", "category", "status", "score", "expected_score", *names]
-    columns += ["instruction", "source", "edited", "reasoning", "error"]
-    frame = pd.DataFrame(rows, columns=columns)
+    first = COLUMNS.index("instruction")
+    frame = pd.DataFrame(rows, columns=[*COLUMNS[:first], *names, *COLUMNS[first:]])
     return frame.astype(dict.fromkeys(names, "Int64"))
 
 
@@ -97,5 +95,5 @@ def to_csv(frame: pd.DataFrame) -> str:
 
 def read_table(path: Path) -> pd.DataFrame:
     """Read a table back; texts such as `007` and `NA` stay what they are."""
-    texts = ("id", "category", "status", "instruction", "source", "edited", "reasoning", "error")
+    texts = [column for column in COLUMNS if not column.endswith("score")]
     return pd.read_csv(path, dtype=dict.fromkeys(texts, str), keep_default_na=False, na_values=[""])

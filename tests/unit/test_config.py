@@ -42,7 +42,7 @@ def load(**sections):
         ),
         ({"benchmark": {"limit": "x"}}, 'benchmark.limit: found "x", accepted is a valid integer'),
         ({"benchmark": {"limit": 0}}, "benchmark.limit: found 0, accepted is greater than 0"),
-        ({"benchmark": {"strict": "yes"}}, 'benchmark.strict: found "yes"'),
+        ({"benchmark": {"strict": "maybe"}}, 'benchmark.strict: found "maybe"'),
         ({"benchmark": {"language": "fr"}}, "accepted is 'en' or 'zh'"),
         (
             {"benchmark": {"categories": ["phsical"]}},
@@ -121,6 +121,16 @@ def test_chinese_category_names_are_keys():
         "causal",
         "physical",
     )
+
+
+def test_numbers_nested_on_the_command_line_are_numbers():
+    """Snakemake hands them on as text."""
+    loaded = load(
+        benchmark={"limit": "2", "strict": "true"},
+        devices={"device_ids": ["0", "1"], "join_timeout": "5"},
+    )
+    assert (loaded.benchmark.limit, loaded.benchmark.strict) == (2, True)
+    assert (loaded.devices.device_ids, loaded.devices.join_timeout) == (("0", "1"), 5.0)
 
 
 def test_a_home_folder_is_expanded_everywhere(monkeypatch, tmp_path):

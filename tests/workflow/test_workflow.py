@@ -191,6 +191,8 @@ def test_the_ways_to_look_at_the_plan(finished):
     for rule in ("prepare", "edit", "score", "tabulate", "report"):
         assert f'"{rule}"' in rules
     assert finished.run("physical", "--dag").count("label") >= 7
+    fewer = finished.run("-n", "--config", "benchmark={limit: 1}")
+    assert "1 prepare, 10 edit" in fewer
     classic = finished.run("-n", "--forcerun", "report", "--workflow-profile", "none")
     assert "rule report" in classic or "Job " in classic
 
