@@ -1,20 +1,16 @@
 """One edit job: a shard of a category on one device, in waves with its peers."""
 
 import logging
-import os
 import resource
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, NamedTuple
 
-from tqdm import tqdm
-
 from lockstep import config, editors, plan, records
-from lockstep.device import Device, Sampler, exclusive, loading_turn, pin
-from lockstep.errors import DeviceError, one_sentence
-from lockstep.models import versions
+from lockstep.device import Device, Sampler, exclusive, keep_compiled, loading_turn, pin
 from lockstep.records import EditRecord, Sample
+from lockstep.stages import Item, Job, edit_waves
 from lockstep.waves import Barrier
 
 log = logging.getLogger(__name__)
@@ -34,26 +30,6 @@ class Shard(NamedTuple):
     @property
     def device(self) -> Device:
         return self.devices[self.number]
-
-
-class _Item(NamedTuple):
-    sample: Sample
-    seed: int
-    key: str
-    path: Path
-    """Edited image."""
-
-
-class _Job(NamedTuple):
-    """What the edits of one job share."""
-
-    editor: config.AnyEditor
-    model: editors.Editor
-    barrier: Barrier
-    sampler: Sampler
-    shard: Shard
-    category: str
-    load_seconds: float
 
 
 def edit_shard(
@@ -107,15 +83,7 @@ def edit_shard(
         if missing:
             if shard.number == 0:
                 print("\n  ".join(plan_lines), file=terminal)
-            torch_device = pin(shard.device)
-            with exclusive(shard.device, settings.devices.when_busy):
-                with loading_turn(settings.devices.load_concurrency):
-                    began_loading = time.monotonic()
-                    model = editors.load_editor(editor, torch_device)
-                loaded = time.monotonic() - began_loading
-                with Sampler(shard.device) as sampler:
-                    job = _Job(editor, model, barrier, sampler, shard, category, loaded)
-                    done = _waves(job, mine, cached, settings.devices, terminal)
+            done = _edit_on_device(settings.devices, editor, shard, barrier, mine, cached, terminal)
         else:
             log.info("nothing to edit, no model is loaded")
             done = list(cached.values())
@@ -135,6 +103,41 @@ def edit_shard(
         )
 
 
+def _edit_on_device(
+    devices: config.Devices,
+    editor: config.AnyEditor,
+    shard: Shard,
+    barrier: Barrier,
+    mine: Sequence[Item],
+    cached: dict[str, EditRecord | None],
+    terminal: IO[str],
+) -> list[EditRecord]:
+    torch_device = pin(shard.device)
+    keep_compiled(devices.compile_cache)
+    with exclusive(shard.device, devices.when_busy):
+        with loading_turn(devices.load_concurrency):
+            began = time.monotonic()
+            model = editors.load_editor(editor, torch_device)
+        loaded = time.monotonic() - began
+        with Sampler(shard.device) as sampler:
+            job = Job(
+                editor=editor,
+                model=model,
+                barrier=barrier,
+                sampler=sampler,
+                category=mine[0].sample.category,
+                shard=shard.number,
+                device=shard.device.name,
+                run=shard.run,
+                load_seconds=loaded,
+                sync=devices.enable_batch_sync,
+            )
+            done = edit_waves(job, mine, cached, terminal)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    log.info("peak host memory %.1f GiB", peak / 2**20)
+    return done
+
+
 def _forget_other_counts(folder: Path, count: int) -> None:
     """Delete records that were written for another number of shards.
 
@@ -145,13 +148,13 @@ def _forget_other_counts(folder: Path, count: int) -> None:
             path.unlink(missing_ok=True)
 
 
-def _item(sample: Sample, base: int, editor: config.AnyEditor, folder: Path) -> _Item:
+def _item(sample: Sample, base: int, editor: config.AnyEditor, folder: Path) -> Item:
     seed = plan.sample_seed(base, sample.id, sample.source_seed)
     key = plan.edit_key(sample, editors.identity(editor, sample), seed)
-    return _Item(sample, seed, key, folder / "images" / f"{sample.id}.png")
+    return Item(sample, seed, key, folder / "images" / f"{sample.id}.png")
 
 
-def _cached(item: _Item) -> EditRecord | None:
+def _cached(item: Item) -> EditRecord | None:
     """Return the record of an edit whose key fits, whoever made it."""
     provenance = records.read_provenance(item.path)
     if provenance is None or provenance.get("key") != item.key:
@@ -160,7 +163,7 @@ def _cached(item: _Item) -> EditRecord | None:
     return EditRecord.model_validate({**known, "cached": True})
 
 
-def _expected(items: Sequence[_Item], folder: Path, count: int) -> set[int]:
+def _expected(items: Sequence[Item], folder: Path, count: int) -> set[int]:
     """Return the shards whose records are not all there, up to date and without a failure."""
     expected = set()
     for number in range(count):
@@ -175,116 +178,6 @@ def _expected(items: Sequence[_Item], folder: Path, count: int) -> set[int]:
         if found is None or [(r.key, r.status) for r in found] != wanted:
             expected.add(number)
     return expected
-
-
-def _waves(
-    job: _Job,
-    mine: Sequence[_Item],
-    cached: dict[str, EditRecord | None],
-    devices: config.Devices,
-    terminal: IO[str],
-) -> list[EditRecord]:
-    done = []
-    seconds = 0.0
-    mark = "[SYNC]" if devices.enable_batch_sync else "[NO-SYNC]"
-    shard = job.shard
-    job.barrier.ready()
-    with tqdm(
-        mine,
-        desc=f"{mark} {job.category} {shard.device.name} wave",
-        file=terminal,
-        disable=not terminal.isatty(),
-        position=shard.number,
-        leave=False,
-        bar_format="{desc} {n}/{total} {bar:20} {elapsed} left {remaining}{postfix}",
-    ) as progress:
-        for wave, item in enumerate(progress):
-            waited = job.barrier.wait(wave)
-            if wave:
-                _log_wave(job, mark, wave - 1, len(mine), seconds)
-            began = time.monotonic()
-            record = cached[item.sample.id] or _edit(job, item, wave, waited)
-            seconds = time.monotonic() - began
-            job.barrier.finish(wave, seconds)
-            done.append(record)
-            took = " from the cache" if record.cached else f" in {record.edit_seconds:.2f} s"
-            log.info("%s %s%s (waited %.2f s)", item.sample.id, record.status, took, waited)
-            if record.error:
-                log.warning("%s: %s", item.sample.id, record.error)
-            if failed := sum(r.status != "ok" for r in done):
-                progress.set_postfix_str(f"{failed} failed")
-        if done:
-            _log_wave(job, mark, len(mine) - 1, len(mine), seconds)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    log.info("peak host memory %.1f GiB", peak / 2**20)
-    return done
-
-
-def _log_wave(job: _Job, mark: str, wave: int, waves: int, seconds: float) -> None:
-    name, lag = job.barrier.slowest(wave, seconds)
-    log.info(
-        "%s wave %d/%d done in %.2f s, slowest %s (+%.2f s)",
-        mark,
-        wave + 1,
-        waves,
-        seconds,
-        name,
-        lag,
-    )
-
-
-def _edit(job: _Job, item: _Item, wave: int, waited: float) -> EditRecord:
-    """Edit one sample, write its image, and return what happened."""
-    began = time.monotonic()
-    job.sampler.take()
-    record = EditRecord(
-        id=item.sample.id,
-        category=item.sample.category,
-        key=item.key,
-        status="ok",
-        seed=item.seed,
-        wave=wave,
-        shard=job.shard.number,
-        device=job.shard.device.name,
-        run=job.shard.run,
-        load_seconds=round(job.load_seconds, 3),
-        started=round(time.time(), 3),
-        wait_seconds=round(waited, 4),
-        versions=versions(),
-    )
-    try:
-        image = job.model.edit(item.sample, item.seed)
-    except DeviceError:
-        raise
-    except Exception as error:
-        log.debug("traceback", exc_info=True)
-        # an image of other settings must not pass for this sample's edit
-        item.path.unlink(missing_ok=True)
-        return record.model_copy(
-            update={
-                "status": "edit_failed",
-                "error": one_sentence(error),
-                "edit_seconds": round(time.monotonic() - began, 4),
-            }
-        )
-    record = record.model_copy(
-        update={
-            "image": os.path.join("images", item.path.name),
-            "pixels_sha256": records.pixels_sha256(image),
-            "width": image.width,
-            "height": image.height,
-            "edit_seconds": round(time.monotonic() - began, 4),
-            "telemetry": job.sampler.take(),
-        }
-    )
-    decides = {
-        "instruction": item.sample.instruction,
-        "source_sha256": item.sample.image_sha256,
-        "editor": editors.identity(job.editor, item.sample),
-    }
-    # a disk that does not take it is no failure of the sample; it ends the job
-    records.save_edit(item.path, image, {**record.model_dump(mode="json"), **decides})
-    return record
 
 
 def _plan(devices: config.Devices, samples: int, category: str, shard: Shard) -> list[str]:

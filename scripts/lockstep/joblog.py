@@ -4,6 +4,7 @@ import errno
 import logging
 import os
 import select
+import signal
 import sys
 import threading
 import time
@@ -51,6 +52,8 @@ def job_log(path: str | Path) -> Iterator[IO[str]]:
         logging.captureWarnings(True)
         warnings.simplefilter("once")
         _end_with_starter()
+        # as Ctrl-C does: what is being saved is saved first
+        signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
         began = time.monotonic()
         try:
             yield terminal
@@ -96,7 +99,8 @@ def _end_with_starter() -> None:
     """End this process as soon as the one that started it has gone, by whatever signal.
 
     A workflow engine that is killed cannot stop its jobs; they would go on to hold devices and
-    locks. All writes are atomic, so an end at any moment costs at most the item in hand.
+    locks. All writes are atomic, so an end at any moment costs at most the item in hand and the
+    one that is being saved.
     """
     handle = _starter()
     if handle is None:

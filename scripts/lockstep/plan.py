@@ -64,7 +64,7 @@ def edit_key(sample: Sample, editor: Mapping[str, Any], seed: int) -> str:
     return sha256(
         canonical_json(
             {
-                "image": sample.image_sha256,
+                **_source(sample),
                 "instruction": sample.instruction,
                 "editor": dict(editor),
                 "seed": seed,
@@ -73,27 +73,44 @@ def edit_key(sample: Sample, editor: Mapping[str, Any], seed: int) -> str:
     )
 
 
-def score_key(sample: Sample, pixels: str, judge: Mapping[str, Any], rubric: str) -> str:
-    """Return the SHA-256 over everything that decides a score.
+def score_key(
+    sample: Sample,
+    pixels: str,
+    judge: Mapping[str, Any],
+    asked: Mapping[str, Any],
+    sampling: Mapping[str, Any] | None = None,
+) -> str:
+    """Return the SHA-256 over everything that decides a judge's reply.
 
     Args:
         pixels: SHA-256 of the edited image's pixels.
         judge: the judge's identity: model, revision, settings, semantics version.
-        rubric: SHA-256 of the rubric.
+        asked: what the judge is told and how it must reply, as `Rubric.asked` returns it.
+        sampling: seed and temperature; None is greedy.
     """
     return sha256(
         canonical_json(
             {
-                "image": sample.image_sha256,
-                "instruction": sample.instruction,
-                "description": sample.description,
-                "rationale": sample.rationale,
+                **_source(sample),
                 "pixels": pixels,
                 "judge": dict(judge),
-                "rubric": rubric,
+                "asked": dict(asked),
+                "sampling": None if sampling is None else dict(sampling),
             }
         ).encode()
     )
+
+
+def _source(sample: Sample) -> dict[str, str]:
+    """Return what decides the source's pixels as editor and judge see them."""
+    source = {"image": sample.image_sha256}
+    # another background changes nothing under an opaque image
+    return {**source, "background": sample.background} if sample.transparent else source
+
+
+def requests_at_a_time(concurrency: int, shards: int) -> int:
+    """Return how many requests one job may have at a time, so that all shards can ask."""
+    return max(1, concurrency // shards)
 
 
 def shard_file(shard: int, shards: int) -> str:

@@ -18,6 +18,7 @@ from PIL import Image, PngImagePlugin
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from lockstep.errors import DamagedError
+from lockstep.images import WHITE
 
 PROVENANCE = "lockstep"
 """Name of the PNG text chunk that holds an edit's provenance as JSON."""
@@ -49,6 +50,10 @@ class Sample(Record):
     """Pixels, as stored."""
     height: int
     """Pixels, as stored."""
+    transparent: bool = False
+    """Whether any pixel of the source is not opaque."""
+    background: str = WHITE
+    """Colour that transparent pixels are laid on, as "#rrggbb"."""
     instruction: str
     """What the editor is told, in the configured language."""
     description: str = ""
@@ -105,6 +110,15 @@ class EditRecord(Record):
     """SHA-256 over mode, size and pixels of the edited image."""
     width: int | None = None
     height: int | None = None
+    native_width: int | None = None
+    """Width that the editor returned; `width` is after the size policy."""
+    native_height: int | None = None
+    size: str | None = None
+    """Size policy: native (what the editor returns) or source (the source's size as shown)."""
+    resize_filter: str | None = None
+    """How the image was brought to its size; None with size native."""
+    background: str | None = None
+    """Colour that the source was laid on; None for an opaque source."""
     seed: int
     wave: int
     shard: int
@@ -116,8 +130,17 @@ class EditRecord(Record):
     started: float | None = None
     """Unix time at which the edit began."""
     edit_seconds: float | None = None
+    """Time in the editor's `edit`, from the prepared input to the image in host memory.
+
+    Preparing and saving run beside other edits and are not in it.
+    """
     wait_seconds: float = 0.0
     """Time spent at the barrier before this sample's wave."""
+    stall_seconds: float = 0.0
+    """Time before this edit in which the device had nothing to do but for the barrier.
+
+    It waited for this sample's preparation, or for the saving of the image before the last one.
+    """
     telemetry: Telemetry | None = None
     """What the GPU did meanwhile; None on CPU slots."""
     versions: dict[str, str] = {}
@@ -132,26 +155,53 @@ class ScoreRecord(Record):
     id: str
     category: str
     key: str | None = None
-    """Score key: SHA-256 over the edit's pixels, the judge and the rubric."""
+    """Score key: SHA-256 over what the judge was shown and told, the judge and its sampling."""
     status: Status
     error: str | None = None
     score: float | None = None
     """Criteria combined by the rubric, 0 to 10; None unless status is ok."""
     expected_score: float | None = None
-    """Probability-weighted score, 0 to 10, where the judge gives one."""
-    criteria: dict[str, int] = {}
-    """Each criterion's value, 0 to 10."""
+    """Each criterion's mean under `probabilities`, combined by the rubric, 0 to 10."""
+    criteria: dict[str, float] = {}
+    """Each criterion's value, 0 to 10; the mean where it was judged several times."""
     reasoning: str | None = None
     reply: str | None = None
     """The judge's raw reply, kept for failures too."""
+    rejected: str | None = None
+    """The raw reply before, which held no valid score; the judge was then asked once more."""
+    probabilities: dict[str, tuple[float, ...]] = {}
+    """What the judge put on each criterion's values 0 to 10, of all that it put on valid ones."""
     uncertainty: float | None = None
+    """Entropy of `probabilities`, 0 (sure) to 1 (all values alike), mean over the criteria."""
     schema_mass: float | None = None
     """Probability that the judge itself put on allowed values, least over the criteria."""
+    seed: int | None = None
+    """Seed that the reply was sampled with; None if it is greedy."""
+    scores: list[float] = []
+    """Scores of several judgements of the same edit, whose mean is `score`."""
+    spread: float | None = None
+    """Standard deviation of `scores` (ddof 0)."""
+    swapped_score: float | None = None
+    """Score of the edit against another sample's instruction, where that control is on."""
+    judge: dict[str, Any] = {}
+    """Identity of the judge: model, revision or fingerprint, settings."""
+    rubric: str | None = None
+    """SHA-256 of the rubric."""
+    prompt_tokens: int | None = None
+    reply_tokens: int | None = None
     judge_seconds: float | None = None
     versions: dict[str, str] = {}
     """Software that judged."""
     cached: bool = False
     """Whether the reply was there already."""
+
+    @property
+    def fingerprint(self) -> str | None:
+        """Short name of the judge: of its identity, its software and the rubric."""
+        if not self.judge:
+            return None
+        decides = {"judge": self.judge, "versions": self.versions, "rubric": self.rubric}
+        return sha256(canonical_json(decides).encode())[:12]
 
 
 R = TypeVar("R", bound=Record)
@@ -261,7 +311,10 @@ def read_manifest(path: Path) -> list[Sample]:
 
 
 def save_edit(path: Path, image: Image.Image, provenance: dict[str, Any]) -> None:
-    """Write an edited image as PNG with its provenance inside."""
+    """Write an edited image as PNG with its provenance inside.
+
+    Higher levels of compression take up to 17 times as long for at most 15% (docs/images.md).
+    """
     text = PngImagePlugin.PngInfo()
     text.add_itxt(PROVENANCE, canonical_json(provenance))
     buffer = io.BytesIO()

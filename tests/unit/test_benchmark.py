@@ -11,10 +11,12 @@ from lockstep import benchmark, config, records, tiny
 from lockstep.errors import BenchmarkError
 from lockstep.records import Rejected
 
+ANIMATED = {"save_all": True, "append_images": [Image.new("RGB", (32, 24), "red")]}
 
-def encoded(form="PNG", mode="RGB", size=(32, 24)) -> str:
+
+def encoded(form="PNG", mode="RGB", size=(32, 24), **options) -> str:
     buffer = io.BytesIO()
-    Image.new(mode, size).save(buffer, form)
+    Image.new(mode, size).save(buffer, form, **options)
     return base64.b64encode(buffer.getvalue()).decode()
 
 
@@ -73,6 +75,12 @@ def test_a_sample_keeps_what_the_benchmark_says(tmp_path):
         ({"src_img_b64": encoded()[:60]}, "broken image|no image"),
         ({"src_img_b64": encoded("GIF")}, "no image"),
         ({"src_img_b64": encoded(size=(400, 400))}, "400×400 pixels, accepted are up to 100,000"),
+        (
+            {"src_img_b64": encoded(size=(404, 4))},
+            "404×4 pixels, accepted is a side up to 100 times",
+        ),
+        ({"src_img_b64": encoded("WEBP", **ANIMATED)}, "found an animation of 2 pictures"),
+        ({"src_img_b64": encoded(**ANIMATED)}, "found an animation of 2 pictures"),
         ({"edit_instruction_en": "  "}, "edit_instruction_en: found an empty instruction"),
         ({"edit_instruction_en": None}, "language_fallback: true would take edit_instruction"),
         ({"subset": "phsical"}, r"subset: found category 'phsical' \(did you mean 'physical'\?\)"),
@@ -111,6 +119,13 @@ def test_no_item_can_write_outside_its_folder(tmp_path):
         assert "/" not in name
         assert not name.startswith(".")
         assert len(name.encode()) <= 200
+
+
+def test_the_manifest_says_what_lies_under_transparency(tmp_path):
+    clear = item(original_image_path="b.png", src_img_b64=encoded(mode="RGBA"))
+    prepare(tmp_path, [item(), clear], background="Lime")
+    assert [sample.transparent for sample in manifest(tmp_path)] == [False, True]
+    assert {sample.background for sample in manifest(tmp_path)} == {"#00ff00"}
 
 
 def test_an_identical_image_is_stored_once(tmp_path):

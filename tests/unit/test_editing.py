@@ -8,7 +8,7 @@ from unittest import mock
 import pytest
 from PIL import Image
 
-from lockstep import config, editing, plan, records, scoring
+from lockstep import config, editing, judging, plan, records, scoring
 from lockstep.device import Device
 from lockstep.errors import DeviceError
 from lockstep.records import EditRecord
@@ -73,19 +73,19 @@ def test_an_image_of_another_edit_is_not_judged(tmp_path):
     path = tmp_path / "physical" / record.image
     (sample,) = records.read_manifest(tmp_path / "physical.jsonl")
     rubric = read_rubric(ROOT / "config/rubrics/physical.yaml")
-    judge = config.Judge(type="qwen3_vl", model="a/b")
+    judge = config.Qwen3VLJudge(type="qwen3_vl", model="a/b")
+    job = judging.Job(judge, {}, rubric, "e")
 
-    def look():
-        return scoring._look(record, sample, {}, rubric, tmp_path / "physical", judge)
+    def wanted():
+        return scoring._wanted(record, [sample], job, tmp_path / "physical", 0)
 
-    item, _ = look()
-    assert item is not None
+    assert len(wanted().items) == 1
     records.save_edit(path, Image.new("RGB", (4, 4)), {"key": "another"})
-    item, score = look()
-    assert (item, score.status, score.score) == (None, "missing", None)
-    assert "found another edit" in score.error
+    found = wanted()
+    assert (found.items, found.record.status, found.record.score) == ([], "missing", None)
+    assert "found another edit" in found.record.error
     path.write_bytes(path.read_bytes()[:50])
-    assert "found no complete edit" in look()[1].error
+    assert "found no complete edit" in wanted().record.error
 
 
 def test_a_disk_that_takes_no_image_ends_the_job_and_fails_no_sample(tmp_path):

@@ -1,5 +1,6 @@
 """Shards, waves, seeds and keys."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -70,16 +71,26 @@ def test_the_edit_key_covers_what_decides_pixels_and_nothing_else(sample: Sample
     assert len({key, *changed}) == 5
 
 
-def test_the_score_key_covers_what_the_judge_sees(sample: Sample):
-    judge = {"model": "m"}
-    key = plan.score_key(sample, "p", judge, "r")
+@pytest.mark.parametrize(
+    ("concurrency", "shards", "each"), [(16, 1, 16), (16, 6, 2), (16, 16, 1), (2, 6, 1)]
+)
+def test_the_jobs_of_a_category_share_the_requests(concurrency, shards, each):
+    assert plan.requests_at_a_time(concurrency, shards) == each
+
+
+def test_the_score_key_covers_what_decides_a_reply_and_nothing_else(sample: Sample):
+    judge, asked, sampling = {"model": "m"}, {"prompt": "p"}, {"seed": 1}
+    key = plan.score_key(sample, "p", judge, asked)
+    # what is told of it stands in the prompt
+    retold = sample.model_copy(update={"instruction": "x", "rationale": "x", "index": 9})
+    assert plan.score_key(retold, "p", judge, asked) == key
     changed = [
-        plan.score_key(sample.model_copy(update={"instruction": "x"}), "p", judge, "r"),
-        plan.score_key(sample.model_copy(update={"rationale": "x"}), "p", judge, "r"),
-        plan.score_key(sample.model_copy(update={"description": "x"}), "p", judge, "r"),
-        plan.score_key(sample, "q", judge, "r"),
-        plan.score_key(sample, "p", {"model": "n"}, "r"),
-        plan.score_key(sample, "p", judge, "s"),
+        plan.score_key(sample.model_copy(update={"image_sha256": "1" * 64}), "p", judge, asked),
+        plan.score_key(sample, "q", judge, asked),
+        plan.score_key(sample, "p", {"model": "n"}, asked),
+        plan.score_key(sample, "p", judge, {"prompt": "q"}),
+        plan.score_key(sample, "p", judge, asked, sampling),
+        plan.score_key(sample, "p", judge, asked, {"seed": 2}),
     ]
     assert len({key, *changed}) == 7
 

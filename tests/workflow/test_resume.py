@@ -185,11 +185,61 @@ def test_a_killed_worker_costs_the_edit_in_its_hand_and_holds_nobody_up(
     assert [r["cached"] for r in edit_records(workflow)] == [True] + [False] * 5
 
 
+class HeldDisk:
+    """An image whose writing does not end: a pipe stands where its file would be written."""
+
+    def __init__(self, workflow, position):
+        lines = (workflow.results / "manifest" / "physical.jsonl").read_text(encoding="utf-8")
+        sample = json.loads(lines.splitlines()[position])
+        images = workflow.folder / FOLDER / "images"
+        images.mkdir(parents=True, exist_ok=True)
+        self._pipe = images / f".{sample['id']}.png.tmp"
+        os.mkfifo(self._pipe)
+
+    def release(self):
+        """Let the file be written, by whoever tries from now on."""
+        self._pipe.unlink()
+
+
+def finished_waves(workflow, shard):
+    path = workflow.folder / FOLDER / "waves" / f"shard-{shard}-of-2.json"
+    return json.loads(path.read_bytes())["finished"] if path.exists() else 0
+
+
+def test_a_worker_killed_while_it_saves_costs_that_image_and_the_next_and_holds_nobody_up(
+    prepared, tmp_path
+):
+    workflow = prepared.copy(tmp_path / "work")
+    held = HeldDisk(workflow, 0)
+    run = workflow.start(*EDITS, "--retries", "0")
+    # it went on to its second edit, and its peer has done all that it has to
+    until(lambda: finished_waves(workflow, 0) == 2, 60, workflow.printed)
+    until(lambda: len(times(workflow, "edits/*")) == 1, 60, workflow.printed)
+    (job,) = {j.pid: j for j in children(run) if is_edit_job(j) and in_waves(j)}.values()
+    assert run.poll() is None
+    kept = times(workflow, "images/*.png")
+    assert len(kept) == 3
+    job.kill()
+    run.wait(60)
+    assert run.returncode != 0
+    held.release()
+    assert times(workflow, "images/*.png") == kept
+    assert_completes(workflow, kept)
+    assert [r["cached"] for r in edit_records(workflow)] == [False] * 6
+
+
+def in_waves(process):
+    """Say whether a process holds the lock of a shard."""
+    return any(path.endswith(".lock") and "/waves/" in path for path in open_paths(process))
+
+
 def test_jobs_end_by_themselves_when_snakemake_is_killed_and_leave_no_lock(prepared, tmp_path):
     workflow = prepared.copy(tmp_path / "work")
     both = [Held(workflow, 2), Held(workflow, 3)]
     run = workflow.start(*EDITS)
     until(lambda: all([held.in_hand() for held in both]), 60, workflow.printed)
+    # the held samples are prepared while the ones before them are edited and saved
+    until(lambda: len(times(workflow, "images/*.png")) == 2, 60, workflow.printed)
     jobs = children(run)
     assert {held.worker(run) for held in both} <= set(jobs)
     assert held_locks(workflow) == ["shard-0-of-2.lock", "shard-1-of-2.lock"]
@@ -231,6 +281,7 @@ def test_ctrl_c_ends_a_run_promptly_and_the_next_one_resumes(prepared, tmp_path)
     both = [Held(workflow, 2), Held(workflow, 3)]
     run = workflow.start(*EDITS)
     until(lambda: all([held.in_hand() for held in both]), 60, workflow.printed)
+    until(lambda: len(times(workflow, "images/*.png")) == 2, 60, workflow.printed)
     jobs = children(run)
     os.killpg(run.pid, signal.SIGINT)
     run.wait(PROMPTLY)
@@ -243,6 +294,32 @@ def test_ctrl_c_ends_a_run_promptly_and_the_next_one_resumes(prepared, tmp_path)
     kept = times(workflow, "images/*.png")
     assert len(kept) == 2
     assert_completes(workflow, kept)
+
+
+def test_a_judge_killed_in_its_work_costs_the_judgement_in_its_hand(prepared, tmp_path):
+    workflow = prepared.copy(tmp_path / "work")
+    workflow.config["judge"]["batch_size"] = 1
+    workflow.run(*EDITS)
+    held = Held(workflow, 2)
+    scores = [name.replace("/edits/", "/scores/") for name in EDITS]
+    run = workflow.start(*scores, "--retries", "0")
+    until(held.in_hand, 60, workflow.printed)
+    # its peer judges all that it has to
+    until(lambda: len(times(workflow, "judgements/*.json")) == 4, 60, workflow.printed)
+    until(lambda: len(times(workflow, "scores/*")) == 1, 60, workflow.printed)
+    held.worker(run).kill()
+    run.wait(60)
+    assert run.returncode != 0
+    held.release()
+    kept = times(workflow, "judgements/*.json")
+    assert len(kept) == 4
+    workflow.run(*scores)
+    assert kept.items() <= times(workflow, "judgements/*.json").items()
+    found = workflow.records("scores", editor=EDITOR)
+    judged = {record["id"]: record["cached"] for record in found}
+    order = [record["id"] for record in edit_records(workflow)]
+    # the peer was not run again: its records still say that it judged
+    assert [judged[name] for name in order] == [True] + [False] * 5
 
 
 # power loss: files that are shorter than what was written

@@ -61,6 +61,8 @@ class _Intake:
             image_sha256=digest,
             width=image.width,
             height=image.height,
+            transparent=image.transparent,
+            background=self.settings.background,
             instruction=item.instruction,
             description=item.description,
             rationale=item.rationale,

@@ -5,8 +5,8 @@ from pathlib import Path
 from PIL import Image
 
 from lockstep import records
-from lockstep.errors import EditError
-from lockstep.images import open_rgb
+from lockstep.errors import EditError, SampleError
+from lockstep.images import has_alpha, open_rgb
 from lockstep.records import Sample
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
@@ -22,21 +22,30 @@ class PrecomputedEditor:
     def __init__(self, folder: str) -> None:
         self._folder = folder
 
-    def edit(self, sample: Sample, seed: int) -> Image.Image:
+    def prepare(self, sample: Sample) -> Image.Image:
         path = _find(self._folder, sample)
         if path is None:
             raise EditError(
                 f"{self._folder}: found no image of sample {sample.id!r}, "
                 f"accepted is {sample.id} with one of {', '.join(SUFFIXES)}"
             )
-        return open_rgb(path)
+        try:
+            return open_rgb(path, sample.background)
+        except SampleError as error:
+            raise EditError(f"{path}: {error}") from None
+
+    def edit(self, prepared: Image.Image, sample: Sample, seed: int) -> Image.Image:
+        return prepared
 
 
 class IdentityEditor:
     """The source image, unchanged: the control that a judge must score low."""
 
-    def edit(self, sample: Sample, seed: int) -> Image.Image:
-        return open_rgb(sample.image)
+    def prepare(self, sample: Sample) -> Image.Image:
+        return open_rgb(sample.image, sample.background)
+
+    def edit(self, prepared: Image.Image, sample: Sample, seed: int) -> Image.Image:
+        return prepared
 
 
 def files(folder: str) -> list[Path]:
@@ -44,10 +53,14 @@ def files(folder: str) -> list[Path]:
     return sorted(path for path in Path(folder).iterdir() if path.suffix in SUFFIXES)
 
 
-def file_sha256(folder: str, sample: Sample) -> str | None:
-    """Hash the file that holds a sample's finished image; None where there is none."""
+def identity(folder: str, sample: Sample) -> dict[str, str | None]:
+    """Return what decides a sample's finished image: its file and, below transparency, a colour."""
     path = _find(folder, sample)
-    return None if path is None else records.sha256(path.read_bytes())
+    if path is None:
+        return {"file_sha256": None}
+    data = path.read_bytes()
+    known = {"file_sha256": records.sha256(data)}
+    return {**known, "background": sample.background} if has_alpha(data) else known
 
 
 def _find(folder: str, sample: Sample) -> Path | None:

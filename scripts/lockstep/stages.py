@@ -1,0 +1,267 @@
+"""The stages of an edit: samples are prepared, edited and saved beside each other, wave by wave."""
+
+import logging
+import os
+import time
+from collections.abc import Sequence
+from concurrent.futures import Future, wait
+from functools import partial
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+
+from PIL import Image
+from tqdm import tqdm
+
+from lockstep import config, editors, images, records
+from lockstep.background import background
+from lockstep.device import Sampler
+from lockstep.errors import DeviceError, one_sentence
+from lockstep.models import versions
+from lockstep.records import EditRecord, Sample
+from lockstep.waves import Barrier
+
+log = logging.getLogger(__name__)
+
+SAVING = 10.0
+"""Seconds that a job which is ended gives the image that is being saved."""
+
+
+class Item(NamedTuple):
+    """A sample to edit."""
+
+    sample: Sample
+    seed: int
+    key: str
+    path: Path
+    """Edited image."""
+
+
+class Job(NamedTuple):
+    """What the edits of one job share."""
+
+    editor: config.AnyEditor
+    model: editors.Editor
+    barrier: Barrier
+    sampler: Sampler
+    category: str
+    shard: int
+    device: str
+    """Name of the shard's device."""
+    run: str
+    """Name of the invocation."""
+    load_seconds: float
+    sync: bool
+    """Whether the devices keep step."""
+
+
+class _Prepared(NamedTuple):
+    """A sample, ready for the device."""
+
+    given: Any
+    """What the editor prepared."""
+    size: tuple[int, int] | None
+    """Width and height to bring the edited image to; None leaves it as it is."""
+
+
+class _Edited(NamedTuple):
+    """What became of a sample."""
+
+    record: EditRecord
+    image: Image.Image | None = None
+    """To be saved; None where the edit failed or was there already."""
+    size: tuple[int, int] | None = None
+    """As prepared."""
+
+
+def edit_waves(
+    job: Job,
+    mine: Sequence[Item],
+    cached: dict[str, EditRecord | None],
+    terminal: IO[str],
+) -> list[EditRecord]:
+    """Go through the waves and return the records, once all images are saved.
+
+    While the device edits a sample, one thread prepares the next and one saves the last. A wave is
+    finished when its edit is, so that no peer waits for a disk; an image that then cannot be saved
+    ends the job, and the next one finds it missing.
+    """
+    edits: list[Future[EditRecord]] = []
+    saving = None
+    failed = 0
+    seconds = 0.0
+    missing = (item.sample for item in mine if cached[item.sample.id] is None)
+    with (
+        background("prepare", patience=0) as prepare,
+        background("save", patience=SAVING) as save,
+        _progress(job, mine, terminal) as progress,
+    ):
+        # each begins when it is asked for, which is when the one before it is taken
+        preparations = (prepare(partial(_prepare, job, sample)) for sample in missing)
+        ahead = next(preparations, None)
+        job.barrier.ready()
+        free = time.monotonic()
+        for wave, item in enumerate(progress):
+            waited = job.barrier.wait(wave)
+            if wave:
+                _log_wave(job, wave - 1, len(mine), seconds)
+            if saving is not None and saving.done():
+                # a full disk is noticed before another edit is made in vain
+                saving.result()
+            began = time.monotonic()
+            known = cached[item.sample.id]
+            if known is None:
+                preparation, ahead = ahead, next(preparations, None)
+                edited = _edit(job, item, preparation, wave, waited, idle=free + waited)
+            else:
+                edited = _Edited(known)
+            free = time.monotonic()
+            seconds = free - began
+            job.barrier.finish(wave, seconds)
+            _log_edit(edited.record)
+            if edited.record.status != "ok":
+                failed += 1
+                progress.set_postfix_str(f"{failed} failed")
+            if edited.image is None:
+                edits.append(_known(edited.record))
+                continue
+            if saving is not None:
+                # no more than one image is on its way to the disk
+                saving.result()
+            saving = save(partial(_save, job, item, edited))
+            edits.append(saving)
+        _log_wave(job, len(mine) - 1, len(mine), seconds)
+        done = [edit.result() for edit in edits]
+    return done
+
+
+def _progress(job: Job, mine: Sequence[Item], terminal: IO[str]) -> tqdm:
+    return tqdm(
+        mine,
+        desc=f"{_mark(job)} {job.category} {job.device} wave",
+        file=terminal,
+        disable=not terminal.isatty(),
+        position=job.shard,
+        leave=False,
+        bar_format="{desc} {n}/{total} {bar:20} {elapsed} left {remaining}{postfix}",
+    )
+
+
+def _mark(job: Job) -> str:
+    return "[SYNC]" if job.sync else "[NO-SYNC]"
+
+
+def _log_edit(record: EditRecord) -> None:
+    took = " from the cache" if record.cached else f" in {record.edit_seconds:.2f} s"
+    waits = f"waited {record.wait_seconds:.2f} s, stalled {record.stall_seconds:.2f} s"
+    log.info("%s %s%s (%s)", record.id, record.status, took, waits)
+    if record.error:
+        log.warning("%s: %s", record.id, record.error)
+
+
+def _log_wave(job: Job, wave: int, waves: int, seconds: float) -> None:
+    name, lag = job.barrier.slowest(wave, seconds)
+    log.info(
+        "%s wave %d/%d done in %.2f s, slowest %s (+%.2f s)",
+        _mark(job),
+        wave + 1,
+        waves,
+        seconds,
+        name,
+        lag,
+    )
+
+
+def _prepare(job: Job, sample: Sample) -> _Prepared:
+    """Do what an edit needs and its device need not wait for."""
+    given = job.model.prepare(sample)
+    size = images.shown_size(sample.image) if job.editor.size == "source" else None
+    return _Prepared(given, size)
+
+
+def _edit(
+    job: Job,
+    item: Item,
+    preparation: Future[_Prepared],
+    wave: int,
+    waited: float,
+    idle: float,
+) -> _Edited:
+    """Edit one sample and return what happened.
+
+    Args:
+        idle: since when, as a monotonic time, the device has had nothing to do.
+    """
+    sample = item.sample
+    wait([preparation])
+    began = time.monotonic()
+    job.sampler.take()
+    record = EditRecord(
+        id=sample.id,
+        category=sample.category,
+        key=item.key,
+        status="ok",
+        size=job.editor.size,
+        resize_filter=None if job.editor.size == "native" else job.editor.resize_filter,
+        background=sample.background if sample.transparent else None,
+        seed=item.seed,
+        wave=wave,
+        shard=job.shard,
+        device=job.device,
+        run=job.run,
+        load_seconds=round(job.load_seconds, 3),
+        started=round(time.time(), 3),
+        wait_seconds=round(waited, 4),
+        stall_seconds=round(began - idle, 4),
+        versions=versions(),
+    )
+    try:
+        given, size = preparation.result()
+        image = job.model.edit(given, sample, item.seed)
+    except DeviceError:
+        raise
+    except Exception as error:
+        log.debug("traceback", exc_info=True)
+        # an image of other settings must not pass for this sample's edit
+        item.path.unlink(missing_ok=True)
+        failure = {"status": "edit_failed", "error": one_sentence(error)}
+        seconds = {"edit_seconds": round(time.monotonic() - began, 4)}
+        return _Edited(record.model_copy(update={**failure, **seconds}))
+    seconds = {"edit_seconds": round(time.monotonic() - began, 4)}
+    telemetry = {"telemetry": job.sampler.take()}
+    return _Edited(record.model_copy(update={**seconds, **telemetry}), image, size)
+
+
+def _save(job: Job, item: Item, edited: _Edited) -> EditRecord:
+    """Write an edited image in its final size with all that decided it, and return its record.
+
+    A disk that does not take it is no failure of the sample; it ends the job.
+    """
+    began = time.monotonic()
+    native = edited.image
+    image = native
+    if edited.size is not None:
+        image = images.resize(native, edited.size, job.editor.resize_filter)
+    record = edited.record.model_copy(
+        update={
+            "image": os.path.join("images", item.path.name),
+            "pixels_sha256": records.pixels_sha256(image),
+            "width": image.width,
+            "height": image.height,
+            "native_width": native.width,
+            "native_height": native.height,
+        }
+    )
+    decides = {
+        "instruction": item.sample.instruction,
+        "source_sha256": item.sample.image_sha256,
+        "editor": editors.identity(job.editor, item.sample),
+    }
+    records.save_edit(item.path, image, {**record.model_dump(mode="json"), **decides})
+    log.info("%s saved in %.2f s", item.sample.id, time.monotonic() - began)
+    return record
+
+
+def _known(record: EditRecord) -> Future[EditRecord]:
+    edit: Future[EditRecord] = Future()
+    edit.set_result(record)
+    return edit
