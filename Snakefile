@@ -12,6 +12,7 @@ include: "rules/common.smk"
 include: "rules/prepare.smk"
 include: "rules/edit.smk"
 include: "rules/score.smk"
+include: "rules/controls.smk"
 include: "rules/report.smk"
 
 

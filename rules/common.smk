@@ -60,7 +60,7 @@ try:
         for path in recovery.remove_incomplete(Path(CONFIG.results), len(DEVICES)):
             print(f"{path}: found it incomplete, it is made again", file=sys.stderr)
     for category in CONFIG.benchmark.categories:
-        rubric.read_rubric(f"{CONFIG.judge.rubrics}/{category}.yaml")
+        rubric.read_rubric(CONFIG.judge.rubric_file(category))
 except LockstepError as error:
     raise WorkflowError(str(error)) from None
 
@@ -111,6 +111,13 @@ def claim(k):
 
 CLAIMS = {f"gpu{k}": claim(k) for k in range(len(DEVICES))}
 
+# A judge on the devices claims its own like an editor; one behind a server claims its job's share
+# of the requests that the server may get at a time.
+JUDGE_CLAIMS = {**CLAIMS, "gpu": 1} if CONFIG.judge.on_device else {}
+if isinstance(CONFIG.judge, configuration.OpenAIJudge):
+    workflow.register_resource("requests", CONFIG.judge.concurrency)
+    JUDGE_CLAIMS["requests"] = plan.requests_at_a_time(CONFIG.judge.concurrency, len(DEVICES))
+
 
 def priority(stage):
     """Edit before score; one editor and category after the other, in the configured order.
@@ -140,6 +147,40 @@ def editor_files(wildcards):
     if isinstance(editor, configuration.DiffusersEditor):
         return model_files(editor.model)
     return []
+
+
+def judge_files():
+    """Return the files that the judge's scores come from; a server's cannot be seen from here."""
+    match CONFIG.judge:
+        case configuration.Qwen3VLJudge(model=model):
+            return model_files(model)
+        case configuration.PrecomputedJudge(folder=folder):
+            return list(map(str, models.model_files(folder)))
+        case configuration.OpenAIJudge():
+            return []
+
+
+JUDGE_CODE = {
+    "qwen3_vl": ["judges/qwen3_vl.py", "judges/decoding.py"],
+    "openai": ["judges/openai_api.py"],
+    "precomputed": ["judges/precomputed.py"],
+}[CONFIG.judge.type]
+
+
+SCORE_CODE = ["images.py", "judging.py", "models.py", "plan.py", "records.py", "rubric.py"]
+SCORE_CODE += ["judges/__init__.py", *JUDGE_CODE]
+
+
+def adapters(wildcards):
+    return getattr(CONFIG.editor(wildcards.editor), "adapters", ())
+
+
+def adapter_files(wildcards):
+    return [adapter.file for adapter in adapters(wildcards) if adapter.file is not None]
+
+
+def adapter_identities(wildcards):
+    return list(map(models.adapter_identity, adapters(wildcards)))
 
 
 def library_files(*names):

@@ -2,8 +2,10 @@ rule edit:
     input:
         manifest=f"{RESULTS}/manifest/{{category}}.jsonl",
         model=editor_files,
+        adapters=adapter_files,
         code=library_files("editing.py", "images.py", "models.py", "plan.py", "records.py")
-        + library_files("editors/__init__.py", "editors/diffusers.py", "editors/precomputed.py"),
+        + library_files("stages.py")
+        + sorted(map(str, (LIBRARY / "editors").glob("*.py"))),
     output:
         f"{RESULTS}/{{editor}}/{{category}}/edits/shard-{{shard}}-of-{len(DEVICES)}.jsonl",
     log:
@@ -16,7 +18,11 @@ rule edit:
         gpu=1,
     params:
         seed=CONFIG.seed,
-        editor=lambda wildcards: CONFIG.editor(wildcards.editor).model_dump(mode="json"),
+        editor=lambda wildcards: CONFIG.editor(wildcards.editor).model_dump(
+            mode="json", exclude={"offload"}
+        ),
+        # another file at the same place may well be older than the edits
+        adapters=adapter_identities,
     message:
         "editing {wildcards.category} with {wildcards.editor}, shard {wildcards.shard}"
     script:

@@ -3,7 +3,7 @@ rule tabulate:
         manifest=f"{RESULTS}/manifest/{{category}}.jsonl",
         edits=[f"{RESULTS}/{{editor}}/{{category}}/edits/{shard}" for shard in SHARDS],
         scores=[f"{RESULTS}/{{editor}}/{{category}}/scores/{shard}" for shard in SHARDS],
-        rubric=f"{CONFIG.judge.rubrics}/{{category}}.yaml",
+        rubric=lambda wildcards: CONFIG.judge.rubric_file(wildcards.category),
         code=library_files("tables.py", "stats.py"),
     output:
         table=report(
@@ -35,6 +35,8 @@ rule report:
             shard=SHARDS,
         ),
         rejected=f"{RESULTS}/manifest/rejected.jsonl",
+        anchors=[f"{RESULTS}/anchors/drift.json"] if CONFIG.judge.anchors else [],
+        agreement=[f"{RESULTS}/agreement.json"] if CONFIG.report.human_scores else [],
         code=library_files("report/__init__.py", "report/plots.py", "drift.py", "stats.py")
         + sorted(map(str, (LIBRARY / "report" / "templates").glob("*.j2"))),
     output:

@@ -2,12 +2,9 @@ rule score:
     input:
         manifest=f"{RESULTS}/manifest/{{category}}.jsonl",
         edits=f"{RESULTS}/{{editor}}/{{category}}/edits/shard-{{shard}}-of-{len(DEVICES)}.jsonl",
-        rubric=f"{CONFIG.judge.rubrics}/{{category}}.yaml",
-        model=model_files(CONFIG.judge.model),
-        code=library_files(
-            "images.py", "models.py", "plan.py", "records.py", "rubric.py", "scoring.py"
-        )
-        + library_files("judges/__init__.py", "judges/qwen3_vl.py"),
+        rubric=lambda wildcards: CONFIG.judge.rubric_file(wildcards.category),
+        model=judge_files(),
+        code=library_files("scoring.py", *SCORE_CODE),
     output:
         f"{RESULTS}/{{editor}}/{{category}}/scores/shard-{{shard}}-of-{len(DEVICES)}.jsonl",
     log:
@@ -16,12 +13,9 @@ rule score:
     conda:
         "../envs/score.yaml"
     resources:
-        **CLAIMS,
-        gpu=1,
+        **JUDGE_CLAIMS,
     params:
-        judge=CONFIG.judge.model_dump(
-            mode="json", exclude={"rubrics", "batch_size", "use_batch_inference"}
-        ),
+        judge=CONFIG.judge.model_dump(mode="json", exclude=CONFIG.judge.pace),
     message:
         "scoring {wildcards.category} of {wildcards.editor}, shard {wildcards.shard}"
     script:

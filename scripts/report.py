@@ -31,5 +31,6 @@ with job_log(snakemake.log[0]):
         by_editor(snakemake.input.summaries),
         edits_by_editor(snakemake.input.edits),
         Path(snakemake.input.rejected),
+        {"anchors": snakemake.input.anchors, "agreement": snakemake.input.agreement},
         Path(snakemake.output[0]).parent,
     )

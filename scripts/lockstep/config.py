@@ -5,13 +5,11 @@ import os
 import re
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
 from pydantic import (
     AfterValidator,
-    BaseModel,
-    ConfigDict,
     Field,
     NonNegativeInt,
     PositiveFloat,
@@ -21,20 +19,29 @@ from pydantic import (
     model_validator,
 )
 
+from lockstep import images
 from lockstep.categories import CATEGORIES, category_key
+from lockstep.config_editors import (
+    KINDS,
+    MERGED,
+    PRESETS,
+    AnyEditor,
+    DiffusersEditor,
+    PrecomputedEditor,
+)
+from lockstep.config_editors import Adapter as Adapter
+from lockstep.config_editors import Editor as Editor
+from lockstep.config_editors import IdentityEditor as IdentityEditor
+from lockstep.config_judges import (
+    JUDGES,
+    AnyJudge,
+    PrecomputedJudge,
+    Qwen3VLJudge,
+)
+from lockstep.config_judges import Judge as Judge
+from lockstep.config_judges import OpenAIJudge as OpenAIJudge
+from lockstep.config_section import PathText, Section, is_folder
 from lockstep.errors import ConfigError, suggest
-
-PRESETS = Path(__file__).parents[2] / "config" / "editors"
-"""Folder of the editor presets."""
-
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=64)]
-PathText = Annotated[str, AfterValidator(os.path.expanduser), Field(min_length=1)]
-Dtype = Literal["bfloat16", "float16", "float32"]
-
-
-class Section(BaseModel):
-    # not strict: what --config nests, as in benchmark='{limit: 2}', arrives as text
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Benchmark(Section):
@@ -55,6 +62,10 @@ class Benchmark(Section):
     max_pixels: PositiveInt = Field(
         64_000_000, description="Largest source image, in pixels; larger ones are rejected."
     )
+    background: Annotated[str, AfterValidator(images.parse_colour)] = Field(
+        images.WHITE,
+        description="Colour under transparent images, as `#rrggbb` or a CSS name.",
+    )
     strict: bool = Field(False, description="Stop at the first rejected sample.")
 
     @field_validator("categories")
@@ -67,77 +78,6 @@ class Benchmark(Section):
         if len(set(keys)) < len(keys):
             raise ValueError(f"found a category twice in {list(names)}, accepted is each once")
         return keys
-
-
-class Editor(Section):
-    """What all editors share."""
-
-    name: Name = Field(description="Name in paths, targets and tables.")
-    preset: str | None = Field(
-        None, description="File in config/editors/ without .yaml; keys given beside it win."
-    )
-
-
-class DiffusersEditor(Editor):
-    """A diffusers pipeline."""
-
-    type: Literal["diffusers"]
-    model: PathText = Field(description="Hub id or folder.")
-    revision: str | None = Field(None, description="Commit or branch of a hub id.")
-    dtype: Dtype = Field("bfloat16", description="Number format of the weights.")
-    num_inference_steps: PositiveInt = Field(50, description="Denoising steps.")
-    true_cfg_scale: float = Field(
-        4.0, ge=1, description="Classifier-free guidance; 1 switches it off."
-    )
-    negative_prompt: str = Field(
-        " ", min_length=1, description="What guidance steers away from; a space is neutral."
-    )
-
-
-class PrecomputedEditor(Editor):
-    """Finished images from a folder, by sample id and any common suffix."""
-
-    type: Literal["precomputed"]
-    folder: PathText = Field(description="Folder of the images.")
-
-
-class IdentityEditor(Editor):
-    """The source image itself: the control that a judge must score low."""
-
-    type: Literal["identity"]
-
-
-AnyEditor = Annotated[
-    DiffusersEditor | PrecomputedEditor | IdentityEditor, Field(discriminator="type")
-]
-
-
-KINDS = {
-    kind.model_fields["type"].annotation.__args__[0]: kind
-    for kind in (DiffusersEditor, PrecomputedEditor, IdentityEditor)
-}
-"""Kinds of editors by their `type`."""
-
-
-class Judge(Section):
-    """Who scores."""
-
-    type: Literal["qwen3_vl"] = Field(description="Kind of judge.")
-    model: PathText = Field(description="Hub id or folder.")
-    revision: str | None = Field(None, description="Commit or branch of a hub id.")
-    dtype: Dtype = Field("bfloat16", description="Number format of the weights.")
-    rubrics: PathText = Field("config/rubrics", description="Folder with one rubric per category.")
-    use_batch_inference: bool = Field(True, description="Judge several samples at a time.")
-    batch_size: PositiveInt = Field(4, description="Samples judged at a time.")
-    max_reasoning_tokens: PositiveInt = Field(
-        256, description="Longest reasoning before the scores."
-    )
-    min_schema_mass: float = Field(
-        0.5,
-        ge=0,
-        le=1,
-        description="Least probability that the judge itself must put on valid scores.",
-    )
 
 
 class Devices(Section):
@@ -167,6 +107,11 @@ class Devices(Section):
     load_concurrency: PositiveInt | None = Field(
         None, description="Models loaded at a time on one host; null sets no limit."
     )
+    compile_cache: PathText = Field(
+        "~/.cache/lockstep",
+        validate_default=True,
+        description="Folder of what is compiled for GPUs, kept from run to run.",
+    )
 
     @field_validator("device_ids")
     @classmethod
@@ -190,6 +135,9 @@ class Report(Section):
     straggler_margin: PositiveFloat = Field(
         0.1, description="Share by which a device may be slower than its peers without a warning."
     )
+    human_scores: PathText | None = Field(
+        None, description="CSV of human scores (id, score, editor) to compare the judge with."
+    )
 
 
 class Config(Section):
@@ -205,7 +153,7 @@ class Config(Section):
     editors: tuple[AnyEditor, ...] = Field(
         description="Editors to compare; results stand side by side."
     )
-    judge: Judge
+    judge: AnyJudge = Field(description="Who scores.")
     devices: Devices = Devices()
     report: Report = Report()
 
@@ -229,7 +177,7 @@ class Config(Section):
 
 RESERVED = frozenset(
     {"all", "edit", "logs", "manifest", "prepare", "report", "score"}
-    | {"tabulate", "tiny", "tiny_models"}
+    | {"tabulate", "tiny", "tiny_models", "agreement", "anchor_set", "anchors"}
 )
 """Names of targets, rules and folders, which no editor can take."""
 
@@ -270,7 +218,12 @@ def _with_preset(editor: Any, source: str) -> Any:
             f"{source}: editors: found preset {editor['preset']!r}"
             f"{suggest(editor['preset'], names)}, accepted are {', '.join(names)}"
         )
-    return {**yaml.safe_load(path.read_text(encoding="utf-8")), **editor}
+    merged = yaml.safe_load(path.read_text(encoding="utf-8"))
+    for key, value in editor.items():
+        if key in MERGED and isinstance(value, Mapping):
+            value = {**merged.get(key, {}), **value}
+        merged[key] = value
+    return merged
 
 
 def _check_files(config: Config, source: str, produced: Collection[str]) -> None:
@@ -290,17 +243,23 @@ def _check_files(config: Config, source: str, produced: Collection[str]) -> None
     for number, editor in enumerate(config.editors):
         if isinstance(editor, DiffusersEditor) and is_folder(editor.model):
             need(f"editors[{number}].model", editor.model, "model_index.json")
+        for place, adapter in enumerate(getattr(editor, "adapters", ())):
+            if adapter.file is not None:
+                need(f"editors[{number}].adapters[{place}].path", adapter.file)
         if isinstance(editor, PrecomputedEditor):
             need(f"editors[{number}].folder", editor.folder)
-    if is_folder(config.judge.model):
-        need("judge.model", config.judge.model, "config.json")
+    match config.judge:
+        case Qwen3VLJudge(model=model) if is_folder(model):
+            need("judge.model", model, "config.json")
+        case PrecomputedJudge(folder=folder):
+            need("judge.folder", folder)
+    if config.judge.anchors is not None:
+        need("judge.anchors", config.judge.anchors, "anchors.jsonl")
+        need("judge.anchors", config.judge.anchors, "recorded.jsonl")
+    if config.report.human_scores is not None:
+        need("report.human_scores", config.report.human_scores)
     for category in config.benchmark.categories:
-        need("judge.rubrics", config.judge.rubrics, f"{category}.yaml")
-
-
-def is_folder(model: str) -> bool:
-    """Tell whether a model is a folder on disk rather than a hub id (`owner/name`)."""
-    return model.startswith((".", "/")) or model.count("/") != 1 or Path(model).is_dir()
+        need("judge.rubrics", config.judge.rubric_file(category))
 
 
 def _sentences(errors: list[dict[str, Any]]) -> list[str]:
@@ -319,7 +278,7 @@ def _sentences(errors: list[dict[str, Any]]) -> list[str]:
 def _place(location: Sequence[Any]) -> str:
     where = ""
     for number, step in enumerate(location):
-        if step in KINDS and number and isinstance(location[number - 1], int):
+        if number and _is_tag(step, location[number - 1]):
             continue
         # the arms of a union are pydantic's names, not the user's keys
         if isinstance(step, str) and not step.isidentifier():
@@ -328,11 +287,17 @@ def _place(location: Sequence[Any]) -> str:
     return where
 
 
+def _is_tag(step: Any, before: Any) -> bool:
+    """Tell whether a step of an error's location names the kind of an editor or of the judge."""
+    return (step in KINDS and isinstance(before, int)) or (step in JUDGES and before == "judge")
+
+
 def _sentence(where: str, errors: list[dict[str, Any]]) -> str:
     error = errors[0]
     found = json.dumps(error.get("input"), ensure_ascii=False, default=str)
     found = found if len(found) <= 80 else found[:77] + "…"
-    kinds = ", ".join(KINDS)
+    accepted_kinds = JUDGES if where == "judge" else KINDS
+    kinds = ", ".join(accepted_kinds)
     match error["type"]:
         case "extra_forbidden":
             fields = _fields_at(error["loc"][:-1])
@@ -344,9 +309,13 @@ def _sentence(where: str, errors: list[dict[str, Any]]) -> str:
             return f"{where}.type: found nothing, accepted are {kinds}"
         case "union_tag_invalid":
             tag = error["ctx"]["tag"]
-            return f"{where}.type: found {tag!r}{suggest(tag, KINDS)}, accepted are {kinds}"
+            close = suggest(tag, accepted_kinds)
+            return f"{where}.type: found {tag!r}{close}, accepted are {kinds}"
         case "string_pattern_mismatch" if where == "results":
             return f"{where}: found {found}, accepted is a path without braces"
+        case "string_pattern_mismatch" if where == "judge.api_key_variable":
+            # it may be the key itself, so it is not shown
+            return f"{where}: found something else, accepted is a variable's name, in capitals"
         case "string_pattern_mismatch":
             accepted = "letters, digits, '.', '_' and '-', beginning with a letter or digit"
             return f"{where}: found {found}, accepted are {accepted}"
@@ -362,9 +331,18 @@ def _sentence(where: str, errors: list[dict[str, Any]]) -> str:
 def _fields_at(location: Sequence[Any]) -> list[str]:
     """Return the keys that the section at an error's location accepts."""
     section: Any = Config
-    for step in location:
-        if step in KINDS:
-            section = KINDS[step]
-        elif step in section.model_fields and step != "editors":
-            section = section.model_fields[step].annotation
+    for number, step in enumerate(location):
+        before = location[number - 1] if number else None
+        if _is_tag(step, before):
+            section = (JUDGES if before == "judge" else KINDS)[step]
+        elif step in section.model_fields:
+            section = section_in(section.model_fields[step].annotation)
     return list(section.model_fields)
+
+
+def section_in(annotation: Any) -> Any:
+    """Return the first section that a field's annotation names; None where there is none."""
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        return annotation
+    found = map(section_in, get_args(annotation))
+    return next((section for section in found if section is not None), None)

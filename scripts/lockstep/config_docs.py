@@ -1,9 +1,13 @@
 """What is generated from the configuration's models: the JSON schema and the table of all keys."""
 
 import json
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from lockstep.config import KINDS, Config, Editor, Section
+from lockstep.config import JUDGES, KINDS, Config, Editor, Judge, Section, section_in
+
+UNIONS = {"editors": ("editors[].", Editor, KINDS), "judge": ("judge.", Judge, JUDGES)}
+"""Keys that take one of several kinds: how their keys begin, what they share, and the kinds."""
 
 
 def json_schema() -> str:
@@ -17,28 +21,34 @@ def json_schema() -> str:
 
 def documentation() -> str:
     """Return the table of all keys in Markdown."""
-    lines = ["| key | default | what it does |", "|---|---|---|"]
+    lines = ["| key | default | what it does |", "|---|---|---|", *_rows("", Config.model_fields)]
+    return "\n".join(lines) + "\n"
 
-    def row(prefix: str, name: str, field: Any) -> None:
-        default = "needed" if field.is_required() else _yaml(field.default)
-        lines.append(f"| `{prefix}{name}` | {default} | {field.description or ''} |")
 
-    for name, field in Config.model_fields.items():
+def _rows(prefix: str, fields: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a row for each key, and those of the sections in it."""
+    for name, field in fields.items():
         kind = field.annotation
         if isinstance(kind, type) and issubclass(kind, Section):
-            for inner, inner_field in kind.model_fields.items():
-                row(f"{name}.", inner, inner_field)
+            yield from _rows(f"{prefix}{name}.", kind.model_fields)
             continue
-        row("", name, field)
-        if name == "editors":
-            for inner, inner_field in Editor.model_fields.items():
-                row("editors[].", inner, inner_field)
-            for tag, editor in KINDS.items():
-                lines.append(f"| `editors[].type: {tag}` | | {editor.__doc__} |")
-                for inner, inner_field in editor.model_fields.items():
-                    if inner not in Editor.model_fields and inner != "type":
-                        row("editors[].", inner, inner_field)
-    return "\n".join(lines) + "\n"
+        default = "needed" if field.is_required() else _yaml(field.default)
+        yield f"| `{prefix}{name}` | {default} | {field.description or ''} |"
+        if name in UNIONS:
+            yield from _union_rows(*UNIONS[name])
+        elif (item := section_in(kind)) is not None:
+            yield from _rows(f"{prefix}{name}[].", item.model_fields)
+
+
+def _union_rows(
+    prefix: str, shared: type[Section], kinds: Mapping[str, type[Section]]
+) -> Iterator[str]:
+    yield from _rows(prefix, shared.model_fields)
+    for tag, section in kinds.items():
+        yield f"| `{prefix}type: {tag}` | | {section.__doc__} |"
+        known = {*shared.model_fields, "type"}
+        own = {name: field for name, field in section.model_fields.items() if name not in known}
+        yield from _rows(prefix, own)
 
 
 def _yaml(value: Any) -> str:

@@ -9,7 +9,8 @@ LockstepError
 ├── ReplyError       a judge's reply holds no valid score; recorded as judge_failed
 ├── DamagedError     a file is not what was written to it
 ├── OutOfMemory      a batch does not fit a device; a smaller one may
-└── DeviceError      a device is not there, fails, or somebody else holds it
+├── DeviceError      a device is not there, fails, or somebody else holds it
+└── ServerError      a judge's server is of no use; what is judged is kept
 
 Messages are one sentence that says what was found and what would be accepted.
 Every other exception is a bug and shows its traceback.
@@ -57,6 +58,10 @@ class OutOfMemory(LockstepError):
 
 class DeviceError(LockstepError):
     """A device is not there, fails, or somebody else holds it."""
+
+
+class ServerError(LockstepError):
+    """A judge's server is of no use."""
 
 
 def suggest(found: str, accepted: Iterable[str]) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 import filelock
 
 from lockstep import records
-from lockstep.config import is_folder
+from lockstep.config import Adapter, is_folder
 from lockstep.errors import ConfigError
 
 SUFFIXES = {".bin", ".jinja", ".json", ".model", ".pt", ".safetensors", ".txt"}
@@ -19,7 +19,7 @@ SUFFIXES = {".bin", ".jinja", ".json", ".model", ".pt", ".safetensors", ".txt"}
 LARGE = 64 * 2**20
 """Bytes from which a file's hash is remembered."""
 
-PACKAGES = ("torch", "diffusers", "transformers", "accelerate", "pillow")
+PACKAGES = ("torch", "diffusers", "transformers", "accelerate", "peft", "pillow")
 """Software that decides pixels and replies."""
 
 
@@ -32,6 +32,19 @@ def model_identity(model: str, revision: str | None) -> dict[str, str | None]:
     if is_folder(model):
         return {"fingerprint": _fingerprint(model)}
     return {"model": model, "revision": revision}
+
+
+def adapter_identity(adapter: Adapter) -> dict[str, Any]:
+    """Return what names an adapter in a key: its file's contents, or a hub id and all with it."""
+    if adapter.file is None:
+        return adapter.model_dump()
+    return {"sha256": adapter_sha256(adapter.file), "weight": adapter.weight}
+
+
+@cache
+def adapter_sha256(file: str) -> str:
+    """Hash an adapter's file once a process."""
+    return file_sha256(file)
 
 
 def model_files(folder: str) -> list[Path]:
@@ -79,7 +92,7 @@ def _fingerprint(folder: str) -> str:
     """Hash the names and contents of a model's files."""
     paths = model_files(folder)
     with ThreadPoolExecutor() as pool:
-        hashes = pool.map(_file_sha256, paths)
+        hashes = pool.map(file_sha256, paths)
         listed = [
             f"{path.relative_to(folder)}\0{digest}"
             for path, digest in zip(paths, hashes, strict=True)
@@ -87,8 +100,9 @@ def _fingerprint(folder: str) -> str:
     return records.sha256("\0".join(listed).encode())
 
 
-def _file_sha256(path: Path) -> str:
+def file_sha256(path: str | Path) -> str:
     """Hash a file; that of a large one is remembered on this host until the file changes."""
+    path = Path(path)
     state = path.stat()
     if state.st_size < LARGE:
         return records.sha256(path.read_bytes())

@@ -42,11 +42,12 @@ CHAT_TEMPLATE = """\
 {% endif %}"""
 
 
-def make_editor(folder: Path, plus: bool = False, seed: int = 0) -> None:
+def make_editor(folder: Path, plus: bool = False, zero_cond_t: bool = False, seed: int = 0) -> None:
     """Write a tiny Qwen-Image-Edit as a diffusers folder.
 
     Args:
         plus: write the Plus pipeline (2509 and 2511) instead.
+        zero_cond_t: modulate the source's tokens as 2511 does, as if they had no noise.
         seed: seed of the random weights.
     """
     import diffusers
@@ -79,6 +80,7 @@ def make_editor(folder: Path, plus: bool = False, seed: int = 0) -> None:
         num_attention_heads=2,
         joint_attention_dim=32,
         axes_dims_rope=(4, 6, 6),
+        zero_cond_t=zero_cond_t,
     )
     # 16 instead of 8 pixels per latent: the pipeline works at one megapixel whatever the source
     vae = diffusers.AutoencoderKLQwenImage(
@@ -119,7 +121,35 @@ def make_editor(folder: Path, plus: bool = False, seed: int = 0) -> None:
         processor=processor,
         transformer=transformer,
     ).save_pretrained(folder)
-    _mark(folder)
+    mark(folder)
+
+
+def make_adapter(
+    path: Path, editor: Path, rank: int = 2, alpha: float = 4.0, seed: int = 0
+) -> None:
+    """Write a random LoRA of a tiny Qwen-Image-Edit, in the layout of the Lightning adapters.
+
+    Args:
+        path: the `.safetensors` file.
+        editor: folder of the editor whose linear layers it changes.
+        rank: columns of each `lora_up`.
+        alpha: the change is `alpha / rank · lora_up @ lora_down`.
+    """
+    import diffusers
+    import torch
+    from safetensors.torch import save
+
+    generator = torch.Generator().manual_seed(seed)
+    model = diffusers.QwenImageTransformer2DModel.from_pretrained(editor, subfolder="transformer")
+    weights = {}
+    for name, layer in model.transformer_blocks.named_modules(prefix="transformer_blocks"):
+        if isinstance(layer, torch.nn.Linear):
+            outputs, inputs = layer.weight.shape
+            for side, shape in {"down": (rank, inputs), "up": (outputs, rank)}.items():
+                matrix = torch.randn(shape, generator=generator) * SPREAD
+                weights[f"{name}.lora_{side}.weight"] = matrix
+            weights[f"{name}.alpha"] = torch.tensor(alpha)
+    records.write_bytes(path, save(weights, metadata={"format": "pt"}))
 
 
 def make_judge(folder: Path, seed: int = 0) -> None:
@@ -161,7 +191,7 @@ def make_judge(folder: Path, seed: int = 0) -> None:
         video_processor=transformers.Qwen3VLVideoProcessor(),
         chat_template=CHAT_TEMPLATE,
     ).save_pretrained(folder)
-    _mark(folder)
+    mark(folder)
 
 
 def is_random(folder: str | Path) -> bool:
@@ -225,7 +255,8 @@ def _vision_token_ids(tokenizer) -> dict[str, int]:
     }
 
 
-def _mark(folder: Path) -> None:
+def mark(folder: Path) -> None:
+    """Say in a model's folder that its weights are random."""
     records.write_text(Path(folder, MARKER), "These weights are random; they mean nothing.\n")
 
 

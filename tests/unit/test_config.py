@@ -15,6 +15,7 @@ BASE = {
     "editors": [{"name": "control", "type": "identity"}],
     "judge": {"type": "qwen3_vl", "model": "Qwen/Qwen3-VL-8B-Instruct"},
 }
+SERVED = {"type": "openai", "url": "http://localhost:8000/v1"}
 
 
 @pytest.fixture(autouse=True)
@@ -44,6 +45,18 @@ def load(**sections):
         ({"benchmark": {"limit": 0}}, "benchmark.limit: found 0, accepted is greater than 0"),
         ({"benchmark": {"strict": "maybe"}}, 'benchmark.strict: found "maybe"'),
         ({"benchmark": {"language": "fr"}}, "accepted is 'en' or 'zh'"),
+        (
+            {"benchmark": {"background": "whitte"}},
+            "benchmark.background: found 'whitte' (did you mean 'white'?), accepted is '#rrggbb'",
+        ),
+        (
+            {"editors": [{"name": "a", "type": "identity", "size": "original"}]},
+            "editors[0].size: found \"original\", accepted is 'native' or 'source'",
+        ),
+        (
+            {"editors": [{"name": "a", "type": "identity", "resize_filter": "sinc"}]},
+            "editors[0].resize_filter: found \"sinc\", accepted is 'lanczos', 'bicubic'",
+        ),
         (
             {"benchmark": {"categories": ["phsical"]}},
             "found category 'phsical' (did you mean 'physical'?), accepted are physical (物理)",
@@ -77,6 +90,16 @@ def load(**sections):
         ({"judge": {"model": "./no"}}, "judge.model: found no file 'no/config.json'"),
         ({"judge": {"rubrics": "no"}}, "judge.rubrics: found no file 'no/physical.yaml'"),
         ({"judge": {"batch_size": 0}}, "judge.batch_size: found 0"),
+        (
+            {"judge": {"type": "opnai"}},
+            "judge.type: found 'opnai' (did you mean 'openai'?), accepted",
+        ),
+        ({"judge": SERVED | {"urll": 1}}, "judge.urll: found an unknown key (did you mean 'url'?)"),
+        (
+            {"judge": SERVED | {"url": "a.b:80"}},
+            "judge.url: found 'a.b:80', accepted is an address",
+        ),
+        ({"judge": SERVED | {"max_failed_share": 2}}, "judge.max_failed_share: found 2"),
         ({"devices": {"device_ids": [0, 1, 0]}}, "device_ids: found device 0 listed twice"),
         ({"devices": {"device_ids": [0, "0"]}}, "device_ids: found device 0 listed twice"),
         ({"devices": {"join_timeout": float("inf")}}, "devices.join_timeout: found"),
@@ -97,6 +120,24 @@ def test_a_mistake_is_one_clear_sentence(sections, sentence):
     assert "\n" not in text
 
 
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("api_key_variable", "sk-secret0123"),
+        ("api_key_variable", "secret0123"),
+        ("url", "https://user:secret0123@example.org/v1"),
+        ("url", "https://secret0123@example.org/v1"),
+        ("url", "https://example.org/v1?key=secret0123"),
+        ("api_key", "secret0123"),
+    ],
+)
+def test_a_key_in_the_configuration_is_refused_and_not_shown(key, value):
+    with pytest.raises(ConfigError) as error:
+        load(judge=SERVED | {key: value})
+    assert f"judge.{key}: found" in str(error.value)
+    assert "secret0123" not in str(error.value)
+
+
 def test_several_mistakes_are_a_sentence_each():
     with pytest.raises(ConfigError) as error:
         load(seed=-1, benchmark={"limit": 0})
@@ -114,6 +155,11 @@ def test_keys_of_an_editor_win_over_its_preset():
     (editor,) = loaded.editors
     assert (editor.num_inference_steps, editor.true_cfg_scale) == (4, 4.0)
     assert editor.model == "Qwen/Qwen-Image-Edit"
+
+
+def test_a_colour_is_the_same_however_it_is_written():
+    given = [load(benchmark={"background": text}) for text in ("White", "#FFFFFF", "#ffffff")]
+    assert {loaded.benchmark.background for loaded in given} == {load().benchmark.background}
 
 
 def test_chinese_category_names_are_keys():

@@ -10,16 +10,34 @@ from PIL import Image
 
 from lockstep import config
 from lockstep.editors import precomputed
-from lockstep.models import model_identity
+from lockstep.models import adapter_identity, model_identity
 from lockstep.records import Sample
 
 SEMANTICS = 1
 """Raised by hand when code changes the pixels that the same settings give."""
 
+APART = frozenset(
+    {"name", "preset", "type", "size", "resize_filter", "offload", "optimize"}
+    | {"model", "revision", "adapters"}
+)
+"""Settings of a diffusers editor that decide no pixels, or that its identity names otherwise."""
+
 
 class Editor(Protocol):
-    def edit(self, sample: Sample, seed: int) -> Image.Image:
-        """Return the edited image as 8-bit RGB.
+    def prepare(self, sample: Sample) -> Any:
+        """Return what `edit` takes of a sample: the work that needs no device.
+
+        It may run in another thread while `edit` runs for another sample.
+
+        Raises:
+            EditError: if this sample cannot be edited.
+        """
+
+    def edit(self, prepared: Any, sample: Sample, seed: int) -> Image.Image:
+        """Return the edited image as 8-bit RGB in host memory.
+
+        Args:
+            prepared: what `prepare` returned for this sample.
 
         Raises:
             EditError: if this sample cannot be edited.
@@ -29,20 +47,20 @@ class Editor(Protocol):
 
 def identity(settings: config.AnyEditor, sample: Sample) -> dict[str, Any]:
     """Return everything of an editor that decides a sample's pixels, for the edit key."""
-    common = {"type": settings.type, "semantics": SEMANTICS}
+    common = {"type": settings.type, "semantics": SEMANTICS, "size_policy": settings.size}
+    if settings.size != "native":
+        common["resize_filter"] = settings.resize_filter
     match settings:
         case config.DiffusersEditor():
             return {
                 **common,
                 **model_identity(settings.model, settings.revision),
-                "dtype": settings.dtype,
-                "num_inference_steps": settings.num_inference_steps,
-                "true_cfg_scale": settings.true_cfg_scale,
-                "negative_prompt": settings.negative_prompt,
-                "size_policy": "native",
+                **settings.model_dump(mode="json", exclude=APART),
+                "adapters": list(map(adapter_identity, settings.adapters)),
+                "optimized": settings.optimized,
             }
         case config.PrecomputedEditor():
-            return {**common, "file_sha256": precomputed.file_sha256(settings.folder, sample)}
+            return {**common, **precomputed.identity(settings.folder, sample)}
         case config.IdentityEditor():
             return common
 

@@ -1,16 +1,20 @@
-"""Qwen-Image-Edit and its kin through diffusers, one image at a time."""
+"""Any diffusers pipeline that edits an image by a prompt, one image at a time."""
 
 import logging
+import math
 import time
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import diffusers
-import numpy as np
 import safetensors
 import torch
 import transformers
 from PIL import Image
 
 from lockstep import config
+from lockstep.editors import lossy, pipelines, qwen_image
+from lockstep.editors.loading import load_part
 from lockstep.errors import ConfigError, DeviceError, EditError, one_sentence
 from lockstep.images import open_rgb
 from lockstep.models import check_weights
@@ -23,6 +27,15 @@ diffusers.utils.logging.disable_progress_bar()
 transformers.utils.logging.disable_progress_bar()
 
 
+class _Prepared(NamedTuple):
+    """A sample, ready for the device."""
+
+    given: dict[str, Any]
+    """Arguments of the pipeline's call."""
+    inputs: qwen_image.Prepared | None = None
+    """For the text encoder, where it is called apart."""
+
+
 class DiffusersEditor:
     """A pipeline that takes an image and a prompt.
 
@@ -31,7 +44,7 @@ class DiffusersEditor:
         torch_device: cpu or cuda.
 
     Raises:
-        ConfigError: if the model cannot be found or is no pipeline.
+        ConfigError: if the model cannot be found, or the settings do not fit it.
     """
 
     def __init__(self, settings: config.DiffusersEditor, torch_device: str) -> None:
@@ -42,13 +55,14 @@ class DiffusersEditor:
             torch.set_num_threads(1)
         began = time.monotonic()
         try:
-            self._pipeline = _load(settings, torch_device)
+            self._pipeline = _pipeline(settings, torch_device)
         except (OSError, ValueError, safetensors.SafetensorError) as error:
             raise ConfigError(
                 f"editors: {settings.name}: cannot load {settings.model!r} ({one_sentence(error)})"
             ) from None
-        self._pipeline.set_progress_bar_config(disable=True)
-        add_token_types(self._pipeline.text_encoder)
+        self._arguments = pipelines.call_arguments(settings)
+        qwen = isinstance(self._pipeline, pipelines.QWEN_IMAGE_EDIT)
+        self._fast = qwen and settings.optimized
         log.info(
             "loaded %s from %s on %s in %.1f s",
             type(self._pipeline).__name__,
@@ -57,20 +71,30 @@ class DiffusersEditor:
             time.monotonic() - began,
         )
 
-    def edit(self, sample: Sample, seed: int) -> Image.Image:
-        settings = self._settings
+    def prepare(self, sample: Sample) -> _Prepared:
+        source = open_rgb(sample.image, sample.background)
+        source = _scaled_down(source, self._settings.max_input_pixels)
+        size = {"width": source.width, "height": source.height} if self._settings.pass_size else {}
+        if not self._fast:
+            return _Prepared({"image": source, "prompt": sample.instruction, **size})
+        prompts = [sample.instruction, self._arguments.get("negative_prompt")]
+        inputs = qwen_image.prepare(self._pipeline, source, [p for p in prompts if p is not None])
+        return _Prepared({"image": inputs.image, **size}, inputs)
+
+    def edit(self, prepared: _Prepared, sample: Sample, seed: int) -> Image.Image:
+        given = self._arguments | prepared.given
+        lossy.forget(self._pipeline)
         try:
+            if prepared.inputs is not None:
+                given |= qwen_image.encode(self._pipeline, prepared.inputs)
+                given.pop("negative_prompt", None)
             result = self._pipeline(
-                image=open_rgb(sample.image),
-                prompt=sample.instruction,
-                # without it the pipeline ignores true_cfg_scale
-                negative_prompt=settings.negative_prompt if settings.true_cfg_scale > 1 else None,
-                true_cfg_scale=settings.true_cfg_scale,
-                num_inference_steps=settings.num_inference_steps,
                 # on the CPU, so that every kind of device starts from the same noise
                 generator=torch.Generator("cpu").manual_seed(seed),
-                output_type="np",
+                output_type="pt",
+                **given,
             )
+            image = _image(result)
         except torch.OutOfMemoryError as error:
             torch.cuda.empty_cache()
             raise EditError(f"out of memory on the device ({one_sentence(error)})") from None
@@ -78,33 +102,110 @@ class DiffusersEditor:
             raise DeviceError(f"the device failed ({one_sentence(error)})") from error
         if self._device == "cuda":
             log.info("peak device memory %.1f GiB", torch.cuda.max_memory_allocated() / 2**30)
-        image = result.images[0]
-        if not np.isfinite(image).all():
-            raise EditError("the pipeline returned pixels that are no numbers")
-        return self._pipeline.image_processor.numpy_to_pil(image[None])[0]
+        return image
 
 
-def _load(settings: config.DiffusersEditor, torch_device: str) -> diffusers.DiffusionPipeline:
+def _scaled_down(source: Image.Image, max_pixels: int | None) -> Image.Image:
+    """Return an image with at most so many pixels, in its proportions."""
+    if max_pixels is None or source.width * source.height <= max_pixels:
+        return source
+    scale = math.sqrt(max_pixels / (source.width * source.height))
+    size = (max(1, int(source.width * scale)), max(1, int(source.height * scale)))
+    return source.resize(size, Image.Resampling.LANCZOS)
+
+
+def _image(result: Any) -> Image.Image:
+    """Return what a pipeline made as 8-bit RGB.
+
+    Raises:
+        EditError: if it is none, or a safety checker put a black image in its place.
+    """
+    if any(getattr(result, "nsfw_content_detected", None) or ()):
+        raise EditError("the pipeline's safety checker withheld the image")
+    images = getattr(result, "images", None)
+    if images is None or len(images) == 0:
+        raise EditError(f"the pipeline returned no image but a {type(result).__name__}")
+    image = images[0].float()
+    if not torch.isfinite(image).all():
+        raise EditError("the pipeline returned pixels that are no numbers")
+    # as diffusers makes images of arrays, but a quarter as much leaves the device
+    pixels = (image * 255).round().to(torch.uint8).permute(1, 2, 0)
+    return Image.fromarray(pixels.cpu().numpy()).convert("RGB")
+
+
+def _pipeline(settings: config.DiffusersEditor, torch_device: str) -> diffusers.DiffusionPipeline:
+    """Return a pipeline that is ready to be called; what cannot be is told before it is loaded."""
+    index = diffusers.DiffusionPipeline.load_config(settings.model, revision=settings.revision)
+    kind = pipelines.pipeline_class(settings, index)
+    pipelines.check_scheduler(settings, index)
+    lossy.check(settings, kind, torch_device)
+    files = []
+    if settings.adapters:
+        from lockstep.editors import adapters
+
+        files = adapters.check(settings, kind, index)
+    offload = settings.offload if torch_device == "cuda" else "none"
+    pipeline = _load(settings, kind, index, torch_device if offload == "none" else "cpu")
+    pipeline.set_progress_bar_config(disable=True)
+    pipelines.set_scheduler(pipeline, settings.scheduler)
+    if files:
+        adapters.fuse(pipeline, settings, files)
+    add_token_types(getattr(pipeline, "text_encoder", None))
+    if settings.optimized:
+        _optimize(pipeline, torch_device)
+    lossy.enable(pipeline, settings)
+    _offload(pipeline, offload)
+    return pipeline
+
+
+def _optimize(pipeline: diffusers.DiffusionPipeline, torch_device: str) -> None:
+    """Make a pipeline faster in place, without changing what it computes."""
+    if isinstance(pipeline, pipelines.QWEN_IMAGE_EDIT):
+        qwen_image.optimize(pipeline)
+        return
+    name = pipelines.denoiser_name(pipeline.components)
+    denoiser = getattr(pipeline, name) if name else None
+    if torch_device == "cuda" and getattr(denoiser, "_repeated_blocks", None):
+        denoiser.compile_repeated_blocks()
+
+
+def _offload(pipeline: diffusers.DiffusionPipeline, offload: str) -> None:
+    """Keep weights in host memory until the GPU needs them."""
+    match offload:
+        case "model":
+            pipeline.enable_model_cpu_offload()
+        case "group":
+            # by single layers, since only those of a denoiser lie in groups in every pipeline;
+            # the next one is fetched while one computes
+            pipeline.enable_group_offload(
+                torch.device("cuda"), offload_type="leaf_level", use_stream=True
+            )
+        case "sequential":
+            pipeline.enable_sequential_cpu_offload()
+
+
+def _load(
+    settings: config.DiffusersEditor,
+    kind: type[diffusers.DiffusionPipeline],
+    index: pipelines.Index,
+    torch_device: str,
+) -> diffusers.DiffusionPipeline:
     """Load a pipeline part by part, so that each can say whether its weights were all there.
 
     Raises:
         ConfigError: if weights are missing, which would leave them random.
     """
-    place = {
-        "revision": settings.revision,
-        "dtype": getattr(torch, settings.dtype),
-        "device_map": "cuda" if torch_device == "cuda" else None,
-    }
-    index = diffusers.DiffusionPipeline.load_config(settings.model, revision=settings.revision)
+    folder = Path(settings.model)
+    if not folder.is_dir():
+        folder = Path(kind.download(settings.model, revision=settings.revision))
+    dtype = getattr(torch, settings.dtype)
     parts = {}
     for name, value in index.items():
-        kind = _kind(value)
-        if kind is not None:
-            parts[name], info = kind.from_pretrained(
-                settings.model, subfolder=name, output_loading_info=True, **place
-            )
+        part = _kind(value)
+        if part is not None:
+            parts[name], info = load_part(part, folder / name, dtype, torch_device)
             check_weights(f"editors: {settings.name}: {settings.model}/{name}", info)
-    return diffusers.DiffusionPipeline.from_pretrained(settings.model, **place, **parts)
+    return kind.from_pretrained(folder, dtype=dtype, **parts)
 
 
 def _kind(value: object) -> type[torch.nn.Module] | None:
@@ -116,7 +217,7 @@ def _kind(value: object) -> type[torch.nn.Module] | None:
     return kind if issubclass(kind, torch.nn.Module) else None
 
 
-def add_token_types(text_encoder: transformers.PreTrainedModel) -> None:
+def add_token_types(text_encoder: transformers.PreTrainedModel | None) -> None:
     """Make a Qwen2.5-VL text encoder see which of its tokens are image tokens.
 
     Without `mm_token_type_ids` transformers falls back to one-dimensional positions, and the

@@ -1,0 +1,201 @@
+"""LoRA adapters: checked against the model before it is loaded, then added to its weights.
+
+diffusers and PEFT warn about keys that fit nothing and go on, so that an adapter may do less than
+its name says, or nothing. Here such a file is refused.
+"""
+
+import logging
+import warnings
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import accelerate
+import diffusers
+import safetensors
+import torch
+from diffusers.utils import convert_unet_state_dict_to_peft
+from huggingface_hub import hf_hub_download
+from huggingface_hub.errors import HfHubHTTPError
+from peft.tuners.tuners_utils import BaseTunerLayer
+
+from lockstep import config, models
+from lockstep.editors.pipelines import Index, denoiser_name
+from lockstep.errors import ConfigError, one_sentence
+
+log = logging.getLogger(__name__)
+
+Weights = Mapping[str, torch.Tensor]
+
+DROPPED = ("dora_scale", "magnitude", "lokr_", "hada_")
+"""Parts of keys of kinds of adapters that diffusers reads as a LoRA without them, or not at all."""
+
+FAINT = 0.5
+"""Share of the change that rounding leaves below which there is a warning."""
+
+NOTHING = 0.01
+"""Share of the change that rounding leaves below which the adapters are refused."""
+
+
+class _Change(NamedTuple):
+    """What an adapter adds to a weight: `up @ down`, times its weight."""
+
+    down: torch.Tensor
+    up: torch.Tensor
+
+
+def check(
+    settings: config.DiffusersEditor, kind: type[diffusers.DiffusionPipeline], index: Index
+) -> list[str]:
+    """Return the adapters' files after looking whether each fits the model and changes it.
+
+    Raises:
+        ConfigError: if one is not there, is no LoRA, does not fit, or changes nothing.
+    """
+    part = denoiser_name(index)
+    if part is None or not hasattr(kind, "load_lora_weights"):
+        raise ConfigError(f"editors: {settings.name}: adapters: {kind.__name__} takes none")
+    denoiser = _without_weights(settings, part, index[part][1])
+    files = []
+    for number, adapter in enumerate(settings.adapters):
+        try:
+            files.append(_file(adapter))
+            _check_fit(_changes(kind, part, files[-1]), denoiser)
+        except ConfigError as error:
+            where = f"editors: {settings.name}: adapters[{number}]: {adapter.path}"
+            raise ConfigError(f"{where}: {error}") from None
+    return files
+
+
+def fuse(
+    pipeline: diffusers.DiffusionPipeline, settings: config.DiffusersEditor, files: list[str]
+) -> None:
+    """Add adapters to a pipeline's weights, as W + weight · alpha / rank · up @ down each.
+
+    Nothing of PEFT stays behind.
+
+    Raises:
+        ConfigError: if their change is lost in rounding, or a file changed since it was hashed.
+    """
+    names = [f"adapter{number}" for number in range(len(files))]
+    with warnings.catch_warnings():
+        # several adapters are what is meant
+        warnings.filterwarnings("ignore", "Already found a `peft_config`")
+        for name, file in zip(names, files, strict=True):
+            pipeline.load_lora_weights(file, adapter_name=name)
+    pipeline.set_adapters(names, [adapter.weight for adapter in settings.adapters])
+    left = _merge(getattr(pipeline, denoiser_name(pipeline.components)))
+    pipeline.unload_lora_weights()
+    where = f"editors: {settings.name}: adapters"
+    if left < NOTHING:
+        raise ConfigError(f"{where}: rounding to {settings.dtype} leaves nothing of their change")
+    for adapter in settings.adapters:
+        if adapter.file and models.adapter_sha256(adapter.file) != models.file_sha256(adapter.file):
+            raise ConfigError(f"{where}: {adapter.file} changed during the run, run it again")
+    level = logging.WARNING if left < FAINT else logging.INFO
+    log.log(
+        level,
+        "adapters fused: %d; rounding to %s left %.0f%% of their change",
+        len(files),
+        settings.dtype,
+        100 * left,
+    )
+
+
+def _file(adapter: config.Adapter) -> str:
+    """Return the path of an adapter's file, from the hub if it must be."""
+    if adapter.file is not None:
+        return adapter.file
+    try:
+        return hf_hub_download(adapter.path, adapter.weight_name, revision=adapter.revision)
+    except (OSError, ValueError, HfHubHTTPError) as error:
+        raise ConfigError(f"cannot load {adapter.weight_name} ({one_sentence(error)})") from None
+
+
+def _without_weights(settings: config.DiffusersEditor, part: str, name: str) -> torch.nn.Module:
+    """Return the model's denoiser with shapes alone."""
+    kind = getattr(diffusers, name)
+    described = kind.load_config(settings.model, subfolder=part, revision=settings.revision)
+    with accelerate.init_empty_weights():
+        return kind.from_config(described)
+
+
+def _changes(kind: type[diffusers.DiffusionPipeline], part: str, file: str) -> dict[str, _Change]:
+    """Read an adapter as diffusers does, and return its change of each of the denoiser's layers."""
+    weights = {}
+    for key, value in _state_dict(kind, file).items():
+        if not key.startswith(f"{part}."):
+            raise _unreadable(f"{key} belongs to no {part}")
+        weights[key.removeprefix(f"{part}.")] = value
+    if not any(".lora_A" in key for key in weights):
+        weights = convert_unet_state_dict_to_peft(weights)
+    changes = {}
+    for key in weights:
+        layer, _, rest = key.rpartition(".lora_")
+        if rest not in ("A.weight", "B.weight"):
+            raise _unreadable(f"{key} is no part of a LoRA")
+        down, up = (weights.get(f"{layer}.lora_{side}.weight") for side in "AB")
+        if down is None or up is None:
+            raise _unreadable(f"{layer} has only one of its two matrices")
+        changes[layer] = _Change(down, up)
+    return changes
+
+
+def _state_dict(kind: type[diffusers.DiffusionPipeline], file: str) -> Weights:
+    try:
+        with safetensors.safe_open(file, framework="pt") as stored:
+            keys = list(stored.keys())
+        state = kind.lora_state_dict(file)
+    except (OSError, ValueError, KeyError, safetensors.SafetensorError) as error:
+        raise _unreadable(f"diffusers cannot read it ({one_sentence(error)})") from None
+    # of what these keys say, diffusers would leave a part out
+    for key in keys:
+        if any(word in key for word in DROPPED):
+            raise _unreadable(f"{key} is no part of a LoRA")
+    # some pipelines return the alphas beside the weights
+    return state[0] if isinstance(state, tuple) else state
+
+
+def _check_fit(changes: Mapping[str, _Change], denoiser: torch.nn.Module) -> None:
+    layers = dict(denoiser.named_modules())
+    unfit = [name for name, change in changes.items() if not _fits(change, layers.get(name))]
+    if unfit:
+        raise ConfigError(
+            f"{len(unfit)} of {len(changes)} layers fit nothing in {type(denoiser).__name__}, "
+            f"{unfit[0]} for one, accepted is a LoRA of this model"
+        )
+    for name, change in changes.items():
+        if not all(matrix.isfinite().all() for matrix in change):
+            raise ConfigError(f"{name} holds values that are no numbers")
+    if not any(change.down.any() and change.up.any() for change in changes.values()):
+        raise ConfigError("all that it adds is zero, so it changes nothing")
+
+
+def _fits(change: _Change, layer: torch.nn.Module | None) -> bool:
+    if not isinstance(layer, torch.nn.Linear | torch.nn.Conv2d):
+        return False
+    outputs, inputs = layer.weight.shape[:2]
+    down, up = change.down.shape, change.up.shape
+    return (up[0], down[1]) == (outputs, inputs) and down[0] == up[1]
+
+
+def _unreadable(reason: str) -> ConfigError:
+    return ConfigError(f"{reason}, accepted is a LoRA in a layout that diffusers reads")
+
+
+@torch.no_grad()
+def _merge(denoiser: torch.nn.Module) -> float:
+    """Merge the active adapters and return the share of their change that rounding leaves.
+
+    It is the change's projection: ⟨W' − W, ΔW⟩ / ⟨ΔW, ΔW⟩, over all layers.
+    """
+    meant = left = 0.0
+    for layer in denoiser.modules():
+        if isinstance(layer, BaseTunerLayer):
+            weight = layer.get_base_layer().weight
+            before = weight.clone()
+            active = [name for name in layer.active_adapters if name in layer.lora_A]
+            change = sum(layer.get_delta_weight(name).float() for name in active)
+            layer.merge()
+            meant += change.square().sum().item()
+            left += ((weight.float() - before.float()) * change).sum().item()
+    return left / meant if meant else 0.0

@@ -1,0 +1,216 @@
+"""LoRA adapters: what they add to the weights, and which are refused."""
+
+import logging
+import shutil
+from unittest import mock
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from lockstep import config, editors, tiny
+from lockstep.editors import adapters
+from lockstep.editors import diffusers as module
+from lockstep.editors.diffusers import DiffusersEditor
+from lockstep.errors import ConfigError
+
+QUERY = "transformer_blocks.0.attn.to_q"
+
+
+@pytest.fixture(scope="module")
+def adapter(models, tmp_path_factory):
+    path = tmp_path_factory.mktemp("adapters") / "a.safetensors"
+    tiny.make_adapter(path, models / "editor", rank=2, alpha=4.0)
+    return path
+
+
+def settings(models, *adapters, name="editor", **given):
+    given = {"num_inference_steps": 2, "dtype": "float32", **given}
+    return config.DiffusersEditor(
+        name="tiny", type="diffusers", model=str(models / name), adapters=adapters, **given
+    )
+
+
+def weights(settings):
+    """Return the weights of a loaded editor's denoiser; the fast code would lay them out anew."""
+    given = settings.model_copy(update={"optimize": False})
+    return DiffusersEditor(given, "cpu")._pipeline.transformer.state_dict()
+
+
+def change(path, layer, alpha, rank=2):
+    stored = load_file(path)
+    up, down = (stored[f"{layer}.lora_{side}.weight"] for side in ("up", "down"))
+    return alpha / rank * up @ down
+
+
+def test_an_adapter_changes_what_the_editor_gives(models, adapter, sample):
+    def edit(*adapters):
+        model = DiffusersEditor(settings(models, *adapters), "cpu")
+        return model.edit(model.prepare(sample), sample, 1).tobytes()
+
+    assert edit({"path": str(adapter)}) != edit()
+
+
+def test_adapters_are_added_to_the_weights_by_their_factors(models, adapter, tmp_path):
+    other = tmp_path / "b.safetensors"
+    tiny.make_adapter(other, models / "editor", rank=3, alpha=1.5, seed=1)
+    before = weights(settings(models))
+    given = [{"path": str(adapter), "weight": 0.5}, {"path": str(other), "weight": -2.0}]
+    after = weights(settings(models, *given))
+    assert before.keys() == after.keys(), "nothing of PEFT stays behind"
+    changed = set()
+    for name in before:
+        layer = name.removesuffix(".weight")
+        if f"{layer}.lora_up.weight" in load_file(adapter):
+            added = 0.5 * change(adapter, layer, 4.0) - 2 * change(other, layer, 1.5, rank=3)
+            torch.testing.assert_close(after[name], before[name] + added)
+            changed.add(name)
+        else:
+            assert torch.equal(after[name], before[name]), name
+    assert len(changed) == 28
+
+
+def test_an_adapter_in_the_layout_of_diffusers_is_read_too(models, adapter, tmp_path):
+    stored = load_file(adapter)
+    layers = {key.removesuffix(".alpha") for key in stored if key.endswith(".alpha")}
+    sides = {"down": "A", "up": "B"}
+    renamed = {
+        f"transformer.{layer}.lora_{sides[side]}.weight": stored[f"{layer}.lora_{side}.weight"]
+        for layer in layers
+        for side in sides
+    }
+    save_file(renamed, tmp_path / "b.safetensors")
+    given = {"path": str(tmp_path / "b.safetensors"), "weight": 2.0}
+    expected = weights(settings(models, {"path": str(adapter)}))
+    for name, value in weights(settings(models, given)).items():
+        torch.testing.assert_close(value, expected[name])
+
+
+def test_adapters_of_other_families_are_read(models, tmp_path, sample):
+    free = {"true_cfg_scale": None, "negative_prompt": None}
+    for name, layer, part in [
+        ("flux", "transformer.single_transformer_blocks.0.attn.to_q", "transformer"),
+        ("pix2pix", "unet.mid_block.attentions.0.transformer_blocks.0.attn1.to_q", "unet"),
+    ]:
+        before = DiffusersEditor(settings(models, name=name, **free), "cpu")._pipeline
+        layer = layer.removeprefix(f"{part}.")
+        weight = getattr(before, part).get_submodule(layer).weight
+        down, up = torch.ones(1, weight.shape[1]), torch.ones(weight.shape[0], 1)
+        path = tmp_path / f"{name}.safetensors"
+        stored = {"lora_A": down, "lora_B": up}
+        save_file({f"{part}.{layer}.{key}.weight": value for key, value in stored.items()}, path)
+        after = DiffusersEditor(settings(models, {"path": str(path)}, name=name, **free), "cpu")
+        after = getattr(after._pipeline, part).get_submodule(layer).weight
+        torch.testing.assert_close(after, weight + 1)
+
+
+def test_what_rounding_leaves_of_an_adapter_is_told(models, adapter, tmp_path, caplog):
+    with caplog.at_level(logging.INFO):
+        weights(settings(models, {"path": str(adapter)}, dtype="bfloat16"))
+        weights(settings(models, {"path": str(adapter), "weight": 1e-5}, dtype="bfloat16"))
+    told = [record for record in caplog.records if "rounding to bfloat16 left" in record.message]
+    assert [record.levelname for record in told] == ["INFO", "WARNING"]
+    assert "adapters fused: 1; rounding to bfloat16 left 100% of their change" in told[0].message
+    with pytest.raises(ConfigError, match="rounding to bfloat16 leaves nothing"):
+        weights(settings(models, {"path": str(adapter), "weight": 1e-7}, dtype="bfloat16"))
+
+
+def without_alphas(stored):
+    return {key: value for key, value in stored.items() if not key.endswith(".alpha")}
+
+
+def with_layer(stored, name, down=(2, 32), up=(32, 2)):
+    own = {"lora_down.weight": torch.ones(down), "lora_up.weight": torch.ones(up)}
+    own["alpha"] = torch.tensor(1.0)
+    return stored | {f"{name}.{key}": value for key, value in own.items()}
+
+
+@pytest.mark.parametrize(
+    ("spoil", "sentence"),
+    [
+        (
+            lambda stored: with_layer(stored, "transformer_blocks.7.attn.to_q"),
+            "1 of 29 layers fit nothing in QwenImageTransformer2DModel, "
+            "transformer_blocks.7.attn.to_q for one, accepted is a LoRA of this model",
+        ),
+        (lambda stored: with_layer(stored, QUERY, down=(2, 64)), f"{QUERY} for one"),
+        (lambda stored: with_layer(stored, QUERY, up=(64, 2)), f"{QUERY} for one"),
+        (lambda stored: with_layer(stored, QUERY, up=(32, 3)), f"{QUERY} for one"),
+        (lambda stored: with_layer(stored, "transformer_blocks.0.attn"), "attn for one"),
+        # without them diffusers takes no key for the transformer's, and only warns
+        (without_alphas, "transformer_blocks.0.attn.add_k_proj.lora_down.weight belongs to no"),
+        (lambda stored: stored | {"text_encoder.x": torch.ones(1)}, "accepted is a LoRA in a"),
+        (lambda stored: stored | {f"{QUERY}.dora_scale": torch.ones(1)}, "dora_scale is no part"),
+        (lambda stored: {k: v for k, v in stored.items() if k != f"{QUERY}.lora_up.weight"}, ""),
+        (
+            lambda stored: {k: v * 0 if "lora_up" in k else v for k, v in stored.items()},
+            "all that it adds is zero, so it changes nothing",
+        ),
+        (
+            lambda stored: stored | {f"{QUERY}.lora_up.weight": torch.full((32, 2), torch.nan)},
+            f"{QUERY} holds values that are no numbers",
+        ),
+        (lambda stored: {}, "it changes nothing"),
+    ],
+)
+def test_an_adapter_that_does_not_fit_is_refused_before_weights_are_loaded(
+    models, adapter, tmp_path, spoil, sentence
+):
+    path = tmp_path / "spoiled.safetensors"
+    save_file(spoil(load_file(adapter)), path)
+    with mock.patch.object(module, "_load") as load, pytest.raises(ConfigError) as error:
+        DiffusersEditor(settings(models, {"path": str(adapter)}, {"path": str(path)}), "cpu")
+    assert str(error.value).startswith(f"editors: tiny: adapters[1]: {path}: ")
+    assert sentence in str(error.value)
+    assert not load.called
+
+
+def test_a_file_that_is_cut_off_is_refused(models, adapter, tmp_path):
+    path = tmp_path / "cut.safetensors"
+    path.write_bytes(adapter.read_bytes()[:1000])
+    with pytest.raises(ConfigError, match=r"cut.safetensors: diffusers cannot read it \("):
+        DiffusersEditor(settings(models, {"path": str(path)}), "cpu")
+
+
+def test_a_model_that_takes_no_adapters_says_so(models, adapter):
+    with (
+        mock.patch.object(adapters, "denoiser_name", return_value=None),
+        pytest.raises(ConfigError, match="adapters: QwenImageEditPipeline takes none"),
+    ):
+        DiffusersEditor(settings(models, {"path": str(adapter)}), "cpu")
+
+
+def test_an_adapter_of_a_hub_is_fetched_by_name_and_revision(models, adapter):
+    given = {"path": "owner/name", "weight_name": "sub/a.safetensors", "revision": "v1"}
+    with mock.patch.object(adapters, "hf_hub_download", return_value=str(adapter)) as download:
+        DiffusersEditor(settings(models, given), "cpu")
+    download.assert_called_once_with("owner/name", "sub/a.safetensors", revision="v1")
+    missing = mock.patch.object(adapters, "hf_hub_download", side_effect=OSError("no such file"))
+    with missing, pytest.raises(ConfigError, match=r"cannot load sub/a.safetensors \(OSError: no"):
+        DiffusersEditor(settings(models, given), "cpu")
+
+
+def test_an_adapter_is_named_by_its_contents_or_its_place_on_a_hub(
+    models, adapter, tmp_path, sample
+):
+    def identity(*adapters):
+        return editors.identity(settings(models, *adapters), sample)
+
+    own = identity({"path": str(adapter)})
+    shutil.copy(adapter, tmp_path / "copy.safetensors")
+    assert identity({"path": str(tmp_path)}) == own, "a folder with one is that file"
+    assert identity({"path": str(adapter), "weight": 2.0}) != own
+    assert identity() != own
+    hub = {"path": "owner/name", "weight_name": "a.safetensors"}
+    assert identity(hub) != identity({**hub, "revision": "v1"})
+
+
+def test_an_adapter_that_changes_during_the_run_ends_it(models, adapter, tmp_path, sample):
+    """Images would be kept under the key of another."""
+    path = tmp_path / "a.safetensors"
+    shutil.copy(adapter, path)
+    given = settings(models, {"path": str(path)})
+    editors.identity(given, sample)
+    tiny.make_adapter(path, models / "editor", seed=1)
+    with pytest.raises(ConfigError, match="changed during the run, run it again"):
+        DiffusersEditor(given, "cpu")

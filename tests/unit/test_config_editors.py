@@ -1,0 +1,188 @@
+"""Editors in the configuration: presets, and one clear sentence for each mistake."""
+
+import math
+
+import pytest
+
+from lockstep import config
+from lockstep.config_editors import PRESETS, Lossy
+from lockstep.errors import ConfigError
+from tests.conftest import ROOT
+
+NAMES = sorted(path.stem for path in PRESETS.glob("*.yaml"))
+JUDGE = {"type": "qwen3_vl", "model": "Qwen/Qwen3-VL-8B-Instruct"}
+
+
+@pytest.fixture(autouse=True)
+def _in_the_checkout(monkeypatch):
+    monkeypatch.chdir(ROOT)
+
+
+def load(**editor):
+    given = {"name": "a", **editor}
+    data = {"benchmark": {"path": "README.md"}, "editors": [given], "judge": JUDGE}
+    return config.load_config(data, "c.yaml").editors[0]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_preset_is_valid(name):
+    editor = load(preset=name)
+    assert isinstance(editor, config.DiffusersEditor)
+    assert editor.model.count("/") == 1
+    assert editor.lossy == Lossy(), "nothing lossy unasked"
+
+
+@pytest.mark.parametrize(
+    ("name", "steps", "scale"),
+    [
+        ("qwen-image-edit", 50, 4.0),
+        ("qwen-image-edit-2509", 40, 4.0),
+        ("qwen-image-edit-2511", 40, 4.0),
+        ("qwen-image-edit-lightning-8", 8, 1.0),
+        ("qwen-image-edit-lightning-4", 4, 1.0),
+        ("qwen-image-edit-2509-lightning-8", 8, 1.0),
+        ("qwen-image-edit-2509-lightning-4", 4, 1.0),
+        ("qwen-image-edit-2511-lightning-4", 4, 1.0),
+        ("flux-kontext", 28, None),
+        ("instruct-pix2pix", 100, None),
+    ],
+)
+def test_the_presets_run_as_the_models_authors_do(name, steps, scale):
+    editor = load(preset=name)
+    assert (editor.num_inference_steps, editor.true_cfg_scale) == (steps, scale)
+    if "lightning" in name:
+        (adapter,) = editor.adapters
+        assert f"{steps}steps" in adapter.weight_name
+        shift = math.exp(editor.scheduler["base_shift"])
+        assert shift == pytest.approx(3)
+        assert editor.scheduler["max_shift"] == editor.scheduler["base_shift"]
+        assert editor.scheduler["shift_terminal"] is None
+
+
+def test_every_preset_fits_the_pipeline_that_it_is_for(models):
+    """The tiny models' pipelines are the presets' own, so what those do not take would show."""
+    from lockstep.editors import pipelines
+
+    classes = {
+        "flux": ("FluxKontextPipeline", "FlowMatchEulerDiscreteScheduler"),
+        "instruct": ("StableDiffusionInstructPix2PixPipeline", "PNDMScheduler"),
+        "qwen": ("QwenImageEditPipeline", "FlowMatchEulerDiscreteScheduler"),
+    }
+    for name in NAMES:
+        pipeline, scheduler = classes[name.split("-")[0]]
+        if "25" in name:
+            pipeline = "QwenImageEditPlusPipeline"
+        index = {"_class_name": pipeline, "scheduler": ["diffusers", scheduler]}
+        editor = load(preset=name)
+        assert pipelines.pipeline_class(editor, index).__name__ == pipeline
+        pipelines.check_scheduler(editor, index)
+
+
+def test_call_arguments_beside_a_preset_replace_its_own_one_by_one():
+    editor = load(preset="flux-kontext", call={"max_sequence_length": 256})
+    assert editor.call == {"guidance_scale": 2.5, "max_sequence_length": 256}
+    editor = load(preset="flux-kontext", call={"guidance_scale": 3})
+    assert editor.call == {"guidance_scale": 3}
+    editor = load(preset="qwen-image-edit-lightning-8", adapters=[])
+    assert editor.adapters == ()
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        (
+            {"negative_prompt": None},
+            "editors[0]: found true_cfg_scale 4 without a negative_prompt, which switches",
+        ),
+        ({"negative_prompt": ""}, 'editors[0].negative_prompt: found ""'),
+        ({"true_cfg_scale": 0.5}, "editors[0].true_cfg_scale: found 0.5"),
+        (
+            {"call": {"prompt": "x"}},
+            "editors[0].call: found 'prompt', which is the sample's instruction",
+        ),
+        (
+            {"call": {"true_cfg_scale": 4}},
+            "editors[0].call: found 'true_cfg_scale', which has a key of its own",
+        ),
+        ({"offload": "modle"}, "editors[0].offload: found \"modle\", accepted is 'none'"),
+        ({"device_map": "balanced"}, "editors[0].device_map: found an unknown key, accepted are"),
+        (
+            {"adapters": [{"path": "owner/name", "weihgt": 1}]},
+            "editors[0].adapters[0].weihgt: found an unknown key (did you mean 'weight'?), "
+            "accepted are path, weight_name, revision, weight",
+        ),
+        (
+            {"adapters": [{"path": "no.safetensors"}]},
+            "editors[0].adapters[0].path: found no file 'no.safetensors'",
+        ),
+        (
+            {"adapters": [{"path": "./no", "weight_name": "a.safetensors"}]},
+            "editors[0].adapters[0].path: found no file 'no/a.safetensors'",
+        ),
+        (
+            {"adapters": [{"path": "owner/name"}]},
+            "editors[0].adapters[0]: found no file 'owner/name', and as a hub id it needs a",
+        ),
+        (
+            {"adapters": [{"path": "./README.md"}]},
+            "editors[0].adapters[0]: found './README.md', accepted is a .safetensors file",
+        ),
+        (
+            {"adapters": [{"path": "owner/name", "weight_name": "a.bin"}]},
+            "editors[0].adapters[0]: found 'a.bin', accepted is a .safetensors file",
+        ),
+        (
+            {"adapters": [{"path": "./docs"}]},
+            "editors[0].adapters[0]: found 0 .safetensors files in './docs', accepted is one",
+        ),
+        (
+            {"adapters": [{"path": "a.safetensors", "weight": 0}]},
+            "editors[0].adapters[0]: found weight 0, which changes nothing",
+        ),
+        ({"lossy": {"cach": 1}}, "editors[0].lossy.cach: found an unknown key (did you mean"),
+        ({"lossy": {"cache": "tea"}}, 'editors[0].lossy.cache: found "tea", accepted is \'first'),
+        ({"lossy": {"cache": "mag"}}, "editors[0].lossy: found cache mag without mag_ratios"),
+        (
+            {"lossy": {"cache": "taylorseer", "threshold": 1}},
+            "editors[0].lossy: found threshold with cache taylorseer, accepted is interval",
+        ),
+        (
+            {"lossy": {"interval": 2}},
+            "editors[0].lossy: found interval without a cache, which is what it is for",
+        ),
+        (
+            {"lossy": {"cache": "mag", "mag_ratios": [1]}, "num_inference_steps": None},
+            "editors[0]: found lossy.cache mag without num_inference_steps",
+        ),
+        (
+            {"lossy": {"fp8": True}, "optimize": False},
+            "editors[0]: found lossy.fp8 with optimize: false; accepted is it with optimize: true",
+        ),
+        (
+            {"lossy": {"fp8": True}, "offload": "group"},
+            "editors[0]: found lossy.fp8 with offload: group; accepted is it with optimize: true",
+        ),
+    ],
+)
+def test_a_mistake_is_one_clear_sentence(given, sentence):
+    with pytest.raises(ConfigError) as error:
+        load(type="diffusers", model="owner/name", **given)
+    text = str(error.value)
+    assert text.startswith(f"c.yaml: {sentence.split(':')[0]}")
+    assert sentence in text
+    assert "\n" not in text
+
+
+def test_an_adapter_is_a_file_or_in_a_folder_or_on_a_hub(tmp_path):
+    (tmp_path / "a.safetensors").touch()
+
+    def file(**given):
+        return config.Adapter(**given).file
+
+    assert file(path=str(tmp_path)) == str(tmp_path / "a.safetensors")
+    assert file(path="loras/a.safetensors") == "loras/a.safetensors"
+    assert file(path="owner/name", weight_name="a.safetensors") is None
+    (tmp_path / "b.safetensors").touch()
+    assert file(path=str(tmp_path), weight_name="b.safetensors") == str(tmp_path / "b.safetensors")
+    with pytest.raises(ValueError, match=r"found 2 \.safetensors files"):
+        file(path=str(tmp_path))
