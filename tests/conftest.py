@@ -1,14 +1,22 @@
 """Shared fixtures: the tiny models, made once, and samples to work on."""
 
+import os
 from pathlib import Path
+
+# without a GPU Triton's kernels are interpreted; it asks when it is first imported
+os.environ["TRITON_INTERPRET"] = "1"
 
 import hypothesis
 import pytest
 
-from lockstep import tiny
+from lockstep import tiny, tiny_editors
 from lockstep.records import Sample
+from tests.fake_server import Server
 
 ROOT = Path(__file__).parents[1]
+
+# servers of tests are on this machine, whatever proxy leads out of it
+os.environ["NO_PROXY"] = "127.0.0.1"
 
 # times on a busy machine say nothing of the code
 hypothesis.settings.register_profile(
@@ -23,12 +31,30 @@ def pytest_addoption(parser):
 
 @pytest.fixture(scope="session")
 def models(tmp_path_factory) -> Path:
-    """Folder with `editor`, `plus` and `judge`: the tiny models."""
+    """Folder with `editor`, `plus`, `2511`, `flux`, `pix2pix` and `judge`: the tiny models."""
     folder = tmp_path_factory.mktemp("models")
     tiny.make_editor(folder / "editor")
     tiny.make_editor(folder / "plus", plus=True)
+    tiny.make_editor(folder / "2511", plus=True, zero_cond_t=True)
+    tiny_editors.make_flux_kontext(folder / "flux")
+    tiny_editors.make_instruct_pix2pix(folder / "pix2pix")
     tiny.make_judge(folder / "judge")
     return folder
+
+
+@pytest.fixture
+def serve():
+    """Start servers that give the answers they are told to."""
+    servers = []
+
+    def start(*answers) -> Server:
+        servers.append(Server(*answers))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.shutdown()
+        server.server_close()
 
 
 @pytest.fixture
@@ -56,3 +82,15 @@ def make_sample(folder: Path, sample_id: str = "a", **fields) -> Sample:
         "index": 0,
     }
     return Sample(**{**given, **fields})
+
+
+def without_a_tensor(folder: Path) -> str:
+    """Rewrite a safetensors file without one of its weights, and return that one's name."""
+    from safetensors.torch import load_file, save_file
+
+    (path,) = folder.glob("*.safetensors")
+    tensors = load_file(path)
+    name = sorted(key for key in tensors if key.endswith("weight"))[-1]
+    del tensors[name]
+    save_file(tensors, path, metadata={"format": "pt"})
+    return name

@@ -110,6 +110,15 @@ def pin(device: Device) -> str:
     return "cuda"
 
 
+def keep_compiled(folder: str) -> None:
+    """Keep what Triton and torch compile in a folder, where the next process finds it.
+
+    Must run before torch is imported. Variables that the user has set are kept.
+    """
+    os.environ.setdefault("TRITON_CACHE_DIR", os.path.join(folder, "triton"))
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", os.path.join(folder, "inductor"))
+
+
 @contextmanager
 def exclusive(device: Device, when_busy: str = "stop") -> Iterator[None]:
     """Hold a pinned GPU's lock against every other invocation on this host.

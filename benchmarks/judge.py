@@ -1,0 +1,156 @@
+"""Measure the judge on a GPU, against `generate` of transformers one by one, in one run.
+
+python benchmarks/judge.py --random-weights full
+"""
+
+import argparse
+import statistics
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import full_models
+import torch
+from edit_job import source
+
+from lockstep import config
+from lockstep.judges import Pair
+from lockstep.judges.qwen3_vl import Qwen3VLJudge
+from lockstep.rubric import read_rubric
+
+RUBRIC = Path(__file__).parents[1] / "config" / "rubrics" / "physical.yaml"
+
+TOKENS = 128
+"""Tokens of reasoning. Random weights hardly ever stop by themselves."""
+
+# the random model's tokenizer has a token for each byte: so much text makes 2,371 tokens in all
+PROMPT = "The ball melts in the sun. " * 9
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--random-weights", choices=["full"], required=True)
+    parser.add_argument("--batches", default="1,4,16,32,48", help="sizes to measure")
+    parser.add_argument("--folder", type=Path, help="where the model is kept; default temporary")
+    arguments = parser.parse_args()
+    sizes = [int(size) for size in arguments.batches.split(",")]
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as temporary:
+        folder = arguments.folder or Path(temporary, "judge")
+        if not folder.exists():
+            full_models.save_judge(folder)
+            torch.cuda.empty_cache()
+        print(f"{torch.cuda.get_device_name()}, torch {torch.__version__}")
+        judge = load(folder, mode="reasoned", max_reasoning_tokens=TOKENS)
+        began = time.perf_counter()
+        (first,) = judge.judge(pairs(1))
+        print(f"first judgement {time.perf_counter() - began:.2f} s, {first.usage}")
+        alone = generate_alone(judge)
+        best = 0.0
+        for size in sizes:
+            best = max(best, measure(judge, size, alone))
+        print(f"best {best:.2f} samples/s, {best * alone:.1f} times one by one", flush=True)
+        step(judge, 16)
+        quick = load(folder, mode="score_only")
+        for size in sizes:
+            measure(quick, size, alone)
+
+
+def load(folder: Path, **settings: object) -> Qwen3VLJudge:
+    began = time.perf_counter()
+    judge = Qwen3VLJudge(
+        config.Qwen3VLJudge(type="qwen3_vl", model=str(folder), **settings), "cuda"
+    )
+    torch.cuda.synchronize()
+    print(f"loaded in {time.perf_counter() - began:.2f} s", flush=True)
+    return judge
+
+
+def pairs(count: int) -> list[Pair]:
+    rubric = read_rubric(RUBRIC).model_copy(update={"system": "You judge edits."})
+    images = [source(number) for number in range(4)]
+    return [
+        Pair(
+            id=f"{number}",
+            editor="e",
+            source=images[number % 4],
+            edited=images[(number + 1) % 4],
+            rubric=rubric,
+            # every instruction has another length
+            prompt=PROMPT + "x" * (number % 7),
+        )
+        for number in range(count)
+    ]
+
+
+def measure(judge: Qwen3VLJudge, size: int, alone: float) -> float:
+    """Time batches of a size, preparing included; return samples a second."""
+    given = pairs(size)
+    try:
+        judge.judge(given)
+        seconds = []
+        for _ in range(2):
+            torch.cuda.synchronize()
+            began = time.perf_counter()
+            done = judge.judge(given)
+            torch.cuda.synchronize()
+            seconds.append(time.perf_counter() - began)
+    except Exception as error:
+        print(f"batch of {size}: {error}")
+        return 0.0
+    rate = size / min(seconds)
+    tokens = statistics.mean(judgement.usage.reply_tokens for judgement in done)
+    memory = torch.cuda.max_memory_allocated() / 2**30
+    print(
+        f"batch of {size}: {rate:.2f} samples/s, {tokens:.0f} tokens each, "
+        f"{rate * alone:.1f} times one by one, peak {memory:.0f} GiB",
+        flush=True,
+    )
+    return rate
+
+
+@torch.inference_mode()
+def generate_alone(judge: Qwen3VLJudge) -> float:
+    """Time `generate` on one sample, as many tokens; seconds."""
+    text = judge._model.config.text_config
+    ours, text._attn_implementation = text._attn_implementation, "sdpa"
+    seconds = []
+    for pair in pairs(3):
+        torch.cuda.synchronize()
+        began = time.perf_counter()
+        inputs = judge._processor(
+            text=[judge._chat(pair)], images=[pair.source, pair.edited], return_tensors="pt"
+        ).to("cuda")
+        judge._model.generate(
+            **inputs, max_new_tokens=TOKENS, min_new_tokens=TOKENS, do_sample=False
+        )
+        torch.cuda.synchronize()
+        seconds.append(time.perf_counter() - began)
+    text._attn_implementation = ours
+    print(f"generate, one by one: {min(seconds):.2f} s a sample of {inputs['input_ids'].shape[1]}")
+    return min(seconds)
+
+
+@torch.inference_mode()
+def step(judge: Qwen3VLJudge, size: int) -> None:
+    """Time one step of a batch and the reading of one prompt."""
+    given = pairs(size)
+    judge.judge(given)
+    slots = judge._decoder._slots
+    rows: Sequence[Sequence[int]] = [[5]] * size
+    start = slots._start
+    for name, call, count in (
+        ("decode step", lambda: slots.append(rows), 20),
+        ("prompts read", lambda: slots.begin(judge._prompt(pair) for pair in given[:4]), 1),
+    ):
+        torch.cuda.synchronize()
+        began = time.perf_counter()
+        for _ in range(count):
+            slots._start = start
+            call()
+        torch.cuda.synchronize()
+        print(f"{name} at batch {size}: {(time.perf_counter() - began) / count * 1e3:.1f} ms")
+
+
+if __name__ == "__main__":
+    main()
