@@ -5,6 +5,7 @@ python benchmarks/edit_job.py MODEL    4 steps without guidance, preparing and s
 
 import argparse
 import io
+import itertools
 import logging
 import statistics
 import sys
@@ -51,7 +52,7 @@ def main() -> None:
     )
     with tempfile.TemporaryDirectory() as temporary:
         done, images = run(settings, Path(temporary), arguments.samples)
-    between = [after - before for before, after in zip(images[1:], images[2:], strict=False)]
+    between = [after - before for before, after in itertools.pairwise(images[1:])]
     later = [record.edit_seconds for record in done[1:]]
     print(
         f"load with imports {done[0].load_seconds:.2f} s, first edit {done[0].edit_seconds:.2f} s, "

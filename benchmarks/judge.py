@@ -12,6 +12,7 @@ from pathlib import Path
 
 import full_models
 import torch
+import transformers
 from edit_job import source
 
 from lockstep import config
@@ -45,7 +46,7 @@ def main() -> None:
         began = time.perf_counter()
         (first,) = judge.judge(pairs(1))
         print(f"first judgement {time.perf_counter() - began:.2f} s, {first.usage}")
-        alone = generate_alone(judge)
+        alone = generate_alone(judge, folder)
         best = 0.0
         for size in sizes:
             best = max(best, measure(judge, size, alone))
@@ -110,10 +111,12 @@ def measure(judge: Qwen3VLJudge, size: int, alone: float) -> float:
 
 
 @torch.inference_mode()
-def generate_alone(judge: Qwen3VLJudge) -> float:
+def generate_alone(judge: Qwen3VLJudge, folder: Path) -> float:
     """Time `generate` on one sample, as many tokens; seconds."""
-    text = judge._model.config.text_config
-    ours, text._attn_implementation = text._attn_implementation, "sdpa"
+    # as transformers loads it, with nothing of ours
+    model = transformers.AutoModelForImageTextToText.from_pretrained(
+        folder, dtype=torch.bfloat16, device_map="cuda"
+    )
     seconds = []
     for pair in pairs(3):
         torch.cuda.synchronize()
@@ -121,12 +124,9 @@ def generate_alone(judge: Qwen3VLJudge) -> float:
         inputs = judge._processor(
             text=[judge._chat(pair)], images=[pair.source, pair.edited], return_tensors="pt"
         ).to("cuda")
-        judge._model.generate(
-            **inputs, max_new_tokens=TOKENS, min_new_tokens=TOKENS, do_sample=False
-        )
+        model.generate(**inputs, max_new_tokens=TOKENS, min_new_tokens=TOKENS, do_sample=False)
         torch.cuda.synchronize()
         seconds.append(time.perf_counter() - began)
-    text._attn_implementation = ours
     print(f"generate, one by one: {min(seconds):.2f} s a sample of {inputs['input_ids'].shape[1]}")
     return min(seconds)
 

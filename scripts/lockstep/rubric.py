@@ -1,14 +1,16 @@
 """Rubrics: what a judge is asked for a category, and what of its reply counts as a score.
 
-The only place that parses replies. A reply counts if it ends in one valid JSON object with exactly
+The only place that parses replies. A reply counts if it holds one valid JSON object with exactly
 the rubric's criteria; nothing is defaulted, clipped or guessed.
 """
 
 import json
+import math
 import re
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import jinja2
 import yaml
@@ -32,13 +34,22 @@ COLUMNS = (
     "status",
     "score",
     "expected_score",
+    "uncertainty",
+    "spread",
+    "swapped_score",
     "instruction",
     "source",
     "edited",
     "reasoning",
     "error",
+    "judge",
 )
 """Columns of the tables beside the criteria; no criterion can take their names."""
+
+ANCHORS = {0, 3, 5, 8, 10}
+"""Values whose meaning every criterion must give."""
+
+Combine = Literal["weighted_mean", "geometric_mean", "min"]
 
 
 class Scale(BaseModel):
@@ -56,12 +67,26 @@ class Criterion(BaseModel):
 
     name: Annotated[str, Field(pattern="^[a-z][a-z_]*$")]
     """Key in the reply and column in the tables."""
-    weight: PositiveFloat
-    """Share in the score, relative to the other weights."""
+    weight: PositiveFloat = 1
+    """Share in the score, relative to the other weights; the minimum knows none."""
+    aspect: str | None = None
+    """Criteria of one aspect are combined first, by `combine_aspect`."""
     question: str
     """What is judged."""
     anchors: dict[int, str]
-    """What values on the scale mean; 0, 5 and 10 at least."""
+    """What values on the scale mean."""
+
+
+class Cap(BaseModel):
+    """A score that is not exceeded where one criterion is too low."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    criterion: str
+    below: Annotated[float, Field(gt=0, le=10)]
+    """The cap holds where the criterion's value is less."""
+    score: Annotated[float, Field(ge=0, lt=10)]
+    """Highest score then."""
 
 
 class Scores(NamedTuple):
@@ -74,16 +99,23 @@ class Scores(NamedTuple):
 
 
 class Rubric(BaseModel):
-    """One category's questions, anchors, weights and reply schema."""
+    """Questions, anchors, weights and reply schema of one category, or of all."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    category: str
+    category: str | None = None
+    """None fits every category."""
     system: str
     """System text."""
     template: str
-    """User text, Jinja2 over `instruction`, `description`, `rationale`, `criteria`, `reply`."""
-    criteria: Annotated[tuple[Criterion, ...], Field(min_length=3, max_length=5)]
+    """User text, Jinja2 over `instruction`, `description`, `rationale`, `criteria`, `reply` and
+    `reasoned` (whether reasoning is asked for)."""
+    criteria: Annotated[tuple[Criterion, ...], Field(min_length=1, max_length=8)]
+    combine: Combine
+    """How criteria, or aspects where they have some, make the score."""
+    combine_aspect: Combine | None = None
+    caps: tuple[Cap, ...] = ()
+    """The lowest that holds counts."""
     reply: Scale
     """Schema of each criterion's value."""
 
@@ -95,8 +127,18 @@ class Rubric(BaseModel):
         for criterion in self.criteria:
             if criterion.name in COLUMNS:
                 raise ValueError(f"found criterion {criterion.name!r}, a column of the tables")
-            if missing := {0, 5, 10} - set(criterion.anchors):
+            if missing := ANCHORS - set(criterion.anchors):
                 raise ValueError(f"{criterion.name}: found no anchor for {sorted(missing)}")
+        with_aspect = [criterion for criterion in self.criteria if criterion.aspect is not None]
+        expected = [] if self.combine_aspect is None else list(self.criteria)
+        if with_aspect != expected:
+            raise ValueError(
+                "found aspects of some criteria or no combine_aspect, accepted is an aspect of "
+                "each criterion and combine_aspect, or none of them"
+            )
+        for cap in self.caps:
+            if cap.criterion not in names:
+                raise ValueError(f"caps: found {cap.criterion!r}, accepted is one of {names}")
         return self
 
     @cached_property
@@ -104,15 +146,33 @@ class Rubric(BaseModel):
         """Hash over the whole rubric; its version."""
         return sha256(canonical_json(self.model_dump(mode="json")).encode())
 
+    @property
+    def names(self) -> list[str]:
+        """Names of the criteria, in order."""
+        return [criterion.name for criterion in self.criteria]
+
     @cached_property
     def _model(self) -> type[BaseModel]:
         value = Annotated[StrictInt, Field(ge=self.reply.minimum, le=self.reply.maximum)]
-        fields: dict[str, Any] = {criterion.name: (value, ...) for criterion in self.criteria}
+        fields: dict[str, Any] = dict.fromkeys(self.names, (value, ...))
         return create_model("Reply", __config__=ConfigDict(extra="forbid"), **fields)
 
-    def prompt(self, sample: Sample) -> str:
-        """Return the user text for one sample."""
-        example = ", ".join(f'"{criterion.name}": <0-10>' for criterion in self.criteria)
+    @property
+    def reply_schema(self) -> dict[str, Any]:
+        """JSON schema of the object that a reply must hold."""
+        return self._model.model_json_schema()
+
+    @property
+    def example(self) -> str:
+        """The object that a reply must hold, with the scale in place of its values."""
+        return "{" + ", ".join(f'"{name}": <0-10>' for name in self.names) + "}"
+
+    def prompt(self, sample: Sample, reasoned: bool = True) -> str:
+        """Return the user text for one sample.
+
+        Args:
+            reasoned: whether the judge is to reason before it scores.
+        """
         template = jinja2.Environment(
             undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
         ).from_string(self.template)
@@ -121,14 +181,83 @@ class Rubric(BaseModel):
             description=sample.description,
             rationale=sample.rationale,
             criteria=self.criteria,
-            reply="{" + example + "}",
+            reply=self.example,
+            reasoned=reasoned,
         ).strip()
 
-    def score(self, criteria: dict[str, int]) -> float:
-        """Combine criteria into a score, 0 to 10, by their weighted mean."""
-        total = sum(criterion.weight for criterion in self.criteria)
-        weighted = (criterion.weight * criteria[criterion.name] for criterion in self.criteria)
-        return sum(weighted) / total
+    def asked(self, prompt: str) -> dict[str, Any]:
+        """Return what of the rubric decides a reply to a prompt, for the score key.
+
+        How criteria are combined is not part of it: new weights need no new reply.
+        """
+        return {
+            "system": self.system,
+            "prompt": prompt,
+            "criteria": self.names,
+            "reply": self.reply.model_dump(mode="json"),
+        }
+
+    def correction(self, error: str) -> str:
+        """Return what is said to a judge whose reply held no valid score."""
+        return (
+            f"Your reply could not be used: {error}. Reply once more, and end with exactly one "
+            f"JSON object with an integer from 0 to 10 for each criterion: {self.example}"
+        )
+
+    def score(self, criteria: Mapping[str, float]) -> float:
+        """Combine criteria into a score, 0 to 10."""
+        if self.combine_aspect is None:
+            parts = [(criteria[c.name], c.weight) for c in self.criteria]
+        else:
+            parts = []
+            for aspect in dict.fromkeys(c.aspect for c in self.criteria):
+                own = [c for c in self.criteria if c.aspect == aspect]
+                values = [(criteria[c.name], c.weight) for c in own]
+                weight = sum(c.weight for c in own)
+                parts.append((_combine(self.combine_aspect, values), weight))
+        caps = [cap.score for cap in self.caps if criteria[cap.criterion] < cap.below]
+        return min([_combine(self.combine, parts), *caps])
+
+    def expected_score(self, probabilities: Mapping[str, Sequence[float]]) -> float:
+        """Combine each criterion's mean under its probabilities into a score, 0 to 10.
+
+        It has two decimals: those beyond depend on what was judged in the same batch.
+
+        Args:
+            probabilities: of each criterion's values 0 to 10.
+        """
+        means = {
+            name: sum(value * share for value, share in enumerate(shares)) / sum(shares)
+            for name, shares in probabilities.items()
+        }
+        return round(self.score(means), 2)
+
+
+def uncertainty(probabilities: Mapping[str, Sequence[float]]) -> float:
+    """Return how unsure a judge was: 0 is sure, 1 has all values alike.
+
+    It is the mean over the criteria of the entropy of their values, over the entropy of values
+    that are all alike (Shannon 1948).
+    """
+    entropies = [
+        -sum(share * math.log(share) for share in shares if share > 0) / math.log(len(shares))
+        for shares in probabilities.values()
+    ]
+    return round(sum(entropies) / len(entropies), 3)
+
+
+def _combine(how: Combine, parts: Sequence[tuple[float, float]]) -> float:
+    """Combine values, 0 to 10, by their weights."""
+    total = sum(weight for _, weight in parts)
+    match how:
+        case "weighted_mean":
+            return sum(value * weight for value, weight in parts) / total
+        case "geometric_mean":
+            # no rounding may make a 10 of 10s less than 10
+            value = math.prod(value ** (weight / total) for value, weight in parts)
+            return min(value, max(value for value, _ in parts))
+        case "min":
+            return min(value for value, _ in parts)
 
 
 _EXAMPLE = Sample(
@@ -155,13 +284,16 @@ def read_rubric(path: Path) -> Rubric:
     try:
         value = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
         rubric = Rubric.model_validate(value)
-        rubric.prompt(_EXAMPLE)
+        for reasoned in (True, False):
+            rubric.prompt(_EXAMPLE, reasoned)
     except ValidationError as error:
         mistakes = (f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
         raise RubricError(f"{path}: {'; '.join(mistakes)}") from None
+    except FileNotFoundError:
+        raise RubricError(f"{path}: found no file, accepted is a rubric") from None
     except (yaml.YAMLError, jinja2.TemplateError) as error:
         raise RubricError(f"{path}: {' '.join(str(error).split())}") from None
-    if rubric.category != Path(path).stem:
+    if rubric.category not in (None, Path(path).stem):
         raise RubricError(
             f"{path}: category: found {rubric.category!r}, accepted is the file's name"
         )
@@ -171,20 +303,75 @@ def read_rubric(path: Path) -> Rubric:
 def parse_reply(reply: str, rubric: Rubric) -> Scores:
     """Return what a judge's reply says.
 
-    Prose and a code fence around the object are fine. The last object counts; its keys must be the
-    rubric's criteria exactly, its values integers of the scale.
+    Prose, code fences and objects that name no criterion are fine around it. Each object that
+    names one, at any depth, must have the rubric's criteria as its keys and integers of the scale
+    as its values, and all of them must say the same.
 
     Raises:
         ReplyError: if the reply holds no valid score, or several that differ; never returns a
             default.
     """
-    found = _objects(reply)
-    if not found:
-        raise ReplyError(f"found no JSON object in the reply ({_start(reply)})")
-    start, last = found[-1]
+    answers = [found for found in _objects(reply) if _keys(found.text) & set(rubric.names)]
+    if not answers:
+        raise ReplyError(f"found no JSON object with the criteria in the reply ({_start(reply)})")
+    values = [_validate(answer, rubric) for answer in answers]
+    if any(value != values[0] for value in values):
+        raise ReplyError("found several answers that differ in the reply, accepted is one")
+    before = reply[: answers[0].start].rstrip()
+    reasoning = re.sub(r"```(json)?$", "", before).strip()
+    return Scores(values[0], reasoning)
+
+
+class _Object(NamedTuple):
+    """A JSON object in a text, in no other one."""
+
+    start: int
+    text: str
+    enclosed: bool
+    """Whether a brace before it is open."""
+
+
+def _objects(reply: str) -> list[_Object]:
+    """Return the outermost JSON objects of a text."""
+    decoder = json.JSONDecoder()
+    found = []
+    depth = 0
+    position = 0
+    for match in re.finditer(r"[{}]", reply):
+        if match.start() < position:
+            continue
+        if match[0] == "}":
+            depth = max(0, depth - 1)
+            continue
+        try:
+            _, position = decoder.raw_decode(reply, match.start())
+            found.append(_Object(match.start(), reply[match.start() : position], depth > 0))
+        except ValueError:
+            depth += 1
+        except RecursionError:
+            start = _start(reply)
+            raise ReplyError(f"found braces nested too deep in the reply ({start})") from None
+    return found
+
+
+def _keys(text: str) -> set[str]:
+    """Return the keys of a JSON object and of all objects in it."""
+    found: set[str] = set()
+    json.loads(text, object_pairs_hook=lambda pairs: found.update(key for key, _ in pairs))
+    return found
+
+
+def _validate(answer: _Object, rubric: Rubric) -> dict[str, int]:
+    """Return the values of an object that names criteria.
+
+    Raises:
+        ReplyError: if it is not valid.
+    """
     try:
-        pairs = json.loads(last, object_pairs_hook=_once, parse_constant=_no_constant)
-        criteria = rubric._model.model_validate(pairs).model_dump()
+        if answer.enclosed:
+            raise ValueError("an object inside braces that are not closed before it")
+        pairs = json.loads(answer.text, object_pairs_hook=_once, parse_constant=_no_constant)
+        return rubric._model.model_validate(pairs).model_dump()
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
@@ -192,27 +379,6 @@ def parse_reply(reply: str, rubric: Rubric) -> Scores:
         raise ReplyError(f"found no valid score in the reply ({reason})") from None
     except ValueError as error:
         raise ReplyError(f"found no valid score in the reply ({error})") from None
-    for _, text in found[:-1]:
-        other = json.loads(text)
-        if other.keys() & criteria.keys() and other != criteria:
-            raise ReplyError("found several answers that differ in the reply, accepted is one")
-    reasoning = re.sub(r"```(json)?\s*$", "", reply[:start].rstrip()).strip()
-    return Scores(criteria, reasoning)
-
-
-def _objects(reply: str) -> list[tuple[int, str]]:
-    """Return the start and text of each outermost JSON object in a text."""
-    decoder = json.JSONDecoder()
-    found = []
-    position = reply.find("{")
-    while position != -1:
-        try:
-            _, end = decoder.raw_decode(reply, position)
-            found.append((position, reply[position:end]))
-        except (ValueError, RecursionError):
-            end = position + 1
-        position = reply.find("{", end)
-    return found
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -3,27 +3,29 @@
 import logging
 import resource
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import fmean, pstdev
 from typing import IO, NamedTuple
 
-from tqdm import tqdm
-
-from lockstep import config, images, judges, plan, records
-from lockstep.device import Device, exclusive, loading_turn, pin
-from lockstep.errors import DeviceError, OutOfMemory, ReplyError, one_sentence
-from lockstep.judges import Judgement, Pair
-from lockstep.models import versions
+from lockstep import config, judges, judging, plan, records
+from lockstep.device import Device
+from lockstep.judging import Item, Job, Place
 from lockstep.records import EditRecord, Sample, ScoreRecord
-from lockstep.rubric import Rubric, parse_reply, read_rubric
+from lockstep.rubric import read_rubric
 
 log = logging.getLogger(__name__)
 
 
-class _Item(NamedTuple):
-    sample: Sample
-    edited: Path
-    key: str
+class _Edit(NamedTuple):
+    """One edit and its judgements."""
+
+    record: ScoreRecord
+    """As it is before any judgement."""
+    items: list[Item]
+    """Judgements that make the score; none of what was not edited."""
+    swapped: Item | None
+    """Judgement against another sample's instruction."""
 
 
 def score_shard(
@@ -38,9 +40,7 @@ def score_shard(
 ) -> None:
     """Judge a shard's edits and write their records.
 
-    Each reply is written to `judgements/{id}.json` as soon as it is there; one that fits its key
-    is not asked for again, and if all do, no model is loaded. What was not edited is passed on
-    unscored.
+    Judgements are kept in `judgements/`. What was not edited is passed on unscored.
 
     Args:
         edits: records of the shard's edits; the scores go to `scores/` under the same name.
@@ -50,185 +50,112 @@ def score_shard(
 
     Raises:
         DeviceError: if the device fails or is not to be had.
+        ServerError: if the judge's server is of no use; what is judged is kept.
     """
-    device = devices[shard]
-    samples = {sample.id: sample for sample in records.read_manifest(manifest)}
-    rubric = read_rubric(rubric_file)
-    identity = judges.identity(settings.judge)
-    category = Path(manifest).stem
-    done: dict[str, ScoreRecord] = {}
-    pending: list[_Item] = []
-    edit_records = records.read_records(edits, EditRecord)
-    for edit in edit_records:
-        item, record = _look(edit, samples[edit.id], identity, rubric, folder, settings.judge)
-        done[edit.id] = record
-        if item is not None:
-            pending.append(item)
-    cached = sum(record.cached for record in done.values())
-    log.info("%d of %d judgements are in the cache", cached, len(edit_records))
-
     began = time.monotonic()
-    if pending:
-        torch_device = pin(device)
-        with exclusive(device, settings.devices.when_busy):
-            with loading_turn(settings.devices.load_concurrency):
-                judge = judges.load_judge(settings.judge, rubric, torch_device)
-            with tqdm(
-                total=len(pending),
-                desc=f"score {category} {device.name}",
-                file=terminal,
-                disable=not terminal.isatty(),
-                position=shard,
-                leave=False,
-                bar_format="{desc} {n}/{total} {bar:20} {elapsed} left {remaining}",
-            ) as progress:
-                for record in _judge_all(judge, pending, rubric, settings.judge):
-                    done[record.id] = record
-                    if record.reply is not None:
-                        records.write_records(_judgement(folder, record.id), [record])
-                    log.info("%s %s %s", record.id, record.status, record.score)
-                    if record.error:
-                        log.warning("%s: %s", record.id, record.error)
-                    progress.update()
-    else:
-        log.info("nothing to judge, no model is loaded")
-    records.write_records(Path(folder, "scores", Path(edits).name), done.values())
-    failed = sum(record.status == "judge_failed" for record in done.values())
+    category, folder = Path(manifest).stem, Path(folder)
+    identity = judges.identity(settings.judge)
+    job = Job(settings.judge, identity, read_rubric(rubric_file), folder.parent.name)
+    samples = records.read_manifest(manifest)
+    wanted = [
+        _wanted(edit, samples, job, folder, settings.seed)
+        for edit in records.read_records(edits, EditRecord)
+    ]
+    items = [item for edit in wanted for item in (*edit.items, edit.swapped) if item is not None]
+    name = devices[shard].name
+    place = Place(devices, shard, f"score {category} {name}", terminal)
+    done = judging.judge_missing(settings, items, place)
+    scored = [_gather(edit, done) for edit in wanted]
+    records.write_records(folder / "scores" / Path(edits).name, scored)
+    failed = sum(record.status == "judge_failed" for record in scored)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     log.info("peak host memory %.1f GiB", peak / 2**20)
     log.info(
-        "%d to judge, %d cached, %d failed in %.1f s",
-        len(pending),
-        cached,
+        "%d of %d edits scored, %d failed in %.1f s",
+        sum(record.status == "ok" for record in scored),
+        len(scored),
         failed,
         time.monotonic() - began,
     )
     if failed:
-        print(f"{category} {device.name}: {failed} of {len(done)} judgements failed", file=terminal)
+        print(f"{category} {name}: {failed} of {len(scored)} judgements failed", file=terminal)
 
 
-def _look(
-    edit: EditRecord,
-    sample: Sample,
-    identity: dict,
-    rubric: Rubric,
-    folder: Path,
-    settings: config.Judge,
-) -> tuple[_Item | None, ScoreRecord]:
-    """Return what is known of an edit's score, and what to judge if it is not known yet."""
+def _wanted(
+    edit: EditRecord, samples: Sequence[Sample], job: Job, folder: Path, base: int
+) -> _Edit:
+    """Return the judgements that an edit needs."""
     record = ScoreRecord(id=edit.id, category=edit.category, status=edit.status, error=edit.error)
     if edit.status != "ok":
-        return None, record
+        return _Edit(record, [], None)
     edited = folder / edit.image
     provenance = records.read_provenance(edited)
     if provenance is None or provenance.get("key") != edit.key:
         found = "another edit" if provenance else "no complete edit"
         reason = f"{edited}: found {found}, run the edit again (--forcerun edit)"
-        return None, record.model_copy(update={"status": "missing", "error": reason})
-    key = plan.score_key(sample, edit.pixels_sha256, identity, rubric.sha256)
-    item = _Item(sample, edited, key)
-    try:
-        (kept,) = records.read_records(_judgement(folder, edit.id), ScoreRecord)
-    except (FileNotFoundError, ValueError):
-        return item, record
-    if kept.key != key:
-        return item, record
-    # the reply is what took the judge; its score follows from today's rules
-    judgement = Judgement(kept.reply, kept.schema_mass)
-    scored = _score(item, judgement, rubric, settings.min_schema_mass, kept.judge_seconds)
-    return None, scored.model_copy(update={"cached": True, "versions": kept.versions})
+        return _Edit(record.model_copy(update={"status": "missing", "error": reason}), [], None)
+    position = next(i for i, sample in enumerate(samples) if sample.id == edit.id)
 
-
-def _judgement(folder: Path, sample_id: str) -> Path:
-    return folder / "judgements" / f"{sample_id}.json"
-
-
-def _judge_all(
-    judge: judges.Judge, items: Sequence[_Item], rubric: Rubric, settings: config.Judge
-) -> Iterator[ScoreRecord]:
-    """Yield a record for each item, in order.
-
-    A batch that does not fit the device is halved, for good; one that fails otherwise is judged
-    one by one, so that one bad sample costs one sample.
-    """
-    size = settings.batch_size if settings.use_batch_inference else 1
-    position = 0
-    while position < len(items):
-        batch = items[position : position + size]
-        try:
-            yield from _judge_batch(judge, batch, rubric, settings.min_schema_mass)
-        except DeviceError:
-            raise
-        except Exception as error:
-            if len(batch) == 1:
-                yield _failed(batch[0], error)
-            elif isinstance(error, OutOfMemory):
-                size = len(batch) // 2
-                log.warning("a batch of %d does not fit, going on with %d", len(batch), size)
-                continue
-            else:
-                log.warning("a batch failed (%s), judging it one by one", one_sentence(error))
-                for item in batch:
-                    yield from _judge_all(judge, [item], rubric, settings)
-        position += len(batch)
-
-
-def _judge_batch(
-    judge: judges.Judge, batch: Sequence[_Item], rubric: Rubric, min_schema_mass: float
-) -> list[ScoreRecord]:
-    began = time.monotonic()
-    pairs = [
-        Pair(
-            source=images.open_rgb(item.sample.image),
-            edited=images.open_rgb(item.edited),
-            prompt=rubric.prompt(item.sample),
+    def item(place: str, told: Sample | None = None, seed: int | None = None) -> Item:
+        path = folder / "judgements" / place / f"{edit.id}.json"
+        return judging.item(
+            job, samples[position], edited, edit.pixels_sha256, path, told=told, seed=seed
         )
-        for item in batch
-    ]
-    judgements = judge.judge(pairs)
-    seconds = (time.monotonic() - began) / len(batch)
-    return [
-        _score(item, judgement, rubric, min_schema_mass, seconds)
-        for item, judgement in zip(batch, judgements, strict=True)
-    ]
+
+    if (count := job.settings.repeats) == 1:
+        items = [item("")]
+    else:
+        seeds = [plan.sample_seed(base, f"{edit.id}/judge/{number}") for number in range(count)]
+        items = [item(f"repeat-{number}", seed=seed) for number, seed in enumerate(seeds)]
+    told = _other(samples, position) if job.settings.swapped_instruction else None
+    return _Edit(record, items, None if told is None else item("swapped", told))
 
 
-def _score(
-    item: _Item, judgement: Judgement, rubric: Rubric, min_schema_mass: float, seconds: float
-) -> ScoreRecord:
-    record = ScoreRecord(
-        id=item.sample.id,
-        category=item.sample.category,
-        key=item.key,
-        status="ok",
-        reply=judgement.reply,
-        schema_mass=judgement.schema_mass,
-        versions=versions(),
-        judge_seconds=round(seconds, 4),
-    )
-    try:
-        if judgement.schema_mass is not None and judgement.schema_mass < min_schema_mass:
-            raise ReplyError(
-                f"the judge put a probability of {judgement.schema_mass} on valid scores, "
-                f"accepted is at least {min_schema_mass} (judge.min_schema_mass)"
-            )
-        scores = parse_reply(judgement.reply, rubric)
-    except ReplyError as error:
-        return record.model_copy(update={"status": "judge_failed", "error": str(error)})
-    return record.model_copy(
+def _other(samples: Sequence[Sample], position: int) -> Sample | None:
+    """Return a sample with what the next one that differs asks for; None if all ask the same."""
+    own = samples[position]
+    for other in (*samples[position + 1 :], *samples[:position]):
+        if other.instruction != own.instruction:
+            asked = {"instruction": other.instruction, "rationale": other.rationale}
+            return own.model_copy(update=asked)
+    return None
+
+
+def _gather(edit: _Edit, done: Mapping[Path, ScoreRecord]) -> ScoreRecord:
+    """Return the record of an edit from its judgements."""
+    if not edit.items:
+        return edit.record
+    record = _mean([done[item.path] for item in edit.items])
+    swapped = done[edit.swapped.path].score if edit.swapped else None
+    return record.model_copy(update={"swapped_score": swapped})
+
+
+def _mean(found: Sequence[ScoreRecord]) -> ScoreRecord:
+    """Return several judgements of one edit as one; it has a score only if each of them has."""
+    first = next((record for record in found if record.status != "ok"), found[0])
+    if len(found) == 1 or first.status != "ok":
+        return first
+
+    def values(name: str) -> list | None:
+        """Return a field of all; None if one has none."""
+        given = [getattr(record, name) for record in found]
+        return None if None in given else given
+
+    def over(function, name: str) -> float | None:
+        return None if values(name) is None else function(values(name))
+
+    return first.model_copy(
         update={
-            "score": rubric.score(scores.criteria),
-            "criteria": scores.criteria,
-            "reasoning": scores.reasoning,
+            "score": over(fmean, "score"),
+            "scores": values("score"),
+            "spread": over(pstdev, "score"),
+            "criteria": {name: fmean(r.criteria[name] for r in found) for name in first.criteria},
+            "expected_score": over(fmean, "expected_score"),
+            "uncertainty": over(fmean, "uncertainty"),
+            "schema_mass": over(min, "schema_mass"),
+            "prompt_tokens": over(sum, "prompt_tokens"),
+            "reply_tokens": over(sum, "reply_tokens"),
+            "judge_seconds": over(sum, "judge_seconds"),
+            "cached": all(values("cached")),
         }
-    )
-
-
-def _failed(item: _Item, error: Exception) -> ScoreRecord:
-    return ScoreRecord(
-        id=item.sample.id,
-        category=item.sample.category,
-        key=item.key,
-        status="judge_failed",
-        error=one_sentence(error),
     )

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from scipy.stats import bootstrap
+from scipy.stats import bootstrap, mannwhitneyu
 
 RESAMPLES = 9999
 
@@ -48,6 +48,25 @@ def overall(categories: Mapping[str, Sequence[float]], samples: int) -> dict[str
     macro = summarise(means if complete else [], samples)
     counts = {key: micro[key] for key in ("count", "failed", "coverage")}
     return {"micro": micro, "macro": {**macro, **counts, "ci95": None}}
+
+
+def separation(edits: Sequence[float], controls: Sequence[float]) -> dict[str, Any]:
+    """Tell how well scores tell edits from controls that deserve none.
+
+    Returns:
+        `auc`, the probability that an edit scores above a control, a tie counting half (Mann and
+        Whitney 1947; 0.5 is a judge that cannot tell them apart, None where one kind is missing),
+        the mean of both kinds, and their counts.
+    """
+    both = len(edits) > 0 and len(controls) > 0
+    pairs = len(edits) * len(controls)
+    return {
+        "auc": float(mannwhitneyu(edits, controls).statistic) / pairs if both else None,
+        "mean": float(np.mean(edits)) if len(edits) else None,
+        "control_mean": float(np.mean(controls)) if len(controls) else None,
+        "count": len(edits),
+        "controls": len(controls),
+    }
 
 
 def _interval(values: np.ndarray) -> list[float] | None:

@@ -11,6 +11,9 @@ from lockstep import records, stats
 from lockstep.records import EditRecord, ScoreRecord
 from lockstep.rubric import COLUMNS, Rubric
 
+NUMBERS = ("score", "expected_score", "uncertainty", "spread", "swapped_score")
+"""Columns beside the criteria that hold numbers; all others hold texts."""
+
 
 def table(
     manifest: Path, edits: Sequence[Path], scores: Sequence[Path], rubric: Rubric, folder: Path
@@ -25,7 +28,7 @@ def table(
     """
     edited = {r.id: r for path in edits for r in records.read_records(path, EditRecord)}
     scored = {r.id: r for path in scores for r in records.read_records(path, ScoreRecord)}
-    names = [criterion.name for criterion in rubric.criteria]
+    names = rubric.names
     rows = []
     for sample in records.read_manifest(manifest):
         edit, score = edited.get(sample.id), scored.get(sample.id)
@@ -33,19 +36,19 @@ def table(
             "id": sample.id,
             "category": sample.category,
             "status": score.status if score else "missing",
-            "score": score.score if score else None,
-            "expected_score": score.expected_score if score else None,
+            **{name: getattr(score, name) if score else None for name in NUMBERS},
             **{name: score.criteria.get(name) if score else None for name in names},
             "instruction": sample.instruction,
             "source": sample.image,
             "edited": str(folder / edit.image) if edit and edit.image else None,
             "reasoning": score.reasoning if score else None,
             "error": score.error if score else "found no record of this sample",
+            "judge": score.fingerprint if score else None,
         }
         rows.append(row)
     first = COLUMNS.index("instruction")
     frame = pd.DataFrame(rows, columns=[*COLUMNS[:first], *names, *COLUMNS[first:]])
-    return frame.astype(dict.fromkeys(names, "Int64"))
+    return frame.astype(dict.fromkeys([*names, *NUMBERS], "Float64"))
 
 
 def summary(
@@ -55,18 +58,24 @@ def summary(
 
     Returns:
         the numbers of `stats.summarise`, `status` (samples by status), `criteria` (mean of each),
-        `rubric` (its hash), `versions` (of the software that edited and judged) and `seconds`
-        (sums over edits, waits and judgements; cached ones count with the time that they took).
+        `means` (of the other numbers of a score), `rubric` (its hash), `judges` (by fingerprint),
+        `versions` (of the software that edited and judged) and `seconds` (sums over edits, waits
+        and judgements; cached ones count with the time that they took).
     """
     edited = [r for path in edits for r in records.read_records(path, EditRecord)]
     scored = [r for path in scores for r in records.read_records(path, ScoreRecord)]
     ok = frame[frame["status"] == "ok"]
-    means = {c.name: float(ok[c.name].mean()) if len(ok) else None for c in rubric.criteria}
     return {
         **stats.summarise(ok["score"].tolist(), len(frame)),
         "status": {str(status): int(n) for status, n in frame["status"].value_counts().items()},
-        "criteria": means,
+        "criteria": {name: _mean(ok[name]) for name in rubric.names},
+        "means": {name: _mean(ok[name]) for name in NUMBERS if name != "score"},
         "rubric": rubric.sha256,
+        "judges": {
+            record.fingerprint: {"judge": record.judge, "versions": record.versions}
+            for record in scored
+            if record.fingerprint
+        },
         "versions": {
             "edit": _union(record.versions for record in edited),
             "judge": _union(record.versions for record in scored),
@@ -77,6 +86,11 @@ def summary(
             "judge": round(sum(r.judge_seconds or 0 for r in scored), 3),
         },
     }
+
+
+def _mean(column: pd.Series) -> float | None:
+    """Return the mean of what there is; None if there is nothing."""
+    return float(column.mean()) if column.notna().any() else None
 
 
 def _union(several: Iterable[dict[str, str]]) -> dict[str, list[str]]:
@@ -95,5 +109,5 @@ def to_csv(frame: pd.DataFrame) -> str:
 
 def read_table(path: Path) -> pd.DataFrame:
     """Read a table back; texts such as `007` and `NA` stay what they are."""
-    texts = [column for column in COLUMNS if not column.endswith("score")]
+    texts = [column for column in COLUMNS if column not in NUMBERS]
     return pd.read_csv(path, dtype=dict.fromkeys(texts, str), keep_default_na=False, na_values=[""])

@@ -43,7 +43,12 @@ def test_parts_that_a_dry_run_needs_import_no_torch(name):
 
 
 def test_torch_is_imported_only_by_backends():
-    backends = {"judges/decoding.py", "judges/qwen3_vl.py", "judges/slots.py", "vision_attention.py"}
+    backends = {
+        "judges/decoding.py",
+        "judges/qwen3_vl.py",
+        "judges/slots.py",
+        "vision_attention.py",
+    }
     backends |= {f"editors/{path.name}" for path in (LIBRARY / "editors").glob("*.py")}
     backends -= {"editors/__init__.py", "editors/precomputed.py"}
     for path in modules():

@@ -1,143 +1,163 @@
-"""Rubrics, and what of a reply counts as a score."""
+"""Rubrics: what is asked, and how a score follows from what is given."""
 
-import json
+import math
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
 from lockstep.categories import CATEGORIES
-from lockstep.errors import ReplyError, RubricError
-from lockstep.rubric import parse_reply, read_rubric
+from lockstep.errors import RubricError
+from lockstep.rubric import ANCHORS, Rubric, read_rubric, uncertainty
 from tests.conftest import ROOT
 
-RUBRIC = read_rubric(ROOT / "config/rubrics/physical.yaml")
-GOOD = {"instruction_following": 7, "physics": 3, "preservation": 10, "quality": 0}
-OBJECT = json.dumps(GOOD)
+FOLDER = ROOT / "config" / "rubrics"
+RUBRIC = read_rubric(FOLDER / "physical.yaml")
+VIESCORE = read_rubric(FOLDER / "viescore.yaml")
+SHIPPED = [*CATEGORIES, "viescore"]
+
+values = st.floats(0, 10)
 
 
-@pytest.mark.parametrize("category", CATEGORIES)
-def test_every_category_has_a_rubric(category, sample):
-    rubric = read_rubric(ROOT / f"config/rubrics/{category}.yaml")
-    assert rubric.category == category
+def changed(**fields):
+    """Return the rubric of physical edits with other fields."""
+    return Rubric.model_validate({**RUBRIC.model_dump(), **fields})
+
+
+def criteria(*weights):
+    anchors = dict.fromkeys(sorted(ANCHORS), "x")
+    return [
+        {"name": f"c{'abcdefgh'[n]}", "weight": weight, "question": "q", "anchors": anchors}
+        for n, weight in enumerate(weights)
+    ]
+
+
+def given_to(rubric, *numbers):
+    return dict(zip(rubric.names, numbers, strict=True))
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_the_shipped_rubrics_ask_for_all_that_they_score(name, sample):
+    rubric = read_rubric(FOLDER / f"{name}.yaml")
+    assert rubric.category == (None if name == "viescore" else name)
     prompt = rubric.prompt(sample)
-    for part in (sample.instruction, sample.description, sample.rationale):
-        assert part in prompt
+    assert sample.instruction in prompt
+    if name != "viescore":
+        assert sample.description in prompt
+        assert sample.rationale in prompt
     for criterion in rubric.criteria:
-        assert criterion.anchors[5] in prompt
-        assert f'"{criterion.name}": <0-10>' in prompt
+        assert f"{criterion.name}: {criterion.question}" in prompt
+        for value, meaning in criterion.anchors.items():
+            assert f"  {value} = {meaning}\n" in prompt
+    assert prompt.endswith(rubric.example)
+    assert "reason" in prompt
+    short = rubric.prompt(sample, reasoned=False)
+    assert "reason" not in short
+    assert short.endswith(f"Reply with one JSON object and nothing else:\n{rubric.example}")
 
 
-def test_the_score_is_the_weighted_mean():
-    weights = {criterion.name: criterion.weight for criterion in RUBRIC.criteria}
-    expected = sum(weights[name] * value for name, value in GOOD.items()) / sum(weights.values())
-    assert RUBRIC.score(GOOD) == pytest.approx(expected)
-    assert RUBRIC.score(dict.fromkeys(GOOD, 10)) == 10
-    assert RUBRIC.score(dict.fromkeys(GOOD, 0)) == 0
+@pytest.mark.parametrize("name", SHIPPED)
+def test_an_untouched_copy_is_low_and_a_perfect_edit_ten(name):
+    rubric = read_rubric(FOLDER / f"{name}.yaml")
+    # nothing that was asked for, all else as good as in the source
+    asked = {"viescore": ["editing_success"]}.get(name, rubric.names[:2])
+    copy = {criterion: 0 if criterion in asked else 10 for criterion in rubric.names}
+    assert rubric.score(copy) <= 1
+    assert rubric.score(dict.fromkeys(rubric.names, 10)) == 10
+    assert rubric.score(dict.fromkeys(rubric.names, 0)) == 0
 
 
-@pytest.mark.parametrize(
-    "reply",
-    [
-        OBJECT,
-        f"The ball fell.\n{OBJECT}",
-        f"The ball fell.\n```json\n{json.dumps(GOOD, indent=2)}\n```",
-        f"{OBJECT}\nThat is all.",
-        f"{OBJECT} {OBJECT}",
-        f"A set {{1, 2}} of things. {OBJECT}",
-    ],
-)
-def test_a_valid_object_is_a_score_whatever_stands_around_it(reply):
-    assert parse_reply(reply, RUBRIC).criteria == GOOD
+def test_the_weighted_mean_by_hand():
+    rubric = changed(criteria=criteria(3, 1), caps=())
+    assert rubric.score({"ca": 8, "cb": 4}) == 7
 
 
-def test_the_text_before_the_object_is_the_reasoning():
-    reply = f"The ball fell.\n```json\n{OBJECT}\n```"
-    assert parse_reply(reply, RUBRIC).reasoning == "The ball fell."
+def test_the_geometric_mean_by_hand():
+    rubric = changed(criteria=criteria(1, 1), combine="geometric_mean", caps=())
+    assert rubric.score({"ca": 9, "cb": 4}) == pytest.approx(6)
+    assert rubric.score({"ca": 10, "cb": 0}) == 0
+    assert rubric.score({"ca": 10, "cb": 10}) == 10
+    heavy = changed(criteria=criteria(3, 1), combine="geometric_mean", caps=())
+    assert heavy.score({"ca": 9, "cb": 4}) == pytest.approx((9**3 * 4) ** 0.25)
 
 
-@pytest.mark.parametrize(
-    "reply",
-    [
-        "",
-        "   ",
-        "7",
-        "Score: 85",
-        "8/10",
-        "on a 0-10 scale I give 7",
-        "8.0 … 7.0 => 7.5",
-        "I cannot help with that.",
-        "null",
-        "[]",
-        "{}",
-        "{" * 3000,
-        OBJECT[:-1],
-        OBJECT.replace("7", "7.0"),
-        OBJECT.replace("7", "7.5"),
-        OBJECT.replace("7", '"7"'),
-        OBJECT.replace("7", "-3"),
-        OBJECT.replace("7", "11"),
-        OBJECT.replace("7", "true"),
-        OBJECT.replace("7", "null"),
-        OBJECT.replace("7", "NaN"),
-        OBJECT.replace("7", "[7]"),
-        OBJECT.replace("7", "1e400"),
-        OBJECT.replace("7", "<0-10>"),
-        OBJECT.replace("physics", "Physics"),
-        OBJECT.replace("physics", "quality"),
-        OBJECT.replace("}", ', "score": 9}'),
-        json.dumps({k: v for k, v in GOOD.items() if k != "physics"}),
-        json.dumps({"scores": GOOD}),
-        json.dumps([GOOD, 1])[1:-1].replace('"', "'"),
-        f"{OBJECT} or rather {OBJECT.replace('7', '8')}",
-        f'Example: {OBJECT} my answer: {{"physics": 1}}',
-        f"{OBJECT} Correction: {OBJECT.replace('7', '11')}",
-        f'{{"physics": 1}} {OBJECT}',
-        f"{OBJECT} {{}}",
-    ],
-)
-def test_what_holds_no_valid_score_is_an_error_and_never_a_number(reply):
-    with pytest.raises(ReplyError):
-        parse_reply(reply, RUBRIC)
+def test_the_minimum_knows_no_weights():
+    rubric = changed(criteria=criteria(1, 100), combine="min", caps=())
+    assert rubric.score({"ca": 2, "cb": 9}) == 2
 
 
-@given(st.text(alphabet=st.characters(codec="utf-8", exclude_characters="{")))
-def test_no_text_without_an_object_yields_a_score(reply):
-    with pytest.raises(ReplyError):
-        parse_reply(reply, RUBRIC)
+def test_viescore_is_the_root_of_the_aspects_least_values():
+    assert VIESCORE.score(given_to(VIESCORE, 4, 9, 9, 6)) == pytest.approx(math.sqrt(4 * 6))
+    assert VIESCORE.score(given_to(VIESCORE, 9, 0, 10, 10)) == 0
 
 
-@given(
-    st.dictionaries(
-        st.sampled_from([*GOOD, "score", "x"]),
-        st.one_of(st.integers(-5, 15), st.floats(), st.booleans(), st.text(), st.none()),
-    )
-)
-def test_an_object_counts_exactly_if_it_is_complete_and_in_range(value):
-    valid = set(value) == set(GOOD) and all(type(v) is int and 0 <= v <= 10 for v in value.values())
-    if valid:
-        assert parse_reply(json.dumps(value), RUBRIC).criteria == value
-    else:
-        with pytest.raises(ReplyError):
-            parse_reply(json.dumps(value), RUBRIC)
+def test_a_cap_holds_below_its_value_and_the_lowest_counts():
+    caps = [
+        {"criterion": "ca", "below": 5, "score": 3},
+        {"criterion": "ca", "below": 3, "score": 1},
+    ]
+    rubric = changed(criteria=criteria(1, 9), caps=caps)
+    found = [rubric.score({"ca": value, "cb": 10}) for value in (0, 2, 3, 4, 5)]
+    assert found == [1, 1, 3, 3, 9.5]
+    assert rubric.score({"ca": 4, "cb": 0}) == pytest.approx(0.4)
+
+
+@given(st.lists(values, min_size=4, max_size=4), st.integers(0, 3), st.floats(0, 10))
+@pytest.mark.parametrize("rubric", [RUBRIC, VIESCORE], ids=["physical", "viescore"])
+def test_a_score_lies_on_the_scale_and_no_better_value_lowers_it(rubric, found, place, more):
+    score = rubric.score(given_to(rubric, *found))
+    assert 0 <= score <= 10
+    found[place] = max(found[place], more)
+    assert rubric.score(given_to(rubric, *found)) >= score - 1e-9
+
+
+def test_the_expected_score_is_that_of_the_means():
+    sure = [0.0] * 11
+    sure[7] = 1.0
+    probabilities = dict.fromkeys(RUBRIC.names, sure)
+    assert RUBRIC.expected_score(probabilities) == 7
+    # half 6, half 10; what is put on valid values need not sum to 1
+    torn = [0.0] * 6 + [0.2, 0, 0, 0, 0.2]
+    weight = {c.name: c.weight for c in RUBRIC.criteria}
+    expected = 7 + (8 - 7) * weight["physics"] / sum(weight.values())
+    assert RUBRIC.expected_score({**probabilities, "physics": torn}) == pytest.approx(expected)
+    assert VIESCORE.expected_score(dict.fromkeys(VIESCORE.names, torn)) == 8
+
+
+def test_the_uncertainty_is_the_mean_entropy():
+    sure = (1.0, *[0.0] * 10)
+    even = (1 / 11,) * 11
+    two = (0.5, 0.5, *[0.0] * 9)
+    assert uncertainty({"a": sure}) == 0
+    assert uncertainty({"a": even}) == 1
+    assert uncertainty({"a": two, "b": sure}) == pytest.approx(math.log(2) / math.log(11) / 2, 1e-2)
 
 
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
         ("weight: ", "wieght: ", "wieght"),
+        ("weight: 3", "weight: 0", "weight"),
         ("name: quality", "name: score", "a column of the tables"),
         ("name: quality", "name: physics", "a criterion twice"),
-        ("      5: ", "      6: ", "no anchor for"),
+        ("      3: ", "      4: ", r"no anchor for \[3\]"),
         ("maximum: 10", "maximum: 100", "maximum"),
         ("{{ instruction }}", "{{ instruction", "template|expected"),
         ("category: physical", "category: [", "physical.yaml"),
         ("category: physical", "category: social", "accepted is the file's name"),
         ("{{ instruction }}", "{{ instrution }}", "'instrution' is undefined"),
+        ("Do not explain.", "{{ explanation }}", "'explanation' is undefined"),
+        ("combine: weighted_mean", "combine: mean", "combine"),
+        ("combine: weighted_mean", "# none", "combine: Field required"),
+        ("criterion: instruction_following", "criterion: instruction", "found 'instruction'"),
+        ("below: 3", "below: 0", "caps.0.below"),
+        ("    weight: 3", "    aspect: a", "no combine_aspect"),
+        ("combine: weighted_mean", "combine: min\ncombine_aspect: min", "aspects of some criteria"),
     ],
 )
 def test_a_broken_rubric_is_one_clear_error(tmp_path, old, new, message):
-    text = (ROOT / "config/rubrics/physical.yaml").read_text(encoding="utf-8")
+    text = (FOLDER / "physical.yaml").read_text(encoding="utf-8")
     assert old in text
     path = tmp_path / "physical.yaml"
     path.write_text(text.replace(old, new, 1), encoding="utf-8")
@@ -146,9 +166,25 @@ def test_a_broken_rubric_is_one_clear_error(tmp_path, old, new, message):
 
 
 def test_the_hash_follows_the_text_and_not_its_layout(tmp_path):
-    text = (ROOT / "config/rubrics/physical.yaml").read_text(encoding="utf-8")
+    text = (FOLDER / "physical.yaml").read_text(encoding="utf-8")
     path = tmp_path / "physical.yaml"
     path.write_text("# a comment\n" + text, encoding="utf-8")
     assert read_rubric(path).sha256 == RUBRIC.sha256
+    path.write_text(yaml.safe_dump(yaml.safe_load(text)), encoding="utf-8")
+    assert read_rubric(path).sha256 == RUBRIC.sha256
     path.write_text(text.replace("weight: 4", "weight: 6"), encoding="utf-8")
     assert read_rubric(path).sha256 != RUBRIC.sha256
+
+
+def test_what_is_asked_follows_the_text_and_not_how_values_are_combined(sample):
+    def asked(rubric):
+        return rubric.asked(rubric.prompt(sample))
+
+    own = asked(RUBRIC)
+    assert asked(changed(combine="min", caps=())) == own
+    assert asked(changed(system="x")) != own
+    assert asked(changed(template=RUBRIC.template + "\n.")) != own
+    # a judge in this process is given the names, also where the text does not say them
+    short = changed(template="Judge it.")
+    renamed = [{**c.model_dump(), "name": c.name + "_"} for c in RUBRIC.criteria]
+    assert asked(changed(template="Judge it.", criteria=renamed, caps=())) != asked(short)

@@ -45,3 +45,14 @@ def test_no_macro_mean_while_a_category_has_no_score():
     overall = stats.overall({"a": [2.0], "b": []}, samples=2)
     assert overall["macro"]["mean"] is None
     assert overall["micro"]["mean"] == 2
+
+
+def test_separation_by_hand():
+    found = stats.separation([5.0, 7.0], [1.0, 5.0])
+    # 5 > 1, 5 = 5, 7 > 1, 7 > 5
+    assert found["auc"] == 3.5 / 4
+    assert (found["mean"], found["control_mean"]) == (6, 3)
+    assert (found["count"], found["controls"]) == (2, 2)
+    assert stats.separation([1.0], [2.0, 3.0])["auc"] == 0
+    assert stats.separation([2.0] * 3, [2.0])["auc"] == 0.5
+    assert stats.separation([], [2.0])["auc"] is stats.separation([2.0], [])["auc"] is None

@@ -54,7 +54,7 @@ def load_part(
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """Return the safetensors files that hold a part's weights; none where they are of other kinds."""
+    """Return the safetensors files of a part's weights; none where it has other kinds."""
     for index in folder.glob("*.safetensors.index.json"):
         names = json.loads(index.read_text())["weight_map"].values()
         return sorted({folder / name for name in names})

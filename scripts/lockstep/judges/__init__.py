@@ -1,7 +1,7 @@
 """Judges: one protocol, a module for each backend.
 
 A judge answers for several pairs at a time with raw replies; `rubric.parse_reply` makes scores of
-them. Importing this package imports no torch.
+them, and `scoring` asks once more where one cannot. Importing this package imports no torch.
 """
 
 from collections.abc import Sequence
@@ -13,31 +13,68 @@ from lockstep import config
 from lockstep.models import model_identity
 from lockstep.rubric import Rubric
 
-SEMANTICS = 1
+SEMANTICS = 2
 """Raised by hand when code changes the replies that the same settings give."""
+
+
+class Rejected(NamedTuple):
+    """A reply that held no valid score."""
+
+    reply: str
+    """As the judge gave it."""
+    error: str
+    """What was wrong with it."""
 
 
 class Pair(NamedTuple):
     """One edit to judge."""
 
+    id: str
+    """Id of the sample."""
+    editor: str
+    """Name of the editor that made the edit."""
     source: Image.Image
     """8-bit RGB."""
     edited: Image.Image
     """8-bit RGB."""
+    rubric: Rubric
+    """Holds the system text and the reply's schema."""
     prompt: str
     """User text of the rubric for this sample."""
+    seed: int | None = None
+    """Seed to sample the reply with; None is greedy."""
+    rejected: Rejected | None = None
+    """What the judge replied first, where it is asked once more."""
+
+
+class Usage(NamedTuple):
+    """Tokens that a judgement took."""
+
+    prompt_tokens: int
+    reply_tokens: int
 
 
 class Judgement(NamedTuple):
     """What a judge said of one pair."""
 
-    reply: str
-    """As the judge gave it."""
-    schema_mass: float | None
+    reply: str | None
+    """As the judge gave it; None where there is none."""
+    error: str | None = None
+    """Why the reply is none to read (refused, cut off, not there), in one sentence. It is neither
+    parsed nor asked for once more, and the next run asks again."""
+    probabilities: dict[str, tuple[float, ...]] | None = None
+    """Of each criterion's values 0 to 10, by the judge's own logits before each value."""
+    schema_mass: float | None = None
     """Probability that the judge itself put on allowed values, least over the criteria."""
+    usage: Usage | None = None
+    versions: dict[str, str] | None = None
+    """Of what judged; None is the software of this process."""
 
 
 class Judge(Protocol):
+    def fitting(self) -> int:
+        """Return how many pairs find place on the device; only judges on one are asked."""
+
     def judge(self, pairs: Sequence[Pair]) -> list[Judgement]:
         """Return a judgement for each pair, in order.
 
@@ -47,21 +84,31 @@ class Judge(Protocol):
         """
 
 
-def identity(settings: config.Judge) -> dict[str, Any]:
+def identity(settings: config.AnyJudge) -> dict[str, Any]:
     """Return everything of a judge that decides its replies, for the score key.
 
-    The size of a batch is not part of it.
+    The size of a batch is not part of it, nor is what belongs to one judgement (its seed).
     """
-    return {
-        "type": settings.type,
-        "semantics": SEMANTICS,
-        **model_identity(settings.model, settings.revision),
-        "dtype": settings.dtype,
-        "max_reasoning_tokens": settings.max_reasoning_tokens,
-    }
+    common = {"type": settings.type, "semantics": SEMANTICS}
+    match settings:
+        case config.Qwen3VLJudge():
+            return {
+                **common,
+                **model_identity(settings.model, settings.revision),
+                "dtype": settings.dtype,
+                "mode": settings.mode,
+                "max_reasoning_tokens": settings.max_reasoning_tokens,
+            }
+        case config.OpenAIJudge():
+            # not where the server is: the same model at another address is the same judge
+            names = {"model", "revision", "mode", "max_reasoning_tokens"}
+            names |= {"response_format", "request"}
+            return {**common, **settings.model_dump(mode="json", include=names)}
+        case config.PrecomputedJudge():
+            return {**common, **model_identity(settings.folder, None)}
 
 
-def load_judge(settings: config.Judge, rubric: Rubric, torch_device: str) -> Judge:
+def load_judge(settings: config.AnyJudge, torch_device: str) -> Judge:
     """Load a judge on a device.
 
     Args:
@@ -70,6 +117,16 @@ def load_judge(settings: config.Judge, rubric: Rubric, torch_device: str) -> Jud
     Raises:
         ConfigError: if its model cannot be found.
     """
-    from lockstep.judges.qwen3_vl import Qwen3VLJudge
+    match settings:
+        case config.Qwen3VLJudge():
+            from lockstep.judges.qwen3_vl import Qwen3VLJudge
 
-    return Qwen3VLJudge(settings, rubric, torch_device)
+            return Qwen3VLJudge(settings, torch_device)
+        case config.OpenAIJudge():
+            from lockstep.judges.openai_api import OpenAIJudge
+
+            return OpenAIJudge(settings)
+        case config.PrecomputedJudge():
+            from lockstep.judges.precomputed import PrecomputedJudge
+
+            return PrecomputedJudge(settings.folder)

@@ -1,49 +1,50 @@
-"""Qwen3-VL in this process: batched, left-padded, greedy, its scores held to the rubric's schema.
-
-The judge reasons freely for up to `max_reasoning_tokens`; then only tokens that keep the JSON
-object valid are allowed. How much probability the model itself gave to the allowed values is kept
-as `schema_mass`: it tells a judge that would have answered so from one that was forced to.
-"""
+"""Qwen3-VL in this process: several edits at a time, its scores held to the rubric's schema."""
 
 import logging
-import re
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from types import MethodType
 
-import llguidance
 import safetensors
 import torch
+import torch.nn.functional as F
 import transformers
 
 from lockstep import config
 from lockstep.errors import ConfigError, DeviceError, OutOfMemory, one_sentence
-from lockstep.judges import Judgement, Pair
+from lockstep.judges import Judgement, Pair, Usage
+from lockstep.judges.decoding import Decoder, Request, Vocabulary
 from lockstep.models import check_weights
-from lockstep.rubric import Rubric
+from lockstep.vision_attention import fuse_windows
 
 log = logging.getLogger(__name__)
 
 # its bars would fill the log
 transformers.utils.logging.disable_progress_bar()
 
-AT_VALUE = re.compile(r'": 1?$')
-"""End of a reply whose next token belongs to a value (after 1, a 0 may still follow)."""
+LARGEST = 48
+"""Edits judged at a time where memory is no matter: more bring next to nothing."""
+
+BESIDE = 2**28
+"""Bytes that an edit takes beside its slots, while its prompt is read."""
+
+THREADS = 4
+"""Prompts that are made at a time; the processor leaves a core idle half of the time."""
 
 
 class Qwen3VLJudge:
-    """A Qwen3-VL model with its processor.
+    """A Qwen3-VL or Qwen2.5-VL model with its processor.
 
     Args:
         settings: model and settings.
-        rubric: what is asked.
         torch_device: cpu or cuda.
 
     Raises:
-        ConfigError: if the model cannot be found.
+        ConfigError: if the model cannot be found, or is none that it can be.
     """
 
-    def __init__(self, settings: config.Judge, rubric: Rubric, torch_device: str) -> None:
-        self._rubric = rubric
+    def __init__(self, settings: config.Qwen3VLJudge, torch_device: str) -> None:
         if torch_device == "cpu":
             # with more threads the order of sums, and so the last bits, depends on their number
             torch.set_num_threads(1)
@@ -52,7 +53,7 @@ class Qwen3VLJudge:
             self._processor = transformers.AutoProcessor.from_pretrained(
                 settings.model, revision=settings.revision
             )
-            self._model, info = transformers.Qwen3VLForConditionalGeneration.from_pretrained(
+            self._model, info = transformers.AutoModelForImageTextToText.from_pretrained(
                 settings.model,
                 revision=settings.revision,
                 dtype=getattr(torch, settings.dtype),
@@ -65,16 +66,19 @@ class Qwen3VLJudge:
             ) from None
         check_weights(f"judge: {settings.model}", info)
         self._model.eval()
-        tokenizer = self._processor.tokenizer
-        self._tokenizer = llguidance.LLTokenizer(
-            tokenizer.backend_tokenizer.to_str(),
-            n_vocab=self._model.config.text_config.vocab_size,
-            eos_token=tokenizer.eos_token_id,
+        fuse_windows(self._model.model.visual)
+        for module in self._model.model.language_model.modules():
+            # six kernels in transformers and one in PyTorch
+            if type(module).__name__.endswith("RMSNorm"):
+                module.forward = MethodType(_norm, module)
+        size = self._model.get_output_embeddings().out_features
+        reasoned = settings.mode == "reasoned"
+        self._decoder = Decoder(
+            self._model,
+            Vocabulary(self._processor.tokenizer, size),
+            max_reasoning_tokens=settings.max_reasoning_tokens if reasoned else 0,
+            temperature=settings.temperature,
         )
-        self._grammar = grammar(rubric, settings.max_reasoning_tokens)
-        # an upper bound: every character of the object as a token of its own
-        names = (len(criterion.name) + len(', "": 10') for criterion in rubric.criteria)
-        self._max_new_tokens = settings.max_reasoning_tokens + sum(names) + 8
         log.info(
             "loaded %s from %s on %s in %.1f s",
             type(self._model).__name__,
@@ -82,6 +86,21 @@ class Qwen3VLJudge:
             torch.cuda.get_device_name() if torch_device == "cuda" else "cpu",
             time.monotonic() - began,
         )
+
+    def _fitting(self) -> int:
+        """Return how many edits find place on the device with long prompts."""
+        if self._model.device.type == "cpu":
+            return 4
+        text = self._model.config.get_text_config()
+        dim = self._model.model.language_model.layers[0].self_attn.head_dim
+        slot = (
+            2 * text.num_hidden_layers * text.num_key_value_heads * dim * self._model.dtype.itemsize
+        )
+        free, _ = torch.cuda.mem_get_info()
+        # a prompt of two images of one megapixel has some 2,500 tokens
+        size = max(1, min(LARGEST, int(0.7 * free) // (4096 * slot + BESIDE)))
+        log.info("judging %d edits at a time", size)
+        return size
 
     def judge(self, pairs: Sequence[Pair]) -> list[Judgement]:
         try:
@@ -91,115 +110,62 @@ class Qwen3VLJudge:
         except torch.AcceleratorError as error:
             raise DeviceError(f"the device failed ({one_sentence(error)})") from error
 
-    @torch.inference_mode()
     def _judge(self, pairs: Sequence[Pair]) -> list[Judgement]:
-        inputs = self._processor(
-            text=[self._chat(pair) for pair in pairs],
-            images=[image for pair in pairs for image in (pair.source, pair.edited)],
-            padding=True,
-            # right padding would put the pad tokens between prompt and reply
-            padding_side="left",
-            return_tensors="pt",
-        ).to(self._model.device)
-        prompt_tokens = inputs["input_ids"].shape[1]
-        schema = SchemaProcessor(self._tokenizer, self._grammar, len(pairs), prompt_tokens)
-        output = self._model.generate(
-            **inputs,
-            max_new_tokens=self._max_new_tokens,
-            do_sample=False,
-            logits_processor=transformers.LogitsProcessorList([schema]),
-            # the model's own generation settings may sample
-            temperature=None,
-            top_p=None,
-            top_k=None,
-            eos_token_id=self._tokenizer.eos_token,
-            pad_token_id=self._processor.tokenizer.pad_token_id,
+        counts = []
+
+        def prompts() -> Iterator[Mapping[str, torch.Tensor]]:
+            # the next ones are made while the device reads one
+            with ThreadPoolExecutor(THREADS) as pool:
+                for prompt in pool.map(self._prompt, pairs):
+                    counts.append(prompt["input_ids"].shape[1])
+                    yield prompt
+
+        requests = [Request(pair.rubric.names, pair.seed) for pair in pairs]
+        replies = self._decoder.reply(prompts(), requests)
+        return [
+            Judgement(None, error="the model gave no numbers, try another judge.dtype")
+            if reply is None
+            else Judgement(
+                reply.text,
+                # sums over a large vocabulary differ in their last bits between batch sizes
+                probabilities={
+                    name: tuple(round(share, 6) for share in shares)
+                    for name, shares in reply.probabilities.items()
+                },
+                schema_mass=round(reply.schema_mass, 4),
+                usage=Usage(count, reply.tokens),
+            )
+            for reply, count in zip(replies, counts, strict=True)
+        ]
+
+    def _prompt(self, pair: Pair) -> Mapping[str, torch.Tensor]:
+        prompt = self._processor(
+            text=[self._chat(pair)], images=[pair.source, pair.edited], return_tensors="pt"
         )
-        replies = self._processor.batch_decode(
-            output[:, prompt_tokens:], skip_special_tokens=True, clean_up_tokenization_spaces=False
+        # as the model does it, but beside it; from pinned memory the way to a GPU is short
+        pixels = prompt["pixel_values"].to(self._model.dtype)
+        prompt["pixel_values"] = (
+            pixels.pin_memory() if self._model.device.type == "cuda" else pixels
         )
-        # a reply that never came to a value was held back by nothing and counts for nothing
-        masses = [0.0 if mass is None else mass for mass in schema.least_mass]
-        return [Judgement(reply, mass) for reply, mass in zip(replies, masses, strict=True)]
+        return prompt
 
     def _chat(self, pair: Pair) -> str:
-        content = [{"type": "image"}, {"type": "image"}, {"type": "text", "text": pair.prompt}]
+        shown = [{"type": "image"}, {"type": "image"}, {"type": "text", "text": pair.prompt}]
         messages = [
-            {"role": "system", "content": [{"type": "text", "text": self._rubric.system}]},
-            {"role": "user", "content": content},
+            {"role": "system", "content": [{"type": "text", "text": pair.rubric.system}]},
+            {"role": "user", "content": shown},
         ]
+        if pair.rejected is not None:
+            said = {"assistant": pair.rejected.reply, "user": pair.rejected.error}
+            messages += [
+                {"role": role, "content": [{"type": "text", "text": text}]}
+                for role, text in said.items()
+            ]
         return self._processor.apply_chat_template(
             messages, tokenize=False, add_generation_prompt=True
         )
 
 
-class SchemaProcessor(transformers.LogitsProcessor):
-    """Allow only tokens that keep each row's reply inside a grammar.
-
-    Args:
-        tokenizer: the model's tokenizer.
-        grammar: Lark grammar of a reply.
-        rows: replies generated side by side.
-        prompt_tokens: length of the padded prompts.
-    """
-
-    def __init__(
-        self, tokenizer: llguidance.LLTokenizer, grammar: str, rows: int, prompt_tokens: int
-    ) -> None:
-        self._tokenizer = tokenizer
-        self._matchers = [llguidance.LLMatcher(tokenizer, grammar) for _ in range(rows)]
-        self._prompt_tokens = prompt_tokens
-        self._in_object = [False] * rows
-        self.least_mass: list[float | None] = [None] * rows
-        """Least probability that the model put on allowed tokens where a value was due."""
-
-    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
-        generated = input_ids[:, self._prompt_tokens :].tolist()
-        allowed = torch.stack(
-            [
-                self._allowed(matcher, tokens, scores.shape[1])
-                for matcher, tokens in zip(self._matchers, generated, strict=True)
-            ]
-        ).to(scores.device)
-        for row, tokens in enumerate(generated):
-            if self._at_value(row, tokens):
-                probabilities = scores[row].float().softmax(-1)
-                mass = float(probabilities[allowed[row]].sum())
-                # sums over a large vocabulary differ in their last bits between batch sizes
-                mass = round(min(mass, 1.0), 4)
-                least = self.least_mass[row]
-                self.least_mass[row] = mass if least is None else min(mass, least)
-        return scores.masked_fill(~allowed, float("-inf"))
-
-    def _at_value(self, row: int, tokens: list[int]) -> bool:
-        tail = self._tokenizer.decode_str(tokens[-8:])
-        # the reasoning holds no brace, so the first one begins the object
-        self._in_object[row] = self._in_object[row] or "{" in tail
-        return self._in_object[row] and AT_VALUE.search(tail) is not None
-
-    def _allowed(
-        self, matcher: llguidance.LLMatcher, tokens: list[int], vocabulary: int
-    ) -> torch.Tensor:
-        """Feed a row's newest token and return which may follow, as bool over the vocabulary."""
-        if tokens and not matcher.is_stopped():
-            matcher.consume_token(tokens[-1])
-        if matcher.is_stopped():
-            allowed = torch.zeros(vocabulary, dtype=torch.bool)
-            allowed[self._tokenizer.eos_token] = True
-            return allowed
-        bits = torch.frombuffer(bytearray(matcher.compute_bitmask()), dtype=torch.uint8)
-        allowed = (bits[:, None] >> torch.arange(8, dtype=torch.uint8)) & 1
-        return allowed.flatten()[:vocabulary].bool()
-
-
-def grammar(rubric: Rubric, max_reasoning_tokens: int) -> str:
-    """Return the Lark grammar of a reply: free text without braces, then the object."""
-    low, high = rubric.reply.minimum, rubric.reply.maximum
-    values = "|".join(map(str, range(high, low - 1, -1)))
-    members = ' ", " '.join(f'"\\"{criterion.name}\\": " VALUE' for criterion in rubric.criteria)
-    return (
-        "start: reasoning object\n"
-        f"reasoning[max_tokens={max_reasoning_tokens}]: /[^{{}}]*/\n"
-        f'object: "{{" {members} "}}"\n'
-        f"VALUE: /{values}/\n"
-    )
+def _norm(self: torch.nn.Module, x: torch.Tensor) -> torch.Tensor:
+    """`forward` of the norms of Qwen's language models."""
+    return F.rms_norm(x, self.weight.shape, self.weight, self.variance_epsilon)

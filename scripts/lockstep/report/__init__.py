@@ -44,6 +44,7 @@ def write_report(
     summaries: Tables,
     edits: Mapping[str, Mapping[str, Sequence[Path]]],
     rejected: Path,
+    further: Mapping[str, Sequence[Path]],
     folder: Path,
 ) -> None:
     """Write report.json, report.md, report.html, a page per category, config.yaml and CSVs.
@@ -56,6 +57,8 @@ def write_report(
         summaries: `summary.json` of each editor and category.
         edits: the edits' records of each editor and category, a file for each shard.
         rejected: the benchmark's rejected samples.
+        further: JSON lists of rows that join the report as `anchors` (drift from their recorded
+            scores) and `agreement` (with human scores), each if there is one.
         folder: the report's folder.
     """
     folder = Path(folder)
@@ -68,6 +71,8 @@ def write_report(
         for editor, files in edits.items()
     }
     report = _numbers(settings, frames, summaries, steps, rejected)
+    for name, paths in further.items():
+        report[name] = [row for path in paths for row in records.read_json(path)]
     environment = _environment()
     records.write_json(folder / "report.json", report)
     plain = settings.model_dump(mode="json", exclude_none=True)
@@ -114,16 +119,14 @@ def _numbers(
             editor: {
                 "categories": numbers[editor],
                 "overall": stats.overall(
-                    {
-                        category: frame.loc[frame["status"] == "ok", "score"].tolist()
-                        for category, frame in by_category.items()
-                    },
+                    {category: _scored(frame) for category, frame in by_category.items()},
                     samples=sum(map(len, by_category.values())),
                 ),
                 "lockstep": {k: v for k, v in steps[editor].items() if k not in PLOTTED},
             }
             for editor, by_category in frames.items()
         },
+        "controls": _controls(settings, frames),
         "rejected": {
             "count": len(rejects),
             "samples": [reject.model_dump(mode="json") for reject in rejects],
@@ -135,6 +138,38 @@ def _numbers(
             **_versions(row for rows in numbers.values() for row in rows.values()),
         },
     }
+
+
+def _controls(
+    settings: config.Config, frames: Mapping[str, Mapping[str, pd.DataFrame]]
+) -> list[dict[str, Any]]:
+    """Return how well the judge tells edits from what deserves no score, for each control.
+
+    Controls are the edits of an editor that returns the source, and the edits themselves, judged
+    against another sample's instruction.
+    """
+    copies = [e.name for e in settings.editors if isinstance(e, config.IdentityEditor)]
+    rows = []
+    for editor, own in frames.items():
+        for name, members in {**{c: [c] for c in own}, "overall": list(own)}.items():
+            controls = {
+                "swapped": [s for c in members for s in own[c]["swapped_score"].dropna()],
+            }
+            if copies and editor not in copies:
+                untouched = frames[copies[0]]
+                controls["identity"] = [s for c in members for s in _scored(untouched[c])]
+            edits = [s for c in members for s in _scored(own[c])]
+            rows += [
+                {"editor": editor, "category": name, "control": control}
+                | stats.separation(edits, scores)
+                for control, scores in controls.items()
+                if scores
+            ]
+    return rows
+
+
+def _scored(frame: pd.DataFrame) -> list[float]:
+    return frame.loc[frame["status"] == "ok", "score"].tolist()
 
 
 def _versions(rows: Iterable[Mapping[str, Any]]) -> dict[str, str]:
@@ -177,7 +212,9 @@ def _models(settings: config.Config) -> dict[str, str]:
         for editor in settings.editors
         if isinstance(editor, config.DiffusersEditor)
     }
-    return {**models, "the judge": settings.judge.model}
+    if isinstance(settings.judge, config.Qwen3VLJudge):
+        models["the judge"] = settings.judge.model
+    return models
 
 
 def _samples(by_editor: Mapping[str, pd.DataFrame], folder: Path) -> list[dict[str, Any]]:
@@ -201,7 +238,7 @@ def _samples(by_editor: Mapping[str, pd.DataFrame], folder: Path) -> list[dict[s
                     "editor": editor,
                     "edited": _link(row["edited"], folder),
                     "criteria": {
-                        key: int(value)
+                        key: f"{value:g}"
                         for key, value in row.items()
                         if key not in COLUMNS and value is not None
                     },
@@ -231,10 +268,15 @@ def _environment() -> jinja2.Environment:
     environment.globals["chinese"] = chinese
     environment.filters["number"] = lambda value: "–" if value is None else f"{value:.2f}"
     environment.filters["percent"] = lambda value: "–" if value is None else f"{value:.1%}"
+    environment.filters["interval"] = _interval
     environment.filters["reasons"] = _reasons
     environment.filters["counts"] = _counts
     environment.filters["cell"] = _cell
     return environment
+
+
+def _interval(bounds: Sequence[float] | None) -> str:
+    return "–" if bounds is None else f"{bounds[0]:.2f} to {bounds[1]:.2f}"
 
 
 def _reasons(status: Mapping[str, int]) -> str:

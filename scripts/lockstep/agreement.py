@@ -1,0 +1,96 @@
+"""Agreement of a judge with humans: rank and linear correlations, with intervals."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.stats import kendalltau, pearsonr, spearmanr
+
+from lockstep.errors import ConfigError
+from lockstep.tables import read_table
+
+MEASURES = {"spearman": spearmanr, "kendall": kendalltau, "pearson": pearsonr}
+
+RESAMPLES = 1999
+
+
+def agreement(tables: Mapping[str, Mapping[str, Path]], humans: Path) -> list[dict[str, Any]]:
+    """Compare a judge's scores with those of humans.
+
+    Args:
+        tables: `table.csv` of each editor and category.
+        humans: CSV with `id`, `score` on any scale, and `editor` where there are several. Several
+            rows of one edit, by several people, count by their mean.
+
+    Returns:
+        for each category and overall: `count` of edits that both scored, and for each measure its
+        value (Kendall's is tau-b) with a 95% interval, `[low, high]`, from a percentile bootstrap
+        over the edits (Efron 1979). Both are None where too few edits or too equal scores give
+        none.
+
+    Raises:
+        ConfigError: if the file is not such a CSV, or scores edits that are not there.
+    """
+    judged = pd.concat(
+        [
+            read_table(path)[["id", "category", "score"]].assign(editor=editor)
+            for editor, files in tables.items()
+            for path in files.values()
+        ]
+    )
+    given = _read(humans, list(tables))
+    unknown = given.merge(judged, on=["editor", "id"], how="left", indicator=True)
+    unknown = unknown[unknown["_merge"] == "left_only"]
+    if len(unknown):
+        first = unknown.iloc[0]
+        raise ConfigError(
+            f"{humans}: found {len(unknown)} edits that this run does not have "
+            f"({first['id']!r} by {first['editor']!r} is the first), accepted are this run's"
+        )
+    both = given.merge(judged, on=["editor", "id"], suffixes=("_human", "_judge"))
+    both = both.dropna(subset=["score_judge"])
+    rows = []
+    for category in (*dict.fromkeys(both["category"]), "overall"):
+        own = both if category == "overall" else both[both["category"] == category]
+        pairs = own[["score_judge", "score_human"]].to_numpy(dtype=float)
+        row: dict[str, Any] = {"category": category, "count": len(pairs)}
+        for name, measure in MEASURES.items():
+            row[name], row[f"{name}_ci95"] = _with_interval(pairs, measure)
+        rows.append(row)
+    return rows
+
+
+def _read(path: Path, editors: list[str]) -> pd.DataFrame:
+    """Return the mean of what humans gave each edit."""
+    try:
+        frame = pd.read_csv(path, dtype={"id": str, "editor": str})
+        frame["score"] = frame["score"].astype(float)
+    except (OSError, KeyError, ValueError) as error:
+        raise ConfigError(f"{path}: found no CSV with id and score ({error})") from None
+    if "editor" not in frame and len(editors) == 1:
+        frame["editor"] = editors[0]
+    for column in ("id", "editor"):
+        if column not in frame:
+            raise ConfigError(f"{path}: found no column {column!r}, accepted are id, editor, score")
+    if not np.isfinite(frame["score"]).all():
+        raise ConfigError(f"{path}: found a score that is no number, accepted are numbers")
+    return frame.groupby(["editor", "id"], as_index=False)["score"].mean()
+
+
+def _with_interval(pairs: np.ndarray, measure) -> tuple[float | None, list[float] | None]:
+    value = _correlation(pairs, measure)
+    if value is None or len(pairs) < 4:
+        return value, None
+    generator = np.random.default_rng(0)
+    drawn = generator.integers(len(pairs), size=(RESAMPLES, len(pairs)))
+    values = [v for rows in drawn if (v := _correlation(pairs[rows], measure)) is not None]
+    return value, [float(bound) for bound in np.percentile(values, [2.5, 97.5])]
+
+
+def _correlation(pairs: np.ndarray, measure) -> float | None:
+    """Return a correlation; None where one side is constant or there are fewer than three."""
+    if len(pairs) < 3 or (np.ptp(pairs, axis=0) == 0).any():
+        return None
+    return float(measure(pairs[:, 0], pairs[:, 1]).statistic)

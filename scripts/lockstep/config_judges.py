@@ -1,0 +1,161 @@
+"""What a user may say of the judge."""
+
+from typing import Annotated, Any, ClassVar, Literal
+from urllib.parse import urlsplit
+
+from pydantic import (
+    AfterValidator,
+    Field,
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveInt,
+)
+
+from lockstep.config_section import Dtype, PathText, Section
+
+
+class Judge(Section):
+    """What all judges share."""
+
+    on_device: ClassVar[bool] = False
+    """Whether it runs on the job's own device."""
+    pace: ClassVar[frozenset[str]] = frozenset({"rubrics", "anchors"})
+    """Keys that decide no score (rubrics and anchors are files); a change judges nothing anew."""
+    rubrics: PathText = Field(
+        "config/rubrics", description="Folder with one rubric per category, or one file for all."
+    )
+
+    def rubric_file(self, category: str) -> str:
+        """Return the path of a category's rubric."""
+        one = self.rubrics.endswith(".yaml")
+        return self.rubrics if one else f"{self.rubrics}/{category}.yaml"
+
+
+class ModelJudge(Judge):
+    """What all judges share that are asked."""
+
+    mode: Literal["reasoned", "score_only"] = Field(
+        "reasoned", description="Reason before the scores, or for quick looks give them at once."
+    )
+    repeats: PositiveInt = Field(
+        1, description="Judgements of each edit; their mean is its score, their spread is reported."
+    )
+    temperature: PositiveFloat = Field(
+        0.7, description="Temperature of several judgements; a single one is greedy."
+    )
+    max_reasoning_tokens: PositiveInt = Field(
+        256, description="Longest reasoning before the scores."
+    )
+    swapped_instruction: bool = Field(
+        False,
+        description="Judge each edit against another sample's instruction too, as a control.",
+    )
+    anchors: PathText | None = Field(
+        None, description="Folder of an anchor set, judged anew to see whether the judge drifts."
+    )
+
+
+class Qwen3VLJudge(ModelJudge):
+    """Qwen3-VL in the jobs themselves, on their devices."""
+
+    on_device: ClassVar[bool] = True
+    pace: ClassVar[frozenset[str]] = Judge.pace | {"use_batch_inference", "batch_size"}
+    type: Literal["qwen3_vl"]
+    model: PathText = Field(description="Hub id or folder.")
+    revision: str | None = Field(None, description="Commit or branch of a hub id.")
+    dtype: Dtype = Field("bfloat16", description="Number format of the weights.")
+    use_batch_inference: bool = Field(True, description="Judge several samples at a time.")
+    batch_size: PositiveInt | Literal["auto"] = Field(
+        "auto", description="Edits judged at a time; auto takes what the device has room for."
+    )
+    min_schema_mass: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="Least probability that the judge itself must put on valid scores.",
+    )
+
+
+def _plain_url(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.username is not None or parts.query or parts.fragment:
+        # it may hold a secret, so it is not shown
+        raise ValueError(
+            "found more than an address, accepted is one without user, password and query "
+            "(judge.api_key_variable names the key)"
+        )
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError(f"found {url!r}, accepted is an address such as http://localhost:8000/v1")
+    return url.rstrip("/")
+
+
+class OpenAIJudge(ModelJudge):
+    """A model behind a server with the OpenAI interface, such as vLLM or a commercial one."""
+
+    pace: ClassVar[frozenset[str]] = Judge.pace | {
+        "url",
+        "api_key_variable",
+        "concurrency",
+        "timeout",
+        "attempts",
+        "max_wait",
+        "max_failed_share",
+        "input_price",
+        "output_price",
+    }
+    type: Literal["openai"]
+    model: str = Field(min_length=1, description="Name of the model on the server.")
+    revision: str | None = Field(
+        None, description="Version of the weights on the server; a change of it judges anew."
+    )
+    url: Annotated[str, AfterValidator(_plain_url)] = Field(
+        description="Address of the server up to /v1; the same model elsewhere is the same judge."
+    )
+    api_key_variable: Annotated[str, Field(pattern=r"^[A-Z_][A-Z0-9_]*$")] | None = Field(
+        None, description="Environment variable that holds the server's key."
+    )
+    response_format: Literal["text", "json_schema"] = Field(
+        "text",
+        description="json_schema has the server hold replies to the scores' schema; they come "
+        "without reasoning.",
+    )
+    request: dict[str, Any] = Field(
+        {}, description="Further fields of the requests; null leaves a usual one out."
+    )
+    concurrency: PositiveInt = Field(16, description="Requests at a time, all jobs together.")
+    timeout: PositiveFloat = Field(
+        300.0, description="Seconds of silence after which a try has failed."
+    )
+    attempts: PositiveInt = Field(8, description="Most tries of one request.")
+    max_wait: PositiveFloat = Field(
+        120.0, description="Longest pause between two tries; a server that wants more has failed."
+    )
+    max_failed_share: float = Field(
+        0.2, ge=0, le=1, description="Share of failed requests above which a job stops."
+    )
+    input_price: NonNegativeFloat | None = Field(
+        None, description="Price of a million prompt tokens, in any currency."
+    )
+    output_price: NonNegativeFloat | None = Field(
+        None, description="Price of a million generated tokens, in the same currency."
+    )
+
+
+class PrecomputedJudge(Judge):
+    """Finished replies from a folder, `{editor}/{id}.txt`."""
+
+    mode: ClassVar[str] = "reasoned"
+    repeats: ClassVar[int] = 1
+    swapped_instruction: ClassVar[bool] = False
+    anchors: ClassVar[str | None] = None
+    type: Literal["precomputed"]
+    folder: PathText = Field(description="Folder of the replies.")
+
+
+AnyJudge = Annotated[Qwen3VLJudge | OpenAIJudge | PrecomputedJudge, Field(discriminator="type")]
+
+JUDGES = {
+    kind.model_fields["type"].annotation.__args__[0]: kind
+    for kind in (Qwen3VLJudge, OpenAIJudge, PrecomputedJudge)
+}
+"""Kinds of judges by their `type`."""

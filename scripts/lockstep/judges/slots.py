@@ -1,0 +1,261 @@
+"""What a model has read of several rows side by side, in slots of fixed memory.
+
+Each prompt is read by itself, without padding, so what comes of it depends on no other. Behind the
+prompts all rows go on together: each step appends as many slots to every row, and those that a row
+does not need stay masked. On a GPU a step is captured once and replayed: launched one by one, its
+thousand kernels keep the CPU busy ten times as long as the GPU.
+"""
+
+import copy
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+import transformers
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from transformers import AttentionInterface, AttentionMaskInterface
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import sdpa_mask
+
+NAME = "lockstep_slots"
+
+# cuDNN, which PyTorch prefers, plans for every new number of tokens
+KERNELS = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
+
+TOGETHER = 4
+"""Prompts whose images a GPU looks at together; those of one leave it waiting for the CPU."""
+
+GRAIN = 256
+"""Slots by whose number the memory of a row grows."""
+
+WIDE = 16
+"""Tokens to whose multiple a step of several is filled up, so that few are captured."""
+
+
+class Slots:
+    """Memory for some rows, and the steps of a model over them.
+
+    Args:
+        model: a Qwen-VL model.
+        count: rows.
+        room: slots behind each prompt.
+    """
+
+    def __init__(self, model: transformers.PreTrainedModel, count: int, room: int) -> None:
+        self._model = model
+        self._text = model.model.language_model
+        self._count, self._room = count, room
+        config = self._text.config
+        self._groups = config.num_attention_heads // config.num_key_value_heads
+        AttentionInterface.register(NAME, _attend)
+        AttentionMaskInterface.register(NAME, sdpa_mask)
+        config._attn_implementation = NAME
+        self._length = self._start = 0
+        self.keys: list[torch.Tensor] = []
+        self.values: list[torch.Tensor] = []
+        self._graphs: dict[int, _Step] = {}
+
+    def fit(self, count: int, room: int) -> bool:
+        """Tell whether so many rows with so much room behind their prompts find place."""
+        return count <= self._count and room <= self._room
+
+    @torch.inference_mode()
+    def begin(self, prompts: Iterable[Mapping[str, Any]]) -> torch.Tensor:
+        """Forget all rows and read new prompts.
+
+        Args:
+            prompts: what the processor makes of each, as many as there are rows or fewer.
+
+        Returns:
+            The logits after each, rows × vocabulary.
+        """
+        self._start = 0
+        logits = []
+        for group in _groups(prompts, TOGETHER if self._model.device.type == "cuda" else 1):
+            for prompt, features in zip(group, self._look(group), strict=True):
+                logits.append(self._read(len(logits), prompt, features))
+        return torch.stack(logits)
+
+    def _look(self, prompts: Sequence[dict[str, torch.Tensor]]) -> Iterator[Any]:
+        """Look at all images of some prompts at once; yield what the model sees for each prompt."""
+        pixels, grids = (
+            torch.cat(
+                [prompt[name].to(self._model.device, non_blocking=True) for prompt in prompts]
+            )
+            for name in ("pixel_values", "image_grid_thw")
+        )
+        seen = self._model.model.get_image_features(pixels, grids)
+        image = token = 0
+        for prompt in prompts:
+            images = seen.pooler_output[image : image + len(prompt["image_grid_thw"])]
+            tokens = slice(token, token + sum(map(len, images)))
+            image, token = image + len(images), tokens.stop
+            own = copy.copy(seen)
+            own.pooler_output = images
+            if getattr(seen, "deepstack_features", None) is not None:
+                own.deepstack_features = [layer[tokens] for layer in seen.deepstack_features]
+            yield own
+
+    def _read(self, row: int, prompt: dict[str, torch.Tensor], features: Any) -> torch.Tensor:
+        """Read a prompt into a row, and return the logits after it."""
+        inner = self._model.model
+        inner.get_image_features = lambda *_, **__: features
+        # what the pixels show is known, but without any the model does not ask for it
+        few = {**prompt, "pixel_values": prompt["pixel_values"][:0]}
+        try:
+            given = {name: value.to(self._model.device) for name, value in few.items()}
+            with sdpa_kernel(KERNELS):
+                out = self._model(**given, use_cache=True, logits_to_keep=1)
+        finally:
+            del inner.get_image_features
+        length = prompt["input_ids"].shape[1]
+        self._make_room(length + self._room)
+        if row == 0:
+            self._mask.zero_()
+            self._offset.zero_()
+        self._mask[row, :length] = True
+        self._offset[row] = out.rope_deltas.view(())
+        for layer, keys, values in zip(
+            out.past_key_values.layers, self.keys, self.values, strict=True
+        ):
+            keys[row, :, :length] = layer.keys[0]
+            values[row, :, :length] = layer.values[0]
+        self._start = max(self._start, length)
+        return out.logits[0, -1]
+
+    @torch.inference_mode()
+    def append(self, rows: Sequence[Sequence[int]], trial: bool = False) -> torch.Tensor:
+        """Let the model read tokens behind each row.
+
+        Args:
+            rows: tokens of each row.
+            trial: forget the last one of each row again.
+
+        Returns:
+            The logits after each token, rows × tokens × vocabulary, until the next step.
+        """
+        width = most = max(map(len, rows))
+        device = self._model.device
+        if device.type == "cuda" and width > 1:
+            width += -width % WIDE
+        filled = [[*row, *[-1] * (width - len(row))] for row in rows]
+        filled += [[-1] * width] * (self._count - len(rows))
+        tokens = torch.tensor(filled, device=device)
+        start = torch.tensor(self._start, device=device)
+        if device.type == "cuda":
+            if width not in self._graphs:
+                self._graphs[width] = _Step(self, tokens, start)
+            logits = self._graphs[width].replay(tokens, start)
+        else:
+            logits = self.compute(tokens, start)
+        if trial:
+            for number, row in enumerate(rows):
+                if row:
+                    self._mask[number, self._start + len(row) - 1] = False
+        self._start += width
+        return logits[: len(rows), :most]
+
+    def compute(self, tokens: torch.Tensor, start: torch.Tensor) -> torch.Tensor:
+        """Read tokens into the slots from `start` on; -1 leaves a slot masked."""
+        self._now = start + torch.arange(tokens.shape[1], device=tokens.device)
+        self._mask.index_copy_(1, self._now, tokens >= 0)
+        positions = self._mask.cumsum(1).index_select(1, self._now) - 1 + self._offset[:, None]
+        place = torch.arange(self._length, device=tokens.device)
+        now = self._now[:, None]
+        # a masked slot sees itself, so that there is something to see
+        seen = (self._mask[:, None] & (place <= now)) | (place == now)
+        bias = torch.zeros(seen.shape, dtype=self._model.dtype, device=tokens.device)
+        bias = bias.masked_fill(~seen, -torch.inf)[:, None].repeat(1, 1, self._groups, 1)
+        with sdpa_kernel(KERNELS):
+            hidden = self._text(
+                input_ids=tokens.clamp(min=0),
+                attention_mask=bias,
+                position_ids=positions.expand(3, -1, -1),
+                past_key_values=self,
+                use_cache=True,
+            ).last_hidden_state
+        return self._model.lm_head(hidden)
+
+    def update(
+        self, key: torch.Tensor, value: torch.Tensor, layer: int, *_: object
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Take a layer's newest keys and values, as a cache of transformers does."""
+        self.keys[layer].index_copy_(2, self._now, key)
+        self.values[layer].index_copy_(2, self._now, value)
+        return self.keys[layer], self.values[layer]
+
+    def _make_room(self, length: int) -> None:
+        """Have memory for so many slots; what was captured for less is of no use."""
+        if length <= self._length:
+            return
+        self._graphs.clear()
+        grown = length + -length % GRAIN - self._length
+        self._length += grown
+        if not self.keys:
+            config, device = self._text.config, self._model.device
+            dim = self._text.layers[0].self_attn.head_dim
+            shape = (self._count, config.num_key_value_heads, 0, dim)
+            empty = torch.empty(shape, dtype=self._model.dtype, device=device)
+            self.keys, self.values = ([empty] * config.num_hidden_layers for _ in range(2))
+            self._mask = torch.zeros(self._count, 0, dtype=torch.bool, device=device)
+            self._offset = torch.zeros(self._count, dtype=torch.long, device=device)
+        # one layer after the other, so that little is there twice
+        for layers in (self.keys, self.values):
+            for number, layer in enumerate(layers):
+                layers[number] = F.pad(layer, (0, 0, 0, grown))
+        self._mask = F.pad(self._mask, (0, grown))
+
+
+def _groups(
+    prompts: Iterable[Mapping[str, Any]], size: int
+) -> Iterator[list[dict[str, torch.Tensor]]]:
+    remaining = iter(prompts)
+    while group := [dict(prompt) for prompt in itertools.islice(remaining, size)]:
+        yield group
+
+
+class _Step:
+    """A step of some width, captured on the GPU."""
+
+    def __init__(self, slots: Slots, tokens: torch.Tensor, start: torch.Tensor) -> None:
+        self._tokens, self._start = tokens.clone(), start.clone()
+        stream = torch.cuda.Stream()
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            # kernels are chosen and their memory is made before the capture
+            slots.compute(self._tokens, self._start)
+        torch.cuda.current_stream().wait_stream(stream)
+        self._graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self._graph):
+            self._logits = slots.compute(self._tokens, self._start)
+
+    def replay(self, tokens: torch.Tensor, start: torch.Tensor) -> torch.Tensor:
+        self._tokens.copy_(tokens)
+        self._start.copy_(start)
+        self._graph.replay()
+        return self._logits
+
+
+def _attend(
+    module: torch.nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    scaling: float,
+    **given: Any,
+) -> tuple[torch.Tensor, None]:
+    """Attend with query heads beside each other that share keys, which are then read once.
+
+    Args:
+        attention_mask: a row for each query of each head of a group; None for a prompt.
+    """
+    if attention_mask is None:
+        return sdpa_attention_forward(module, query, key, value, None, scaling=scaling, **given)
+    rows, heads, width, dim = query.shape
+    grouped = query.reshape(rows, key.shape[1], -1, dim)
+    mask = attention_mask.expand(-1, key.shape[1], -1, -1)
+    attended = F.scaled_dot_product_attention(grouped, key, value, mask, scale=scaling)
+    return attended.reshape(rows, heads, width, dim).transpose(1, 2), None

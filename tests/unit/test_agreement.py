@@ -1,0 +1,109 @@
+"""Agreement of a judge with humans."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats as scipy_stats
+
+from lockstep.agreement import MEASURES, _with_interval, agreement
+from lockstep.errors import ConfigError
+from lockstep.rubric import COLUMNS
+
+JUDGE = [1.0, 4.0, 3.0, 8.0, 9.0, 6.0, 5.0, 7.0]
+HUMAN = [10, 30, 40, 70, 90, 90, 20, 60]
+
+
+@pytest.fixture
+def tables(tmp_path):
+    """Write the tables of one editor in two categories."""
+    found = {}
+    for category, scores in {"physical": JUDGE, "social": [5.0, 5.0, 5.0]}.items():
+        frame = pd.DataFrame({column: [None] * len(scores) for column in COLUMNS})
+        frame["id"] = [f"{category}-{i}" for i in range(len(scores))]
+        frame["category"], frame["score"] = category, scores
+        found[category] = tmp_path / f"{category}.csv"
+        frame.to_csv(found[category], index=False)
+    return {"e": found}
+
+
+def humans(folder, rows, columns="id,score"):
+    path = folder / "humans.csv"
+    path.write_text("\n".join([columns, *(",".join(map(str, row)) for row in rows)]))
+    return path
+
+
+def test_correlations_are_scipys_and_lie_in_their_intervals(tables, tmp_path):
+    rows = [(f"physical-{i}", score) for i, score in enumerate(HUMAN)]
+    rows += [("social-0", 10), ("social-1", 20), ("social-2", 30)]
+    physical, social, overall = agreement(tables, humans(tmp_path, rows))
+    assert (physical["category"], physical["count"]) == ("physical", 8)
+    for name, measure in {
+        "spearman": scipy_stats.spearmanr,
+        "kendall": scipy_stats.kendalltau,
+        "pearson": scipy_stats.pearsonr,
+    }.items():
+        assert physical[name] == pytest.approx(measure(JUDGE, HUMAN).statistic)
+        low, high = physical[f"{name}_ci95"]
+        assert -1 <= low < physical[name] < high <= 1
+    # the judge said the same of all: nothing correlates, and nothing is made up
+    assert (social["count"], social["spearman"], social["spearman_ci95"]) == (3, None, None)
+    assert overall["count"] == 11
+
+
+def test_the_interval_covers_the_truth_as_often_as_it_says(monkeypatch):
+    monkeypatch.setattr("lockstep.agreement.RESAMPLES", 199)
+    generator = np.random.default_rng(1)
+    truth, hits = 0.7, 0
+    for _ in range(40):
+        pairs = generator.multivariate_normal([0, 0], [[1, truth], [truth, 1]], size=60)
+        _, (low, high) = _with_interval(pairs, MEASURES["pearson"])
+        hits += low <= truth <= high
+    assert hits >= 34
+
+
+def test_several_people_count_by_their_mean(tables, tmp_path):
+    rows = [(f"physical-{i}", score) for i, score in enumerate(HUMAN)]
+    once, *_ = agreement(tables, humans(tmp_path, rows))
+    twice = [
+        (name, score + sign * 5 * place)
+        for place, (name, score) in enumerate(rows)
+        for sign in (-1, 1)
+    ]
+    again, *_ = agreement(tables, humans(tmp_path, twice))
+    assert again == once
+
+
+def test_edits_without_a_score_of_the_judge_do_not_count(tables, tmp_path):
+    frame = pd.read_csv(tables["e"]["physical"])
+    frame.loc[0, "score"] = None
+    frame.to_csv(tables["e"]["physical"], index=False)
+    rows = [(f"physical-{i}", score) for i, score in enumerate(HUMAN)]
+    physical, *_ = agreement(tables, humans(tmp_path, rows))
+    assert physical["count"] == 7
+    assert physical["pearson"] == pytest.approx(scipy_stats.pearsonr(JUDGE[1:], HUMAN[1:])[0])
+
+
+@pytest.mark.parametrize(
+    ("columns", "row", "sentence"),
+    [
+        ("id,score", ("physical-9", 1), "found 1 edits that this run does not have ('physical-9'"),
+        ("id,mark", ("physical-0", 1), "found no CSV with id and score"),
+        ("name,score", ("physical-0", 1), "found no column 'id'"),
+        ("id,score", ("physical-0", "good"), "found no CSV with id and score"),
+        ("id,score", ("physical-0", ""), "found a score that is no number"),
+        ("id,score,editor", ("physical-0", 1, "f"), "('physical-0' by 'f' is the first)"),
+    ],
+)
+def test_a_file_that_is_none_is_one_clear_error(tables, tmp_path, columns, row, sentence):
+    with pytest.raises(ConfigError) as error:
+        agreement(tables, humans(tmp_path, [row], columns))
+    assert sentence in str(error.value)
+
+
+def test_with_several_editors_the_file_must_name_them(tables, tmp_path):
+    several = {**tables, "f": tables["e"]}
+    with pytest.raises(ConfigError, match="found no column 'editor'"):
+        agreement(several, humans(tmp_path, [("physical-0", 1)]))
+    rows = [(f"physical-{i}", score, "f") for i, score in enumerate(HUMAN)]
+    physical, *_ = agreement(several, humans(tmp_path, rows, "id,score,editor"))
+    assert physical["count"] == 8

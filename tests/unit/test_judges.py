@@ -1,0 +1,379 @@
+"""Judges on the tiny model: the real classes, the real code."""
+
+import math
+import shutil
+from contextlib import contextmanager
+
+import pytest
+import torch
+from PIL import Image
+
+from lockstep import config, judges
+from lockstep.errors import ConfigError, DeviceError, OutOfMemory
+from lockstep.judges import Pair, Rejected
+from lockstep.judges.decoding import Vocabulary
+from lockstep.judges.qwen3_vl import Qwen3VLJudge
+from lockstep.rubric import parse_reply, read_rubric
+from tests.conftest import ROOT, without_a_tensor
+
+RUBRIC = read_rubric(ROOT / "config/rubrics/physical.yaml")
+SHORT = RUBRIC.model_copy(update={"criteria": RUBRIC.criteria[:2], "caps": ()})
+
+
+def settings_of(models, **settings):
+    given = {"dtype": "float32", "max_reasoning_tokens": 16, "min_schema_mass": 0.0}
+    model = str(models / "judge")
+    return config.Qwen3VLJudge(type="qwen3_vl", model=model, **{**given, **settings})
+
+
+@pytest.fixture(scope="module")
+def reasoned(models):
+    return Qwen3VLJudge(settings_of(models), "cpu")
+
+
+@pytest.fixture(scope="module")
+def score_only(models):
+    return Qwen3VLJudge(settings_of(models, mode="score_only"), "cpu")
+
+
+@pytest.fixture(params=["reasoned", "score_only"])
+def judge(request):
+    return request.getfixturevalue(request.param)
+
+
+def pairs(count=8, **fields):
+    """Return pairs of all sizes and lengths."""
+    return [
+        Pair(
+            id=f"p{i}",
+            editor="e",
+            source=Image.new("RGB", (64 + 30 * i, 80), (i * 30, 9, 9)),
+            edited=Image.new("RGB", (128, 64 + 10 * i), (0, i * 20, 255)),
+            rubric=RUBRIC,
+            # a prompt of the rubric is long: the tiny tokenizer knows single bytes alone
+            prompt="Let go! " * (i + 1),
+        )._replace(**fields)
+        for i in range(count)
+    ]
+
+
+@contextmanager
+def leaning(judge, **logits):
+    """Let the model prefer tokens: raise the logits of single characters."""
+    head = judge._model.lm_head
+    bias = torch.zeros(head.out_features)
+    for name, raised in logits.items():
+        character = {"open": "{", "end": "<|im_end|>", "comma": ",", "dot": "."}.get(name, name[-1])
+        bias[judge._processor.tokenizer.convert_tokens_to_ids(character)] = raised
+    head.bias = torch.nn.Parameter(bias)
+    try:
+        yield
+    finally:
+        head.bias = None
+
+
+def said(judgements):
+    """Return what must be the same whatever is judged beside it."""
+    return [
+        (j.reply, parse_reply(j.reply, RUBRIC), RUBRIC.expected_score(j.probabilities), j.usage)
+        for j in judgements
+    ]
+
+
+def in_batches(judge, given, size):
+    return [j for k in range(0, len(given), size) for j in judge.judge(given[k : k + size])]
+
+
+def test_a_judgement_is_a_valid_score_even_from_random_weights(judge):
+    for judgement in judge.judge(pairs(3)):
+        assert set(parse_reply(judgement.reply, RUBRIC).criteria) == set(RUBRIC.names)
+        assert 0 <= judgement.schema_mass < 0.5, "random weights would not have said so"
+
+
+# 1 and 10 begin alike, so that some rows take a token more than others
+@pytest.mark.parametrize("lean", [{}, {"digit_1": 4.0, "digit_0": 0.0}], ids=["plain", "tens"])
+def test_judgements_depend_on_neither_batch_nor_order(judge, lean):
+    given = pairs()
+    with leaning(judge, **lean):
+        alone = in_batches(judge, given, 1)
+        for size in (3, 8):
+            together = in_batches(judge, given, size)
+            assert said(together) == said(alone)
+            assert said(in_batches(judge, given[::-1], size)[::-1]) == said(alone)
+            for one, other in zip(alone, together, strict=True):
+                for name in RUBRIC.names:
+                    expected = pytest.approx(one.probabilities[name], abs=1e-5)
+                    assert other.probabilities[name] == expected
+    assert len({judgement.reply for judgement in alone}) > 1
+    values = {v for j in alone for v in parse_reply(j.reply, RUBRIC).criteria.values()}
+    assert (10 in values and len(values) > 2) or not lean
+
+
+def test_rubrics_of_different_lengths_go_together(judge):
+    first, second, third = pairs(3)
+    second = second._replace(rubric=SHORT)
+    alone = [judge.judge([pair])[0].reply for pair in (first, second, third)]
+    assert [j.reply for j in judge.judge([first, second, third])] == alone
+    assert set(parse_reply(alone[1], SHORT).criteria) == set(SHORT.names)
+
+
+@pytest.mark.parametrize("longer", [1, 7, 300])
+def test_a_longer_prompt_beside_it_changes_nothing(judge, longer):
+    """It begins its reply behind slots that it does not use, as behind padding."""
+    (given,) = pairs(1)
+    companion = given._replace(prompt=given.prompt + "x" * longer)
+    alone = said(judge.judge([given]))
+    assert said(judge.judge([given, companion])[:1]) == alone
+    assert said(judge.judge([companion, given])[1:]) == alone
+    # and so does what an earlier, longer batch left in the slots
+    assert said(judge.judge([given])) == alone
+
+
+def plain(judge, pair, text):
+    """Return the log probabilities after a text, from one pass without cache and padding."""
+    inputs = judge._processor(
+        text=[judge._chat(pair) + text], images=[pair.source, pair.edited], return_tensors="pt"
+    )
+    with torch.inference_mode():
+        return judge._model(**inputs).logits[0, -1].log_softmax(-1).tolist()
+
+
+@pytest.mark.parametrize(
+    "lean",
+    [{}, {"digit_1": 10.0, "digit_0": 4.0}, {"comma": 9.0}],
+    ids=["plain", "tens", "no digits"],
+)
+def test_probabilities_are_those_of_a_plain_pass_over_the_text(score_only, lean):
+    judge = score_only
+    ids = judge._processor.tokenizer.convert_tokens_to_ids
+    (pair,) = pairs(1)
+    with leaning(judge, **lean):
+        (judgement,) = judge.judge([pair])
+        values = parse_reply(judgement.reply, RUBRIC).criteria
+        text, least = "{", 1.0
+        for name in RUBRIC.names:
+            text += f'"{name}": '
+            first = [math.exp(plain(judge, pair, text)[ids(digit)]) for digit in "0123456789"]
+            after = [math.exp(value) for value in plain(judge, pair, text + "1")]
+            ends = sum(after[ids(token)] for token in (",", "}", "Ġ", "Ċ", "č", "ĉ"))
+            ten, one = after[ids("0")], ends
+            expected = [*first, first[1] * ten / (ten + one)]
+            expected[1] *= one / (ten + one)
+            expected = [share / sum(expected) for share in expected]
+            assert judgement.probabilities[name] == pytest.approx(expected, abs=2e-6)
+            assert sum(judgement.probabilities[name]) == pytest.approx(1, abs=1e-5)
+            text += str(values[name])
+            behind = [math.exp(value) for value in plain(judge, pair, text)]
+            least = min(
+                least,
+                sum(first),
+                sum(behind[ids(token)] for token in (",", "}", "Ġ", "Ċ", "č", "ĉ"))
+                + (ten if values[name] == 1 else 0),
+                ten + one if values[name] == 10 else 1,
+            )
+            text += ", "
+        assert judgement.schema_mass == pytest.approx(least, abs=1e-4)
+    if "digit_0" in lean:
+        assert 10 in values.values()
+
+
+def test_the_reasoning_is_what_the_model_writes_by_itself(reasoned):
+    judge = reasoned
+    (pair,) = pairs(1)
+    (judgement,) = judge.judge([pair])
+    inputs = judge._processor(
+        text=[judge._chat(pair)], images=[pair.source, pair.edited], return_tensors="pt"
+    )
+    output = judge._model.generate(**inputs, max_new_tokens=16, do_sample=False)
+    free = judge._processor.decode(
+        output[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True
+    )
+    assert len(free) > 4 and "{" not in free
+    assert judgement.reply.startswith(free + "\n{")
+
+
+@pytest.mark.parametrize("token", ["open", "end"])
+def test_reasoning_ends_where_the_model_begins_the_object_or_stops(reasoned, token):
+    with leaning(reasoned, **{token: 1000.0}):
+        (judgement,) = reasoned.judge(pairs(1))
+    assert judgement.reply.startswith('{"instruction_following": ')
+    # a token is a byte, and no other was written
+    assert judgement.usage.reply_tokens == len(judgement.reply)
+
+
+def test_one_row_may_write_on_where_another_has_ended(reasoned):
+    given = pairs()
+    # enough for some of them to begin the object early
+    with leaning(reasoned, open=4.0):
+        alone = in_batches(reasoned, given, 1)
+        together = reasoned.judge(given)
+    lengths = {len(parse_reply(judgement.reply, RUBRIC).reasoning) for judgement in alone}
+    assert len(lengths) > 2
+    assert said(together) == said(alone)
+
+
+def test_scores_alone_take_one_pass_over_the_prompt_and_a_step_for_each(score_only):
+    widths = []
+    text = score_only._model.model.language_model
+    hook = text.register_forward_hook(
+        lambda *given: widths.append(given[2].last_hidden_state.shape[1])
+    )
+    (judgement,) = score_only.judge(pairs(1))
+    hook.remove()
+    assert judgement.reply.startswith("{")
+    # the last step reads that the last value ends
+    assert len(widths) == 1 + len(RUBRIC.names) + 1
+    assert widths[0] == judgement.usage.prompt_tokens > max(widths[1:])
+
+
+def test_a_sampled_reply_depends_on_its_seed_and_on_nothing_beside_it(judge):
+    given = [pair._replace(seed=number) for number, pair in enumerate(pairs(4))]
+    alone = in_batches(judge, given, 1)
+    assert said(judge.judge(given[::-1])[::-1]) == said(alone)
+    seeds = [given[0]._replace(seed=seed) for seed in (*range(6), None, None)]
+    *sampled, first, second = [judgement.reply for judgement in judge.judge(seeds)]
+    assert len(set(sampled)) > 3
+    reasonings = {reply.split("{")[0] for reply in sampled}
+    assert len(reasonings) > 3 or reasonings == {""}
+    assert first == second == judge.judge(pairs(1))[0].reply
+
+
+def test_values_are_sampled_by_their_probabilities(score_only):
+    (pair,) = pairs(1)
+    many = [pair._replace(seed=seed, rubric=SHORT) for seed in range(200)]
+    judgements = [j for k in range(0, 200, 50) for j in score_only.judge(many[k : k + 50])]
+    name = SHORT.names[0]
+    found = [parse_reply(judgement.reply, SHORT).criteria[name] for judgement in judgements]
+    shares = [share ** (1 / 0.7) for share in judgements[0].probabilities[name]]
+    for value, share in enumerate(shares):
+        expected = share / sum(shares)
+        error = 4 * math.sqrt(expected * (1 - expected) / 200) + 0.01
+        assert found.count(value) / 200 == pytest.approx(expected, abs=error)
+
+
+def test_a_judge_that_would_have_said_more_is_told_from_one_that_would_not(score_only):
+    given = pairs(1)
+    with leaning(score_only, digit_7=60.0, comma=50.0):
+        (unwilling,) = score_only.judge(given)
+    # 77 is what it wanted to say
+    assert unwilling.schema_mass < 0.01
+    with leaning(score_only, digit_7=20.0, dot=50.0):
+        (decimal,) = score_only.judge(given)
+    assert decimal.schema_mass < 0.01
+
+
+def test_a_judge_asked_once_more_sees_its_reply_and_the_error(judge):
+    (pair,) = pairs(1)
+    again = pair._replace(rejected=Rejected("I give it 7/10.", "Found no object."))
+    chat = judge._chat(again)
+    assert chat.startswith(judge._chat(pair))
+    assert "<|im_start|>assistant\nI give it 7/10.<|im_end|>" in chat
+    assert "<|im_start|>user\nFound no object.<|im_end|>" in chat
+    assert chat.endswith("<|im_start|>assistant\n")
+    assert judge.judge([again])[0].reply != judge.judge([pair])[0].reply
+
+
+def test_a_model_that_gives_no_numbers_gives_no_score(judge):
+    with leaning(judge, dot=math.nan):
+        (judgement,) = judge.judge(pairs(1))
+    assert judgement.reply is None
+    assert "gave no numbers" in judgement.error
+
+
+def test_out_of_memory_of_a_judge_is_told_from_other_failures(judge, monkeypatch):
+    def fail(error):
+        def reply(*_):
+            raise error
+
+        monkeypatch.setattr(judge._decoder, "reply", reply)
+
+    fail(torch.OutOfMemoryError("too large"))
+    with pytest.raises(OutOfMemory):
+        judge.judge(pairs(1))
+    fail(torch.AcceleratorError("an illegal memory access"))
+    with pytest.raises(DeviceError):
+        judge.judge(pairs(1))
+
+
+def test_a_tokenizer_that_joins_digits_is_refused():
+    class Joining:
+        def encode(self, text, **_):
+            return list(text.replace("10", "X").encode())
+
+        def get_vocab(self):
+            return {}
+
+    with pytest.raises(ConfigError, match="a token for each digit"):
+        Vocabulary(Joining(), 256)
+
+
+def test_qwen2_5_vl_judges_too(models, tmp_path):
+    import transformers
+
+    from lockstep import tiny
+
+    torch.manual_seed(0)
+    tokenizer = tiny._tokenizer()
+    vision = {"depth": 2, "initializer_range": tiny.SPREAD, "hidden_size": 32, "num_heads": 2}
+    vision |= {"intermediate_size": 64, "out_hidden_size": 32, "fullatt_block_indexes": [1]}
+    transformers.Qwen2_5_VLForConditionalGeneration(
+        transformers.Qwen2_5_VLConfig(
+            text_config=tiny._text_config(tokenizer, mrope_section=[1, 1, 2]),
+            vision_config=vision,
+            **tiny._vision_token_ids(tokenizer),
+        )
+    ).save_pretrained(tmp_path / "judge")
+    transformers.Qwen2_5_VLProcessor(
+        image_processor=transformers.Qwen2VLImageProcessor(
+            size={"shortest_edge": 56 * 56, "longest_edge": 112 * 112}
+        ),
+        tokenizer=tokenizer,
+        video_processor=transformers.Qwen2VLVideoProcessor(),
+        chat_template=tiny.CHAT_TEMPLATE,
+    ).save_pretrained(tmp_path / "judge")
+    judge = Qwen3VLJudge(settings_of(tmp_path), "cpu")
+    given = pairs(3)
+    assert said(judge.judge(given)) == said(in_batches(judge, given, 1))
+
+
+def test_a_judge_with_missing_weights_is_refused_and_not_random(models, tmp_path):
+    shutil.copytree(models / "judge", tmp_path / "judge")
+    without_a_tensor(tmp_path / "judge")
+    with pytest.raises(ConfigError, match=r"judge: .*: found no fitting weights for"):
+        Qwen3VLJudge(settings_of(tmp_path), "cpu")
+
+
+def test_a_cut_off_model_is_one_clear_error(models, tmp_path):
+    shutil.copytree(models / "judge", tmp_path / "judge")
+    path = tmp_path / "judge" / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(ConfigError, match="judge: cannot load"):
+        Qwen3VLJudge(settings_of(tmp_path), "cpu")
+
+
+def test_the_identity_of_a_judge_holds_what_decides_a_reply(models):
+    own = judges.identity(settings_of(models))
+    for same in ({"batch_size": 9}, {"use_batch_inference": False}, {"min_schema_mass": 0.9}):
+        assert judges.identity(settings_of(models, **same)) == own
+    # these are a matter of single judgements, and in their keys
+    for same in ({"repeats": 3}, {"temperature": 1.0}, {"swapped_instruction": True}):
+        assert judges.identity(settings_of(models, **same)) == own
+    for other in ({"max_reasoning_tokens": 9}, {"mode": "score_only"}, {"dtype": "bfloat16"}):
+        assert judges.identity(settings_of(models, **other)) != own
+
+
+def test_finished_replies_are_found_by_editor_and_id(tmp_path):
+    from lockstep import models as models_module
+
+    given = config.PrecomputedJudge(type="precomputed", folder=str(tmp_path / "replies"))
+    path = tmp_path / "replies" / "e" / "p0.txt"
+    path.parent.mkdir(parents=True)
+    path.write_text("I give it 7.", encoding="utf-8")
+    first, second = judges.load_judge(given, "cpu").judge(pairs(2))
+    assert (first.reply, first.error) == ("I give it 7.", None)
+    assert second.reply is None
+    assert "p1.txt', accepted is a text file" in second.error
+    own = judges.identity(given)
+    path.write_text("I give it 8.", encoding="utf-8")
+    models_module._fingerprint.cache_clear()
+    assert judges.identity(given) != own

@@ -1,0 +1,358 @@
+"""The judge behind a server: what it sends, and what it makes of a server that misbehaves."""
+
+import base64
+import io
+import logging
+import re
+import threading
+import time
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+
+import httpx
+import pytest
+from PIL import Image
+
+from lockstep import config, judges
+from lockstep.errors import ConfigError, ServerError
+from lockstep.judges import Pair, Rejected, openai_api
+from lockstep.judges.openai_api import OpenAIJudge, retry_after
+from lockstep.rubric import read_rubric
+from tests.conftest import ROOT, make_sample
+from tests.fake_server import CUT, CUT_WITHIN, REPLY, answer, problem
+
+RUBRIC = read_rubric(ROOT / "config/rubrics/physical.yaml")
+KEY = "sk-very-secret-0123456789"
+
+
+@pytest.fixture(autouse=True)
+def _quick_and_with_a_key(monkeypatch):
+    monkeypatch.setattr(openai_api, "FIRST_PAUSE", 0.02)
+    monkeypatch.setenv("JUDGE_KEY", KEY)
+
+
+@pytest.fixture
+def connect():
+    judges_made = []
+
+    def make(server, **given):
+        judges_made.append(OpenAIJudge(settings(server, **given)))
+        return judges_made[-1]
+
+    yield make
+    for judge in judges_made:
+        judge.close()
+
+
+def settings(server, **given):
+    url = server if isinstance(server, str) else server.url
+    given = {"api_key_variable": "JUDGE_KEY", "attempts": 3, "timeout": 5, **given}
+    return config.OpenAIJudge(type="openai", model="Qwen/Qwen3-VL-8B-Instruct", url=url, **given)
+
+
+def pair(folder, **given):
+    fields = {
+        "id": "a",
+        "editor": "e",
+        "source": Image.linear_gradient("L").resize((96, 64)).convert("RGB"),
+        "edited": Image.radial_gradient("L").resize((64, 48)).convert("RGB"),
+        "rubric": RUBRIC,
+        "prompt": RUBRIC.prompt(make_sample(folder)),
+    }
+    return Pair(**{**fields, **given})
+
+
+def shown(part):
+    """Return the pixels of an image in a message."""
+    start, data = part["image_url"]["url"].split(",")
+    assert start == "data:image/png;base64"
+    with Image.open(io.BytesIO(base64.b64decode(data))) as image:
+        return image.mode, image.size, image.tobytes()
+
+
+def test_the_server_is_asked_what_the_judge_in_this_process_is(serve, connect, tmp_path):
+    server = serve(answer())
+    given = pair(tmp_path)
+    (judgement,) = connect(server).judge([given])
+    assert (judgement.reply, judgement.error) == (REPLY, None)
+    assert judgement.usage == (100, 20)
+    assert judgement.versions == {"served model": "judge-2026-11-01", "system fingerprint": "fp_1"}
+    ((_, headers, body),) = server.requests
+    assert headers["Authorization"] == f"Bearer {KEY}"
+    assert (body["model"], body["temperature"], body["seed"]) == ("Qwen/Qwen3-VL-8B-Instruct", 0, 0)
+    assert 256 < body["max_tokens"] < 400
+    assert not {"response_format", "n", "stream"} & set(body)
+    system, user = body["messages"]
+    assert system == {"role": "system", "content": RUBRIC.system}
+    source, edited, text = user["content"]
+    for part, image in ((source, given.source), (edited, given.edited)):
+        assert shown(part) == (image.mode, image.size, image.tobytes())
+    assert text == {"type": "text", "text": given.prompt}
+
+
+def test_several_judgements_of_an_edit_are_sampled(serve, connect, tmp_path):
+    server = serve(answer())
+    connect(server, temperature=0.5).judge([pair(tmp_path, seed=7)])
+    body = server.requests[0][2]
+    assert (body["temperature"], body["seed"]) == (0.5, 7)
+
+
+def test_a_judge_is_asked_once_more_with_its_reply_and_the_error(serve, connect, tmp_path):
+    server = serve(answer())
+    again = pair(tmp_path, rejected=Rejected("7/10", "That was no JSON object."))
+    connect(server).judge([again])
+    reply, error = server.requests[0][2]["messages"][2:]
+    assert reply == {"role": "assistant", "content": "7/10"}
+    assert error == {"role": "user", "content": "That was no JSON object."}
+
+
+def test_fields_of_the_request_can_be_added_and_left_out(serve, connect, tmp_path):
+    server = serve(answer())
+    request = {"seed": None, "max_tokens": None, "max_completion_tokens": 99}
+    connect(server, request=request).judge([pair(tmp_path)])
+    body = server.requests[0][2]
+    assert not {"seed", "max_tokens"} & set(body)
+    assert body["max_completion_tokens"] == 99
+
+
+def test_without_a_variable_no_key_is_sent(serve, connect, tmp_path):
+    server = serve(answer())
+    connect(server, api_key_variable=None).judge([pair(tmp_path)])
+    assert server.requests[0][1]["Authorization"] is None
+
+
+def test_the_server_is_asked_to_hold_to_the_schema_only_if_configured(serve, connect, tmp_path):
+    server = serve(answer())
+    connect(server, response_format="json_schema").judge([pair(tmp_path)])
+    form = server.requests[0][2]["response_format"]
+    assert form["type"] == "json_schema"
+    schema = form["json_schema"]["schema"]
+    names = [criterion.name for criterion in RUBRIC.criteria]
+    assert (list(schema["properties"]), schema["required"]) == (names, names)
+    assert schema["additionalProperties"] is False
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        problem(429),
+        problem(429, after=0),
+        problem(408),
+        problem(500),
+        problem(503, after="soon"),
+        answer(status=502, body="<html>Bad gateway</html>"),
+        CUT,
+        CUT_WITHIN,
+        answer(body='{"choices": [{"message": {"con'),
+        answer(body=""),
+    ],
+    ids=str,
+)
+def test_what_passes_is_tried_again(serve, connect, tmp_path, failure):
+    server = serve(failure, failure, answer())
+    judge = connect(server)
+    (judgement,) = judge.judge([pair(tmp_path)])
+    assert (judgement.reply, judgement.error) == (REPLY, None)
+    assert (len(server.requests), judge.asked, judge.failures) == (3, 1, [])
+
+
+@pytest.mark.parametrize(
+    ("failure", "tries", "message"),
+    [
+        (problem(500, message="out of order"), 3, "the server answered 500 (.*out of order.*)"),
+        (CUT, 3, "found no answer at http://127.0.0.1:.*RemoteProtocolError"),
+        (answer(body="{"), 3, "the server's answer is none"),
+        (problem(400, message="too many images"), 1, "answered 400 (.*too many images.*)"),
+        (problem(403, message="flagged"), 1, "answered 403 (.*flagged.*)"),
+        (problem(422), 1, "answered 422"),
+        (answer(status=307, body=""), 1, "answered 307"),
+        (answer(body="[]"), 1, "the server's answer is none"),
+        (answer(body='{"choices": []}'), 1, "the server's answer is none (choices: .*)"),
+        (answer(body='{"choices": [{"text": "7"}]}'), 1, "choices.0.message: Field required"),
+        (problem(429, after=999), 1, "asks for a pause of 999 s, accepted are up to 120 s"),
+    ],
+    ids=str,
+)
+def test_what_does_not_pass_is_a_failed_judgement(
+    serve, connect, tmp_path, failure, tries, message
+):
+    server = serve(failure)
+    judge = connect(server)
+    (judgement,) = judge.judge([pair(tmp_path)])
+    assert judgement.reply is None
+    assert re.search(message.replace("(", r"\(").replace(")", r"\)"), judgement.error)
+    assert (len(server.requests), judge.asked, len(judge.failures)) == (tries, 1, 1)
+
+
+def test_a_slow_server_is_tried_again_and_then_given_up(serve, connect, tmp_path):
+    server = serve(answer())
+    server.delay = 0.5
+    (judgement,) = connect(server, timeout=0.1, attempts=2).judge([pair(tmp_path)])
+    assert "ReadTimeout" in judgement.error
+    assert len(server.requests) == 2
+
+
+def test_a_server_that_is_not_there_is_a_failed_judgement(connect, tmp_path):
+    (judgement,) = connect("http://127.0.0.1:9/v1").judge([pair(tmp_path)])
+    assert "found no answer at http://127.0.0.1:9/v1 (ConnectError" in judgement.error
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        answer(reply=None, refusal="I can't help with that."),
+        answer(reply="", reason="content_filter"),
+        problem(400, code="content_filter"),
+        problem(400, code="content_policy_violation"),
+    ],
+    ids=str,
+)
+def test_a_refusal_is_recorded_as_one_and_is_no_failed_request(serve, connect, tmp_path, refusal):
+    server = serve(refusal)
+    judge = connect(server)
+    (judgement,) = judge.judge([pair(tmp_path)])
+    assert not judgement.reply
+    assert judgement.error.startswith("the server's content filter refused to judge (")
+    assert (len(server.requests), judge.asked, judge.failures) == (1, 1, [])
+
+
+def test_a_reply_that_was_cut_off_is_kept_and_does_not_count(serve, connect, tmp_path):
+    (judgement,) = connect(serve(answer(reason="length"))).judge([pair(tmp_path)])
+    assert judgement.reply == REPLY
+    assert "cut off" in judgement.error
+    assert "judge.max_reasoning_tokens" in judgement.error
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        problem(401, message=f"no such key: {KEY}"),
+        problem(402),
+        problem(404),
+        problem(429, code="insufficient_quota"),
+    ],
+    ids=str,
+)
+def test_a_server_of_no_use_ends_the_job_at_once(serve, connect, tmp_path, failure):
+    server = serve(failure)
+    with pytest.raises(ServerError, match=r"judge: the server answered 4\d\d .* accepted are"):
+        connect(server).judge([pair(tmp_path)])
+    assert len(server.requests) == 1
+
+
+def test_a_pause_that_the_server_asks_for_is_kept_by_all(serve, connect, tmp_path):
+    server = serve(problem(429, after=1), answer())
+    judge = connect(server)
+    first = threading.Thread(target=judge.judge, args=([pair(tmp_path)],))
+    first.start()
+    while not judge._resume:
+        time.sleep(0.005)
+    judge.judge([pair(tmp_path)])
+    first.join()
+    turned_away, *later = (when for when, _, _ in server.requests)
+    assert len(later) == 2
+    assert all(1 <= when - turned_away < 3 for when in later)
+
+
+def test_pauses_grow_and_differ(serve, connect, tmp_path, monkeypatch):
+    server = serve(problem(500))
+    judge = connect(server, attempts=9, max_wait=0.1)
+    slept = []
+    monkeypatch.setattr(judge._stopping, "wait", lambda timeout: slept.append(timeout))
+    judge.judge([pair(tmp_path)])
+    pauses = [timeout for timeout in slept if timeout]
+    assert len(pauses) == 8
+    for longest, pause in zip([0.02, 0.04, 0.08] + [0.1] * 5, pauses, strict=True):
+        assert longest / 2 <= pause <= longest
+    assert len(set(pauses)) == 8
+
+
+def test_stopping_ends_the_pauses(serve, connect, tmp_path, monkeypatch):
+    monkeypatch.setattr(openai_api, "FIRST_PAUSE", 60)
+    server = serve(problem(500))
+    judge = connect(server)
+    found = []
+    thread = threading.Thread(target=lambda: found.extend(judge.judge([pair(tmp_path)])))
+    thread.start()
+    while not server.requests:
+        time.sleep(0.005)
+    time.sleep(0.1)
+    judge.stop()
+    thread.join(5)
+    assert found[0].error
+    assert len(server.requests) == 1
+
+
+NOW = datetime(2026, 11, 20, 12, 0, 0, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({}, None),
+        ({"Retry-After": "7"}, 7),
+        ({"Retry-After": " 0 "}, 0),
+        ({"Retry-After": "-1"}, None),
+        ({"Retry-After": "soon"}, None),
+        ({"Retry-After": ""}, None),
+        ({"Retry-After": format_datetime(NOW + timedelta(seconds=90), usegmt=True)}, 90),
+        ({"Retry-After": format_datetime(NOW - timedelta(seconds=90), usegmt=True)}, 0),
+        ({"Retry-After": "Fri, 20 Nov 2026 12:01:00 -0000"}, 60),
+    ],
+)
+def test_the_pause_that_a_server_asks_for(headers, seconds):
+    date = {"Date": format_datetime(NOW, usegmt=True)}
+    assert retry_after(httpx.Headers({**date, **headers})) == seconds
+
+
+def test_without_the_servers_clock_ours_counts():
+    until = datetime.now(UTC) + timedelta(seconds=60)
+    found = retry_after(httpx.Headers({"Retry-After": format_datetime(until, usegmt=True)}))
+    assert 50 < found <= 60
+
+
+@pytest.mark.parametrize("key", [None, "", "  ", "a\nb", "a b", "schlüssel"])
+def test_what_is_no_key_is_one_clear_error_that_does_not_show_it(monkeypatch, key):
+    monkeypatch.delenv("JUDGE_KEY")
+    if key is not None:
+        monkeypatch.setenv("JUDGE_KEY", key)
+    with pytest.raises(ConfigError, match=r"judge\.api_key_variable: found .* JUDGE_KEY") as error:
+        OpenAIJudge(settings("http://127.0.0.1:9/v1"))
+    assert not key or not key.strip() or key not in str(error.value)
+
+
+def test_the_identity_names_the_model_and_not_the_server():
+    own = judges.identity(settings("http://127.0.0.1:9/v1"))
+    for same in (
+        {"api_key_variable": None},
+        {"concurrency": 1, "timeout": 1, "attempts": 1, "max_wait": 1},
+        {"max_failed_share": 1, "input_price": 1, "output_price": 2},
+    ):
+        assert judges.identity(settings("https://example.org/v1", **same)) == own
+    for other in (
+        {"revision": "v2"},
+        {"max_reasoning_tokens": 9},
+        {"response_format": "json_schema"},
+        {"request": {"top_p": 0.5}},
+    ):
+        assert judges.identity(settings("http://127.0.0.1:9/v1", **other)) != own
+    assert KEY not in str(own)
+
+
+def test_the_key_is_shown_by_no_error_and_no_log(serve, connect, tmp_path, caplog):
+    caplog.set_level(logging.DEBUG)
+    leaking = [
+        problem(500, message=f"your key {KEY} is fine, we are not"),
+        answer(reply=f"Your key is {KEY}."),
+        problem(400, message=KEY),
+        problem(400, code="content_filter", message=KEY),
+        answer(body=f'{{"choices": "{KEY}"}}'),
+        problem(401, message=KEY),
+    ]
+    judge = connect(serve(*leaking))
+    said = [judge.judge([pair(tmp_path)]) for _ in range(4)]
+    with pytest.raises(ServerError) as error:
+        judge.judge([pair(tmp_path)])
+    assert "[key]" in str(said)
+    assert KEY not in str(said) + str(error.value) + caplog.text
+    assert "trying again" in caplog.text

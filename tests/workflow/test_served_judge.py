@@ -1,0 +1,66 @@
+"""A judge behind a server, as the workflow runs it."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.fake_server import answer, problem
+from tests.workflow.conftest import EDITOR, make
+
+KEY = "sk-very-secret-0123456789"
+
+
+def judge_by_the_prompt(body):
+    """Give a 7 for each criterion that the prompt ends with."""
+    prompt = body["messages"][1]["content"][2]["text"]
+    return answer(reply="As asked. " + prompt[prompt.rindex("{") :].replace("<0-10>", "7"))
+
+
+@pytest.fixture
+def workflow(serve, tmp_path, monkeypatch):
+    monkeypatch.setenv("JUDGE_KEY", KEY)
+    server = serve(judge_by_the_prompt)
+    made = make(
+        tmp_path / "work",
+        Path("no models"),
+        per_category=2,
+        editors=[{"name": EDITOR, "type": "identity"}],
+        judge={
+            "type": "openai",
+            "url": server.url,
+            "model": "some/judge",
+            "api_key_variable": "JUDGE_KEY",
+            "rubrics": str(Path(__file__).parents[2] / "config" / "rubrics"),
+        },
+    )
+    made.config["benchmark"]["categories"] = ["physical", "social"]
+    made.server = server
+    return made
+
+
+def test_a_served_judge_scores_without_a_device_and_its_key_stays_secret(workflow):
+    printed = workflow.run()
+    found = workflow.records("scores")
+    assert [record["status"] for record in found] == ["ok"] * 4
+    assert {record["score"] for record in found} == {7.0}
+    assert len(workflow.server.requests) == 4
+    assert "requests, 0 failed" in workflow.logs("score/**/*.log")
+
+    # where and how it is asked decides no score; the report alone tells of it
+    judge = workflow.config["judge"]
+    judge |= {"url": "http://127.0.0.1:9/v1", "concurrency": 3, "input_price": 1}
+    assert "Nothing to be done" in workflow.run("-n", "physical", "social")
+
+    # another model does, and needs no device for it
+    judge |= {"url": workflow.server.url, "model": "another/judge"}
+    printed += workflow.run("--resources", "gpu=0")
+    assert len(workflow.server.requests) == 8
+    assert workflow.server.requests[-1][2]["model"] == "another/judge"
+
+    workflow.server.answers = [problem(401, message=f"wrong key: {KEY}")]
+    judge["model"] = "a/third"
+    failed = workflow.run("physical", check=False)
+    assert "judge: the server answered 401" in failed
+    written = b"".join(p.read_bytes() for p in workflow.folder.rglob("*") if p.is_file())
+    assert KEY.encode() not in written
+    assert KEY not in printed + failed
