@@ -1,5 +1,6 @@
 # make demo   everything on tiny models, no GPU needed; ends with the report's path
 # make test   all tests
+# make flash  FlashAttention 4, for Hopper GPUs and later
 # Each sets up .venv from envs/requirements.txt by itself, once.
 
 SHELL := /bin/bash
@@ -8,7 +9,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 # nothing here needs a model hub, and nothing may wait for one
 export HF_HUB_OFFLINE := 1
 
-.PHONY: setup demo test chaos lint format lock clean
+.PHONY: setup flash demo test chaos lint format lock clean
 
 setup: .venv/.done
 
@@ -42,9 +43,15 @@ format: setup
 	snakefmt Snakefile rules
 
 # renew the lock after a change of envs/requirements.in
+# a faster attention kernel for Hopper GPUs and later
+flash: setup
+	uv pip install --quiet --python $(BIN)/python --compile-bytecode -r envs/flash.txt
+
 lock: setup
 	uv pip compile --quiet --no-emit-index-url --python-version 3.11 \
 	  envs/requirements.in --output-file envs/requirements.txt
+	uv pip compile --quiet --no-emit-index-url --python-version 3.11 \
+	  envs/flash.in --output-file envs/flash.txt
 
 clean:
 	rm -rf .venv .snakemake results

@@ -19,7 +19,10 @@ SUFFIXES = {".bin", ".jinja", ".json", ".model", ".pt", ".safetensors", ".txt"}
 LARGE = 64 * 2**20
 """Bytes from which a file's hash is remembered."""
 
-PACKAGES = ("torch", "diffusers", "transformers", "accelerate", "peft", "pillow")
+PACKAGES = (
+    *("torch", "triton", "flash-attn-4"),
+    *("diffusers", "transformers", "accelerate", "peft", "pillow"),
+)
 """Software that decides pixels and replies."""
 
 

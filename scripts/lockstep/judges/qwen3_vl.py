@@ -87,8 +87,7 @@ class Qwen3VLJudge:
             time.monotonic() - began,
         )
 
-    def _fitting(self) -> int:
-        """Return how many edits find place on the device with long prompts."""
+    def fitting(self) -> int:
         if self._model.device.type == "cpu":
             return 4
         text = self._model.config.get_text_config()
