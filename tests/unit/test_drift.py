@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from lockstep import drift, records
+from lockstep import drift, records, tables
 from lockstep.records import EditRecord, Telemetry
 from lockstep.report import plots, write_report
+from lockstep.rubric import read_rubric
+from tests.conftest import ROOT
 
 T0 = 1_800_000_000.0
 
@@ -427,7 +429,7 @@ def test_a_report_without_times_says_so_and_draws_nothing(report):
 @pytest.fixture
 def report(tmp_path):
     """Return a function that writes the report of edits of one editor and category."""
-    from lockstep import config, stats
+    from lockstep import config
 
     def write(edits) -> Path:
         settings = config.Config.model_validate(
@@ -437,22 +439,23 @@ def report(tmp_path):
                 "judge": {"type": "qwen3_vl", "model": "Qwen/Qwen3-VL-8B-Instruct"},
             }
         )
-        columns = "id,category,status,score,expected_score,instruction,source,edited,reasoning"
-        records.write_text(tmp_path / "table.csv", columns + ",error\n")
-        summary = {**stats.summarise([], 0), "status": {}, "seconds": {}}
-        summary["seconds"] = {"edit": 0.0, "wait": 0.0, "judge": 0.0}
-        summary["versions"] = {"edit": {"torch": ["2.11.0"]}, "judge": {}}
-        records.write_json(tmp_path / "summary.json", summary)
         records.write_records(tmp_path / "rejected.jsonl", [])
         shards = [tmp_path / "shard-0.jsonl", tmp_path / "shard-1.jsonl"]
         records.write_records(shards[0], edits[::2])
         records.write_records(shards[1], edits[1::2])
+        rubric = read_rubric(ROOT / "config" / "rubrics" / "physical.yaml")
+        records.write_records(tmp_path / "manifest.jsonl", [])
+        frame = tables.table(tmp_path / "manifest.jsonl", shards, [], rubric, tmp_path)
+        records.write_text(tmp_path / "table.csv", tables.to_csv(frame))
+        summary = tables.summary(frame, shards, [], rubric)
+        records.write_json(tmp_path / "summary.json", summary)
         write_report(
             settings,
             {"small": {"physical": tmp_path / "table.csv"}},
             {"small": {"physical": tmp_path / "summary.json"}},
             {"small": {"physical": shards}},
             tmp_path / "rejected.jsonl",
+            {"anchors": [], "agreement": []},
             tmp_path / "report",
         )
         return tmp_path / "report"

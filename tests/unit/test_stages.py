@@ -284,7 +284,7 @@ def test_a_signal_costs_the_edit_in_hand_and_only_a_kill_the_image_being_saved(t
     process.start()
     assert ready.wait(3 * SOON)
     os.kill(process.pid, number)
-    process.join(SOON)
+    process.join(3 * SOON)
     assert process.exitcode not in (0, None)
     kept = [0] if number == signal.SIGKILL else [0, 1]
     assert saved(tmp_path) == kept

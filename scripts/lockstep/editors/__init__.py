@@ -4,6 +4,8 @@ An editor turns a sample and a seed into an image and raises if it cannot; it ne
 nor writes files. Importing this package imports no torch.
 """
 
+import logging
+import time
 from typing import Any, Protocol
 
 from PIL import Image
@@ -12,6 +14,8 @@ from lockstep import config
 from lockstep.editors import precomputed
 from lockstep.models import adapter_identity, model_identity
 from lockstep.records import Sample
+
+log = logging.getLogger(__name__)
 
 SEMANTICS = 1
 """Raised by hand when code changes the pixels that the same settings give."""
@@ -76,8 +80,10 @@ def load_editor(settings: config.AnyEditor, torch_device: str) -> Editor:
     """
     match settings:
         case config.DiffusersEditor():
+            began = time.monotonic()
             from lockstep.editors.diffusers import DiffusersEditor
 
+            log.info("imports took %.1f s", time.monotonic() - began)
             return DiffusersEditor(settings, torch_device)
         case config.PrecomputedEditor():
             return precomputed.PrecomputedEditor(settings.folder)
