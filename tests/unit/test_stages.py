@@ -165,7 +165,8 @@ def test_times_say_what_took_the_device_and_what_kept_it_waiting(tmp_path):
     with running(slow, lambda number: time.sleep(1.2 if number == 0 else 0)):
         found = edit(tmp_path)
     assert all(0.15 <= record.edit_seconds < 0.55 for record in found)
-    assert found[0].stall_seconds >= 0.6
+    # it is prepared from a moment before the device is free
+    assert found[0].stall_seconds >= 0.5
     assert found[1].stall_seconds < 0.4
     # the second image could not be handed over before the first was saved
     assert found[2].stall_seconds >= 0.6
