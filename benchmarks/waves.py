@@ -96,7 +96,10 @@ class SleepingEditor:
     def __init__(self, shards: int) -> None:
         self._shards = shards
 
-    def edit(self, sample: Sample, seed: int) -> Image.Image:
+    def prepare(self, sample: Sample) -> None:
+        return None
+
+    def edit(self, prepared: None, sample: Sample, seed: int) -> Image.Image:
         time.sleep(duration(sample.index, self._shards))
         return Image.new("RGB", (32, 32))
 

@@ -27,7 +27,10 @@ class Editor:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def edit(self, sample: Sample, seed: int) -> Image.Image:
+    def prepare(self, sample: Sample) -> None:
+        return None
+
+    def edit(self, prepared: None, sample: Sample, seed: int) -> Image.Image:
         time.sleep(random.uniform(0.15, 0.25))
         with open(self._folder / f"edited-{sample.id}", "ab") as file:
             file.write(b".")
