@@ -161,7 +161,8 @@ def judge_files():
 
 
 JUDGE_CODE = {
-    "qwen3_vl": ["judges/qwen3_vl.py", "judges/decoding.py"],
+    "qwen3_vl": ["qwen_vl.py"]
+    + [f"judges/{part}.py" for part in ("qwen3_vl", "decoding", "slots", "step_attention")],
     "openai": ["judges/openai_api.py"],
     "precomputed": ["judges/precomputed.py"],
 }[CONFIG.judge.type]

@@ -304,7 +304,7 @@ def test_a_tokenizer_that_joins_digits_is_refused():
             return {}
 
     with pytest.raises(ConfigError, match="a token for each digit"):
-        Vocabulary(Joining(), 256)
+        Vocabulary(Joining())
 
 
 def test_qwen2_5_vl_judges_too(models, tmp_path):

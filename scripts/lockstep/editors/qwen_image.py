@@ -15,7 +15,7 @@ from PIL import Image
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from lockstep.editors import qwen_autoencoder, qwen_transformer
-from lockstep.vision_attention import fuse_windows
+from lockstep.qwen_vl import optimize_vision
 
 Pipeline = diffusers.QwenImageEditPipeline | diffusers.QwenImageEditPlusPipeline
 
@@ -26,7 +26,7 @@ def optimize(pipeline: Pipeline) -> None:
     Raises:
         ValueError: at a later call, for what only the slow path can do: batches and masks.
     """
-    fuse_windows(pipeline.text_encoder.model.visual)
+    optimize_vision(pipeline.text_encoder.model.visual)
     qwen_transformer.optimize(pipeline.transformer, pipeline.scheduler)
     qwen_autoencoder.optimize(pipeline.vae)
 

@@ -52,14 +52,11 @@ class Reply(NamedTuple):
 class Vocabulary:
     """Tokens that mean something here.
 
-    Args:
-        size: number of the model's logits.
-
     Raises:
         ConfigError: if digits are not tokens of their own.
     """
 
-    def __init__(self, tokenizer: transformers.PreTrainedTokenizerBase, size: int) -> None:
+    def __init__(self, tokenizer: transformers.PreTrainedTokenizerBase) -> None:
         self._tokenizer = tokenizer
         tokens = [self.encode(digit) for digit in DIGITS]
         parts = [self.encode('{"a": '), tokens[1], tokens[0], self.encode(', "b": ')]
@@ -74,9 +71,8 @@ class Vocabulary:
         known = tokenizer.get_vocab()
         self.opening = {number for token, number in known.items() if "{" in token}
         """Tokens that begin an object."""
-        self.ends = torch.zeros(size, dtype=torch.bool)
-        """Whether a token may follow a number."""
-        self.ends[[number for token, number in known.items() if token.startswith(ENDS)]] = True
+        self.ends = sorted(number for token, number in known.items() if token.startswith(ENDS))
+        """Tokens that may follow a number."""
 
     def encode(self, text: str) -> list[int]:
         return self._tokenizer.encode(text, add_special_tokens=False)
@@ -106,7 +102,10 @@ class Decoder:
     ) -> None:
         self._model = model
         self._vocabulary = vocabulary
-        self._ends = vocabulary.ends.to(model.device)
+        self._digits, self._ends = (
+            torch.tensor(tokens, device=model.device)
+            for tokens in (vocabulary.digits, vocabulary.ends)
+        )
         self._slots: Slots | None = None
         self._max_reasoning_tokens = max_reasoning_tokens
         self._temperature = temperature
@@ -176,9 +175,11 @@ class Decoder:
 
     def _logs(self, logits: torch.Tensor) -> list["_Logs"]:
         """Return what the logits after each token of each row say of numbers there."""
-        logs = logits.float().log_softmax(-1)
-        digits = logs[..., self._vocabulary.digits]
-        ends = logs[..., self._ends]
+        logits = logits.float()
+        total = logits.logsumexp(-1, keepdim=True)
+        digits, ends = (
+            logits.index_select(-1, tokens) - total for tokens in (self._digits, self._ends)
+        )
         found = zip(
             digits.tolist(), ends.logsumexp(-1).tolist(), ends.amax(-1).tolist(), strict=True
         )

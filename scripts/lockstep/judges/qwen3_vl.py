@@ -4,11 +4,9 @@ import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from types import MethodType
 
 import safetensors
 import torch
-import torch.nn.functional as F
 import transformers
 
 from lockstep import config
@@ -16,21 +14,21 @@ from lockstep.errors import ConfigError, DeviceError, OutOfMemory, one_sentence
 from lockstep.judges import Judgement, Pair, Usage
 from lockstep.judges.decoding import Decoder, Request, Vocabulary
 from lockstep.models import check_weights
-from lockstep.vision_attention import fuse_windows
+from lockstep.qwen_vl import optimize_text, optimize_vision
 
 log = logging.getLogger(__name__)
 
 # its bars would fill the log
 transformers.utils.logging.disable_progress_bar()
 
-LARGEST = 48
+LARGEST = 64
 """Edits judged at a time where memory is no matter: more bring next to nothing."""
 
 BESIDE = 2**28
 """Bytes that an edit takes beside its slots, while its prompt is read."""
 
-THREADS = 4
-"""Prompts that are made at a time; the processor leaves a core idle half of the time."""
+THREADS = 2
+"""Prompts that are made at a time; more get into the way of the one that keeps the GPU busy."""
 
 
 class Qwen3VLJudge:
@@ -66,16 +64,12 @@ class Qwen3VLJudge:
             ) from None
         check_weights(f"judge: {settings.model}", info)
         self._model.eval()
-        fuse_windows(self._model.model.visual)
-        for module in self._model.model.language_model.modules():
-            # six kernels in transformers and one in PyTorch
-            if type(module).__name__.endswith("RMSNorm"):
-                module.forward = MethodType(_norm, module)
-        size = self._model.get_output_embeddings().out_features
+        optimize_vision(self._model.model.visual)
+        optimize_text(self._model.model.language_model)
         reasoned = settings.mode == "reasoned"
         self._decoder = Decoder(
             self._model,
-            Vocabulary(self._processor.tokenizer, size),
+            Vocabulary(self._processor.tokenizer),
             max_reasoning_tokens=settings.max_reasoning_tokens if reasoned else 0,
             temperature=settings.temperature,
         )
@@ -163,8 +157,3 @@ class Qwen3VLJudge:
         return self._processor.apply_chat_template(
             messages, tokenize=False, add_generation_prompt=True
         )
-
-
-def _norm(self: torch.nn.Module, x: torch.Tensor) -> torch.Tensor:
-    """`forward` of the norms of Qwen's language models."""
-    return F.rms_norm(x, self.weight.shape, self.weight, self.variance_epsilon)

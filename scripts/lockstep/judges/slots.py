@@ -6,9 +6,7 @@ does not need stay masked. On a GPU a step is captured once and replayed: launch
 thousand kernels keep the CPU busy ten times as long as the GPU.
 """
 
-import copy
-import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -19,13 +17,12 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
+from lockstep.judges import step_attention
+
 NAME = "lockstep_slots"
 
 # cuDNN, which PyTorch prefers, plans for every new number of tokens
 KERNELS = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
-
-TOGETHER = 4
-"""Prompts whose images a GPU looks at together; those of one leave it waiting for the CPU."""
 
 GRAIN = 256
 """Slots by whose number the memory of a row grows."""
@@ -73,50 +70,33 @@ class Slots:
         """
         self._start = 0
         logits = []
-        for group in _groups(prompts, TOGETHER if self._model.device.type == "cuda" else 1):
-            for prompt, features in zip(group, self._look(group), strict=True):
-                logits.append(self._read(len(logits), prompt, features))
+        for row, prompt in enumerate(prompts):
+            logits.append(self._read(row, prompt))
         return torch.stack(logits)
 
-    def _look(self, prompts: Sequence[dict[str, torch.Tensor]]) -> Iterator[Any]:
-        """Look at all images of some prompts at once; yield what the model sees for each prompt."""
-        pixels, grids = (
-            torch.cat(
-                [prompt[name].to(self._model.device, non_blocking=True) for prompt in prompts]
-            )
-            for name in ("pixel_values", "image_grid_thw")
-        )
-        seen = self._model.model.get_image_features(pixels, grids)
-        image = token = 0
-        for prompt in prompts:
-            images = seen.pooler_output[image : image + len(prompt["image_grid_thw"])]
-            tokens = slice(token, token + sum(map(len, images)))
-            image, token = image + len(images), tokens.stop
-            own = copy.copy(seen)
-            own.pooler_output = images
-            if getattr(seen, "deepstack_features", None) is not None:
-                own.deepstack_features = [layer[tokens] for layer in seen.deepstack_features]
-            yield own
-
-    def _read(self, row: int, prompt: dict[str, torch.Tensor], features: Any) -> torch.Tensor:
+    def _read(self, row: int, prompt: Mapping[str, torch.Tensor]) -> torch.Tensor:
         """Read a prompt into a row, and return the logits after it."""
-        inner = self._model.model
-        inner.get_image_features = lambda *_, **__: features
-        # what the pixels show is known, but without any the model does not ask for it
-        few = {**prompt, "pixel_values": prompt["pixel_values"][:0]}
-        try:
-            given = {name: value.to(self._model.device) for name, value in few.items()}
-            with sdpa_kernel(KERNELS):
-                out = self._model(**given, use_cache=True, logits_to_keep=1)
-        finally:
-            del inner.get_image_features
-        length = prompt["input_ids"].shape[1]
+        tokens, grids = prompt["input_ids"], prompt["image_grid_thw"]
+        # on a GPU it would wait for each image
+        positions, offset = self._model.model.get_rope_index(
+            tokens, prompt["mm_token_type_ids"], image_grid_thw=grids
+        )
+        with sdpa_kernel(KERNELS):
+            out = self._model(
+                input_ids=self._given(tokens),
+                position_ids=self._given(positions),
+                pixel_values=self._given(prompt["pixel_values"]),
+                image_grid_thw=self._given(grids),
+                use_cache=True,
+                logits_to_keep=1,
+            )
+        length = tokens.shape[1]
         self._make_room(length + self._room)
         if row == 0:
             self._mask.zero_()
             self._offset.zero_()
         self._mask[row, :length] = True
-        self._offset[row] = out.rope_deltas.view(())
+        self._offset[row] = int(offset)
         for layer, keys, values in zip(
             out.past_key_values.layers, self.keys, self.values, strict=True
         ):
@@ -124,6 +104,11 @@ class Slots:
             values[row, :, :length] = layer.values[0]
         self._start = max(self._start, length)
         return out.logits[0, -1]
+
+    def _given(self, tensor: torch.Tensor) -> torch.Tensor:
+        """Hand a tensor to the device without waiting for what it does."""
+        pinned = tensor.pin_memory() if self._model.device.type == "cuda" else tensor
+        return pinned.to(self._model.device, non_blocking=True)
 
     @torch.inference_mode()
     def append(self, rows: Sequence[Sequence[int]], trial: bool = False) -> torch.Tensor:
@@ -208,14 +193,6 @@ class Slots:
         self._mask = F.pad(self._mask, (0, grown))
 
 
-def _groups(
-    prompts: Iterable[Mapping[str, Any]], size: int
-) -> Iterator[list[dict[str, torch.Tensor]]]:
-    remaining = iter(prompts)
-    while group := [dict(prompt) for prompt in itertools.islice(remaining, size)]:
-        yield group
-
-
 class _Step:
     """A step of some width, captured on the GPU."""
 
@@ -255,6 +232,10 @@ def _attend(
     if attention_mask is None:
         return sdpa_attention_forward(module, query, key, value, None, scaling=scaling, **given)
     rows, heads, width, dim = query.shape
+    if width == 1 and query.device.type == "cuda":
+        bias = attention_mask[:, 0, 0]
+        attended = step_attention.attend(query[:, :, 0], key, value, bias, scaling)
+        return attended[:, None], None
     grouped = query.reshape(rows, key.shape[1], -1, dim)
     mask = attention_mask.expand(-1, key.shape[1], -1, -1)
     attended = F.scaled_dot_product_attention(grouped, key, value, mask, scale=scaling)
