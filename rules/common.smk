@@ -9,7 +9,7 @@ sys.path.append(str(Path(workflow.basedir) / "scripts"))
 
 from lockstep import categories as category_names
 from lockstep import config as configuration
-from lockstep import device, models, plan, recovery, rubric
+from lockstep import device, hosts, models, plan, recovery, rubric
 from lockstep.editors import precomputed
 from lockstep.errors import LockstepError
 
@@ -56,6 +56,7 @@ try:
     DEVICES = device.devices(CONFIG.devices)
     if workflow.is_main_process and not workflow.output_settings.dryrun:
         recovery.check_writable(Path(CONFIG.results))
+        hosts.sweep()
         # a power loss may leave files that only look complete
         for path in recovery.remove_incomplete(Path(CONFIG.results), len(DEVICES)):
             print(f"{path}: found it incomplete, it is made again", file=sys.stderr)
@@ -96,6 +97,18 @@ os.environ.setdefault("LOCKSTEP_RUN", uuid.uuid4().hex)
 os.environ.setdefault("LOCKSTEP_SLOTS", str(slots()))
 # Jobs end with the process that reads this file, which is the one that starts them on their host.
 os.environ["LOCKSTEP_STARTER"] = str(os.getpid())
+
+# Models stay on devices between jobs of this process; a job that runs elsewhere loads its own.
+if workflow.remote_exec:
+    config.setdefault("devices", {})["resident"] = False
+
+
+onsuccess:
+    hosts.end_run()
+
+
+onerror:
+    hosts.end_run()
 
 
 envvars:

@@ -2,17 +2,19 @@
 
 from pathlib import Path
 
-from lockstep import anchors, device
+from lockstep import device, jobs
 from lockstep.config import load_config
 from lockstep.joblog import job_log
-from lockstep.judging import Place
 
 with job_log(snakemake.log[0]) as terminal:
     settings = load_config(snakemake.config, source="configuration")
-    devices = device.devices(settings.devices)
-    anchors.score_anchors(
+    jobs.run(
+        "anchors",
         settings,
-        folder=Path(snakemake.input.anchors).parent,
-        results=Path(snakemake.output[0]).parent,
-        place=Place(devices, 0, f"score anchors {devices[0].name}", terminal),
+        device.devices(settings.devices),
+        shard=0,
+        log=snakemake.log[0],
+        terminal=terminal,
+        folder=str(Path(snakemake.input.anchors).parent),
+        results=str(Path(snakemake.output[0]).parent),
     )

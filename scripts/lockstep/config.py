@@ -99,7 +99,17 @@ class Devices(Section):
         600.0, description="Seconds to wait at the first wave for devices that still load."
     )
     heartbeat_timeout: PositiveFloat = Field(
-        60.0, description="Seconds of silence after which a device on another host counts as dead."
+        60.0,
+        description="Seconds of silence after which a device on another host, or the process that "
+        "holds a device's model, counts as dead.",
+    )
+    resident: bool = Field(
+        True,
+        description="Keep models on their devices from job to job, where all jobs run on this "
+        "machine.",
+    )
+    idle_timeout: PositiveFloat = Field(
+        600.0, description="Seconds without work after which a device's model is let go."
     )
     when_busy: Literal["stop", "wait"] = Field(
         "stop", description="What to do where another run on this machine uses a GPU."

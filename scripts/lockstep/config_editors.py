@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
     Field,
@@ -38,6 +38,8 @@ OWN_ARGUMENTS = {
 class Editor(Section):
     """What all editors share."""
 
+    on_device: ClassVar[bool] = False
+    """Whether it has a model, which runs on the job's own device."""
     name: Name = Field(description="Name in paths, targets and tables.")
     preset: str | None = Field(
         None,
@@ -148,6 +150,7 @@ class Lossy(Section):
 class DiffusersEditor(Editor):
     """A diffusers pipeline that takes an image and a prompt."""
 
+    on_device: ClassVar[bool] = True
     type: Literal["diffusers"]
     model: PathText = Field(description="Hub id or folder.")
     revision: str | None = Field(None, description="Commit or branch of a hub id.")

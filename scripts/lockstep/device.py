@@ -7,14 +7,14 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import NamedTuple, Self
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any, NamedTuple, Self, TypeVar
 
 import filelock
 import pynvml
 
-from lockstep import config, records
+from lockstep import config, records, stopping
 from lockstep.errors import DeviceError
 from lockstep.records import Telemetry
 
@@ -23,6 +23,17 @@ log = logging.getLogger(__name__)
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 
 SAMPLE_SECONDS = 0.25
+
+LEAVING = 5.0
+"""Seconds in which a process that has been ended lets go of a device."""
+
+FREE = 2**30
+"""Bytes of a GPU's memory that may be in use while it counts as free; the driver takes some."""
+
+SETTLED = 2.0
+"""Seconds without a change after which what is in use of a GPU's memory is taken for others'."""
+
+Model = TypeVar("Model")
 
 THROTTLE_REASONS = {
     pynvml.nvmlClocksThrottleReasonSwPowerCap: "sw_power_cap",
@@ -120,6 +131,31 @@ def keep_compiled(folder: str) -> None:
 
 
 @contextmanager
+def loaded(
+    device: Device, settings: config.Devices, load: Callable[[str], Model]
+) -> Iterator[Model]:
+    """Yield a model on a device that no other process uses meanwhile.
+
+    Args:
+        load: loads the model on a device that is named for torch.
+
+    Raises:
+        DeviceError: if the device is not to be had.
+    """
+    torch_device = pin(device)
+    keep_compiled(settings.compile_cache)
+    with exclusive(device, settings.when_busy):
+        wait_until_free(device)
+        with loading_turn(settings.load_concurrency):
+            model = load(torch_device)
+        yield model
+
+
+Loaded = Callable[[Device, config.Devices, Callable[[str], Model]], AbstractContextManager[Model]]
+"""What `loaded` is, or what stands in for it where a model stays from job to job."""
+
+
+@contextmanager
 def exclusive(device: Device, when_busy: str = "stop") -> Iterator[None]:
     """Hold a pinned GPU's lock against every other invocation on this host.
 
@@ -139,7 +175,8 @@ def exclusive(device: Device, when_busy: str = "stop") -> Iterator[None]:
     lock = filelock.FileLock(path)
     holder = path.with_suffix(".holder")
     try:
-        lock.acquire(timeout=0)
+        # a run that has just ended may still be letting go of it
+        lock.acquire(timeout=LEAVING)
     except filelock.Timeout:
         who = holder.read_text() if holder.exists() else "another process"
         busy = f"{device.name}: found it in use by {who}"
@@ -149,13 +186,36 @@ def exclusive(device: Device, when_busy: str = "stop") -> Iterator[None]:
                 "or set devices.when_busy: wait"
             ) from None
         log.warning("%s, waiting for its end", busy)
-        lock.acquire()
+        while not _try(lock, timeout=1):
+            stopping.check()
     try:
         since = time.strftime("%Y-%m-%d %H:%M:%S")
         records.write_text(holder, f"process {os.getpid()} since {since}")
         yield
     finally:
         lock.release()
+
+
+def wait_until_free(device: Device) -> None:
+    """Wait until the memory of a pinned GPU is free but for what other programs keep.
+
+    The driver takes a while to clear what a process leaves behind, and a model that is loaded
+    meanwhile finds no room.
+    """
+    if device.kind == "cpu":
+        return
+    began = settled = time.monotonic()
+    first = used = _used(os.environ[VISIBLE])
+    while used > FREE and time.monotonic() - settled < SETTLED:
+        time.sleep(0.05)
+        before, used = used, _used(os.environ[VISIBLE])
+        if used != before:
+            settled = time.monotonic()
+    if used > FREE:
+        log.warning("%s: others use %.1f GiB of its memory", device.name, used / 2**30)
+    if used < first:
+        seconds = time.monotonic() - began
+        log.info("%s: %.1f GiB came free in %.2f s", device.name, (first - used) / 2**30, seconds)
 
 
 @contextmanager
@@ -175,6 +235,7 @@ def loading_turn(concurrency: int | None) -> Iterator[None]:
         for turn in range(concurrency)
     ]
     while (lock := next(filter(_try, locks), None)) is None:
+        stopping.check()
         time.sleep(0.1)
     waited = time.monotonic() - began
     log.info("loading at most %d at a time, waited %.1f s for the turn", concurrency, waited)
@@ -240,9 +301,9 @@ def _throttle_reasons(mask: int) -> list[str]:
     return [name for bit, name in THROTTLE_REASONS.items() if mask & bit]
 
 
-def _try(lock: filelock.FileLock) -> bool:
+def _try(lock: filelock.FileLock, timeout: float = 0) -> bool:
     try:
-        lock.acquire(timeout=0)
+        lock.acquire(timeout=timeout)
     except filelock.Timeout:
         return False
     return True
@@ -269,6 +330,16 @@ def _visible_gpus() -> list[str]:
 
 def _uuid(device_id: str) -> str:
     """Return the UUID of a GPU given by number or UUID."""
+    return _ask(device_id, pynvml.nvmlDeviceGetUUID)
+
+
+def _used(device_id: str) -> int:
+    """Return how many bytes of a GPU's memory are in use, by whomever."""
+    return _ask(device_id, pynvml.nvmlDeviceGetMemoryInfo).used
+
+
+def _ask(device_id: str, question: Callable[[Any], Any]) -> Any:
+    """Return what NVML says of a GPU given by number or UUID."""
     try:
         pynvml.nvmlInit()
         try:
@@ -276,7 +347,7 @@ def _uuid(device_id: str) -> str:
                 handle = pynvml.nvmlDeviceGetHandleByIndex(int(device_id))
             else:
                 handle = pynvml.nvmlDeviceGetHandleByUUID(device_id)
-            return pynvml.nvmlDeviceGetUUID(handle)
+            return question(handle)
         finally:
             pynvml.nvmlShutdown()
     except pynvml.NVMLError as error:

@@ -4,11 +4,12 @@ import logging
 import resource
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import IO, NamedTuple
 
 from lockstep import config, editors, plan, records
-from lockstep.device import Device, Sampler, exclusive, keep_compiled, loading_turn, pin
+from lockstep.device import Device, Loaded, Sampler, loaded
 from lockstep.records import EditRecord, Sample
 from lockstep.stages import Item, Job, edit_waves
 from lockstep.waves import Barrier
@@ -39,6 +40,7 @@ def edit_shard(
     folder: Path,
     shard: Shard,
     terminal: IO[str],
+    loaded: Loaded = loaded,
 ) -> None:
     """Edit a shard's samples and write their records.
 
@@ -49,6 +51,7 @@ def edit_shard(
         manifest: the category's manifest.
         folder: the category's results; images go to `images/`, records to `edits/`.
         terminal: where progress is shown.
+        loaded: gives the model on its device.
 
     Raises:
         DeviceError: if the device fails or is not to be had.
@@ -83,7 +86,11 @@ def edit_shard(
         if missing:
             if shard.number == 0:
                 print("\n  ".join(plan_lines), file=terminal)
-            done = _edit_on_device(settings.devices, editor, shard, barrier, mine, cached, terminal)
+            with ExitStack() as stack:
+                job = _job(settings.devices, editor, shard, barrier, category, loaded, stack)
+                done = edit_waves(job, mine, cached, terminal)
+            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+            log.info("peak host memory %.1f GiB", peak / 2**20)
         else:
             log.info("nothing to edit, no model is loaded")
             done = list(cached.values())
@@ -103,39 +110,43 @@ def edit_shard(
         )
 
 
-def _edit_on_device(
+def _job(
     devices: config.Devices,
     editor: config.AnyEditor,
     shard: Shard,
     barrier: Barrier,
-    mine: Sequence[Item],
-    cached: dict[str, EditRecord | None],
-    terminal: IO[str],
-) -> list[EditRecord]:
-    torch_device = pin(shard.device)
-    keep_compiled(devices.compile_cache)
-    with exclusive(shard.device, devices.when_busy):
-        with loading_turn(devices.load_concurrency):
-            began = time.monotonic()
-            model = editors.load_editor(editor, torch_device)
-        loaded = time.monotonic() - began
-        with Sampler(shard.device) as sampler:
-            job = Job(
-                editor=editor,
-                model=model,
-                barrier=barrier,
-                sampler=sampler,
-                category=mine[0].sample.category,
-                shard=shard.number,
-                device=shard.device.name,
-                run=shard.run,
-                load_seconds=loaded,
-                sync=devices.enable_batch_sync,
-            )
-            done = edit_waves(job, mine, cached, terminal)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    log.info("peak host memory %.1f GiB", peak / 2**20)
-    return done
+    category: str,
+    loaded: Loaded,
+    stack: ExitStack,
+) -> Job:
+    """Return a job with its model, which stays on its device until `stack` ends."""
+    seconds = 0.0
+
+    def load(torch_device: str) -> editors.Editor:
+        nonlocal seconds
+        began = time.monotonic()
+        model = editors.load_editor(editor, torch_device)
+        seconds = time.monotonic() - began
+        return model
+
+    sampler = Sampler(shard.device)
+    if editor.on_device:
+        model = stack.enter_context(loaded(shard.device, devices, load))
+        stack.enter_context(sampler)
+    else:
+        model = load("cpu")
+    return Job(
+        editor=editor,
+        model=model,
+        barrier=barrier,
+        sampler=sampler,
+        category=category,
+        shard=shard.number,
+        device=shard.device.name,
+        run=shard.run,
+        load_seconds=seconds,
+        sync=devices.enable_batch_sync,
+    )
 
 
 def _forget_other_counts(folder: Path, count: int) -> None:

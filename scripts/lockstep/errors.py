@@ -10,7 +10,9 @@ LockstepError
 ├── DamagedError     a file is not what was written to it
 ├── OutOfMemory      a batch does not fit a device; a smaller one may
 ├── DeviceError      a device is not there, fails, or somebody else holds it
-└── ServerError      a judge's server is of no use; what is judged is kept
+├── ServerError      a judge's server is of no use; what is judged is kept
+├── HostError        a job in the process that holds its model came to no end; another try may
+└── Stopped          a job was asked to end; what is finished is kept
 
 Messages are one sentence that says what was found and what would be accepted.
 Every other exception is a bug and shows its traceback.
@@ -62,6 +64,14 @@ class DeviceError(LockstepError):
 
 class ServerError(LockstepError):
     """A judge's server is of no use."""
+
+
+class HostError(LockstepError):
+    """A job in the process that holds its model came to no end."""
+
+
+class Stopped(LockstepError):
+    """A job was asked to end."""
 
 
 def suggest(found: str, accepted: Iterable[str]) -> str:

@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
@@ -31,12 +31,33 @@ def job_log(path: str | Path) -> Iterator[IO[str]]:
     Yields the terminal (or what stands in for it). An exception ends the process with its message
     in both places; the traceback of anything but a LockstepError is in the log.
     """
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
     with (
         os.fdopen(os.dup(2), "w", buffering=1, encoding="utf-8") as terminal,
-        # what a try that failed had to say is kept
-        open(path, "w" if _finished(path) else "a", buffering=1, encoding="utf-8") as file,
+        written_to(path, anew=_finished(path)),
     ):
+        end_with_starter(lambda: os._exit(1))
+        # as Ctrl-C does: what is being saved is saved first
+        signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+        began = time.monotonic()
+        try:
+            yield terminal
+            log.info("%s %.1f s", FINISHED, time.monotonic() - began)
+        except Exception as error:
+            print(f"Error: {tell(error, path)}", file=terminal)
+            sys.exit(1)
+
+
+@contextmanager
+def written_to(path: str | Path, anew: bool = False) -> Iterator[None]:
+    """Send everything that this process and its libraries print to a log file.
+
+    Args:
+        anew: begin an empty file; what else was there is kept, as several processes write to it.
+    """
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    if anew:
+        open(path, "w", encoding="utf-8").close()
+    with open(path, "a", buffering=1, encoding="utf-8") as file:
         sys.stdout.flush()
         sys.stderr.flush()
         # libraries write to the descriptors, not only to Python's streams
@@ -51,21 +72,25 @@ def job_log(path: str | Path) -> Iterator[IO[str]]:
         )
         logging.captureWarnings(True)
         warnings.simplefilter("once")
-        _end_with_starter()
-        # as Ctrl-C does: what is being saved is saved first
-        signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
-        began = time.monotonic()
-        try:
-            yield terminal
-            log.info("%s %.1f s", FINISHED, time.monotonic() - began)
-        except LockstepError as error:
-            log.error("%s", error)
-            print(f"Error: {error}", file=terminal)
-            sys.exit(1)
-        except Exception as error:
-            log.exception("failed after %.1f s", time.monotonic() - began)
-            print(f"Error: {_sentence(error, path)}", file=terminal)
-            sys.exit(1)
+        yield
+
+
+def open_terminal(descriptor: int) -> IO[str]:
+    """Return a job's terminal, to be closed without closing its descriptor."""
+    return os.fdopen(descriptor, "w", buffering=1, encoding="utf-8", closefd=False)
+
+
+def tell(error: Exception, path: str | Path) -> str:
+    """Log why a job failed and return it as a sentence for the terminal.
+
+    Args:
+        path: the log, where the traceback of anything but a LockstepError is.
+    """
+    if isinstance(error, LockstepError):
+        log.error("%s", error)
+        return str(error)
+    log.error("failed", exc_info=error)
+    return _sentence(error, path)
 
 
 def _finished(path: str | Path) -> bool:
@@ -95,12 +120,12 @@ STARTER = "LOCKSTEP_STARTER"
 SHELLS = {"bash", "dash", "sh", "zsh"}
 
 
-def _end_with_starter() -> None:
-    """End this process as soon as the one that started it has gone, by whatever signal.
+def end_with_starter(end: Callable[[], None]) -> None:
+    """Call `end`, in a thread, as soon as the process that started this one has gone.
 
-    A workflow engine that is killed cannot stop its jobs; they would go on to hold devices and
-    locks. All writes are atomic, so an end at any moment costs at most the item in hand and the
-    one that is being saved.
+    A workflow engine that is killed, by whatever signal, cannot stop its jobs; they would go on to
+    hold devices and locks. All writes are atomic, so an end at any moment costs at most the item in
+    hand and the one that is being saved.
     """
     handle = _starter()
     if handle is None:
@@ -109,7 +134,7 @@ def _end_with_starter() -> None:
     def watch() -> None:
         select.select([handle], [], [])
         log.error("the process that started this one has gone")
-        os._exit(1)
+        end()
 
     threading.Thread(target=watch, name="end-with-starter", daemon=True).start()
 

@@ -5,13 +5,14 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 from tqdm import tqdm
 
-from lockstep import config, images, judges, plan, records, serving
-from lockstep.device import Device, exclusive, keep_compiled, loading_turn, pin
+from lockstep import config, images, judges, plan, records, serving, stopping
+from lockstep.device import Device, Loaded, loaded
 from lockstep.errors import DeviceError, OutOfMemory, ReplyError, ServerError, one_sentence
 from lockstep.judges import Judgement, Pair, Rejected
 from lockstep.models import versions
@@ -58,6 +59,8 @@ class Place(NamedTuple):
     """What the progress is called."""
     terminal: IO[str]
     """Where it is shown."""
+    loaded: Loaded = loaded
+    """Gives the judge on its device."""
 
     @property
     def device(self) -> Device:
@@ -107,7 +110,7 @@ def judge_missing(
         log.info("nothing to judge, no model is loaded")
         return done
     with (
-        _loaded(settings, place.device) as judge,
+        _judge_on(settings, place) as judge,
         tqdm(
             total=len(pending),
             desc=place.title,
@@ -130,7 +133,7 @@ def judge_missing(
 
 
 @contextmanager
-def _loaded(settings: config.Config, device: Device) -> Iterator[judges.Judge]:
+def _judge_on(settings: config.Config, place: Place) -> Iterator[judges.Judge]:
     """Yield the judge, alone on its device where it runs on one."""
     if isinstance(settings.judge, config.OpenAIJudge):
         with closing(judges.load_judge(settings.judge, "cpu")) as judge:
@@ -139,11 +142,8 @@ def _loaded(settings: config.Config, device: Device) -> Iterator[judges.Judge]:
     if not settings.judge.on_device:
         yield judges.load_judge(settings.judge, "cpu")
         return
-    torch_device = pin(device)
-    keep_compiled(settings.devices.compile_cache)
-    with exclusive(device, settings.devices.when_busy):
-        with loading_turn(settings.devices.load_concurrency):
-            judge = judges.load_judge(settings.judge, torch_device)
+    load = partial(judges.load_judge, settings.judge)
+    with place.loaded(place.device, settings.devices, load) as judge:
         yield judge
 
 
@@ -201,6 +201,7 @@ def _judge_all(
     with ThreadPoolExecutor(READERS) as pool:
         pairs: dict[int, Future[Pair]] = {}
         while position < len(items):
+            stopping.check()
             numbers = range(position, min(position + size, len(items)))
             # the next batch is read while this one is judged
             for number in range(position, min(position + 2 * size, len(items))):

@@ -17,7 +17,7 @@ from typing import IO, Any, Literal, TypeVar
 from PIL import Image, PngImagePlugin
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from lockstep.errors import DamagedError
+from lockstep.errors import ConfigError, DamagedError
 from lockstep.images import WHITE
 
 PROVENANCE = "lockstep"
@@ -126,7 +126,7 @@ class EditRecord(Record):
     run: str | None = None
     """Name of the invocation that made the edit."""
     load_seconds: float | None = None
-    """Time from the start of the job to the first wave: imports and loading, without waiting."""
+    """Time that importing and loading took, without waiting; 0 where the model was there."""
     started: float | None = None
     """Unix time at which the edit began."""
     edit_seconds: float | None = None
@@ -263,6 +263,12 @@ def host_folder() -> Path:
     """Return this user's folder for what concerns this host alone: locks, hashes of large files."""
     folder = Path(tempfile.gettempdir()) / f"lockstep-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
+    status = folder.stat()
+    if status.st_uid != os.getuid() or status.st_mode & 0o077:
+        raise ConfigError(
+            f"{folder}: found a folder that others own or can read, accepted is one of this user "
+            "alone; remove it, or set TMPDIR to a folder of your own"
+        )
     return folder
 
 

@@ -9,7 +9,7 @@ from statistics import fmean, pstdev
 from typing import IO, NamedTuple
 
 from lockstep import config, judges, judging, plan, records
-from lockstep.device import Device
+from lockstep.device import Device, Loaded, loaded
 from lockstep.judging import Item, Job, Place
 from lockstep.records import EditRecord, Sample, ScoreRecord
 from lockstep.rubric import read_rubric
@@ -37,6 +37,7 @@ def score_shard(
     devices: Sequence[Device],
     shard: int,
     terminal: IO[str],
+    loaded: Loaded = loaded,
 ) -> None:
     """Judge a shard's edits and write their records.
 
@@ -47,6 +48,7 @@ def score_shard(
         folder: the category's results.
         devices: devices of all shards; the shard's own is `devices[shard]`.
         terminal: where progress is shown.
+        loaded: gives the judge on its device.
 
     Raises:
         DeviceError: if the device fails or is not to be had.
@@ -63,7 +65,7 @@ def score_shard(
     ]
     items = [item for edit in wanted for item in (*edit.items, edit.swapped) if item is not None]
     name = devices[shard].name
-    place = Place(devices, shard, f"score {category} {name}", terminal)
+    place = Place(devices, shard, f"score {category} {name}", terminal, loaded)
     done = judging.judge_missing(settings, items, place)
     scored = [_gather(edit, done) for edit in wanted]
     records.write_records(folder / "scores" / Path(edits).name, scored)

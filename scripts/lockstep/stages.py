@@ -12,7 +12,7 @@ from typing import IO, Any, NamedTuple
 from PIL import Image
 from tqdm import tqdm
 
-from lockstep import config, editors, images, records
+from lockstep import config, editors, images, records, stopping
 from lockstep.background import background
 from lockstep.device import Sampler
 from lockstep.errors import DeviceError, one_sentence
@@ -101,6 +101,7 @@ def edit_waves(
         job.barrier.ready()
         free = time.monotonic()
         for wave, item in enumerate(progress):
+            stopping.check()
             waited = job.barrier.wait(wave)
             if wave:
                 _log_wave(job, wave - 1, len(mine), seconds)

@@ -22,7 +22,7 @@ from typing import NamedTuple, Self
 
 import inotify_simple
 
-from lockstep import records
+from lockstep import records, stopping
 
 log = logging.getLogger(__name__)
 
@@ -162,13 +162,18 @@ class Barrier:
         self._publish(finished=wave + 1, seconds=seconds)
 
     def wait(self, wave: int) -> float:
-        """Wait until a wave may start and return the seconds waited."""
+        """Wait until a wave may start and return the seconds waited.
+
+        Raises:
+            Stopped: if this process is asked to end.
+        """
         if not self._sync or not self._others:
             return 0.0
         began = time.monotonic()
         complaint = began + COMPLAINT
         looks = 0
         while behind := self._late(wave):
+            stopping.check()
             now = time.monotonic()
             if wave == 0 and now - began >= self._join_timeout:
                 log.warning("starting without %s", self._names(behind))

@@ -1,7 +1,9 @@
 """Devices: which there are, and pinning."""
 
 import os
+from types import SimpleNamespace
 
+import pynvml
 import pytest
 
 from lockstep import config, device
@@ -13,6 +15,7 @@ from lockstep.errors import DeviceError
 def _environment(monkeypatch):
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     monkeypatch.setenv("CUDA_DEVICE_ORDER", "")
+    monkeypatch.setattr(device, "LEAVING", 0)
 
 
 def names(**settings):
@@ -112,6 +115,42 @@ def test_a_gpu_in_use_is_waited_for_if_told_to(monkeypatch, tmp_path, caplog):
     waiting.join(10)
     assert order == ["first ends", "second"]
     assert f"gpu4: found it in use by process {os.getpid()} since 20" in caplog.text
+
+
+class FakeGPU:
+    """Stands in for NVML and tells another number of bytes in use at each question."""
+
+    def __init__(self, monkeypatch, *used):
+        self.used = list(used)
+        for name in ("nvmlInit", "nvmlShutdown"):
+            monkeypatch.setattr(pynvml, name, lambda: None)
+        monkeypatch.setattr(pynvml, "nvmlDeviceGetHandleByIndex", lambda index: index)
+        monkeypatch.setattr(pynvml, "nvmlDeviceGetUUID", lambda handle: f"GPU-{handle}")
+        monkeypatch.setattr(pynvml, "nvmlDeviceGetMemoryInfo", self._memory)
+
+    def _memory(self, handle):
+        used = self.used.pop(0) if len(self.used) > 1 else self.used[0]
+        return SimpleNamespace(used=used)
+
+
+def test_a_model_is_loaded_once_the_one_before_has_left_the_memory(monkeypatch, tmp_path, caplog):
+    monkeypatch.setattr("lockstep.records.host_folder", lambda: tmp_path)
+    caplog.set_level("INFO")
+    gpu = FakeGPU(monkeypatch, 60 * 2**30, 60 * 2**30, 20 * 2**30, 2**30 + 1, 2**30, 0)
+    seen = []
+    settings = config.Devices(accelerator="cuda", device_ids=(4,))
+    with device.loaded(Device("cuda", "4"), settings, lambda name: seen.append(gpu.used)):
+        # the last question was answered with what counts as free
+        assert seen == [[0]]
+    assert "gpu4: 59.0 GiB came free in 0." in caplog.text
+
+
+def test_memory_that_others_keep_is_not_waited_for(monkeypatch, caplog):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4")
+    monkeypatch.setattr(device, "SETTLED", 0.2)
+    FakeGPU(monkeypatch, 9 * 2**30, 5 * 2**30)
+    device.wait_until_free(Device("cuda", "4"))
+    assert "gpu4: others use 5.0 GiB of its memory" in caplog.text
 
 
 def test_a_sampler_summarises_what_the_gpu_did_and_is_silent_on_a_cpu_slot(monkeypatch):

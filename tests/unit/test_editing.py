@@ -130,7 +130,10 @@ def test_a_shard_that_cannot_have_its_device_is_not_waited_for(tmp_path):
     manifest(tmp_path, 6)
 
     def fails():
-        with mock.patch("lockstep.editing.pin", side_effect=DeviceError("in use")):
+        with (
+            mock.patch.object(config.IdentityEditor, "on_device", True),
+            mock.patch("lockstep.device.pin", side_effect=DeviceError("in use")),
+        ):
             edit(tmp_path, 1, 2, join_timeout=60)
 
     broken = PROCESSES.Process(target=fails)

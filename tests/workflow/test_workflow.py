@@ -87,6 +87,14 @@ def test_the_log_of_a_job_tells_what_it_loaded_and_how_long_each_edit_took(finis
         assert part in text
 
 
+def test_each_device_loads_the_editor_and_the_judge_once(finished):
+    for stage in ("edit", "score"):
+        for k in range(2):
+            logs = finished.logs(f"{stage}/**/shard-{k}-of-2.log")
+            assert logs.count("loaded Qwen") == 1
+            assert logs.count(f"the model is on cpu{k} already") == 4
+
+
 def test_the_edits_of_a_category_ran_side_by_side_and_before_all_scoring(finished):
     edits = finished.records("edits")
     for category in CATEGORIES:
@@ -231,7 +239,12 @@ def test_results_are_the_same_for_one_two_and_three_devices(finished, models, tm
             models,
             per_category=2,
             results="结果",
-            devices={"accelerator": "cpu", "device_ids": devices},
+            devices={
+                "accelerator": "cpu",
+                "device_ids": devices,
+                # alone, a job loads its model itself
+                "resident": len(devices) > 1,
+            },
         )
         workflow.run("物理")
         assert pixels(workflow) == expected

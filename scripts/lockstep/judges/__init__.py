@@ -4,6 +4,8 @@ A judge answers for several pairs at a time with raw replies; `rubric.parse_repl
 them, and `scoring` asks once more where one cannot. Importing this package imports no torch.
 """
 
+import logging
+import time
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
@@ -12,6 +14,8 @@ from PIL import Image
 from lockstep import config
 from lockstep.models import model_identity
 from lockstep.rubric import Rubric
+
+log = logging.getLogger(__name__)
 
 SEMANTICS = 3
 """Raised by hand when code changes the replies that the same settings give."""
@@ -119,8 +123,10 @@ def load_judge(settings: config.AnyJudge, torch_device: str) -> Judge:
     """
     match settings:
         case config.Qwen3VLJudge():
+            began = time.monotonic()
             from lockstep.judges.qwen3_vl import Qwen3VLJudge
 
+            log.info("imports took %.1f s", time.monotonic() - began)
             return Qwen3VLJudge(settings, torch_device)
         case config.OpenAIJudge():
             from lockstep.judges.openai_api import OpenAIJudge

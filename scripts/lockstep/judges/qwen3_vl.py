@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 
 import safetensors
 import torch
@@ -82,6 +83,11 @@ class Qwen3VLJudge:
         )
 
     def fitting(self) -> int:
+        # what earlier jobs have taken of the memory is for those to come
+        return self._fitting
+
+    @cached_property
+    def _fitting(self) -> int:
         if self._model.device.type == "cpu":
             return 4
         text = self._model.config.get_text_config()

@@ -1,0 +1,165 @@
+"""The jobs that run on a device: here, or in the process that holds the device's model.
+
+Their arguments are plain values, so that they can be sent to another process; what they do there is
+what they would do here.
+"""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO, Any
+
+from lockstep import config, hosts, models, records
+from lockstep.device import Device, Loaded, loaded
+
+LIBRARY = Path(__file__).parent
+
+
+def run(
+    kind: str,
+    settings: config.Config,
+    devices: Sequence[Device],
+    shard: int,
+    log: str,
+    terminal: IO[str],
+    **arguments: Any,
+) -> None:
+    """Run a job where its model is.
+
+    Args:
+        kind: edit, score or anchors.
+        devices: devices of all shards; the job's own is `devices[shard]`.
+        log: the job's log file.
+        terminal: where progress is shown.
+        arguments: what else the function of this kind takes, as plain values.
+
+    Raises:
+        LockstepError: if the job fails.
+    """
+    model = settings.editor(arguments["editor"]) if kind == "edit" else settings.judge
+    if not (settings.devices.resident and model.on_device and hosts.in_run()):
+        run_here(kind, settings, devices, shard, terminal, loaded, **arguments)
+        return
+    name = model.name if kind == "edit" else "the judge"
+    request = {
+        "kind": kind,
+        "settings": settings.model_dump(mode="json"),
+        "devices": devices,
+        "shard": shard,
+        "log": log,
+        "arguments": arguments,
+    }
+    device = devices[shard]
+    warm = hosts.run(request, device, model_key(model), name, settings, terminal)
+    if kind == "edit" and warm and settings.judge.on_device:
+        # what is edited will be judged
+        module = "lockstep.judges.qwen3_vl"
+        hosts.stand_by(device, model_key(settings.judge), "the judge", settings, module)
+
+
+def run_here(
+    kind: str,
+    settings: config.Config,
+    devices: Sequence[Device],
+    shard: int,
+    terminal: IO[str],
+    loaded: Loaded,
+    **arguments: Any,
+) -> None:
+    """Run a job in this process.
+
+    Args:
+        loaded: gives the job's model on its device.
+    """
+    KINDS[kind](settings, devices, shard, terminal, loaded, **arguments)
+
+
+def model_key(model: config.AnyEditor | config.AnyJudge) -> str:
+    """Return the SHA-256 over what a model in memory was made of: settings, weights, code.
+
+    Weights are known by their files' sizes and times here, which takes no reading.
+    """
+    folder = getattr(model, "model", None)
+    paths = models.model_files(folder) if folder and config.is_folder(folder) else []
+    paths += [adapter.file for adapter in getattr(model, "adapters", ()) if adapter.file]
+    stats = [(str(path), Path(path).stat()) for path in paths]
+    made_of = {
+        "settings": model.model_dump(mode="json"),
+        "weights": [[path, s.st_size, s.st_mtime_ns, s.st_ino] for path, s in stats],
+        "code": [records.sha256(path.read_bytes()) for path in sorted(LIBRARY.rglob("*.py"))],
+        "python": sys.prefix,
+    }
+    return records.sha256(records.canonical_json(made_of).encode())
+
+
+def _edit(
+    settings: config.Config,
+    devices: Sequence[Device],
+    shard: int,
+    terminal: IO[str],
+    loaded: Loaded,
+    *,
+    editor: str,
+    manifest: str,
+    folder: str,
+    slots: int,
+    run: str,
+) -> None:
+    from lockstep.editing import Shard, edit_shard
+
+    edit_shard(
+        settings,
+        settings.editor(editor),
+        manifest=Path(manifest),
+        folder=Path(folder),
+        shard=Shard(shard, devices, slots, run),
+        terminal=terminal,
+        loaded=loaded,
+    )
+
+
+def _score(
+    settings: config.Config,
+    devices: Sequence[Device],
+    shard: int,
+    terminal: IO[str],
+    loaded: Loaded,
+    *,
+    manifest: str,
+    edits: str,
+    rubric: str,
+    folder: str,
+) -> None:
+    from lockstep.scoring import score_shard
+
+    score_shard(
+        settings,
+        manifest=Path(manifest),
+        edits=Path(edits),
+        rubric_file=Path(rubric),
+        folder=Path(folder),
+        devices=devices,
+        shard=shard,
+        terminal=terminal,
+        loaded=loaded,
+    )
+
+
+def _anchors(
+    settings: config.Config,
+    devices: Sequence[Device],
+    shard: int,
+    terminal: IO[str],
+    loaded: Loaded,
+    *,
+    folder: str,
+    results: str,
+) -> None:
+    from lockstep.anchors import score_anchors
+    from lockstep.judging import Place
+
+    place = Place(devices, shard, f"score anchors {devices[shard].name}", terminal, loaded)
+    score_anchors(settings, folder=Path(folder), results=Path(results), place=place)
+
+
+KINDS = {"edit": _edit, "score": _score, "anchors": _anchors}

@@ -1,0 +1,116 @@
+"""The processes that hold models: what needs no model to be tested."""
+
+import os
+import socket
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from lockstep import config, hosts, jobs, records
+from lockstep.device import Device
+from lockstep.errors import ConfigError, HostError
+
+SETTINGS = {
+    "benchmark": {"path": "benchmark.json"},
+    "editors": [{"name": "e", "type": "diffusers", "model": "some/model"}],
+    "judge": {"type": "qwen3_vl", "model": "some/judge"},
+    "devices": {"device_ids": [0], "heartbeat_timeout": 0.3},
+}
+
+
+@pytest.fixture
+def settings(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setenv("LOCKSTEP_RUN", "abcdef0123")
+    monkeypatch.setenv("LOCKSTEP_STARTER", str(os.getpid()))
+    return config.Config.model_validate({**SETTINGS, "results": str(tmp_path / "results")})
+
+
+def test_a_model_in_memory_is_known_by_its_settings_its_weights_and_the_code(tmp_path, monkeypatch):
+    editor = config.DiffusersEditor(name="e", type="diffusers", model=str(tmp_path / "model"))
+    weights = tmp_path / "model" / "model.safetensors"
+    records.write_text(weights, "1")
+    first = jobs.model_key(editor)
+    assert jobs.model_key(editor) == first
+    keys = {first, jobs.model_key(editor.model_copy(update={"num_inference_steps": 4}))}
+    # as many bytes, at the same place
+    records.write_text(weights, "2")
+    keys.add(jobs.model_key(editor))
+    records.write_text(tmp_path / "library" / "code.py", "1")
+    monkeypatch.setattr(jobs, "LIBRARY", tmp_path / "library")
+    keys.add(jobs.model_key(editor))
+    records.write_text(tmp_path / "library" / "code.py", "2")
+    keys.add(jobs.model_key(editor))
+    assert len(keys) == 5
+
+
+def test_what_is_sent_to_a_host_is_the_configuration_to_the_letter(settings):
+    sent = settings.model_dump_json()
+    assert config.Config.model_validate_json(sent) == settings
+
+
+def test_the_folder_of_sockets_is_this_users_alone(settings, tmp_path):
+    folder = hosts._folder()
+    assert folder.stat().st_mode & 0o777 == 0o700
+    folder.parent.chmod(0o755)
+    with pytest.raises(ConfigError, match="accepted is one of this user alone"):
+        records.host_folder()
+
+
+def test_a_socket_has_a_short_name_in_a_folder_with_a_long_one(settings, tmp_path, monkeypatch):
+    long = tmp_path / ("x" * 120)
+    long.mkdir()
+    with socket.socket(socket.AF_UNIX) as listener:
+        with hosts._short(long / "a.sock") as address:
+            listener.bind(address)
+        listener.listen()
+        connection = hosts._try_connect(long / "a.sock")
+        assert hosts._pid(connection) == os.getpid()
+        connection.close()
+
+
+def test_a_host_that_dies_at_its_start_is_named_with_its_log(settings, tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    with (
+        open(os.devnull, "w") as terminal,
+        pytest.raises(HostError, match=r"cpu0: found .* dead at its start .*/hosts/cpu0.log"),
+    ):
+        hosts.run({}, Device("cpu", "0"), "key", "e", settings, terminal)
+    assert not hosts.listed()
+
+
+def test_only_what_runs_that_are_over_left_is_swept(settings):
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    left = hosts._folder() / f"{gone.pid}-abcdef01-gpu0-01234567.sock"
+    own = hosts._folder() / f"{os.getpid()}-abcdef01-gpu0-01234567.sock"
+    for path in (left, own):
+        with socket.socket(socket.AF_UNIX) as listener, hosts._short(path) as address:
+            listener.bind(address)
+    hosts.sweep()
+    assert not left.exists()
+    assert own.exists()
+
+
+def test_a_program_of_others_is_never_killed_for_a_host(settings):
+    other = subprocess.Popen(["sleep", "60"], start_new_session=True)
+    hosts._kill(other.pid)
+    assert other.poll() is None
+    other.kill()
+    other.wait()
+
+
+def test_silence_is_told_from_an_end():
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        theirs.sendall(b'{}\n{"begun": true}\n')
+        found = hosts._messages(ours, patience=0.2)
+        assert next(found) == {"begun": True}
+        with pytest.raises(hosts.Silent):
+            next(found)
+    ours, theirs = socket.socketpair()
+    with ours:
+        threading.Timer(0.1, theirs.close).start()
+        assert list(hosts._messages(ours, patience=5)) == []
