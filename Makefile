@@ -9,7 +9,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 # nothing here needs a model hub, and nothing may wait for one
 export HF_HUB_OFFLINE := 1
 
-.PHONY: setup flash demo test chaos lint format lock clean
+.PHONY: setup flash demo test hosts chaos lint format lock clean
 
 setup: .venv/.done
 
@@ -26,6 +26,10 @@ demo: setup
 
 test: setup
 	pytest
+
+# kills, stops and hangs of the processes that hold models; five minutes
+hosts: setup
+	pytest tests/hosts
 
 # a minute of random kills and stops
 chaos: setup

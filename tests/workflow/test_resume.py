@@ -82,6 +82,13 @@ class Held:
             lambda: next((p for p in children(starter) if path in open_paths(p)), None), PROMPTLY
         )
 
+    def give(self):
+        """Give the image to who reads the pipe, and put it back for whoever looks from now on."""
+        self.release()
+        os.set_blocking(self._pipe, True)
+        with os.fdopen(self._pipe, "wb") as pipe:
+            pipe.write(self._image)
+
     def release(self):
         """Put the image back, for whoever looks from now on; who reads the pipe still waits."""
         path = self._source.with_suffix(".tmp")
