@@ -16,6 +16,8 @@ rule tabulate:
         f"{RESULTS}/logs/tabulate/{{editor}}/{{category}}.log",
     conda:
         "../envs/report.yaml"
+    params:
+        threshold=CONFIG.report.threshold,
     message:
         "tabulating {wildcards.category} of {wildcards.editor}"
     script:
@@ -37,7 +39,8 @@ rule report:
         rejected=f"{RESULTS}/manifest/rejected.jsonl",
         anchors=[f"{RESULTS}/anchors/drift.json"] if CONFIG.judge.anchors else [],
         agreement=[f"{RESULTS}/agreement.json"] if CONFIG.report.human_scores else [],
-        code=library_files("report/__init__.py", "report/plots.py", "drift.py", "stats.py")
+        code=library_files("drift.py", "stats.py", "tables.py")
+        + sorted(map(str, (LIBRARY / "report").glob("*.py")))
         + sorted(map(str, (LIBRARY / "report" / "templates").glob("*.j2"))),
     output:
         report_files(),

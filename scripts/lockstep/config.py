@@ -135,6 +135,16 @@ class Report(Section):
     straggler_margin: PositiveFloat = Field(
         0.1, description="Share by which a device may be slower than its peers without a warning."
     )
+    min_coverage: float = Field(
+        0.95,
+        ge=0,
+        le=1,
+        description="Share of samples with a score, of each editor and category, below which the "
+        "report is incomplete and ranks nothing.",
+    )
+    threshold: float = Field(
+        7.0, description="Score from which on samples count into the reported share."
+    )
     human_scores: PathText | None = Field(
         None, description="CSV of human scores (id, score, editor) to compare the judge with."
     )

@@ -10,7 +10,7 @@ from lockstep import stats
 
 
 def test_a_summary_by_hand():
-    summary = stats.summarise([2, 4, 9], samples=5)
+    summary = stats.summarise(stats.Group([2, 4, 9], {"missing": 2}), 4)
     assert summary["mean"] == 5
     assert summary["std"] == pytest.approx(math.sqrt((9 + 1 + 16) / 3))
     assert (summary["median"], summary["min"], summary["max"]) == (4, 2, 9)
@@ -22,19 +22,21 @@ def test_the_interval_is_scipys():
     expected = bootstrap(
         (np.array(scores),), np.mean, n_resamples=9999, method="BCa", rng=np.random.default_rng(0)
     ).confidence_interval
-    assert stats.summarise(scores, 6)["ci95"] == [expected.low, expected.high]
+    assert stats.summarise(stats.Group(scores, {}), 7)["ci95"] == [expected.low, expected.high]
 
 
 @pytest.mark.parametrize(("scores", "samples"), [([], 0), ([], 3), ([5.0], 1), ([5.0] * 4, 4)])
 def test_where_there_is_nothing_to_say_nothing_is_said(scores, samples):
-    summary = stats.summarise(scores, samples)
+    summary = stats.summarise(stats.Group(scores, {"missing": samples - len(scores)}), 7)
     assert summary["ci95"] is None
     assert summary["mean"] == (5 if scores else None)
     assert summary["coverage"] == (len(scores) / samples if samples else None)
 
 
 def test_overall_counts_samples_and_categories():
-    overall = stats.overall({"a": [2.0, 4.0], "b": [9.0]}, samples=4)
+    overall = stats.overall(
+        {"a": stats.Group([2.0, 4.0], {"missing": 1}), "b": stats.Group([9.0], {})}, 7
+    )
     assert overall["micro"]["mean"] == 5
     assert overall["macro"]["mean"] == 6
     assert overall["macro"]["count"] == overall["micro"]["count"] == 3
@@ -42,7 +44,7 @@ def test_overall_counts_samples_and_categories():
 
 
 def test_no_macro_mean_while_a_category_has_no_score():
-    overall = stats.overall({"a": [2.0], "b": []}, samples=2)
+    overall = stats.overall({"a": stats.Group([2.0], {}), "b": stats.Group([], {"missing": 1})}, 7)
     assert overall["macro"]["mean"] is None
     assert overall["micro"]["mean"] == 2
 

@@ -6,8 +6,6 @@
 import csv
 import io
 import os
-import platform
-import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -19,14 +17,13 @@ import pandas as pd
 import yaml
 from markupsafe import Markup
 
-from lockstep import __version__, config, drift, records, stats, tiny
+from lockstep import config, drift, records
 from lockstep.categories import CATEGORIES
-from lockstep.records import EditRecord, Rejected
+from lockstep.records import EditRecord
 from lockstep.report import plots
+from lockstep.report.numbers import of_run
 from lockstep.rubric import COLUMNS
 from lockstep.tables import read_table
-
-SCHEMA_VERSION = 1
 
 Tables = Mapping[str, Mapping[str, Path]]
 """Editor → category → file."""
@@ -70,9 +67,9 @@ def write_report(
         editor: drift.measure(_edits(files.values()), settings.report.straggler_margin)
         for editor, files in edits.items()
     }
-    report = _numbers(settings, frames, summaries, steps, rejected)
-    for name, paths in further.items():
-        report[name] = [row for path in paths for row in records.read_json(path)]
+    told = {editor: {k: v for k, v in s.items() if k not in PLOTTED} for editor, s in steps.items()}
+    numbers = of_run(settings, frames, summaries, told, rejected, further)
+    report = numbers.model_dump(mode="json")
     environment = _environment()
     records.write_json(folder / "report.json", report)
     plain = settings.model_dump(mode="json", exclude_none=True)
@@ -92,94 +89,6 @@ def write_report(
             report=report, category=category, samples=_samples(by_editor, folder)
         )
         records.write_text(folder / f"{category}.html", text)
-
-
-def _numbers(
-    settings: config.Config,
-    frames: Mapping[str, Mapping[str, pd.DataFrame]],
-    summaries: Tables,
-    steps: Mapping[str, Mapping[str, Any]],
-    rejected: Path,
-) -> dict[str, Any]:
-    rejects = records.read_records(rejected, Rejected)
-    numbers = {
-        editor: {category: records.read_json(path) for category, path in files.items()}
-        for editor, files in summaries.items()
-    }
-    return {
-        "schema_version": SCHEMA_VERSION,
-        "title": settings.report.title,
-        "date": time.strftime("%Y-%m-%d %H:%M:%S %z"),
-        "random_weights": [
-            name
-            for name, model in _models(settings).items()
-            if config.is_folder(model) and tiny.is_random(model)
-        ],
-        "editors": {
-            editor: {
-                "categories": numbers[editor],
-                "overall": stats.overall(
-                    {category: _scored(frame) for category, frame in by_category.items()},
-                    samples=sum(map(len, by_category.values())),
-                ),
-                "lockstep": {k: v for k, v in steps[editor].items() if k not in PLOTTED},
-            }
-            for editor, by_category in frames.items()
-        },
-        "controls": _controls(settings, frames),
-        "rejected": {
-            "count": len(rejects),
-            "samples": [reject.model_dump(mode="json") for reject in rejects],
-        },
-        "settings": settings.model_dump(mode="json"),
-        "versions": {
-            "lockstep": __version__,
-            "python": platform.python_version(),
-            **_versions(row for rows in numbers.values() for row in rows.values()),
-        },
-    }
-
-
-def _controls(
-    settings: config.Config, frames: Mapping[str, Mapping[str, pd.DataFrame]]
-) -> list[dict[str, Any]]:
-    """Return how well the judge tells edits from what deserves no score, for each control.
-
-    Controls are the edits of an editor that returns the source, and the edits themselves, judged
-    against another sample's instruction.
-    """
-    copies = [e.name for e in settings.editors if isinstance(e, config.IdentityEditor)]
-    rows = []
-    for editor, own in frames.items():
-        for name, members in {**{c: [c] for c in own}, "overall": list(own)}.items():
-            controls = {
-                "swapped": [s for c in members for s in own[c]["swapped_score"].dropna()],
-            }
-            if copies and editor not in copies:
-                untouched = frames[copies[0]]
-                controls["identity"] = [s for c in members for s in _scored(untouched[c])]
-            edits = [s for c in members for s in _scored(own[c])]
-            rows += [
-                {"editor": editor, "category": name, "control": control}
-                | stats.separation(edits, scores)
-                for control, scores in controls.items()
-                if scores
-            ]
-    return rows
-
-
-def _scored(frame: pd.DataFrame) -> list[float]:
-    return frame.loc[frame["status"] == "ok", "score"].tolist()
-
-
-def _versions(rows: Iterable[Mapping[str, Any]]) -> dict[str, str]:
-    """Return the software that edited and judged; several versions where they differ."""
-    found: dict[str, set[str]] = {}
-    for row in rows:
-        for versions in row["versions"].values():
-            for package, known in versions.items():
-                found.setdefault(package, set()).update(known)
-    return {package: " and ".join(sorted(found[package])) for package in sorted(found)}
 
 
 def _edits(files: Iterable[Sequence[Path]]) -> list[EditRecord]:
@@ -204,17 +113,6 @@ def _csv(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> str:
     writer.writeheader()
     writer.writerows(rows)
     return buffer.getvalue()
-
-
-def _models(settings: config.Config) -> dict[str, str]:
-    models = {
-        editor.name: editor.model
-        for editor in settings.editors
-        if isinstance(editor, config.DiffusersEditor)
-    }
-    if isinstance(settings.judge, config.Qwen3VLJudge):
-        models["the judge"] = settings.judge.model
-    return models
 
 
 def _samples(by_editor: Mapping[str, pd.DataFrame], folder: Path) -> list[dict[str, Any]]:
