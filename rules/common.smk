@@ -9,9 +9,10 @@ sys.path.append(str(Path(workflow.basedir) / "scripts"))
 
 from lockstep import categories as category_names
 from lockstep import config as configuration
-from lockstep import device, models, plan, recovery, rubric
+from lockstep import device, models, plan, recovery, rubric, score_files
 from lockstep.editors import precomputed
 from lockstep.errors import LockstepError
+from lockstep.judges import precomputed as finished_scores
 
 # what the rule tiny_models makes; only a configuration that names them needs them
 TINY_BENCHMARK = "results/tiny/benchmark.json"
@@ -59,8 +60,14 @@ try:
         # a power loss may leave files that only look complete
         for path in recovery.remove_incomplete(Path(CONFIG.results), len(DEVICES)):
             print(f"{path}: found it incomplete, it is made again", file=sys.stderr)
-    for category in CONFIG.benchmark.categories:
-        rubric.read_rubric(CONFIG.judge.rubric_file(category))
+    rubrics = {
+        category: rubric.read_rubric(CONFIG.judge.rubric_file(category))
+        for category in CONFIG.benchmark.categories
+    }
+    if workflow.is_main_process and getattr(CONFIG.judge, "scores", None) is not None:
+        finished_scores.check_scores(
+            CONFIG.judge.scores, [editor.name for editor in CONFIG.editors], rubrics
+        )
 except LockstepError as error:
     raise WorkflowError(str(error)) from None
 
@@ -154,6 +161,8 @@ def judge_files():
     match CONFIG.judge:
         case configuration.Qwen3VLJudge(model=model):
             return model_files(model)
+        case configuration.PrecomputedJudge(scores=str(scores)):
+            return [scores]
         case configuration.PrecomputedJudge(folder=folder):
             return list(map(str, models.model_files(folder)))
         case configuration.OpenAIJudge():
@@ -164,7 +173,7 @@ JUDGE_CODE = {
     "qwen3_vl": ["qwen_vl.py"]
     + [f"judges/{part}.py" for part in ("qwen3_vl", "decoding", "slots", "step_attention")],
     "openai": ["judges/openai_api.py"],
-    "precomputed": ["judges/precomputed.py"],
+    "precomputed": ["judges/precomputed.py", "score_files.py"],
 }[CONFIG.judge.type]
 
 
@@ -193,7 +202,7 @@ def table_of(editor, category):
 
 
 def report_files():
-    names = ["report.html", "report.md", "report.json", "config.yaml"]
+    names = ["report.html", "report.md", "report.json", "config.yaml", "scores.csv", "scores.tex"]
     names += [f"{category}.html" for category in CATEGORIES]
     names += [f"lockstep-{editor}-{key}.csv" for editor in EDITORS for key in ("timeline", "curve")]
     return [f"{RESULTS}/report/{name}" for name in names]

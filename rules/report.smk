@@ -17,7 +17,7 @@ rule tabulate:
     conda:
         "../envs/report.yaml"
     params:
-        threshold=CONFIG.report.threshold,
+        threshold=CONFIG.report.threshold_on(rubric.SCALE),
     message:
         "tabulating {wildcards.category} of {wildcards.editor}"
     script:

@@ -12,9 +12,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.stats import bootstrap, mannwhitneyu, norm, permutation_test
 
-SCALE = (0.0, 10.0)
-"""Lowest and highest score."""
-
 RESAMPLES = 9999
 
 LARGEST = 5000
@@ -35,7 +32,7 @@ class Group(NamedTuple):
     """Samples without a score by kind."""
 
 
-def summarise(group: Group, threshold: float, scale: tuple[float, float] = SCALE) -> dict[str, Any]:
+def summarise(group: Group, threshold: float, scale: tuple[float, float]) -> dict[str, Any]:
     """Summarise the scores of the samples that have one.
 
     Args:
@@ -66,7 +63,7 @@ def summarise(group: Group, threshold: float, scale: tuple[float, float] = SCALE
 
 
 def overall(
-    categories: Mapping[str, Group], threshold: float, scale: tuple[float, float] = SCALE
+    categories: Mapping[str, Group], threshold: float, scale: tuple[float, float]
 ) -> dict[str, dict[str, Any]]:
     """Summarise over samples (micro) and over categories, each with the same weight (macro).
 
@@ -179,18 +176,17 @@ def ranks(
 ) -> dict[str, int]:
     """Rank editors by their means; those that their comparisons do not tell apart share ranks.
 
-    An editor's rank is one more than the number of editors that are clearly better: the corrected
-    p-value of their comparison is below `LEVEL` and its interval does not hold 0. Editors without a
-    mean have no rank.
+    An editor's rank is one more than the number of editors that are clearly better (`is_clear`).
+    Editors without a mean have no rank.
 
     Args:
-        comparisons: of all pairs, as from `paired`, with `first`, `second` and `p_holm`.
+        comparisons: of all pairs, as from `paired`, with `first`, `second` and `clear`.
     """
     ranked = {editor for editor, mean in means.items() if mean is not None}
     better = dict.fromkeys(ranked, 0)
     for comparison in comparisons:
         pair = {comparison["first"], comparison["second"]}
-        if pair <= ranked and is_clear(comparison):
+        if pair <= ranked and comparison["clear"]:
             worse = "second" if comparison["difference"] > 0 else "first"
             better[comparison[worse]] += 1
     order = sorted(ranked, key=lambda editor: (better[editor], -means[editor]))
@@ -198,7 +194,11 @@ def ranks(
 
 
 def is_clear(comparison: Mapping[str, Any]) -> bool:
-    """Tell whether a comparison tells its editors apart."""
+    """Tell whether a comparison tells its editors apart: by interval and corrected p-value.
+
+    Args:
+        comparison: as from `paired`, with `p_holm`.
+    """
     interval, p_value = comparison["ci95"], comparison["p_holm"]
     holds_zero = interval is not None and interval[0] <= 0 <= interval[1]
     return p_value is not None and p_value < LEVEL and not holds_zero

@@ -9,7 +9,7 @@ import pandas as pd
 
 from lockstep import records, stats
 from lockstep.records import EditRecord, ScoreRecord
-from lockstep.rubric import COLUMNS, Rubric
+from lockstep.rubric import COLUMNS, SCALE, Rubric
 
 NUMBERS = ("score", "expected_score", "uncertainty", "spread", "swapped_score")
 """Columns beside the criteria that hold numbers; all others hold texts."""
@@ -59,7 +59,7 @@ def describe(
     frame: pd.DataFrame,
     threshold: float,
     criteria: Sequence[str],
-    scale: tuple[float, float] = stats.SCALE,
+    scale: tuple[float, float],
 ) -> dict[str, Any]:
     """Return the numbers of `stats.summarise` over a table's rows, and `criteria`, their means."""
     return {
@@ -107,7 +107,7 @@ def summary(
     edited = [r for path in edits for r in records.read_records(path, EditRecord)]
     scored = [r for path in scores for r in records.read_records(path, ScoreRecord)]
     return {
-        **describe(frame, threshold, rubric.names),
+        **describe(frame, threshold, rubric.names, SCALE),
         "status": {str(status): int(n) for status, n in frame["status"].value_counts().items()},
         "means": means(frame, [name for name in NUMBERS if name != "score"]),
         "rubric": rubric.sha256,
@@ -145,4 +145,8 @@ def to_csv(frame: pd.DataFrame) -> str:
 def read_table(path: Path) -> pd.DataFrame:
     """Read a table back; texts such as `007` and `NA` stay what they are."""
     texts = [column for column in COLUMNS if column not in NUMBERS]
-    return pd.read_csv(path, dtype=dict.fromkeys(texts, str), keep_default_na=False, na_values=[""])
+    frame = pd.read_csv(
+        path, dtype=dict.fromkeys(texts, str), keep_default_na=False, na_values=[""]
+    )
+    # a table of an earlier version has fewer columns
+    return frame.assign(**{column: None for column in COLUMNS if column not in frame})

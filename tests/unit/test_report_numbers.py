@@ -5,7 +5,7 @@ import pytest
 from lockstep.report import schema
 from tests.conftest import ROOT
 
-SCHEMAS = {"report": schema.Report, "compare": schema.Numbers}
+SCHEMAS = {"report": schema.Report, "compare": schema.Comparison}
 
 
 @pytest.mark.parametrize("name", SCHEMAS)

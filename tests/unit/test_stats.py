@@ -7,10 +7,11 @@ import pytest
 from scipy.stats import bootstrap
 
 from lockstep import stats
+from lockstep.rubric import SCALE
 
 
 def test_a_summary_by_hand():
-    summary = stats.summarise(stats.Group([2, 4, 9], {"missing": 2}), 4)
+    summary = stats.summarise(stats.Group([2, 4, 9], {"missing": 2}), 4, SCALE)
     assert summary["mean"] == 5
     assert summary["std"] == pytest.approx(math.sqrt((9 + 1 + 16) / 3))
     assert (summary["median"], summary["min"], summary["max"]) == (4, 2, 9)
@@ -22,12 +23,15 @@ def test_the_interval_is_scipys():
     expected = bootstrap(
         (np.array(scores),), np.mean, n_resamples=9999, method="BCa", rng=np.random.default_rng(0)
     ).confidence_interval
-    assert stats.summarise(stats.Group(scores, {}), 7)["ci95"] == [expected.low, expected.high]
+    assert stats.summarise(stats.Group(scores, {}), 7, SCALE)["ci95"] == [
+        expected.low,
+        expected.high,
+    ]
 
 
 @pytest.mark.parametrize(("scores", "samples"), [([], 0), ([], 3), ([5.0], 1), ([5.0] * 4, 4)])
 def test_where_there_is_nothing_to_say_nothing_is_said(scores, samples):
-    summary = stats.summarise(stats.Group(scores, {"missing": samples - len(scores)}), 7)
+    summary = stats.summarise(stats.Group(scores, {"missing": samples - len(scores)}), 7, SCALE)
     assert summary["ci95"] is None
     assert summary["mean"] == (5 if scores else None)
     assert summary["coverage"] == (len(scores) / samples if samples else None)
@@ -35,7 +39,7 @@ def test_where_there_is_nothing_to_say_nothing_is_said(scores, samples):
 
 def test_overall_counts_samples_and_categories():
     overall = stats.overall(
-        {"a": stats.Group([2.0, 4.0], {"missing": 1}), "b": stats.Group([9.0], {})}, 7
+        {"a": stats.Group([2.0, 4.0], {"missing": 1}), "b": stats.Group([9.0], {})}, 7, SCALE
     )
     assert overall["micro"]["mean"] == 5
     assert overall["macro"]["mean"] == 6
@@ -44,7 +48,9 @@ def test_overall_counts_samples_and_categories():
 
 
 def test_no_macro_mean_while_a_category_has_no_score():
-    overall = stats.overall({"a": stats.Group([2.0], {}), "b": stats.Group([], {"missing": 1})}, 7)
+    overall = stats.overall(
+        {"a": stats.Group([2.0], {}), "b": stats.Group([], {"missing": 1})}, 7, SCALE
+    )
     assert overall["macro"]["mean"] is None
     assert overall["micro"]["mean"] == 2
 

@@ -6,7 +6,6 @@
 import csv
 import io
 import os
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,9 +17,8 @@ import yaml
 from markupsafe import Markup
 
 from lockstep import config, drift, records
-from lockstep.categories import CATEGORIES
 from lockstep.records import EditRecord
-from lockstep.report import plots
+from lockstep.report import plots, texts
 from lockstep.report.numbers import of_run
 from lockstep.rubric import COLUMNS
 from lockstep.tables import read_table
@@ -44,10 +42,11 @@ def write_report(
     further: Mapping[str, Sequence[Path]],
     folder: Path,
 ) -> None:
-    """Write report.json, report.md, report.html, a page per category, config.yaml and CSVs.
+    """Write report.json, report.md, report.html, a page per category, config.yaml and tables.
 
-    For each editor, `lockstep-{editor}-timeline.csv` and `lockstep-{editor}-curve.csv` hold what
-    its plots show; times are seconds.
+    `scores.csv` and `scores.tex` hold the main table. For each editor,
+    `lockstep-{editor}-timeline.csv` and `lockstep-{editor}-curve.csv` hold what its plots show;
+    times are seconds.
 
     Args:
         tables: `table.csv` of each editor and category.
@@ -75,11 +74,15 @@ def write_report(
     plain = settings.model_dump(mode="json", exclude_none=True)
     effective = yaml.safe_dump(plain, allow_unicode=True, sort_keys=False)
     records.write_text(folder / "config.yaml", effective)
-    for name in ("report.md", "report.html"):
-        text = environment.get_template(f"{name}.j2").render(
-            report=report, config=effective, plots=_plots(steps)
-        )
-        records.write_text(folder / name, text)
+    records.write_text(
+        folder / "report.md", texts.markdown("report.md.j2", report, config=effective)
+    )
+    records.write_text(folder / "scores.csv", texts.csv_table(report))
+    records.write_text(folder / "scores.tex", texts.latex_table(report))
+    page = environment.get_template("report.html.j2").render(
+        report=report, config=effective, plots=_plots(steps)
+    )
+    records.write_text(folder / "report.html", page)
     for editor, step in steps.items():
         for key, columns in PLOTTED.items():
             records.write_text(folder / f"lockstep-{editor}-{key}.csv", _csv(step[key], columns))
@@ -162,32 +165,15 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    chinese = {category.key: category.chinese for category in CATEGORIES.values()}
-    environment.globals["chinese"] = chinese
-    environment.filters["number"] = lambda value: "–" if value is None else f"{value:.2f}"
-    environment.filters["percent"] = lambda value: "–" if value is None else f"{value:.1%}"
-    environment.filters["interval"] = _interval
+    environment.globals["chinese"] = texts.CHINESE
+    environment.filters["number"] = texts.number
+    environment.filters["percent"] = texts.percent
+    environment.filters["interval"] = texts.interval
+    environment.filters["counts"] = texts.counts
     environment.filters["reasons"] = _reasons
-    environment.filters["counts"] = _counts
-    environment.filters["cell"] = _cell
     return environment
-
-
-def _interval(bounds: Sequence[float] | None) -> str:
-    return "–" if bounds is None else f"{bounds[0]:.2f} to {bounds[1]:.2f}"
 
 
 def _reasons(status: Mapping[str, int]) -> str:
     """Return the failures of a category by kind, such as '2 edit_failed'."""
-    return _counts({kind: count for kind, count in status.items() if kind != "ok"})
-
-
-def _counts(counts: Mapping[str, int]) -> str:
-    """Return counts as text, the highest first, such as '12 sw_power_cap, 1 hw_slowdown'."""
-    return ", ".join(f"{count} {kind}" for kind, count in Counter(counts).most_common())
-
-
-def _cell(text: str | None) -> str:
-    """Return a text as one cell of a Markdown table, with nothing in it that is HTML."""
-    flat = " ".join((text or "").split())
-    return flat.replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|")
+    return texts.counts({kind: count for kind, count in status.items() if kind != "ok"})

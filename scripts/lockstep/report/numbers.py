@@ -13,6 +13,7 @@ import pandas as pd
 from lockstep import __version__, config, records, stats, tables, tiny
 from lockstep.records import Rejected
 from lockstep.report import schema
+from lockstep.rubric import SCALE
 
 Frames = Mapping[str, Mapping[str, pd.DataFrame]]
 """Editor → category → table."""
@@ -41,17 +42,17 @@ def of_run(
         editor: {category: records.read_json(path) for category, path in files.items()}
         for editor, files in summaries.items()
     }
-    threshold = settings.report.threshold
+    threshold = settings.report.threshold_on(SCALE)
     editors = {
         editor: {
             "categories": categories[editor],
-            **_over_categories(own, threshold, stats.SCALE),
+            **_over_categories(own, threshold, SCALE),
             "lockstep": steps[editor],
         }
         for editor, own in frames.items()
     }
     report = {
-        **_compared(frames, editors, settings.report, stats.SCALE),
+        **_compared(frames, editors, settings.report, SCALE),
         "random_weights": _random(settings),
         "controls": _controls(settings, frames),
         **{
@@ -72,9 +73,19 @@ def of_run(
     return schema.Report.model_validate(report)
 
 
-def of_tables(frames: Frames, settings: config.Report, scale: Scale) -> schema.Numbers:
-    """Return the numbers of tables alone, whoever made them."""
-    threshold = settings.threshold
+def of_tables(
+    frames: Frames,
+    settings: config.Report,
+    scale: Scale,
+    sources: Mapping[str, Mapping[str, Any]],
+) -> schema.Comparison:
+    """Return the numbers of tables alone, whoever made them.
+
+    Args:
+        scale: lowest and highest score possible.
+        sources: where they come from, as in `schema.Source`.
+    """
+    threshold = settings.threshold_on(scale)
     editors = {
         editor: {
             "categories": {
@@ -85,7 +96,8 @@ def of_tables(frames: Frames, settings: config.Report, scale: Scale) -> schema.N
         }
         for editor, own in frames.items()
     }
-    return schema.Numbers.model_validate(_compared(frames, editors, settings, scale))
+    compared = _compared(frames, editors, settings, scale)
+    return schema.Comparison.model_validate({**compared, "sources": sources})
 
 
 def _compared(
@@ -103,7 +115,7 @@ def _compared(
         "title": settings.title,
         "date": time.strftime("%Y-%m-%d %H:%M:%S %z"),
         "scale": scale,
-        "threshold": settings.threshold,
+        "threshold": settings.threshold_on(scale),
         "min_coverage": settings.min_coverage,
         "complete": not incomplete,
         "incomplete": incomplete,
@@ -173,7 +185,10 @@ def _comparisons(frames: Frames) -> list[dict[str, Any]]:
         }
         rows = [_comparison(category, own, *pair) for pair in combinations(own, 2)]
         corrected = stats.holm([row["p_value"] for row in rows])
-        found += [{**row, "p_holm": p} for row, p in zip(rows, corrected, strict=True)]
+        for row, p_holm in zip(rows, corrected, strict=True):
+            row["p_holm"] = p_holm
+            row["clear"] = stats.is_clear(row)
+        found += rows
     return found
 
 
@@ -181,7 +196,7 @@ def _comparison(
     category: str, frames: Mapping[str, pd.DataFrame], first: str, second: str
 ) -> dict[str, Any]:
     one, two = (
-        frame.loc[frame["status"] == "ok", ["category", "id", "instruction", "score"]]
+        frame.loc[frame["status"] == "ok", ["category", "id", "instruction", "judge", "score"]]
         for frame in (frames[first], frames[second])
     )
     both = one.merge(two, on=["category", "id"], suffixes=("_first", "_second"))
@@ -192,23 +207,32 @@ def _comparison(
         "category": category,
         "first": first,
         "second": second,
+        "same_judge": _same_judge(both),
         "differing": int(differing.sum()),
         **stats.paired(both["score_first"].to_numpy(), both["score_second"].to_numpy()),
     }
+
+
+def _same_judge(both: pd.DataFrame) -> bool | None:
+    """Tell whether one judge scored both edits of each sample; None where a judge is unknown."""
+    judges = both[["judge_first", "judge_second"]]
+    if judges.empty or judges.isna().any(axis=None):
+        return None
+    return bool((judges["judge_first"] == judges["judge_second"]).all())
 
 
 def _leaderboard(
     editors: Mapping[str, Any], comparisons: Sequence[Mapping[str, Any]]
 ) -> list[dict[str, Any]]:
     overall = [row for row in comparisons if row["category"] == "overall"]
-    clear = {frozenset((r["first"], r["second"])) for r in overall if stats.is_clear(r)}
+    clear = [{row["first"], row["second"]} for row in overall if row["clear"]]
     micro = {editor: numbers["overall"]["micro"] for editor, numbers in editors.items()}
     ranks = stats.ranks({editor: row["mean"] for editor, row in micro.items()}, overall)
     return [
         {
             "rank": rank,
             "editor": editor,
-            **{key: micro[editor][key] for key in ("mean", "ci95", "coverage")},
+            **{key: micro[editor][key] for key in ("mean", "ci95", "count", "coverage")},
             "tied_with": [
                 other for other in ranks if other != editor and {editor, other} not in clear
             ],

@@ -102,7 +102,7 @@ class EditorOfRun(Editor):
     """How well its devices kept step (docs/waves.md)."""
 
 
-class Comparison(Part):
+class Pair(Part):
     """Two editors over the samples that both have a score for."""
 
     category: str
@@ -111,6 +111,8 @@ class Comparison(Part):
     second: str
     count: int
     """Samples that both have a score for."""
+    same_judge: bool | None
+    """Whether one judge, by its fingerprint, scored both; null where that is unknown."""
     differing: int
     """Samples with one id but another instruction; left out."""
     first_mean: float | None
@@ -125,6 +127,8 @@ class Comparison(Part):
     p_value_method: Literal["permutation", "normal"] | None
     p_holm: float | None
     """Corrected for all pairs of editors in the same category (Holm 1979)."""
+    clear: bool
+    """Whether it tells the two apart: p_holm is below 0.05 and ci95 does not hold 0."""
     wins: int
     """Samples that the first has the higher score of."""
     ties: int
@@ -140,6 +144,8 @@ class Rank(Part):
     mean: float
     """Over all samples (micro)."""
     ci95: Interval | None
+    count: int
+    """Scored samples."""
     coverage: float
     tied_with: list[str]
     """Editors that the comparisons do not tell it apart from."""
@@ -169,10 +175,24 @@ class Numbers(Part):
     incomplete: list[Incomplete]
     editors: dict[str, Editor]
     """In the configured order."""
-    comparisons: list[Comparison]
+    comparisons: list[Pair]
     """Of all pairs of editors, by category and overall."""
     leaderboard: list[Rank]
     """Empty while the report is incomplete."""
+
+
+class Source(Part):
+    """Where scores were taken from."""
+
+    path: str
+    editors: list[str]
+    """Their names in the comparison."""
+
+
+class Comparison(Numbers):
+    """compare.json: numbers of several runs, or of scores that others made."""
+
+    sources: dict[str, Source]
 
 
 class Rejects(Part):

@@ -1,0 +1,36 @@
+def compared(path):
+    """Return the files of a source; the tables of this run are made first."""
+    if os.path.normpath(path) == os.path.normpath(RESULTS) and EDITORS:
+        return expand(table_of("{editor}", "{category}"), editor=EDITORS, category=CATEGORIES)
+    try:
+        return score_files.source_files(path)
+    except LockstepError as error:
+        raise WorkflowError(str(error)) from None
+
+
+if CONFIG.compare is not None:
+    COMPARED = {name: compared(path) for name, path in CONFIG.compare.sources.items()}
+
+    rule compare:
+        input:
+            sources=sorted({path for paths in COMPARED.values() for path in paths}),
+            code=library_files("stats.py", "tables.py", "score_files.py", "rubric.py")
+            + sorted(map(str, (LIBRARY / "report").glob("*.py")))
+            + sorted(map(str, (LIBRARY / "report" / "templates").glob("*.md.j2"))),
+        output:
+            f"{RESULTS}/compare/compare.md",
+            f"{RESULTS}/compare/compare.json",
+            f"{RESULTS}/compare/scores.csv",
+            f"{RESULTS}/compare/scores.tex",
+        log:
+            f"{RESULTS}/logs/compare.log",
+        conda:
+            "../envs/report.yaml"
+        params:
+            files=COMPARED,
+            compare=CONFIG.compare.model_dump(mode="json"),
+            report=CONFIG.report.model_dump(mode="json"),
+        message:
+            "comparing"
+        script:
+            "../scripts/compare.py"
