@@ -2,14 +2,14 @@ def compared(path):
     """Return the files of a source; the tables of this run are made first."""
     if os.path.normpath(path) == os.path.normpath(RESULTS) and EDITORS:
         return expand(table_of("{editor}", "{category}"), editor=EDITORS, category=CATEGORIES)
-    try:
-        return score_files.source_files(path)
-    except LockstepError as error:
-        raise WorkflowError(str(error)) from None
+    return score_files.source_files(path)
 
 
 if CONFIG.compare is not None:
-    COMPARED = {name: compared(path) for name, path in CONFIG.compare.sources.items()}
+    try:
+        COMPARED = {name: compared(path) for name, path in CONFIG.compare.sources.items()}
+    except LockstepError as error:
+        raise WorkflowError(str(error)) from None
 
     rule compare:
         input:

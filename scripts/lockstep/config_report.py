@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from pydantic import AfterValidator, Field, PositiveFloat
+from pydantic import AfterValidator, Field, PositiveFloat, field_validator
 
 from lockstep.config_section import Name, PathText, Section
 from lockstep.rubric import SCALE, Combine
@@ -47,7 +47,6 @@ class Compare(Section):
     """What `snakemake compare` compares."""
 
     sources: dict[Name, PathText] = Field(
-        min_length=1,
         description="Name → folder of results, or file of scores as `judge.scores` takes it.",
     )
     scale: Annotated[tuple[float, float], AfterValidator(_rising)] = Field(
@@ -59,3 +58,10 @@ class Compare(Section):
     combine: Combine = Field(
         "weighted_mean", description="How criteria make the score, as in rubrics."
     )
+
+    @field_validator("sources")
+    @classmethod
+    def _some(cls, sources: dict[str, str]) -> dict[str, str]:
+        if not sources:
+            raise ValueError("found nothing to compare, accepted is a name and a path for each")
+        return sources

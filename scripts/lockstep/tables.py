@@ -74,7 +74,7 @@ def group(frame: pd.DataFrame) -> stats.Group:
     failures = frame.loc[~ok, "status"].value_counts()
     return stats.Group(
         frame.loc[ok, "score"].to_numpy(dtype=float),
-        {str(kind): int(number) for kind, number in failures.items()},
+        {str(kind): int(number) for kind, number in sorted(failures.items())},
     )
 
 
