@@ -31,6 +31,6 @@ if CONFIG.compare is not None:
             compare=CONFIG.compare.model_dump(mode="json"),
             report=CONFIG.report.model_dump(mode="json"),
         message:
-            "comparing"
+            f"comparing {', '.join(COMPARED)} in {{output[0]}}"
         script:
             "../scripts/compare.py"

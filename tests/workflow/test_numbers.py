@@ -94,7 +94,7 @@ def test_runs_and_scores_of_others_are_compared(failed, tmp_path):
     sources = {"ours": "results", "theirs": "theirs", "published": "scores.csv"}
     workflow.config["compare"] = {"sources": sources}
     output = workflow.run("compare")
-    assert "1 jobs: 1 compare" in output
+    assert "1 job: 1 compare" in output
     found = valid(workflow, "compare/compare.json", "compare.schema.json")
     assert list(found["editors"]) == [
         *("ours/control", "ours/finished", "published", "theirs/control", "theirs/finished")
