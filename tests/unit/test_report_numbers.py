@@ -187,6 +187,7 @@ def test_the_table_for_papers_is_escaped_and_sets_what_is_best_in_bold():
     assert rows["peer"] == r"\textbf{7.85}"
     assert rows["old"] == "4.80"
     assert r"物理\_50\%" in text
+    assert text.count(r" & 100.0\% \\") == 3
 
 
 def test_the_csv_has_a_row_for_each_group(tmp_path):

@@ -93,8 +93,12 @@ def judged(path, *samples):
 def test_a_judge_of_finished_scores_says_what_the_file_says_and_guesses_nothing(tmp_path):
     path = write(tmp_path / "scores.csv", ROWS)
     # ids are what `prepare` makes of them
-    found, empty, absent = judged(
-        path, ("physical", "007"), ("physical", "a_b-c14cddc0"), ("physical", "1")
+    found, empty, absent, other = judged(
+        path,
+        ("physical", "007"),
+        ("physical", "a_b-c14cddc0"),
+        ("physical", "1"),
+        ("social", "007"),
     )
     assert (found.finished.score, found.finished.criteria, found.error) == (7.25, {}, None)
     assert (empty.finished, empty.error) == (None, f"{path}: line 3: score: found nothing")
@@ -102,6 +106,7 @@ def test_a_judge_of_finished_scores_says_what_the_file_says_and_guesses_nothing(
         None,
         f"{path}: found no row of this sample by 'e'",
     )
+    assert other == absent
 
 
 def test_criteria_are_combined_by_the_rubric(tmp_path):
