@@ -1,13 +1,20 @@
-def compared(path):
-    """Return the files of a source; the tables of this run are made first."""
-    if os.path.normpath(path) == os.path.normpath(RESULTS) and EDITORS:
-        return expand(table_of("{editor}", "{category}"), editor=EDITORS, category=CATEGORIES)
-    return score_files.source_files(path)
-
-
 if CONFIG.compare is not None:
+    # the tables of this run are made first
+    OWN = expand(
+        "{results}/{editor}/{category}/table.csv",
+        results=RESULTS,
+        editor=EDITORS,
+        category=CATEGORIES,
+    )
     try:
-        COMPARED = {name: compared(path) for name, path in CONFIG.compare.sources.items()}
+        COMPARED = {
+            name: (
+                OWN
+                if OWN and os.path.normpath(path) == os.path.normpath(RESULTS)
+                else score_files.source_files(path)
+            )
+            for name, path in CONFIG.compare.sources.items()
+        }
     except LockstepError as error:
         raise WorkflowError(str(error)) from None
 
