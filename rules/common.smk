@@ -202,7 +202,8 @@ def table_of(editor, category):
 
 
 def report_files():
-    names = ["report.html", "report.md", "report.json", "config.yaml", "scores.csv", "scores.tex"]
-    names += [f"{category}.html" for category in CATEGORIES]
+    names = ["report.html", "report.md", "report.json", "config.yaml", "scores.tex"]
+    names += ["means.csv", "data/index.js"]
+    names += [f"{plot}-{key}.csv" for plot in ("distribution", "criteria") for key in CATEGORIES]
     names += [f"lockstep-{editor}-{key}.csv" for editor in EDITORS for key in ("timeline", "curve")]
     return [f"{RESULTS}/report/{name}" for name in names]

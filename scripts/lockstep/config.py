@@ -177,7 +177,7 @@ class Comparison(Section):
 
 RESERVED = frozenset(
     {"all", "edit", "logs", "manifest", "prepare", "report", "score"}
-    | {"tabulate", "tiny", "tiny_models", "agreement", "anchor_set", "anchors", "compare"}
+    | {"tabulate", "tiny", "tiny_models", "agreement", "anchor_set", "anchors", "bundle", "compare"}
 )
 """Names of targets, rules and folders, which no editor can take."""
 

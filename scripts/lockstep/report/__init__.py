@@ -5,22 +5,18 @@
 
 import csv
 import io
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
-import jinja2
-import pandas as pd
 import yaml
-from markupsafe import Markup
 
 from lockstep import config, drift, records
 from lockstep.records import EditRecord
-from lockstep.report import plots, texts
+from lockstep.report import gallery, page, texts
 from lockstep.report.numbers import of_run
-from lockstep.rubric import COLUMNS
+from lockstep.report.sheets import sheet
+from lockstep.report.thumbnails import make_thumbnails
 from lockstep.tables import read_table
 
 Tables = Mapping[str, Mapping[str, Path]]
@@ -41,12 +37,15 @@ def write_report(
     rejected: Path,
     further: Mapping[str, Sequence[Path]],
     folder: Path,
+    threads: int = 1,
 ) -> None:
-    """Write report.json, report.md, report.html, a page per category, config.yaml and tables.
+    """Write report.json, report.md, report.html, what the page loads, config.yaml and tables.
 
     `scores.csv` and `scores.tex` hold the main table. For each editor,
     `lockstep-{editor}-timeline.csv` and `lockstep-{editor}-curve.csv` hold what its plots show;
-    times are seconds.
+    times are seconds. `means.csv`, `distribution-{category}.csv` and `criteria-{category}.csv` hold
+    what the charts of scores show. `sheets/` holds contact sheets; `data/` and `thumbs/` belong to
+    the page.
 
     Args:
         tables: `table.csv` of each editor and category.
@@ -56,6 +55,7 @@ def write_report(
         further: JSON lists of rows that join the report as `anchors` (drift from their recorded
             scores) and `agreement` (with human scores), each if there is one.
         folder: the report's folder.
+        threads: images of which thumbnails are made at a time.
     """
     folder = Path(folder)
     frames = {
@@ -69,7 +69,6 @@ def write_report(
     told = {editor: {k: v for k, v in s.items() if k not in PLOTTED} for editor, s in steps.items()}
     numbers = of_run(settings, frames, summaries, told, rejected, further)
     report = numbers.model_dump(mode="json")
-    environment = _environment()
     records.write_json(folder / "report.json", report)
     plain = settings.model_dump(mode="json", exclude_none=True)
     effective = yaml.safe_dump(plain, allow_unicode=True, sort_keys=False)
@@ -79,35 +78,29 @@ def write_report(
     )
     records.write_text(folder / "scores.csv", texts.csv_table(report))
     records.write_text(folder / "scores.tex", texts.latex_table(report))
-    page = environment.get_template("report.html.j2").render(
-        report=report, config=effective, plots=_plots(steps)
-    )
-    records.write_text(folder / "report.html", page)
     for editor, step in steps.items():
         for key, columns in PLOTTED.items():
             records.write_text(folder / f"lockstep-{editor}-{key}.csv", _csv(step[key], columns))
-    for category in settings.benchmark.categories:
-        by_editor = {editor: frames[editor][category] for editor in frames}
-        text = environment.get_template("category.html.j2").render(
-            report=report, category=category, samples=_samples(by_editor, folder)
-        )
-        records.write_text(folder / f"{category}.html", text)
+    samples = gallery.rows_of(frames)
+    images = gallery.images_of(samples, folder)
+    thumbnails = make_thumbnails(images, settings.benchmark.background, threads)
+    gallery.write_gallery(samples, list(frames), folder, thumbnails)
+    for editor, own in frames.items():
+        for category, frame in own.items():
+            rows = gallery.rows(frame)
+            for kind, whose in (("source", None), ("edited", editor)):
+                path = folder / "sheets" / f"{editor}-{category}-{kind}.jpg"
+                records.write_bytes(path, sheet(rows, whose, folder))
+    drawn = page.draw(report, frames)
+    records.write_text(folder / "means.svg", drawn["means"].svg)
+    for chart in drawn.values():
+        records.write_text(folder / f"{chart.name}.csv", _csv(chart.rows, list(chart.rows[0])))
+    text = page.render(report, settings, samples, drawn, steps, effective)
+    records.write_text(folder / "report.html", text)
 
 
 def _edits(files: Iterable[Sequence[Path]]) -> list[EditRecord]:
     return [r for paths in files for path in paths for r in records.read_records(path, EditRecord)]
-
-
-def _plots(steps: Mapping[str, Mapping[str, Any]]) -> dict[str, list[Markup]]:
-    """Return the SVGs of each editor that has something to draw; its text is escaped in there."""
-    return {
-        editor: [
-            Markup(plots.timeline(editor, step)),
-            Markup(plots.drift_curve(editor, step)),
-        ]
-        for editor, step in steps.items()
-        if step["edits"]
-    }
 
 
 def _csv(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> str:
@@ -116,64 +109,3 @@ def _csv(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> str:
     writer.writeheader()
     writer.writerows(rows)
     return buffer.getvalue()
-
-
-def _samples(by_editor: Mapping[str, pd.DataFrame], folder: Path) -> list[dict[str, Any]]:
-    """Return what a category's page shows of each sample, editors side by side."""
-    rows = {editor: _rows(frame) for editor, frame in by_editor.items()}
-    samples = []
-    for editor, own in rows.items():
-        for position, row in enumerate(own):
-            if len(samples) <= position:
-                samples.append(
-                    {
-                        "id": row["id"],
-                        "instruction": row["instruction"],
-                        "source": _link(row["source"], folder),
-                        "edits": [],
-                    }
-                )
-            samples[position]["edits"].append(
-                {
-                    **{key: row[key] for key in ("status", "score", "reasoning", "error")},
-                    "editor": editor,
-                    "edited": _link(row["edited"], folder),
-                    "criteria": {
-                        key: f"{value:g}"
-                        for key, value in row.items()
-                        if key not in COLUMNS and value is not None
-                    },
-                }
-            )
-    return samples
-
-
-def _rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    return frame.astype(object).where(frame.notna(), None).to_dict("records")
-
-
-def _link(path: str | None, folder: Path) -> str | None:
-    """Return a path as a URL relative to the report."""
-    return None if path is None else quote(os.path.relpath(path, folder))
-
-
-def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("lockstep.report"),
-        autoescape=lambda name: name is not None and name.endswith(".html.j2"),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.globals["chinese"] = texts.CHINESE
-    environment.filters["number"] = texts.number
-    environment.filters["percent"] = texts.percent
-    environment.filters["interval"] = texts.interval
-    environment.filters["counts"] = texts.counts
-    environment.filters["reasons"] = _reasons
-    return environment
-
-
-def _reasons(status: Mapping[str, int]) -> str:
-    """Return the failures of a category by kind, such as '2 edit_failed'."""
-    return texts.counts({kind: count for kind, count in status.items() if kind != "ok"})
