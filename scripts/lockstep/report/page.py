@@ -1,5 +1,6 @@
 """report.html: one page over all samples, with what it loads beside it."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -117,7 +118,8 @@ def _failures(report: Mapping[str, Any], samples: Iterable[Mapping[str, Row]]) -
     for own in samples:
         for editor, row in own.items():
             if row["status"] != "ok":
-                reason = (row["error"] or "").replace(row["id"], "…")
+                own_id = rf"(?<!\w){re.escape(row['id'])}(?!\w)"
+                reason = re.sub(own_id, "…", row["error"] or "")
                 found.setdefault((editor, row["status"], reason), []).append(row["id"])
     ordered = sorted(found.items(), key=lambda item: -len(item[1]))
     editors = report["editors"].items()
