@@ -80,8 +80,10 @@ class measured:
 def build(what: str, given: tuple[Any, ...], threads: int) -> None:
     with measured(what):
         report.write_report(*given, threads=threads)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-    print(f"  peak memory {peak:.2f} GB")
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    busy = used.ru_utime + used.ru_stime
+    # on a busy machine the time of the processors tells more than that of the clock
+    print(f"  {busy:.1f} s of one CPU, {threads} threads, peak memory {used.ru_maxrss / 1e6:.2f} GB")
 
 
 def make_results(

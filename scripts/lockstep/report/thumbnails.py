@@ -56,7 +56,7 @@ def shrunk(path: Path, side: int, background: str, quality: int = 82) -> bytes:
     scale = side / max(picture.size)
     if scale < 1:
         size = tuple(max(1, round(length * scale)) for length in picture.size)
-        picture = picture.resize(size, Image.Resampling.BICUBIC, reducing_gap=2)
+        picture = picture.resize(size, Image.Resampling.BICUBIC, reducing_gap=1)
     buffer = BytesIO()
     picture.save(buffer, "JPEG", quality=quality)
     return buffer.getvalue()
