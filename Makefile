@@ -1,5 +1,7 @@
 # make demo   everything on tiny models, no GPU needed; ends with the report's path
 # make test   all tests
+# make test-browser   the report's page in Chromium
+# make screenshots    those of the README, made anew by the same tests
 # make flash  FlashAttention 4, for Hopper GPUs and later
 # Each sets up .venv from envs/requirements.txt by itself, once.
 
@@ -9,7 +11,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 # nothing here needs a model hub, and nothing may wait for one
 export HF_HUB_OFFLINE := 1
 
-.PHONY: setup flash demo test hosts chaos lint format lock clean
+.PHONY: setup flash demo test test-browser screenshots hosts chaos lint format lock clean
 
 setup: .venv/.done
 
@@ -30,6 +32,17 @@ test: setup
 # kills, stops and hangs of the processes that hold models; five minutes
 hosts: setup
 	pytest tests/hosts
+
+# needs Chromium (Debian: apt-get install chromium fonts-noto-cjk; elsewhere its path in CHROMIUM)
+test-browser: .venv/.browser
+	pytest tests/browser
+
+screenshots: .venv/.browser
+	pytest tests/browser -k readme --fix
+
+.venv/.browser: .venv/.done envs/browser.txt
+	uv pip install --quiet --python $(BIN)/python -r envs/browser.txt
+	touch $@
 
 # a minute of random kills and stops
 chaos: setup
@@ -56,6 +69,8 @@ lock: setup
 	  envs/requirements.in --output-file envs/requirements.txt
 	uv pip compile --quiet --no-emit-index-url --python-version 3.11 \
 	  envs/flash.in --output-file envs/flash.txt
+	uv pip compile --quiet --no-emit-index-url --python-version 3.11 \
+	  envs/browser.in --output-file envs/browser.txt
 
 clean:
 	rm -rf .venv .snakemake results

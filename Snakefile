@@ -8,12 +8,22 @@ if not workflow.overwrite_configfiles:
     configfile: "config/config.yaml"
 
 
-include: "rules/common.smk"
-include: "rules/prepare.smk"
-include: "rules/edit.smk"
-include: "rules/score.smk"
-include: "rules/controls.smk"
-include: "rules/report.smk"
+# a configuration without a benchmark compares what is there
+if "compare" in config and "benchmark" not in config:
+
+    include: "rules/comparison.smk"
+
+else:
+
+    include: "rules/common.smk"
+    include: "rules/prepare.smk"
+    include: "rules/edit.smk"
+    include: "rules/score.smk"
+    include: "rules/controls.smk"
+    include: "rules/report.smk"
+
+
+include: "rules/compare.smk"
 
 
 rule all:

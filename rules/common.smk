@@ -9,9 +9,10 @@ sys.path.append(str(Path(workflow.basedir) / "scripts"))
 
 from lockstep import categories as category_names
 from lockstep import config as configuration
-from lockstep import device, hosts, models, plan, recovery, rubric
+from lockstep import device, hosts, models, plan, recovery, rubric, score_files
 from lockstep.editors import precomputed
 from lockstep.errors import LockstepError
+from lockstep.judges import precomputed as finished_scores
 
 # what the rule tiny_models makes; only a configuration that names them needs them
 TINY_BENCHMARK = "results/tiny/benchmark.json"
@@ -60,8 +61,14 @@ try:
         # a power loss may leave files that only look complete
         for path in recovery.remove_incomplete(Path(CONFIG.results), len(DEVICES)):
             print(f"{path}: found it incomplete, it is made again", file=sys.stderr)
-    for category in CONFIG.benchmark.categories:
-        rubric.read_rubric(CONFIG.judge.rubric_file(category))
+    rubrics = {
+        category: rubric.read_rubric(CONFIG.judge.rubric_file(category))
+        for category in CONFIG.benchmark.categories
+    }
+    if workflow.is_main_process and getattr(CONFIG.judge, "scores", None) is not None:
+        finished_scores.check_scores(
+            CONFIG.judge.scores, [editor.name for editor in CONFIG.editors], rubrics
+        )
 except LockstepError as error:
     raise WorkflowError(str(error)) from None
 
@@ -167,6 +174,8 @@ def judge_files():
     match CONFIG.judge:
         case configuration.Qwen3VLJudge(model=model):
             return model_files(model)
+        case configuration.PrecomputedJudge(scores=str(scores)):
+            return [scores]
         case configuration.PrecomputedJudge(folder=folder):
             return list(map(str, models.model_files(folder)))
         case configuration.OpenAIJudge():
@@ -177,7 +186,7 @@ JUDGE_CODE = {
     "qwen3_vl": ["qwen_vl.py"]
     + [f"judges/{part}.py" for part in ("qwen3_vl", "decoding", "slots", "step_attention")],
     "openai": ["judges/openai_api.py"],
-    "precomputed": ["judges/precomputed.py"],
+    "precomputed": ["judges/precomputed.py", "score_files.py"],
 }[CONFIG.judge.type]
 
 
@@ -206,7 +215,8 @@ def table_of(editor, category):
 
 
 def report_files():
-    names = ["report.html", "report.md", "report.json", "config.yaml"]
-    names += [f"{category}.html" for category in CATEGORIES]
+    names = ["report.html", "report.md", "report.json", "config.yaml", "scores.tex"]
+    names += ["means.csv", "data/index.js"]
+    names += [f"{plot}-{key}.csv" for plot in ("distribution", "criteria") for key in CATEGORIES]
     names += [f"lockstep-{editor}-{key}.csv" for editor in EDITORS for key in ("timeline", "curve")]
     return [f"{RESULTS}/report/{name}" for name in names]

@@ -9,6 +9,7 @@ rule tabulate:
         table=report(
             f"{RESULTS}/{{editor}}/{{category}}/table.csv",
             category="Tables",
+            caption="captions/table.rst",
             labels={"editor": "{editor}", "category": "{category}"},
         ),
         summary=f"{RESULTS}/{{editor}}/{{category}}/summary.json",
@@ -16,6 +17,8 @@ rule tabulate:
         f"{RESULTS}/logs/tabulate/{{editor}}/{{category}}.log",
     conda:
         "../envs/report.yaml"
+    params:
+        threshold=CONFIG.report.threshold_on(rubric.SCALE),
     message:
         "tabulating {wildcards.category} of {wildcards.editor}"
     script:
@@ -35,19 +38,58 @@ rule report:
             shard=SHARDS,
         ),
         rejected=f"{RESULTS}/manifest/rejected.jsonl",
+        rubrics=[CONFIG.judge.rubric_file(category) for category in CATEGORIES],
         anchors=[f"{RESULTS}/anchors/drift.json"] if CONFIG.judge.anchors else [],
         agreement=[f"{RESULTS}/agreement.json"] if CONFIG.report.human_scores else [],
-        code=library_files("report/__init__.py", "report/plots.py", "drift.py", "stats.py")
-        + sorted(map(str, (LIBRARY / "report" / "templates").glob("*.j2"))),
+        code=library_files("drift.py", "stats.py", "tables.py")
+        + sorted(map(str, (LIBRARY / "report").glob("*.py")))
+        + sorted(str(path) for path in (LIBRARY / "report" / "templates").rglob("*.*")),
     output:
         report_files(),
+        means=report(f"{RESULTS}/report/means.svg", category="Scores", caption="captions/means.rst"),
+        scores=report(
+            f"{RESULTS}/report/scores.csv", category="Scores", caption="captions/scores.rst"
+        ),
+        sheets=[
+            report(
+                f"{RESULTS}/report/sheets/{editor}-{category}-{image}.jpg",
+                category="Images",
+                caption="captions/sheet.rst",
+                labels={"editor": editor, "category": category, "image": image},
+            )
+            for editor in EDITORS
+            for category in CATEGORIES
+            for image in ("source", "edited")
+        ],
     log:
         f"{RESULTS}/logs/report.log",
     conda:
         "../envs/report.yaml"
+    # thumbnails made at a time
+    threads: 16
     params:
         config=CONFIG.model_dump(mode="json"),
     message:
         "writing the report"
     script:
         "../scripts/report.py"
+
+
+rule bundle:
+    input:
+        tables=expand(table_of("{editor}", "{category}"), editor=EDITORS, category=CATEGORIES),
+        files=report_files(),
+    output:
+        f"{RESULTS}/report.zip",
+    log:
+        f"{RESULTS}/logs/bundle.log",
+    conda:
+        "../envs/report.yaml"
+    # images copied at a time
+    threads: 16
+    params:
+        background=CONFIG.benchmark.background,
+    message:
+        "packing the report into {output}"
+    script:
+        "../scripts/bundle.py"

@@ -33,4 +33,5 @@ with job_log(snakemake.log[0]):
         Path(snakemake.input.rejected),
         {"anchors": snakemake.input.anchors, "agreement": snakemake.input.agreement},
         Path(snakemake.output[0]).parent,
+        snakemake.threads,
     )

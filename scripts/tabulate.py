@@ -12,4 +12,5 @@ with job_log(snakemake.log[0]):
     folder = Path(snakemake.output.table).parent
     frame = tables.table(Path(snakemake.input.manifest), edits, scores, rubric, folder)
     records.write_text(snakemake.output.table, tables.to_csv(frame))
-    records.write_json(snakemake.output.summary, tables.summary(frame, edits, scores, rubric))
+    summary = tables.summary(frame, edits, scores, rubric, snakemake.params.threshold)
+    records.write_json(snakemake.output.summary, summary)

@@ -5,7 +5,7 @@ import os
 import re
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import yaml
 from pydantic import (
@@ -40,6 +40,8 @@ from lockstep.config_judges import (
 )
 from lockstep.config_judges import Judge as Judge
 from lockstep.config_judges import OpenAIJudge as OpenAIJudge
+from lockstep.config_report import Compare as Compare
+from lockstep.config_report import Report as Report
 from lockstep.config_section import PathText, Section, is_folder
 from lockstep.errors import ConfigError, suggest
 
@@ -138,24 +140,13 @@ class Devices(Section):
         return ids
 
 
-class Report(Section):
-    """What the report says of itself."""
-
-    title: str = Field("Image editing benchmark", description="Title of the report.")
-    straggler_margin: PositiveFloat = Field(
-        0.1, description="Share by which a device may be slower than its peers without a warning."
-    )
-    human_scores: PathText | None = Field(
-        None, description="CSV of human scores (id, score, editor) to compare the judge with."
-    )
+Results = Annotated[PathText, Field(pattern=r"^[^{}]+$", description="Folder of all outputs.")]
 
 
 class Config(Section):
     """The whole configuration."""
 
-    results: Annotated[PathText, Field(pattern=r"^[^{}]+$")] = Field(
-        "results", description="Folder of all outputs."
-    )
+    results: Results = "results"
     seed: NonNegativeInt = Field(
         0, description="Base seed; a sample's seed follows from it and the id."
     )
@@ -166,6 +157,7 @@ class Config(Section):
     judge: AnyJudge = Field(description="Who scores.")
     devices: Devices = Devices()
     report: Report = Report()
+    compare: Compare | None = Field(None, description="What `snakemake compare` compares.")
 
     @model_validator(mode="after")
     def _distinct_editors(self) -> "Config":
@@ -185,9 +177,17 @@ class Config(Section):
         return next(editor for editor in self.editors if editor.name == name)
 
 
+class Comparison(Section):
+    """A configuration that only compares what is there."""
+
+    results: Results = "results"
+    compare: Compare
+    report: Report = Report()
+
+
 RESERVED = frozenset(
     {"all", "edit", "logs", "manifest", "prepare", "report", "score"}
-    | {"tabulate", "tiny", "tiny_models", "agreement", "anchor_set", "anchors"}
+    | {"tabulate", "tiny", "tiny_models", "agreement", "anchor_set", "anchors", "bundle", "compare"}
 )
 """Names of targets, rules and folders, which no editor can take."""
 
@@ -207,15 +207,27 @@ def load_config(data: Mapping[str, Any], source: str, produced: Collection[str] 
     editors = data.get("editors")
     if isinstance(editors, Sequence) and not isinstance(editors, str):
         data["editors"] = [_with_preset(editor, source) for editor in editors]
+    config = _validated(Config, data, source)
+    _check_files(config, source, produced)
+    return config
+
+
+def load_comparison(data: Mapping[str, Any], source: str) -> Comparison:
+    """Return the typed configuration of a comparison; arguments and errors as above."""
+    return _validated(Comparison, data, source)
+
+
+S = TypeVar("S", bound=Section)
+
+
+def _validated(kind: type[S], data: Mapping[str, Any], source: str) -> S:
     try:
-        config = Config.model_validate_json(json.dumps(data))
+        return kind.model_validate_json(json.dumps(data))
     except ValidationError as error:
         sentences = _sentences([dict(item) for item in error.errors()])
         raise ConfigError("\n".join(f"{source}: {text}" for text in sentences)) from None
     except (TypeError, ValueError) as error:
         raise ConfigError(f"{source}: found a value that YAML alone can hold ({error})") from None
-    _check_files(config, source, produced)
-    return config
 
 
 def _with_preset(editor: Any, source: str) -> Any:
@@ -261,8 +273,10 @@ def _check_files(config: Config, source: str, produced: Collection[str]) -> None
     match config.judge:
         case Qwen3VLJudge(model=model) if is_folder(model):
             need("judge.model", model, "config.json")
-        case PrecomputedJudge(folder=folder):
+        case PrecomputedJudge(scores=None, folder=folder):
             need("judge.folder", folder)
+        case PrecomputedJudge(scores=scores):
+            need("judge.scores", scores)
     if config.judge.anchors is not None:
         need("judge.anchors", config.judge.anchors, "anchors.jsonl")
         need("judge.anchors", config.judge.anchors, "recorded.jsonl")

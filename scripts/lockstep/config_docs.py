@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, get_origin
 
 from lockstep.config import JUDGES, KINDS, Config, Editor, Judge, Section, section_in
 
@@ -37,7 +37,8 @@ def _rows(prefix: str, fields: Mapping[str, Any]) -> Iterator[str]:
         if name in UNIONS:
             yield from _union_rows(*UNIONS[name])
         elif (item := section_in(kind)) is not None:
-            yield from _rows(f"{prefix}{name}[].", item.model_fields)
+            several = "[]" if get_origin(kind) is tuple else ""
+            yield from _rows(f"{prefix}{name}{several}.", item.model_fields)
 
 
 def _union_rows(

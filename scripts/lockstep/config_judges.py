@@ -9,6 +9,7 @@ from pydantic import (
     NonNegativeFloat,
     PositiveFloat,
     PositiveInt,
+    model_validator,
 )
 
 from lockstep.config_section import Dtype, PathText, Section
@@ -142,14 +143,26 @@ class OpenAIJudge(ModelJudge):
 
 
 class PrecomputedJudge(Judge):
-    """Finished replies from a folder, `{editor}/{id}.txt`."""
+    """Finished replies from a folder, `{editor}/{id}.txt`, or finished scores from a file."""
 
     mode: ClassVar[str] = "reasoned"
     repeats: ClassVar[int] = 1
     swapped_instruction: ClassVar[bool] = False
     anchors: ClassVar[str | None] = None
     type: Literal["precomputed"]
-    folder: PathText = Field(description="Folder of the replies.")
+    folder: PathText | None = Field(None, description="Folder of the replies.")
+    scores: PathText | None = Field(
+        None,
+        description="CSV, JSONL or Parquet with category, id, a column for each criterion or "
+        "score, and optionally editor.",
+    )
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> "PrecomputedJudge":
+        if (self.folder is None) == (self.scores is None):
+            found = "neither" if self.folder is None else "both"
+            raise ValueError(f"found {found} of folder and scores, accepted is one of them")
+        return self
 
 
 AnyJudge = Annotated[Qwen3VLJudge | OpenAIJudge | PrecomputedJudge, Field(discriminator="type")]

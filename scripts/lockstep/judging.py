@@ -257,12 +257,13 @@ def _pair(item: Item) -> Pair:
         rubric=item.job.rubric,
         prompt=item.prompt,
         seed=item.seed,
+        category=item.sample.category,
     )
 
 
 def _reply_error(judgement: Judgement, rubric: Rubric) -> str | None:
     """Return what is wrong with a reply; None if nothing is, or if there is none to read."""
-    if judgement.error is not None:
+    if judgement.error is not None or judgement.finished is not None:
         return None
     try:
         parse_reply(judgement.reply, rubric)
@@ -296,6 +297,8 @@ def _score(item: Item, judgement: Judgement) -> ScoreRecord:
             "versions": versions() if judgement.versions is None else judgement.versions,
         }
     )
+    if judgement.finished is not None:
+        return record.model_copy(update=judgement.finished._asdict())
     least = settings.min_schema_mass if isinstance(settings, config.Qwen3VLJudge) else 0.0
     try:
         if judgement.error is not None:

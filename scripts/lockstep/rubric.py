@@ -37,7 +37,10 @@ COLUMNS = (
     "uncertainty",
     "spread",
     "swapped_score",
+    "difficulty",
+    "tags",
     "instruction",
+    "rationale",
     "source",
     "edited",
     "reasoning",
@@ -48,6 +51,9 @@ COLUMNS = (
 
 ANCHORS = {0, 3, 5, 8, 10}
 """Values whose meaning every criterion must give."""
+
+SCALE = (0.0, 10.0)
+"""Lowest and highest score."""
 
 Combine = Literal["weighted_mean", "geometric_mean", "min"]
 
@@ -214,9 +220,9 @@ class Rubric(BaseModel):
                 own = [c for c in self.criteria if c.aspect == aspect]
                 values = [(criteria[c.name], c.weight) for c in own]
                 weight = sum(c.weight for c in own)
-                parts.append((_combine(self.combine_aspect, values), weight))
+                parts.append((combine(self.combine_aspect, values), weight))
         caps = [cap.score for cap in self.caps if criteria[cap.criterion] < cap.below]
-        return min([_combine(self.combine, parts), *caps])
+        return min([combine(self.combine, parts), *caps])
 
     def expected_score(self, probabilities: Mapping[str, Sequence[float]]) -> float:
         """Combine each criterion's mean under its probabilities into a score, 0 to 10.
@@ -246,8 +252,12 @@ def uncertainty(probabilities: Mapping[str, Sequence[float]]) -> float:
     return round(sum(entropies) / len(entropies), 3)
 
 
-def _combine(how: Combine, parts: Sequence[tuple[float, float]]) -> float:
-    """Combine values, 0 to 10, by their weights."""
+def combine(how: Combine, parts: Sequence[tuple[float, float]]) -> float:
+    """Combine values, 0 to 10, by their weights.
+
+    Args:
+        parts: each value with its weight.
+    """
     total = sum(weight for _, weight in parts)
     match how:
         case "weighted_mean":

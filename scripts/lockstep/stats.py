@@ -1,53 +1,207 @@
-"""Summaries of scores. A failed sample has no score: it lowers coverage and moves no mean."""
+"""Summaries of scores, and comparisons of editors.
 
+A failed sample has no score: it lowers coverage and moves no mean. Resampling is seeded, so the
+same scores give the same numbers.
+"""
+
+import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.stats import bootstrap, mannwhitneyu
+from scipy.stats import bootstrap, mannwhitneyu, norm, permutation_test
 
 RESAMPLES = 9999
 
+LARGEST = 5000
+"""Most scores that are resampled; the mean of more is taken for normal (docs/report.md)."""
 
-def summarise(scores: Sequence[float], samples: int) -> dict[str, Any]:
+AT_A_TIME = 2_000_000
+"""Numbers resampled at a time: bounds memory and changes no result."""
+
+LEVEL = 0.05
+"""Corrected p-value below which two editors do not share a rank."""
+
+
+class Group(NamedTuple):
+    """Scores of some samples, and what became of the others."""
+
+    scores: Sequence[float]
+    failures: Mapping[str, int]
+    """Samples without a score by kind."""
+
+
+def summarise(group: Group, threshold: float, scale: tuple[float, float]) -> dict[str, Any]:
     """Summarise the scores of the samples that have one.
 
     Args:
-        scores: 0 to 10.
-        samples: all samples, scored or not.
+        threshold: score from which on a sample counts into `threshold_share`.
+        scale: lowest and highest score possible.
 
     Returns:
-        `mean, std, median, min, max, ci95` (None where there is nothing to say), `count` of
-        scored samples, `failed`, and `coverage` = count / samples. `std` is the population's
-        (ddof 0), `ci95` the BCa bootstrap interval of the mean (Efron 1987, as in scipy).
+        `mean, std, median, min, max` (None where there is nothing to say; std is the population's,
+        ddof 0), `ci95`, the interval of the mean, and its `ci95_method` (see `mean_interval`),
+        `threshold_share` of the scored samples, `count` of them, `failed` others, `failures` by
+        kind, `coverage` = count / (count + failed), and `bounds`, the means that there would be
+        were all failed samples lowest or all highest.
     """
-    values = np.asarray(scores, dtype=float)
-    some = len(values) > 0
+    values = np.asarray(group.scores, dtype=float)
+    failed = sum(group.failures.values())
+    interval, method = mean_interval([values])
     return {
-        "mean": float(values.mean()) if some else None,
-        "std": float(values.std()) if some else None,
-        "median": float(np.median(values)) if some else None,
-        "min": float(values.min()) if some else None,
-        "max": float(values.max()) if some else None,
+        **_location(values),
+        "ci95": interval,
+        "ci95_method": method,
+        "threshold_share": _share(values, threshold),
         "count": len(values),
-        "failed": samples - len(values),
-        "coverage": len(values) / samples if samples else None,
-        "ci95": _interval(values),
+        "failed": failed,
+        "failures": dict(group.failures),
+        "coverage": len(values) / (len(values) + failed) if len(values) + failed else None,
+        "bounds": _bounds(values, failed, scale),
     }
 
 
-def overall(categories: Mapping[str, Sequence[float]], samples: int) -> dict[str, dict[str, Any]]:
-    """Summarise over samples (micro) and over the categories' means (macro).
+def overall(
+    categories: Mapping[str, Group], threshold: float, scale: tuple[float, float]
+) -> dict[str, dict[str, Any]]:
+    """Summarise over samples (micro) and over categories, each with the same weight (macro).
 
-    `macro` has no numbers while a category has no score at all. Its count, failed and coverage
-    are those of the samples.
+    `macro` has the mean, std, median, min and max of the categories' means, the interval of their
+    mean with samples drawn within each category, and the means of the categories' bounds and
+    shares. Categories without samples are left out; while one with samples has no score, there is
+    no mean. Its counts and coverage are those of the samples.
     """
-    micro = summarise([score for scores in categories.values() for score in scores], samples)
-    means = [float(np.mean(scores)) for scores in categories.values() if len(scores)]
-    complete = len(means) == len(categories)
-    macro = summarise(means if complete else [], samples)
-    counts = {key: micro[key] for key in ("count", "failed", "coverage")}
-    return {"micro": micro, "macro": {**macro, **counts, "ci95": None}}
+    groups = [group for group in categories.values() if len(group.scores) or group.failures]
+    parts = [np.asarray(group.scores, dtype=float) for group in groups]
+    failures = Counter[str]()
+    for group in groups:
+        failures.update(group.failures)
+    every = np.concatenate(parts) if parts else []
+    micro = summarise(Group(every, failures), threshold, scale)
+    scored = parts if all(map(len, parts)) else []
+    interval, method = mean_interval(scored)
+    bounds = [
+        _bounds(part, sum(group.failures.values()), scale)
+        for part, group in zip(parts, groups, strict=True)
+    ]
+    macro = {
+        **micro,
+        **_location(np.array([part.mean() for part in scored])),
+        "ci95": interval,
+        "ci95_method": method,
+        "threshold_share": _mean([_share(part, threshold) for part in scored]),
+        "bounds": [_mean(ends) for ends in zip(*bounds, strict=True)] or None,
+    }
+    return {"micro": micro, "macro": macro}
+
+
+def mean_interval(parts: Sequence[np.ndarray]) -> tuple[list[float] | None, str | None]:
+    """Return the 95% interval of a mean, or of the mean of several parts' means, and its method.
+
+    Up to `LARGEST` scores it is the BCa bootstrap's (Efron 1987, as in scipy), which draws within
+    each part; above, the normal distribution's, with the standard error sqrt(Σ s²/n) / parts
+    (`normal`). Both are None with a part of less than two scores, or where all scores of each part
+    are equal and there is nothing to resample.
+    """
+    small = not parts or min(map(len, parts)) < 2
+    if small or all(np.ptp(part) == 0 for part in parts):
+        return None, None
+    count = sum(map(len, parts))
+    if count > LARGEST:
+        error = math.sqrt(sum(part.var(ddof=1) / len(part) for part in parts)) / len(parts)
+        mean = float(np.mean([part.mean() for part in parts]))
+        return [float(bound) for bound in norm.interval(0.95, mean, error)], "normal"
+    result = bootstrap(
+        parts,
+        _mean_of_means,
+        n_resamples=RESAMPLES,
+        method="BCa",
+        batch=AT_A_TIME // count,
+        vectorized=True,
+        rng=np.random.default_rng(0),
+    )
+    interval = [float(result.confidence_interval.low), float(result.confidence_interval.high)]
+    return (interval, "bca") if np.isfinite(interval).all() else (None, None)
+
+
+def paired(first: Sequence[float], second: Sequence[float]) -> dict[str, Any]:
+    """Compare two editors' scores of the same samples.
+
+    Returns:
+        `count` of samples, `first_mean` and `second_mean`, the mean `difference` first − second
+        with `ci95` and `ci95_method` (see `mean_interval`), the two-sided `p_value` that the
+        difference is none, and `wins`, `ties` and `losses` of the first. The p-value is that of
+        random signs (scipy's permutation test of one sample; all signs where there are no more
+        than 9999), above `LARGEST` samples that of a normal mean (`p_value_method`).
+    """
+    one, two = np.asarray(first, dtype=float), np.asarray(second, dtype=float)
+    # what only rounding tells apart is equal
+    differences = np.where(np.isclose(one, two, rtol=0, atol=1e-9), 0.0, one - two)
+    interval, method = mean_interval([differences])
+    p_value, p_method = _p_value(differences)
+    some = len(differences) > 0
+    return {
+        "count": len(differences),
+        "first_mean": float(one.mean()) if some else None,
+        "second_mean": float(two.mean()) if some else None,
+        "difference": float(differences.mean()) if some else None,
+        "ci95": interval,
+        "ci95_method": method,
+        "p_value": p_value,
+        "p_value_method": p_method,
+        "wins": int((differences > 0).sum()),
+        "ties": int((differences == 0).sum()),
+        "losses": int((differences < 0).sum()),
+    }
+
+
+def holm(p_values: Sequence[float | None]) -> list[float | None]:
+    """Correct the p-values of several tests that are looked at together (Holm 1979).
+
+    The i-th smallest of m becomes the largest of (m − j + 1) p_j over j ≤ i, 1 at most. None is no
+    test and stays None.
+    """
+    known = sorted((p, place) for place, p in enumerate(p_values) if p is not None)
+    corrected: list[float | None] = [None] * len(p_values)
+    highest = 0.0
+    for number, (p, place) in enumerate(known):
+        highest = max(highest, min(1.0, (len(known) - number) * p))
+        corrected[place] = highest
+    return corrected
+
+
+def ranks(
+    means: Mapping[str, float | None], comparisons: Sequence[Mapping[str, Any]]
+) -> dict[str, int]:
+    """Rank editors by their means; those that their comparisons do not tell apart share ranks.
+
+    An editor's rank is one more than the number of editors that are clearly better (`is_clear`).
+    Editors without a mean have no rank.
+
+    Args:
+        comparisons: of all pairs, as from `paired`, with `first`, `second` and `clear`.
+    """
+    ranked = {editor for editor, mean in means.items() if mean is not None}
+    better = dict.fromkeys(ranked, 0)
+    for comparison in comparisons:
+        pair = {comparison["first"], comparison["second"]}
+        if pair <= ranked and comparison["clear"]:
+            worse = "second" if comparison["difference"] > 0 else "first"
+            better[comparison[worse]] += 1
+    order = sorted(ranked, key=lambda editor: (better[editor], -means[editor]))
+    return {editor: better[editor] + 1 for editor in order}
+
+
+def is_clear(comparison: Mapping[str, Any]) -> bool:
+    """Tell whether a comparison tells its editors apart: by interval and corrected p-value.
+
+    Args:
+        comparison: as from `paired`, with `p_holm`.
+    """
+    interval, p_value = comparison["ci95"], comparison["p_holm"]
+    holds_zero = interval is not None and interval[0] <= 0 <= interval[1]
+    return p_value is not None and p_value < LEVEL and not holds_zero
 
 
 def separation(edits: Sequence[float], controls: Sequence[float]) -> dict[str, Any]:
@@ -69,12 +223,46 @@ def separation(edits: Sequence[float], controls: Sequence[float]) -> dict[str, A
     }
 
 
-def _interval(values: np.ndarray) -> list[float] | None:
-    # with equal values there is nothing to resample
-    if len(values) < 2 or np.ptp(values) == 0:
-        return None
-    result = bootstrap(
-        (values,), np.mean, n_resamples=RESAMPLES, method="BCa", rng=np.random.default_rng(0)
+def _location(values: np.ndarray) -> dict[str, float | None]:
+    measures = {"mean": np.mean, "std": np.std, "median": np.median, "min": np.min, "max": np.max}
+    some = len(values) > 0
+    return {name: float(measure(values)) if some else None for name, measure in measures.items()}
+
+
+def _share(values: np.ndarray, threshold: float) -> float | None:
+    return _mean(values >= threshold)
+
+
+def _bounds(values: np.ndarray, failed: int, scale: tuple[float, float]) -> list[float] | None:
+    samples = len(values) + failed
+    return [float(values.sum() + failed * end) / samples for end in scale] if samples else None
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return float(np.mean(values)) if len(values) else None
+
+
+def _mean_of_means(*parts: np.ndarray, axis: int) -> np.ndarray:
+    return sum(np.mean(part, axis=axis) for part in parts) / len(parts)
+
+
+def _p_value(differences: np.ndarray) -> tuple[float | None, str | None]:
+    """Return the two-sided p-value that differences have no sign of their own, and its method."""
+    count = len(differences)
+    if count < 2:
+        return None, None
+    if count > LARGEST:
+        error = differences.std(ddof=1) / math.sqrt(count)
+        if error == 0:
+            return (1.0 if differences[0] == 0 else 0.0), "normal"
+        return float(2 * norm.sf(abs(differences.mean()) / error)), "normal"
+    result = permutation_test(
+        (differences,),
+        lambda values, axis: np.mean(values, axis=axis),
+        permutation_type="samples",
+        n_resamples=RESAMPLES,
+        batch=AT_A_TIME // count,
+        vectorized=True,
+        rng=np.random.default_rng(0),
     )
-    interval = [float(result.confidence_interval.low), float(result.confidence_interval.high)]
-    return interval if np.isfinite(interval).all() else None
+    return float(result.pvalue), "permutation"

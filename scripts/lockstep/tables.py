@@ -9,7 +9,7 @@ import pandas as pd
 
 from lockstep import records, stats
 from lockstep.records import EditRecord, ScoreRecord
-from lockstep.rubric import COLUMNS, Rubric
+from lockstep.rubric import COLUMNS, SCALE, Rubric
 
 NUMBERS = ("score", "expected_score", "uncertainty", "spread", "swapped_score")
 """Columns beside the criteria that hold numbers; all others hold texts."""
@@ -21,7 +21,8 @@ def table(
     """Return a row for each sample of a category, in the manifest's order.
 
     Columns: those of `rubric.COLUMNS`, with one for each criterion after the scores. Scores are 0
-    to 10 and empty unless status is ok; a sample without records is `missing`.
+    to 10 and empty unless status is ok; a sample without records is `missing`. `tags` is a JSON
+    list.
 
     Args:
         folder: the category's results, which the edits' image paths are relative to.
@@ -38,7 +39,10 @@ def table(
             "status": score.status if score else "missing",
             **{name: getattr(score, name) if score else None for name in NUMBERS},
             **{name: score.criteria.get(name) if score else None for name in names},
+            "difficulty": sample.difficulty,
+            "tags": records.canonical_json(sample.tags),
             "instruction": sample.instruction,
+            "rationale": sample.rationale,
             "source": sample.image,
             "edited": str(folder / edit.image) if edit and edit.image else None,
             "reasoning": score.reasoning if score else None,
@@ -46,30 +50,66 @@ def table(
             "judge": score.fingerprint if score else None,
         }
         rows.append(row)
-    first = COLUMNS.index("instruction")
+    first = COLUMNS.index("difficulty")
     frame = pd.DataFrame(rows, columns=[*COLUMNS[:first], *names, *COLUMNS[first:]])
     return frame.astype(dict.fromkeys([*names, *NUMBERS], "Float64"))
 
 
+def describe(
+    frame: pd.DataFrame,
+    threshold: float,
+    criteria: Sequence[str],
+    scale: tuple[float, float],
+) -> dict[str, Any]:
+    """Return the numbers of `stats.summarise` over a table's rows, and `criteria`, their means."""
+    return {
+        **stats.summarise(group(frame), threshold, scale),
+        "criteria": means(frame, criteria),
+    }
+
+
+def group(frame: pd.DataFrame) -> stats.Group:
+    """Return the scores of a table's rows, and what became of those without one."""
+    ok = frame["status"] == "ok"
+    failures = frame.loc[~ok, "status"].value_counts()
+    return stats.Group(
+        frame.loc[ok, "score"].to_numpy(dtype=float),
+        {str(kind): int(number) for kind, number in sorted(failures.items())},
+    )
+
+
+def means(frame: pd.DataFrame, columns: Sequence[str]) -> dict[str, float | None]:
+    """Return the mean of each column over the scored samples; None where there is nothing."""
+    ok = frame[frame["status"] == "ok"]
+    return {name: float(ok[name].mean()) if ok[name].notna().any() else None for name in columns}
+
+
+def criteria(frame: pd.DataFrame) -> list[str]:
+    """Return the criteria of a table, in order."""
+    return [column for column in frame.columns if column not in COLUMNS]
+
+
 def summary(
-    frame: pd.DataFrame, edits: Sequence[Path], scores: Sequence[Path], rubric: Rubric
+    frame: pd.DataFrame,
+    edits: Sequence[Path],
+    scores: Sequence[Path],
+    rubric: Rubric,
+    threshold: float,
 ) -> dict[str, Any]:
     """Summarise a table and the time that it took.
 
     Returns:
-        the numbers of `stats.summarise`, `status` (samples by status), `criteria` (mean of each),
-        `means` (of the other numbers of a score), `rubric` (its hash), `judges` (by fingerprint),
+        what `describe` says, `status` (samples by status), `means` (of the numbers of a score
+        that are neither it nor criteria), `rubric` (its hash), `judges` (by fingerprint),
         `versions` (of the software that edited and judged) and `seconds` (sums over edits, waits
         and judgements; cached ones count with the time that they took).
     """
     edited = [r for path in edits for r in records.read_records(path, EditRecord)]
     scored = [r for path in scores for r in records.read_records(path, ScoreRecord)]
-    ok = frame[frame["status"] == "ok"]
     return {
-        **stats.summarise(ok["score"].tolist(), len(frame)),
+        **describe(frame, threshold, rubric.names, SCALE),
         "status": {str(status): int(n) for status, n in frame["status"].value_counts().items()},
-        "criteria": {name: _mean(ok[name]) for name in rubric.names},
-        "means": {name: _mean(ok[name]) for name in NUMBERS if name != "score"},
+        "means": means(frame, [name for name in NUMBERS if name != "score"]),
         "rubric": rubric.sha256,
         "judges": {
             record.fingerprint: {"judge": record.judge, "versions": record.versions}
@@ -86,11 +126,6 @@ def summary(
             "judge": round(sum(r.judge_seconds or 0 for r in scored), 3),
         },
     }
-
-
-def _mean(column: pd.Series) -> float | None:
-    """Return the mean of what there is; None if there is nothing."""
-    return float(column.mean()) if column.notna().any() else None
 
 
 def _union(several: Iterable[dict[str, str]]) -> dict[str, list[str]]:
@@ -110,4 +145,8 @@ def to_csv(frame: pd.DataFrame) -> str:
 def read_table(path: Path) -> pd.DataFrame:
     """Read a table back; texts such as `007` and `NA` stay what they are."""
     texts = [column for column in COLUMNS if column not in NUMBERS]
-    return pd.read_csv(path, dtype=dict.fromkeys(texts, str), keep_default_na=False, na_values=[""])
+    frame = pd.read_csv(
+        path, dtype=dict.fromkeys(texts, str), keep_default_na=False, na_values=[""]
+    )
+    # a table of an earlier version has fewer columns
+    return frame.assign(**{column: None for column in COLUMNS if column not in frame})

@@ -241,3 +241,26 @@ def test_the_schema_accepts_what_the_code_accepts():
         data = yaml.safe_load((ROOT / "config" / f"{name}.yaml").read_text(encoding="utf-8"))
         assert not list(schema.iter_errors(data))
     assert list(schema.iter_errors({**BASE, "benchmrk": 1}))
+
+
+@pytest.mark.parametrize(
+    ("compare", "sentence"),
+    [
+        ({"sources": {}}, "c.yaml: compare.sources: found nothing to compare, accepted is a name"),
+        ({"sources": {"a b": "x"}}, 'compare.sources: found "a b", accepted are letters, digits'),
+        ({"sources": {"a": "x"}, "scale": [1, 1]}, "compare.scale: found [1.0, 1.0], accepted is"),
+        ({"sources": {"a": "x"}, "combine": "mean"}, 'compare.combine: found "mean", accepted'),
+        ({"source": {"a": "x"}}, "compare.source: found an unknown key (did you mean 'sources'?)"),
+    ],
+)
+def test_a_mistake_in_a_comparison_is_one_clear_sentence(compare, sentence):
+    with pytest.raises(ConfigError) as error:
+        config.load_comparison({"compare": compare}, "c.yaml")
+    assert sentence in str(error.value)
+
+
+def test_a_precomputed_judge_has_replies_or_scores():
+    for given, found in (({}, "neither"), ({"folder": "docs", "scores": "README.md"}, "both")):
+        data = {**BASE, "judge": {"type": "precomputed", **given}}
+        with pytest.raises(ConfigError, match=f"judge: found {found} of folder and scores, accep"):
+            config.load_config(data, "c.yaml")

@@ -1,50 +1,194 @@
-"""Summaries: failures move no mean."""
+"""Statistics: those of scipy, and failures that move no mean."""
 
 import math
 
 import numpy as np
 import pytest
-from scipy.stats import bootstrap
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import bootstrap, norm, permutation_test
 
 from lockstep import stats
+from lockstep.rubric import SCALE
+from lockstep.stats import Group
+
+# a golden data set: scores of two editors and two categories of eight samples each
+FIRST = {
+    "physical": [7.1, 3.2, 9.0, 5.5, 6.1, 8.4, 2.0, 7.7],
+    "social": [4.0, 4.5, 9.5, 10.0, 0.0, 6.2, 6.2, 5.1],
+}
+SECOND = {
+    "physical": [6.0, 3.9, 8.2, 5.5, 4.4, 6.9, 2.5, 5.8],
+    "social": [3.1, 4.5, 9.0, 7.4, 1.0, 5.9, 4.0, 5.2],
+}
+
+
+def every(scores):
+    return [score for own in scores.values() for score in own]
+
+
+def summarise(scores, **failures):
+    return stats.summarise(Group(scores, failures), 7, SCALE)
+
+
+def overall(**categories):
+    return stats.overall(categories, 7, SCALE)
+
+
+def scipys(data, statistic):
+    """Return the interval that scipy gives without further ado."""
+    found = bootstrap(
+        data, statistic, n_resamples=9999, method="BCa", rng=np.random.default_rng(0)
+    ).confidence_interval
+    return pytest.approx([found.low, found.high], abs=1e-12)
 
 
 def test_a_summary_by_hand():
-    summary = stats.summarise([2, 4, 9], samples=5)
-    assert summary["mean"] == 5
-    assert summary["std"] == pytest.approx(math.sqrt((9 + 1 + 16) / 3))
-    assert (summary["median"], summary["min"], summary["max"]) == (4, 2, 9)
+    summary = summarise([2, 7, 9], missing=1, edit_failed=1)
+    assert summary["mean"] == 6
+    assert summary["std"] == pytest.approx(math.sqrt((16 + 1 + 9) / 3))
+    assert (summary["median"], summary["min"], summary["max"]) == (7, 2, 9)
     assert (summary["count"], summary["failed"], summary["coverage"]) == (3, 2, 0.6)
+    assert summary["failures"] == {"missing": 1, "edit_failed": 1}
+    assert summary["threshold_share"] == pytest.approx(2 / 3)
+    # (18 + 2 · 0) / 5 and (18 + 2 · 10) / 5
+    assert summary["bounds"] == [3.6, 7.6]
+    assert stats.summarise(Group([0, 1], {"missing": 2}), 0.5, (0, 1))["bounds"] == [0.25, 0.75]
 
 
-def test_the_interval_is_scipys():
-    scores = [7.1, 3.2, 9.0, 5.5, 6.1, 8.4]
-    expected = bootstrap(
-        (np.array(scores),), np.mean, n_resamples=9999, method="BCa", rng=np.random.default_rng(0)
-    ).confidence_interval
-    assert stats.summarise(scores, 6)["ci95"] == [expected.low, expected.high]
+@given(
+    st.lists(st.floats(0, 10), max_size=9),
+    st.integers(0, 5),
+    st.lists(st.floats(0, 10), min_size=5, max_size=5),
+)
+def test_whatever_failed_samples_would_have_the_mean_lies_in_the_bounds(scores, failed, would):
+    summary = stats.summarise(Group(scores, {"missing": failed} if failed else {}), 7, SCALE)
+    if scores:
+        assert summary["mean"] == pytest.approx(np.mean(scores))
+    if scores or failed:
+        low, high = summary["bounds"]
+        assert low - 1e-9 <= np.mean([*scores, *would[:failed]]) <= high + 1e-9
+
+
+def test_intervals_are_scipys():
+    scores = every(FIRST)
+    assert summarise(scores)["ci95"] == scipys((np.array(scores),), np.mean)
+    assert summarise(scores)["ci95_method"] == "bca"
+    found = overall(**{name: Group(own, {}) for name, own in FIRST.items()})
+    assert found["micro"]["ci95"] == scipys((np.array(scores),), np.mean)
+    parts = tuple(np.array(own) for own in FIRST.values())
+
+    def mean_of_means(one, two, axis):
+        return (np.mean(one, axis=axis) + np.mean(two, axis=axis)) / 2
+
+    assert found["macro"]["ci95"] == scipys(parts, mean_of_means)
+
+
+def test_paired_intervals_and_p_values_are_scipys():
+    one, two = np.array(every(FIRST)), np.array(every(SECOND))
+    found = stats.paired(one, two)
+    assert found["difference"] == pytest.approx((one - two).mean())
+    assert found["ci95"] == scipys((one - two,), np.mean)
+    expected = permutation_test(
+        (one - two,),
+        lambda values, axis: np.mean(values, axis=axis),
+        permutation_type="samples",
+        n_resamples=9999,
+        rng=np.random.default_rng(0),
+    )
+    assert found["p_value"] == pytest.approx(expected.pvalue, abs=1e-12)
+    assert 0 < found["p_value"] < 0.05
+    assert (found["wins"], found["ties"], found["losses"]) == (10, 2, 4)
+    assert found["p_value_method"] == "permutation"
+
+
+def test_all_signs_are_tried_where_there_are_few():
+    # both signs of three equal differences: 2 of 8 are as far from 0
+    assert stats.paired([2, 3, 4], [1, 2, 3])["p_value"] == 2 / 8
+    assert stats.paired([1, 2], [1, 2])["p_value"] == 1
+    assert stats.paired([0.1 + 0.2], [0.3])["ties"] == 1
+    assert stats.paired([], [])["difference"] is stats.paired([1], [2])["p_value"] is None
+
+
+def test_many_scores_are_taken_for_normal_which_hardly_differs(monkeypatch):
+    generator = np.random.default_rng(1)
+    parts = [generator.integers(0, 11, 1500).astype(float), generator.choice([0.0, 10.0], 1500)]
+    exact, method = stats.mean_interval(parts)
+    p_exact = stats.paired(parts[0][:500], parts[1][:500])["p_value"]
+    monkeypatch.setattr(stats, "LARGEST", 499)
+    fast, fast_method = stats.mean_interval(parts)
+    assert (method, fast_method) == ("bca", "normal")
+    assert fast == pytest.approx(exact, abs=0.02 * (exact[1] - exact[0]))
+    error = math.sqrt(sum(part.var(ddof=1) / 1500 for part in parts)) / 2
+    assert fast == pytest.approx(norm.interval(0.95, np.mean(parts), error))
+    found = stats.paired(parts[0][:500], parts[1][:500])
+    assert found["p_value_method"] == "normal"
+    assert found["p_value"] == pytest.approx(p_exact, abs=0.02)
 
 
 @pytest.mark.parametrize(("scores", "samples"), [([], 0), ([], 3), ([5.0], 1), ([5.0] * 4, 4)])
 def test_where_there_is_nothing_to_say_nothing_is_said(scores, samples):
-    summary = stats.summarise(scores, samples)
-    assert summary["ci95"] is None
+    summary = summarise(scores, missing=samples - len(scores))
+    assert summary["ci95"] is summary["ci95_method"] is None
     assert summary["mean"] == (5 if scores else None)
     assert summary["coverage"] == (len(scores) / samples if samples else None)
 
 
 def test_overall_counts_samples_and_categories():
-    overall = stats.overall({"a": [2.0, 4.0], "b": [9.0]}, samples=4)
-    assert overall["micro"]["mean"] == 5
-    assert overall["macro"]["mean"] == 6
-    assert overall["macro"]["count"] == overall["micro"]["count"] == 3
-    assert overall["macro"]["failed"] == 1
+    found = overall(a=Group([2.0, 4.0], {"missing": 1}), b=Group([9.0], {}), empty=Group([], {}))
+    assert found["micro"]["mean"] == 5
+    assert found["macro"]["mean"] == 6
+    assert found["macro"]["count"] == found["micro"]["count"] == 3
+    assert found["macro"]["failed"] == 1
+    # a: 6/3 and 16/3, b: 9
+    assert found["macro"]["bounds"] == pytest.approx([5.5, (16 / 3 + 9) / 2])
+    assert found["macro"]["threshold_share"] == 0.5
 
 
 def test_no_macro_mean_while_a_category_has_no_score():
-    overall = stats.overall({"a": [2.0], "b": []}, samples=2)
-    assert overall["macro"]["mean"] is None
-    assert overall["micro"]["mean"] == 2
+    found = overall(a=Group([2.0], {}), b=Group([], {"missing": 1}))
+    assert found["macro"]["mean"] is found["macro"]["threshold_share"] is None
+    assert found["macro"]["bounds"] == [1, 6]
+    assert found["micro"]["mean"] == 2
+
+
+def test_p_values_are_corrected_by_hand():
+    assert stats.holm([0.01, None, 0.04, 0.03, 0.005]) == pytest.approx(
+        [0.03, None, 0.06, 0.06, 0.02]
+    )
+    assert stats.holm([0.6, 0.7]) == [1, 1]
+
+
+def test_editors_that_nothing_tells_apart_share_a_rank():
+    def comparison(first, second, difference, clear):
+        return {"first": first, "second": second, "difference": difference, "clear": clear}
+
+    means = {"c": 3.0, "a": 5.0, "b": 4.5, "none": None}
+    rows = [
+        comparison("c", "a", -2.0, True),
+        comparison("a", "b", 0.5, False),
+        comparison("c", "b", -1.5, False),
+        comparison("a", "none", None, False),
+    ]
+    assert list(stats.ranks(means, rows).items()) == [("a", 1), ("b", 1), ("c", 2)]
+    rows[2]["clear"] = True
+    assert stats.ranks(means, rows) == {"a": 1, "b": 1, "c": 3}
+
+
+@pytest.mark.parametrize(
+    ("interval", "p_holm", "clear"),
+    [
+        ([0.1, 0.5], 0.01, True),
+        ([-0.5, -0.1], 0.01, True),
+        ([-0.1, 0.5], 0.01, False),
+        ([0.1, 0.5], 0.2, False),
+        # all differences are equal: there is no interval, but it is no tie
+        (None, 0.01, True),
+        (None, None, False),
+    ],
+)
+def test_only_a_sure_difference_tells_editors_apart(interval, p_holm, clear):
+    assert stats.is_clear({"ci95": interval, "p_holm": p_holm}) is clear
 
 
 def test_separation_by_hand():

@@ -78,5 +78,5 @@ def test_edits_of_the_source_s_size_are_written_in_it(workflow, models, tmp_path
 
 
 def test_the_report_shows_transparent_images_on_the_background(finished):
-    page = (finished.results / "report" / "physical.html").read_text(encoding="utf-8")
-    assert "figure img { background: #ffffff;" in page
+    page = (finished.results / "report" / "report.html").read_text(encoding="utf-8")
+    assert "--paper: #ffffff;" in page

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import time
+import zipfile
 
 import pytest
 from PIL import Image
@@ -53,10 +54,9 @@ def test_a_full_run_edits_and_scores_every_sample(finished):
     assert report["random_weights"] == [EDITOR, "the judge"]
     folder = finished.results / "report"
     assert (folder / "report.md").read_text(encoding="utf-8").startswith("> **Random weights")
-    for category, chinese in CATEGORIES.items():
-        page = (folder / f"{category}.html").read_text(encoding="utf-8")
-        assert chinese in page
-        assert page.count("<section") == 2
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert all(chinese in page for chinese in CATEGORIES.values())
+    assert len(list((folder / "thumbs").rglob("*.jpg"))) == 20
     assert "max_reasoning_tokens: 24" in (folder / "config.yaml").read_text(encoding="utf-8")
 
 
@@ -148,8 +148,8 @@ def test_a_changed_instruction_is_one_edit_and_one_judgement(finished, tmp_path)
     assert [r["id"] for r in workflow.records("scores") if not r["cached"]] == [changed]
     after = pixels(workflow)
     assert {name for name in before if before[name] != after[name]} == {changed}
-    page = (workflow.results / "report" / "social.html").read_text(encoding="utf-8")
-    assert "Set the table for two." in page
+    texts = (workflow.results / "report" / "data" / "texts-0.js").read_text(encoding="utf-8")
+    assert "Set the table for two." in texts
     loaded = [
         path
         for path in (workflow.results / "logs" / "edit").rglob("*.log")
@@ -208,7 +208,35 @@ def test_the_ways_to_look_at_the_plan(finished):
 def test_snakemakes_own_report(finished, tmp_path):
     workflow = finished.copy(tmp_path / "work")
     workflow.run("--report", "report.zip")
-    assert (workflow.folder / "report.zip").stat().st_size > 100_000
+    with zipfile.ZipFile(workflow.folder / "report.zip") as packed:
+        names = "\n".join(packed.namelist())
+    for category in CATEGORIES:
+        for image in ("source", "edited"):
+            assert f"{EDITOR}-{category}-{image}.jpg" in names
+    assert "means.svg" in names and "scores.csv" in names
+
+
+def test_the_report_is_packed_with_its_images_into_one_file(finished, tmp_path):
+    workflow = finished.copy(tmp_path / "work")
+    workflow.run("bundle")
+    with zipfile.ZipFile(workflow.results / "report.zip") as packed:
+        names = packed.namelist()
+        assert packed.testzip() is None
+        details = packed.read("lockstep-report/data/details-0.js").decode()
+    assert "lockstep-report/report.html" in names
+    for folder in ("thumbs/sources/", "thumbs/edits/", "images/sources/", "images/edits/"):
+        assert sum(name.startswith(f"lockstep-report/{folder}") for name in names) == 10
+    # nothing leads out of it
+    assert "../" not in details
+
+
+def test_the_report_tells_how_to_run_it_again(finished):
+    page = (finished.results / "report" / "report.html").read_text(encoding="utf-8")
+    assert "snakemake --cores all --configfile results/report/config.yaml" in page
+    command = finished.command("-n")
+    command[command.index("--configfile") + 1] = "results/report/config.yaml"
+    done = subprocess.run(command, capture_output=True, text=True, env=environment())
+    assert "Nothing to be done" in done.stdout + done.stderr
 
 
 @pytest.mark.parametrize(
@@ -310,8 +338,8 @@ def test_failures_are_counted_and_shown_and_never_scored(models, tmp_path):
     assert (failed["id"], failed["score"], failed["criteria"]) == ("00001_物理_medium", None, {})
     good = [r["score"] for r in workflow.records("scores", editor="finished") if r["score"]]
     assert row["mean"] == pytest.approx(sum(good) / 2)
-    page = (workflow.results / "report" / "physical.html").read_text(encoding="utf-8")
-    assert "edit_failed: finished: found no image of sample" in page
+    page = (workflow.results / "report" / "report.html").read_text(encoding="utf-8")
+    assert "finished: found no image of sample" in page
     assert "src_img_b64: found bad base64" in (workflow.results / "report/report.md").read_text()
 
     # the image turns up: what failed is retried, and only that

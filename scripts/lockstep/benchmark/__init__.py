@@ -1,7 +1,5 @@
 """Benchmark files, read as streams: one reader for each format, the same samples from all."""
 
-import re
-import unicodedata
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -11,14 +9,12 @@ from typing import NamedTuple
 from lockstep import config, records
 from lockstep.benchmark import re_edit
 from lockstep.errors import BenchmarkError, SampleError
+from lockstep.ids import safe_id as safe_id
 from lockstep.images import verify_image
 from lockstep.records import Rejected, Sample
 
 READERS = {"re-edit": re_edit.read}
 """Reader for each `benchmark.format`: path, language, fallback → items."""
-
-MAX_ID_BYTES = 150
-"""Leaves room for suffixes under the 255 bytes that file systems allow."""
 
 
 class Counts(NamedTuple):
@@ -110,19 +106,6 @@ def prepare(settings: config.Benchmark, folder: Path) -> Counts:
                 break
     records.write_json(intake.folder / "counts.json", intake.counts)
     return Counts(intake.counts, rejected)
-
-
-def safe_id(name: str) -> str:
-    """Return an id that is safe as a file name on any system.
-
-    Letters and digits of all scripts, `.`, `_` and `-` stay; an id that had to be changed ends
-    in a hash of the original, so that two of them stay apart.
-    """
-    normal = unicodedata.normalize("NFC", name)
-    safe = re.sub(r"[^\w.-]", "_", normal).lstrip(".")
-    if len(safe.encode()) > MAX_ID_BYTES:
-        safe = safe.encode()[:MAX_ID_BYTES].decode(errors="ignore")
-    return safe if safe == normal else f"{safe}-{records.sha256(normal.encode())[:8]}"
 
 
 def _items(settings: config.Benchmark) -> Iterator[re_edit.Item | SampleError]:

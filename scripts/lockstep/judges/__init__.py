@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Protocol
 from PIL import Image
 
 from lockstep import config
-from lockstep.models import model_identity
+from lockstep.models import file_sha256, model_identity
 from lockstep.rubric import Rubric
 
 log = logging.getLogger(__name__)
@@ -49,6 +49,17 @@ class Pair(NamedTuple):
     """Seed to sample the reply with; None is greedy."""
     rejected: Rejected | None = None
     """What the judge replied first, where it is asked once more."""
+    category: str = ""
+    """Key of the sample's category."""
+
+
+class Finished(NamedTuple):
+    """Scores that were there before, without a reply to read them from."""
+
+    criteria: dict[str, float]
+    """Each criterion's value, 0 to 10; empty where only the score is known."""
+    score: float
+    """0 to 10."""
 
 
 class Usage(NamedTuple):
@@ -73,6 +84,8 @@ class Judgement(NamedTuple):
     usage: Usage | None = None
     versions: dict[str, str] | None = None
     """Of what judged; None is the software of this process."""
+    finished: Finished | None = None
+    """Scores in place of a reply."""
 
 
 class Judge(Protocol):
@@ -108,8 +121,10 @@ def identity(settings: config.AnyJudge) -> dict[str, Any]:
             names = {"model", "revision", "mode", "max_reasoning_tokens"}
             names |= {"response_format", "request"}
             return {**common, **settings.model_dump(mode="json", include=names)}
-        case config.PrecomputedJudge():
-            return {**common, **model_identity(settings.folder, None)}
+        case config.PrecomputedJudge(scores=None, folder=folder):
+            return {**common, **model_identity(folder, None)}
+        case config.PrecomputedJudge(scores=scores):
+            return {**common, "scores_sha256": file_sha256(scores)}
 
 
 def load_judge(settings: config.AnyJudge, torch_device: str) -> Judge:
@@ -133,6 +148,8 @@ def load_judge(settings: config.AnyJudge, torch_device: str) -> Judge:
 
             return OpenAIJudge(settings)
         case config.PrecomputedJudge():
-            from lockstep.judges.precomputed import PrecomputedJudge
+            from lockstep.judges.precomputed import PrecomputedReplies, PrecomputedScores
 
-            return PrecomputedJudge(settings.folder)
+            if settings.scores is None:
+                return PrecomputedReplies(settings.folder)
+            return PrecomputedScores(settings.scores)

@@ -1,12 +1,16 @@
-"""A judge that needs no model: finished replies from a folder."""
+"""Judges that need no model: finished replies from a folder, or finished scores from a file."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from lockstep.judges import Judgement, Pair
+from lockstep.errors import ConfigError, suggest
+from lockstep.ids import safe_id
+from lockstep.judges import Finished, Judgement, Pair
+from lockstep.rubric import SCALE, Rubric
+from lockstep.score_files import ScoreFile, needed_columns, numbers, read_score_file
 
 
-class PrecomputedJudge:
+class PrecomputedReplies:
     """Finished replies by editor and sample id.
 
     Args:
@@ -25,3 +29,68 @@ class PrecomputedJudge:
             return Judgement(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             return Judgement(None, error=f"found no reply {str(path)!r}, accepted is a text file")
+
+
+class PrecomputedScores:
+    """Finished scores by editor, category and sample id.
+
+    Args:
+        path: a file as `score_files` reads it. Where it has a column for each criterion of a
+            rubric, the rubric combines them, and `score` is passed over.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._file = read_score_file(path)
+        self._rows = {(row.editor, row.category, safe_id(row.id)): row for row in self._file.rows}
+
+    def judge(self, pairs: Sequence[Pair]) -> list[Judgement]:
+        return [self._judge(pair) for pair in pairs]
+
+    def _judge(self, pair: Pair) -> Judgement:
+        editor = pair.editor if "editor" in self._file.columns else None
+        row = self._rows.get((editor, pair.category, pair.id))
+        if row is None:
+            by = "" if editor is None else f" by {editor!r}"
+            return Judgement(None, error=f"{self._file.path}: found no row of this sample{by}")
+        given = numbers(row, needed_columns(self._file, pair.rubric.names), SCALE)
+        for column, value in given.items():
+            if value is None:
+                return Judgement(None, error=f"{row.place}: {column}: found nothing")
+        if "score" in given:
+            return Judgement(None, finished=Finished({}, given["score"]))
+        return Judgement(None, finished=Finished(given, pair.rubric.score(given)))
+
+
+def check_scores(path: str, editors: Sequence[str], rubrics: Mapping[str, Rubric]) -> None:
+    """Check a file of scores before it is needed.
+
+    Args:
+        editors: names that it must have scores of; a single one needs no column.
+        rubrics: by category.
+
+    Raises:
+        ConfigError: for the first mistake.
+    """
+    file = read_score_file(path)
+    _check_editors(file, editors)
+    columns = {category: needed_columns(file, r.names) for category, r in rubrics.items()}
+    for row in file.rows:
+        if row.category in columns:
+            numbers(row, columns[row.category], SCALE)
+
+
+def _check_editors(file: ScoreFile, editors: Sequence[str]) -> None:
+    if "editor" not in file.columns:
+        if len(editors) > 1:
+            raise ConfigError(
+                f"{file.path}: found no column 'editor', accepted is one that tells "
+                f"{' and '.join(editors)} apart"
+            )
+        return
+    known = sorted({row.editor for row in file.rows})
+    for editor in editors:
+        if editor not in known:
+            raise ConfigError(
+                f"{file.path}: found no scores of editor {editor!r}{suggest(editor, known)}, "
+                f"it has those of {', '.join(known)}"
+            )

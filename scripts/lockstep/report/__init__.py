@@ -5,28 +5,19 @@
 
 import csv
 import io
-import os
-import platform
-import time
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
-import jinja2
-import pandas as pd
 import yaml
-from markupsafe import Markup
 
-from lockstep import __version__, config, drift, records, stats, tiny
-from lockstep.categories import CATEGORIES
-from lockstep.records import EditRecord, Rejected
-from lockstep.report import plots
-from lockstep.rubric import COLUMNS
+from lockstep import config, drift, records
+from lockstep.records import EditRecord
+from lockstep.report import gallery, page, texts
+from lockstep.report.numbers import of_run
+from lockstep.report.sheets import sheet
+from lockstep.report.thumbnails import make_thumbnails
 from lockstep.tables import read_table
-
-SCHEMA_VERSION = 1
 
 Tables = Mapping[str, Mapping[str, Path]]
 """Editor → category → file."""
@@ -46,11 +37,15 @@ def write_report(
     rejected: Path,
     further: Mapping[str, Sequence[Path]],
     folder: Path,
+    threads: int = 1,
 ) -> None:
-    """Write report.json, report.md, report.html, a page per category, config.yaml and CSVs.
+    """Write report.json, report.md, report.html, what the page loads, config.yaml and tables.
 
-    For each editor, `lockstep-{editor}-timeline.csv` and `lockstep-{editor}-curve.csv` hold what
-    its plots show; times are seconds.
+    `scores.csv` and `scores.tex` hold the main table. For each editor,
+    `lockstep-{editor}-timeline.csv` and `lockstep-{editor}-curve.csv` hold what its plots show;
+    times are seconds. `means.csv`, `distribution-{category}.csv` and `criteria-{category}.csv` hold
+    what the charts of scores show. `sheets/` holds contact sheets; `data/` and `thumbs/` belong to
+    the page.
 
     Args:
         tables: `table.csv` of each editor and category.
@@ -60,6 +55,7 @@ def write_report(
         further: JSON lists of rows that join the report as `anchors` (drift from their recorded
             scores) and `agreement` (with human scores), each if there is one.
         folder: the report's folder.
+        threads: images of which thumbnails are made at a time.
     """
     folder = Path(folder)
     frames = {
@@ -70,132 +66,41 @@ def write_report(
         editor: drift.measure(_edits(files.values()), settings.report.straggler_margin)
         for editor, files in edits.items()
     }
-    report = _numbers(settings, frames, summaries, steps, rejected)
-    for name, paths in further.items():
-        report[name] = [row for path in paths for row in records.read_json(path)]
-    environment = _environment()
+    told = {editor: {k: v for k, v in s.items() if k not in PLOTTED} for editor, s in steps.items()}
+    numbers = of_run(settings, frames, summaries, told, rejected, further)
+    report = numbers.model_dump(mode="json")
     records.write_json(folder / "report.json", report)
     plain = settings.model_dump(mode="json", exclude_none=True)
     effective = yaml.safe_dump(plain, allow_unicode=True, sort_keys=False)
     records.write_text(folder / "config.yaml", effective)
-    for name in ("report.md", "report.html"):
-        text = environment.get_template(f"{name}.j2").render(
-            report=report, config=effective, plots=_plots(steps)
-        )
-        records.write_text(folder / name, text)
+    records.write_text(
+        folder / "report.md", texts.markdown("report.md.j2", report, config=effective)
+    )
+    records.write_text(folder / "scores.csv", texts.csv_table(report))
+    records.write_text(folder / "scores.tex", texts.latex_table(report))
     for editor, step in steps.items():
         for key, columns in PLOTTED.items():
             records.write_text(folder / f"lockstep-{editor}-{key}.csv", _csv(step[key], columns))
-    for category in settings.benchmark.categories:
-        by_editor = {editor: frames[editor][category] for editor in frames}
-        text = environment.get_template("category.html.j2").render(
-            report=report, category=category, samples=_samples(by_editor, folder)
-        )
-        records.write_text(folder / f"{category}.html", text)
-
-
-def _numbers(
-    settings: config.Config,
-    frames: Mapping[str, Mapping[str, pd.DataFrame]],
-    summaries: Tables,
-    steps: Mapping[str, Mapping[str, Any]],
-    rejected: Path,
-) -> dict[str, Any]:
-    rejects = records.read_records(rejected, Rejected)
-    numbers = {
-        editor: {category: records.read_json(path) for category, path in files.items()}
-        for editor, files in summaries.items()
-    }
-    return {
-        "schema_version": SCHEMA_VERSION,
-        "title": settings.report.title,
-        "date": time.strftime("%Y-%m-%d %H:%M:%S %z"),
-        "random_weights": [
-            name
-            for name, model in _models(settings).items()
-            if config.is_folder(model) and tiny.is_random(model)
-        ],
-        "editors": {
-            editor: {
-                "categories": numbers[editor],
-                "overall": stats.overall(
-                    {category: _scored(frame) for category, frame in by_category.items()},
-                    samples=sum(map(len, by_category.values())),
-                ),
-                "lockstep": {k: v for k, v in steps[editor].items() if k not in PLOTTED},
-            }
-            for editor, by_category in frames.items()
-        },
-        "controls": _controls(settings, frames),
-        "rejected": {
-            "count": len(rejects),
-            "samples": [reject.model_dump(mode="json") for reject in rejects],
-        },
-        "settings": settings.model_dump(mode="json"),
-        "versions": {
-            "lockstep": __version__,
-            "python": platform.python_version(),
-            **_versions(row for rows in numbers.values() for row in rows.values()),
-        },
-    }
-
-
-def _controls(
-    settings: config.Config, frames: Mapping[str, Mapping[str, pd.DataFrame]]
-) -> list[dict[str, Any]]:
-    """Return how well the judge tells edits from what deserves no score, for each control.
-
-    Controls are the edits of an editor that returns the source, and the edits themselves, judged
-    against another sample's instruction.
-    """
-    copies = [e.name for e in settings.editors if isinstance(e, config.IdentityEditor)]
-    rows = []
+    samples = gallery.rows_of(frames)
+    images = gallery.images_of(samples, folder)
+    thumbnails = make_thumbnails(images, settings.benchmark.background, threads)
+    gallery.write_gallery(samples, list(frames), folder, thumbnails)
     for editor, own in frames.items():
-        for name, members in {**{c: [c] for c in own}, "overall": list(own)}.items():
-            controls = {
-                "swapped": [s for c in members for s in own[c]["swapped_score"].dropna()],
-            }
-            if copies and editor not in copies:
-                untouched = frames[copies[0]]
-                controls["identity"] = [s for c in members for s in _scored(untouched[c])]
-            edits = [s for c in members for s in _scored(own[c])]
-            rows += [
-                {"editor": editor, "category": name, "control": control}
-                | stats.separation(edits, scores)
-                for control, scores in controls.items()
-                if scores
-            ]
-    return rows
-
-
-def _scored(frame: pd.DataFrame) -> list[float]:
-    return frame.loc[frame["status"] == "ok", "score"].tolist()
-
-
-def _versions(rows: Iterable[Mapping[str, Any]]) -> dict[str, str]:
-    """Return the software that edited and judged; several versions where they differ."""
-    found: dict[str, set[str]] = {}
-    for row in rows:
-        for versions in row["versions"].values():
-            for package, known in versions.items():
-                found.setdefault(package, set()).update(known)
-    return {package: " and ".join(sorted(found[package])) for package in sorted(found)}
+        for category, frame in own.items():
+            rows = gallery.rows(frame)
+            for kind, whose in (("source", None), ("edited", editor)):
+                path = folder / "sheets" / f"{editor}-{category}-{kind}.jpg"
+                records.write_bytes(path, sheet(rows, whose, folder))
+    drawn = page.draw(report, frames)
+    records.write_text(folder / "means.svg", drawn["means"].svg)
+    for chart in drawn.values():
+        records.write_text(folder / f"{chart.name}.csv", _csv(chart.rows, list(chart.rows[0])))
+    text = page.render(report, settings, samples, drawn, steps, effective)
+    records.write_text(folder / "report.html", text)
 
 
 def _edits(files: Iterable[Sequence[Path]]) -> list[EditRecord]:
     return [r for paths in files for path in paths for r in records.read_records(path, EditRecord)]
-
-
-def _plots(steps: Mapping[str, Mapping[str, Any]]) -> dict[str, list[Markup]]:
-    """Return the SVGs of each editor that has something to draw; its text is escaped in there."""
-    return {
-        editor: [
-            Markup(plots.timeline(editor, step)),
-            Markup(plots.drift_curve(editor, step)),
-        ]
-        for editor, step in steps.items()
-        if step["edits"]
-    }
 
 
 def _csv(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> str:
@@ -204,92 +109,3 @@ def _csv(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> str:
     writer.writeheader()
     writer.writerows(rows)
     return buffer.getvalue()
-
-
-def _models(settings: config.Config) -> dict[str, str]:
-    models = {
-        editor.name: editor.model
-        for editor in settings.editors
-        if isinstance(editor, config.DiffusersEditor)
-    }
-    if isinstance(settings.judge, config.Qwen3VLJudge):
-        models["the judge"] = settings.judge.model
-    return models
-
-
-def _samples(by_editor: Mapping[str, pd.DataFrame], folder: Path) -> list[dict[str, Any]]:
-    """Return what a category's page shows of each sample, editors side by side."""
-    rows = {editor: _rows(frame) for editor, frame in by_editor.items()}
-    samples = []
-    for editor, own in rows.items():
-        for position, row in enumerate(own):
-            if len(samples) <= position:
-                samples.append(
-                    {
-                        "id": row["id"],
-                        "instruction": row["instruction"],
-                        "source": _link(row["source"], folder),
-                        "edits": [],
-                    }
-                )
-            samples[position]["edits"].append(
-                {
-                    **{key: row[key] for key in ("status", "score", "reasoning", "error")},
-                    "editor": editor,
-                    "edited": _link(row["edited"], folder),
-                    "criteria": {
-                        key: f"{value:g}"
-                        for key, value in row.items()
-                        if key not in COLUMNS and value is not None
-                    },
-                }
-            )
-    return samples
-
-
-def _rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    return frame.astype(object).where(frame.notna(), None).to_dict("records")
-
-
-def _link(path: str | None, folder: Path) -> str | None:
-    """Return a path as a URL relative to the report."""
-    return None if path is None else quote(os.path.relpath(path, folder))
-
-
-def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("lockstep.report"),
-        autoescape=lambda name: name is not None and name.endswith(".html.j2"),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    chinese = {category.key: category.chinese for category in CATEGORIES.values()}
-    environment.globals["chinese"] = chinese
-    environment.filters["number"] = lambda value: "–" if value is None else f"{value:.2f}"
-    environment.filters["percent"] = lambda value: "–" if value is None else f"{value:.1%}"
-    environment.filters["interval"] = _interval
-    environment.filters["reasons"] = _reasons
-    environment.filters["counts"] = _counts
-    environment.filters["cell"] = _cell
-    return environment
-
-
-def _interval(bounds: Sequence[float] | None) -> str:
-    return "–" if bounds is None else f"{bounds[0]:.2f} to {bounds[1]:.2f}"
-
-
-def _reasons(status: Mapping[str, int]) -> str:
-    """Return the failures of a category by kind, such as '2 edit_failed'."""
-    return _counts({kind: count for kind, count in status.items() if kind != "ok"})
-
-
-def _counts(counts: Mapping[str, int]) -> str:
-    """Return counts as text, the highest first, such as '12 sw_power_cap, 1 hw_slowdown'."""
-    return ", ".join(f"{count} {kind}" for kind, count in Counter(counts).most_common())
-
-
-def _cell(text: str | None) -> str:
-    """Return a text as one cell of a Markdown table, with nothing in it that is HTML."""
-    flat = " ".join((text or "").split())
-    return flat.replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|")

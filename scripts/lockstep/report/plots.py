@@ -1,17 +1,9 @@
-"""Plots of the report as SVG that stands in a page: text in its colour, nothing around it.
+"""Plots of how devices kept step; none knows more than the dict of `drift.measure`."""
 
-The same numbers give the same text. No plot knows more than the dict of `drift.measure`.
-"""
-
-import html
-import io
-import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -19,14 +11,10 @@ from matplotlib.patches import Patch, PathPatch
 from matplotlib.path import Path
 from matplotlib.ticker import MaxNLocator
 
+from lockstep.report.svg import BLOCKS_ID, INK, style, svg
+
 COLOURS = {"work": "#3b82f6", "wait": "#f59e0b", "load": "#8b8f98"}
 """Mid tones, to be told apart on light and dark pages and without colour vision."""
-
-INK = "#0a0b0c"
-"""Stands for the page's colour of text."""
-
-BLOCKS_ID = "blocks"
-"""Marks what must be drawn without smoothed edges, which would show between neighbours."""
 
 BLOCKS = 2000
 """Most blocks of the timeline that are drawn one by one."""
@@ -39,26 +27,6 @@ WIDTH = 11.0
 
 LONGEST = 24
 """Characters of a device's name that are shown."""
-
-STYLE = {
-    "axes.edgecolor": INK,
-    "axes.facecolor": "none",
-    "axes.labelcolor": INK,
-    "axes.linewidth": 0.6,
-    "axes.spines.right": False,
-    "axes.spines.top": False,
-    "figure.facecolor": "none",
-    "font.family": "sans-serif",
-    "font.sans-serif": ["system-ui", "DejaVu Sans"],
-    "font.size": 9,
-    "path.simplify": False,
-    "svg.fonttype": "none",
-    "text.color": INK,
-    # a $ in a device's name is a $
-    "text.parse_math": False,
-    "xtick.color": INK,
-    "ytick.color": INK,
-}
 
 
 class _Rectangle(NamedTuple):
@@ -75,7 +43,7 @@ def timeline(editor: str, lockstep: Mapping[str, Any]) -> str:
     with the shares of work, wait and load from bottom to top.
     """
     names = list(lockstep["devices"])
-    with _style(f"{editor}: timeline of the devices") as style:
+    with style(f"{editor}: timeline of the devices") as title:
         row = max(0.15, 0.32 - 0.005 * len(names))
         axes, scale = _axes(lockstep, row * len(names))
         blocks = lockstep["timeline"]
@@ -94,12 +62,12 @@ def timeline(editor: str, lockstep: Mapping[str, Any]) -> str:
             frameon=False,
             borderaxespad=0,
         )
-        return _svg(axes.figure, style)
+        return svg(axes.figure, title)
 
 
 def drift_curve(editor: str, lockstep: Mapping[str, Any]) -> str:
     """Draw by how many images the fastest device is ahead of the slowest; return SVG."""
-    with _style(f"{editor}: images that the fastest device is ahead of the slowest") as style:
+    with style(f"{editor}: images that the fastest device is ahead of the slowest") as title:
         axes, scale = _axes(lockstep, 1.1)
         step = lockstep["seconds"] / POINTS if len(lockstep["curve"]) > POINTS else 0
         colour = COLOURS["work"]
@@ -116,14 +84,7 @@ def drift_curve(editor: str, lockstep: Mapping[str, Any]) -> str:
         axes.set_ylim(0, max(1, lockstep["largest_drift"]) * 1.15)
         axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
         axes.set_ylabel("images apart")
-        return _svg(axes.figure, style)
-
-
-@contextmanager
-def _style(title: str) -> Iterator[str]:
-    """Draw with the report's style; the title makes the ids of a plot its own."""
-    with matplotlib.rc_context({**STYLE, "svg.hashsalt": title}):
-        yield title
+        return svg(axes.figure, title)
 
 
 def _axes(lockstep: Mapping[str, Any], height: float) -> tuple[Axes, float]:
@@ -241,27 +202,3 @@ def _highest(times: np.ndarray, images: np.ndarray, step: float) -> tuple[np.nda
     ends = np.searchsorted(times, edges[1:], side="left")
     most = [images[start:end].max() for start, end in zip(starts, ends, strict=True)]
     return edges, np.array([*most, images[-1]])
-
-
-def _svg(figure: Figure, title: str) -> str:
-    """Return a figure as SVG that fits its page."""
-    buffer = io.StringIO()
-    nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-    figure.savefig(buffer, format="svg", metadata=nothing)
-    text = buffer.getvalue()
-    size = re.search(r'viewBox="[^"]*"', text)[0]
-    text = text[text.index(">", text.index("<svg")) + 1 :]
-    # its style sheet would hold for the whole page, and its ids are the same in every plot
-    text = re.sub(r"<defs>\s*<style.*?</style>\s*</defs>", "", text, flags=re.DOTALL)
-    text = text.replace(f'id="{BLOCKS_ID}"', 'shape-rendering="crispEdges"')
-    text = re.sub(r' id="[\w.]+_\d+"', "", text)
-    # a tenth of a unit is less than a pixel
-    text = re.sub(r' d="[^"]*"', lambda path: _short(path[0]), text)
-    text = text.replace(INK, "currentColor")
-    return f'<svg class="plot" role="img" aria-label="{html.escape(title)}" {size}>{text}'
-
-
-def _short(path: str) -> str:
-    """Return a path's `d` attribute in as few characters as a page needs."""
-    numbers = re.sub(r"-?\d+\.\d+", lambda number: f"{float(number[0]):.1f}", path)
-    return re.sub(r"\s*([MLz])\s*", r"\1", numbers).replace(".0 ", " ").replace(".0L", "L")

@@ -1,0 +1,30 @@
+import os
+import sys
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+
+sys.path.append(str(Path(workflow.basedir) / "scripts"))
+
+from lockstep import config as configuration
+from lockstep import score_files
+from lockstep.errors import LockstepError
+
+try:
+    CONFIG = configuration.load_comparison(
+        config, source=" + ".join(map(str, workflow.configfiles))
+    )
+except LockstepError as error:
+    raise WorkflowError(str(error)) from None
+
+RESULTS = CONFIG.results
+EDITORS = CATEGORIES = []
+LIBRARY = Path(os.path.relpath(workflow.basedir)) / "scripts" / "lockstep"
+
+
+def library_files(*names):
+    return [str(LIBRARY / name) for name in names]
+
+
+def report_files():
+    return rules.compare.output

@@ -1,0 +1,67 @@
+"""What a user may say of the report, and of what is compared."""
+
+from typing import Annotated
+
+from pydantic import AfterValidator, Field, PositiveFloat, field_validator
+
+from lockstep.config_section import Name, PathText, Section
+from lockstep.rubric import SCALE, Combine
+
+
+class Report(Section):
+    """What the report says of itself."""
+
+    title: str = Field("Image editing benchmark", description="Title of the report.")
+    straggler_margin: PositiveFloat = Field(
+        0.1, description="Share by which a device may be slower than its peers without a warning."
+    )
+    min_coverage: float = Field(
+        0.95,
+        ge=0,
+        le=1,
+        description="Share of samples with a score, of each editor and category, below which the "
+        "report is incomplete and ranks nothing.",
+    )
+    threshold: float | None = Field(
+        None,
+        description="Score from which on samples count into the reported share; null is 7 of 10, "
+        "or as much of another scale.",
+    )
+    human_scores: PathText | None = Field(
+        None, description="CSV of human scores (id, score, editor) to compare the judge with."
+    )
+
+    def threshold_on(self, scale: tuple[float, float]) -> float:
+        """Return the threshold on a scale from lowest to highest score."""
+        low, high = scale
+        return low + 0.7 * (high - low) if self.threshold is None else self.threshold
+
+
+def _rising(scale: tuple[float, float]) -> tuple[float, float]:
+    if scale[0] >= scale[1]:
+        raise ValueError(f"found {list(scale)}, accepted is the lowest score before the highest")
+    return scale
+
+
+class Compare(Section):
+    """What `snakemake compare` compares."""
+
+    sources: dict[Name, PathText] = Field(
+        description="Name → folder of results, or file of scores as `judge.scores` takes it.",
+    )
+    scale: Annotated[tuple[float, float], AfterValidator(_rising)] = Field(
+        SCALE, description="Lowest and highest score possible in the sources."
+    )
+    criteria: dict[str, PositiveFloat] = Field(
+        {}, description="Column → weight, of files with a column for each criterion."
+    )
+    combine: Combine = Field(
+        "weighted_mean", description="How criteria make the score, as in rubrics."
+    )
+
+    @field_validator("sources")
+    @classmethod
+    def _some(cls, sources: dict[str, str]) -> dict[str, str]:
+        if not sources:
+            raise ValueError("found nothing to compare, accepted is a name and a path for each")
+        return sources

@@ -1,0 +1,22 @@
+"""Ids of samples: texts of a benchmark that become file names."""
+
+import re
+import unicodedata
+
+from lockstep.records import sha256
+
+MAX_ID_BYTES = 150
+"""Leaves room for suffixes under the 255 bytes that file systems allow."""
+
+
+def safe_id(name: str) -> str:
+    """Return an id that is safe as a file name on any system.
+
+    Letters and digits of all scripts, `.`, `_` and `-` stay; an id that had to be changed ends
+    in a hash of the original, so that two of them stay apart.
+    """
+    normal = unicodedata.normalize("NFC", name)
+    safe = re.sub(r"[^\w.-]", "_", normal).lstrip(".")
+    if len(safe.encode()) > MAX_ID_BYTES:
+        safe = safe.encode()[:MAX_ID_BYTES].decode(errors="ignore")
+    return safe if safe == normal else f"{safe}-{sha256(normal.encode())[:8]}"

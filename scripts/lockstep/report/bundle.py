@@ -1,0 +1,69 @@
+"""The report as one file to send: the page with all that it shows, to unpack and open anywhere."""
+
+import zipfile
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from urllib.parse import quote
+
+from lockstep import records
+from lockstep.report import gallery
+from lockstep.report.gallery import Frames
+from lockstep.report.thumbnails import shrunk
+
+SIDE = 2048
+"""Most pixels of a copy's longer side."""
+
+QUALITY = 90
+"""Of the copies, which are JPEGs; at 1024² one is about a tenth of its PNG."""
+
+FOLDER = "lockstep-report"
+"""What everything in the bundle lies in."""
+
+
+def write_bundle(
+    frames: Frames, report: Path, files: Sequence[Path], background: str, path: Path, threads: int
+) -> None:
+    """Write a zip of a finished report, with copies of the images.
+
+    Args:
+        report: the report's folder.
+        files: those in the folder to take; thumbnails and what tells of the samples come anyway.
+        background: what lies under transparent images, as "#rrggbb".
+        threads: images that are copied at a time.
+    """
+    samples = gallery.rows_of(frames)
+    images = [
+        (image, small.relative_to(report).as_posix())
+        for image, small in gallery.images_of(samples, report)
+        if small.exists()
+    ]
+    thumbnails = {small for _, small in images}
+    scripts = gallery.scripts(
+        samples, list(frames), thumbnails, lambda _, small: quote(_copy_of(small))
+    )
+    with records.atomic(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as bundle:
+        for own in files:
+            if own.suffix != ".js":
+                bundle.write(own, f"{FOLDER}/{own.relative_to(report).as_posix()}")
+        for name, text in scripts:
+            bundle.writestr(f"{FOLDER}/{name}", text)
+        for name, data in _pictures(images, report, background, threads):
+            bundle.writestr(f"{FOLDER}/{name}", data, zipfile.ZIP_STORED)
+
+
+def _copy_of(thumbnail: str) -> str:
+    return thumbnail.replace("thumbs/", "images/", 1)
+
+
+def _pictures(
+    images: Sequence[tuple[Path, str]], report: Path, background: str, threads: int
+) -> Iterator[tuple[str, bytes]]:
+    """Yield thumbnails and copies, some ahead of what is written but not all at once."""
+    with ThreadPoolExecutor(threads) as pool:
+        for start in range(0, len(images), 64):
+            part = images[start : start + 64]
+            copies = pool.map(lambda pair: shrunk(pair[0], SIDE, background, QUALITY), part)
+            for (_, small), copy in zip(part, copies, strict=True):
+                yield small, (report / small).read_bytes()
+                yield _copy_of(small), copy

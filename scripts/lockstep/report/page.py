@@ -1,0 +1,184 @@
+"""report.html: one page over all samples, with what it loads beside it."""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import jinja2
+import yaml
+from markupsafe import Markup
+
+from lockstep import config, tables
+from lockstep.records import canonical_json
+from lockstep.report import charts, plots, texts
+from lockstep.report.charts import Chart
+from lockstep.report.gallery import Frames, Row
+
+VIEWS = {
+    "results": "Results",
+    "samples": "Samples",
+    "failures": "Failures",
+    "numbers": "Numbers",
+    "judge": "Judge",
+    "lockstep": "Lockstep",
+    "settings": "Settings",
+}
+
+REASONS = 100
+"""Most reasons of failures that are listed."""
+
+IDS = 20
+"""Most samples that are listed of each reason."""
+
+
+def draw(report: Mapping[str, Any], frames: Frames) -> dict[str, Chart]:
+    """Draw the charts of scores, by name."""
+    labels = _labels(report)
+    drawn = [charts.means(report, labels)]
+    for category in labels:
+        scores = {
+            editor: tables.group(own[category]).scores.tolist() for editor, own in frames.items()
+        }
+        drawn.append(charts.distribution(category, scores, report["scale"]))
+        criteria = {
+            editor: own["categories"][category]["criteria"]
+            for editor, own in report["editors"].items()
+        }
+        drawn.append(charts.criteria(category, criteria, report["scale"]))
+    return {chart.name: chart for chart in drawn}
+
+
+def render(
+    report: Mapping[str, Any],
+    settings: config.Config,
+    samples: Sequence[Mapping[str, Row]],
+    drawn: Mapping[str, Chart],
+    steps: Mapping[str, Mapping[str, Any]],
+    effective: str,
+) -> str:
+    """Return the page's HTML.
+
+    Args:
+        report: what `schema.Report` describes.
+        samples: rows by editor, as `gallery.rows_of` gives them.
+        drawn: the charts of `draw`.
+        steps: how each editor's devices kept step.
+        effective: the configuration as YAML.
+    """
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("lockstep.report"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals |= {"chinese": texts.CHINESE, "colour": charts.colour, "inline": _inline}
+    environment.filters |= FILTERS
+    return environment.get_template("report.html.j2").render(
+        report=report,
+        warnings=texts.warnings(report),
+        views=VIEWS,
+        labels=_labels(report),
+        samples=len(samples),
+        charts=drawn,
+        plots={
+            editor: [plots.timeline(editor, step), plots.drift_curve(editor, step)]
+            for editor, step in steps.items()
+            if step["edits"]
+        },
+        failures=_failures(report, samples),
+        judge=getattr(settings.judge, "model", "precomputed replies"),
+        judges=_judges(report),
+        rubrics={
+            category: Path(settings.judge.rubric_file(category)).read_text(encoding="utf-8")
+            for category in settings.benchmark.categories
+        },
+        config=effective,
+        command=f"snakemake --cores all --configfile {settings.results}/report/config.yaml",
+    )
+
+
+def _inline(name: str) -> Markup:
+    """Return a file of the templates as it is."""
+    path = Path(__file__).parent / "templates" / name
+    return Markup(path.read_text(encoding="utf-8").rstrip())
+
+
+def _labels(report: Mapping[str, Any]) -> dict[str, str]:
+    """Return category → how it is called, in the configured order."""
+    keys = dict.fromkeys(key for own in report["editors"].values() for key in own["categories"])
+    return {key: texts.category_name(key) for key in keys}
+
+
+def _failures(report: Mapping[str, Any], samples: Iterable[Mapping[str, Row]]) -> dict[str, Any]:
+    """Return what failed: numbers overall and by category, and reasons, the most frequent first."""
+    found: dict[tuple[str, str, str], list[str]] = {}
+    for own in samples:
+        for editor, row in own.items():
+            if row["status"] != "ok":
+                own_id = rf"(?<!\w){re.escape(row['id'])}(?!\w)"
+                reason = re.sub(own_id, "…", row["error"] or "")
+                found.setdefault((editor, row["status"], reason), []).append(row["id"])
+    ordered = sorted(found.items(), key=lambda item: -len(item[1]))
+    editors = report["editors"].items()
+    return {
+        "total": sum(map(len, found.values())),
+        "overall": [(name, "", own["overall"]["micro"]) for name, own in editors],
+        "by_category": [
+            (name, key, row)
+            for name, own in editors
+            for key, row in own["categories"].items()
+            if row["failed"]
+        ],
+        "left_out": max(0, len(ordered) - REASONS),
+        "reasons": [
+            {
+                "editor": editor,
+                "status": status,
+                "error": error,
+                "count": len(ids),
+                "ids": ids[:IDS],
+            }
+            for (editor, status, error), ids in ordered[:REASONS]
+        ],
+    }
+
+
+def _judges(report: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return what judged, each with its fingerprint by category, which covers the rubric too."""
+    found: dict[str, dict[str, Any]] = {}
+    for own in report["editors"].values():
+        for category, row in own["categories"].items():
+            for fingerprint, told in row["judges"].items():
+                judge = found.setdefault(canonical_json(told), {**told, "fingerprints": {}})
+                judge["fingerprints"][category] = fingerprint
+    return list(found.values())
+
+
+def _text(value: Any) -> str:
+    """Return a value of any shape as plain text."""
+    if isinstance(value, Mapping) and value and not any(_nested(v) for v in value.values()):
+        return ", ".join(f"{key} {part}" for key, part in value.items())
+    if isinstance(value, (Mapping, list)):
+        return yaml.safe_dump(value, allow_unicode=True, sort_keys=False).strip()
+    return "–" if value is None else str(value)
+
+
+def _nested(value: Any) -> bool:
+    return isinstance(value, (Mapping, list))
+
+
+FILTERS = {
+    "counts": texts.counts,
+    "interval": texts.interval,
+    "number": texts.number,
+    "p": texts.p_value,
+    "percent": texts.percent,
+    "plain": lambda value: f"{value:g}",
+    "query": lambda values: urlencode({key: value for key, value in values.items() if value}),
+    "signed": lambda value: "–" if value is None else f"{value:+.2f}",
+    "text": _text,
+    "words": lambda key: str(key).replace("_", " "),
+}

@@ -1,0 +1,238 @@
+"""What report.json and compare.json hold; their JSON schemas in docs/ are generated from this.
+
+`schema_version` is raised when a key is renamed, removed or changes its meaning; new keys may come
+with the same version.
+"""
+
+import json
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+SCHEMA_VERSION = 2
+
+Interval = tuple[float, float]
+"""Low and high end."""
+
+
+class Part(BaseModel):
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False
+    )
+
+
+class Summary(Part):
+    """Scores of some samples. A failed sample has no score and moves no mean."""
+
+    mean: float | None
+    """Over the scored samples; null where there are none."""
+    std: float | None
+    """Standard deviation of the population (ddof 0)."""
+    median: float | None
+    min: float | None
+    max: float | None
+    ci95: Interval | None
+    """95% interval of the mean; null with less than two scores, or if all are equal."""
+    ci95_method: Literal["bca", "normal"] | None
+    """BCa bootstrap, or normal distribution above 5,000 scores."""
+    threshold_share: float | None
+    """Share of the scored samples with at least the threshold."""
+    count: int
+    """Scored samples."""
+    failed: int
+    """Samples without a score."""
+    failures: dict[str, int]
+    """Samples without a score by kind: edit_failed, judge_failed, missing."""
+    coverage: float | None
+    """count / (count + failed)."""
+    bounds: Interval | None
+    """Means that there would be were all failed samples lowest, or all highest."""
+    criteria: dict[str, float | None]
+    """Mean of each criterion; over several categories, of those that all of them have."""
+
+
+class Seconds(Part):
+    """Sums over the samples; cached ones count with the time that they took."""
+
+    edit: float
+    wait: float
+    judge: float
+
+
+class CategorySummary(Summary):
+    """Scores of one editor in one category, and where they come from; also summary.json."""
+
+    status: dict[str, int]
+    """Samples by status, ok included."""
+    means: dict[str, float | None]
+    """Means of what else a judge tells: expected_score, uncertainty, spread, swapped_score."""
+    rubric: str
+    """SHA-256 of the rubric."""
+    judges: dict[str, Any]
+    """By fingerprint: what judged, and its software."""
+    versions: dict[str, dict[str, list[str]]]
+    """Software that edited and judged, by package."""
+    seconds: Seconds
+
+
+class Overall(Part):
+    micro: Summary
+    """Over samples."""
+    macro: Summary
+    """Over categories, each with the same weight: mean, std, median, min and max are those of
+    their means; counts are of samples."""
+
+
+class Editor(Part):
+    """Numbers of one editor."""
+
+    categories: dict[str, Summary]
+    difficulties: dict[str, Summary]
+    """By difficulty, over all categories; empty if the benchmark knows none."""
+    tags: dict[str, Summary]
+    """By tag, over all categories; a sample counts for each of its tags."""
+    overall: Overall
+
+
+class EditorOfRun(Editor):
+    """Numbers of one editor of this run."""
+
+    categories: dict[str, CategorySummary]
+    lockstep: dict[str, Any]
+    """How well its devices kept step (docs/waves.md)."""
+
+
+class Pair(Part):
+    """Two editors over the samples that both have a score for."""
+
+    category: str
+    """Key of a category, or overall."""
+    first: str
+    second: str
+    count: int
+    """Samples that both have a score for."""
+    same_judge: bool | None
+    """Whether one judge, by its fingerprint, scored both; null where that is unknown."""
+    differing: int
+    """Samples with one id but another instruction; left out."""
+    first_mean: float | None
+    second_mean: float | None
+    difference: float | None
+    """Mean of first − second."""
+    ci95: Interval | None
+    """95% interval of the difference."""
+    ci95_method: Literal["bca", "normal"] | None
+    p_value: float | None
+    """Two-sided, that the difference has no sign of its own."""
+    p_value_method: Literal["permutation", "normal"] | None
+    p_holm: float | None
+    """Corrected for all pairs of editors in the same category (Holm 1979)."""
+    clear: bool
+    """Whether it tells the two apart: p_holm is below 0.05 and ci95 does not hold 0."""
+    wins: int
+    """Samples that the first has the higher score of."""
+    ties: int
+    losses: int
+
+
+class Rank(Part):
+    """One line of the leaderboard, the best first."""
+
+    rank: int
+    """1 + the number of editors that are clearly better."""
+    editor: str
+    mean: float
+    """Over all samples (micro)."""
+    ci95: Interval | None
+    count: int
+    """Scored samples."""
+    coverage: float
+    tied_with: list[str]
+    """Editors that the comparisons do not tell it apart from."""
+
+
+class Incomplete(Part):
+    """An editor and category below the least coverage."""
+
+    editor: str
+    category: str
+    coverage: float
+
+
+class Numbers(Part):
+    """Scores of editors, and how they compare."""
+
+    schema_version: Literal[2] = SCHEMA_VERSION
+    title: str
+    date: str
+    scale: Interval
+    """Lowest and highest score possible."""
+    threshold: float
+    """Score that `threshold_share` counts from."""
+    min_coverage: float
+    complete: bool
+    """Whether every editor and category has the least coverage; if not, nothing is ranked."""
+    incomplete: list[Incomplete]
+    editors: dict[str, Editor]
+    """In the configured order."""
+    comparisons: list[Pair]
+    """Of all pairs of editors, by category and overall."""
+    leaderboard: list[Rank]
+    """Empty while the report is incomplete."""
+
+
+class Source(Part):
+    """Where scores were taken from."""
+
+    path: str
+    editors: list[str]
+    """Their names in the comparison."""
+
+
+class Comparison(Numbers):
+    """compare.json: numbers of several runs, or of scores that others made."""
+
+    sources: dict[str, Source]
+
+
+class Rejects(Part):
+    """Samples of the benchmark that could not be used."""
+
+    count: int
+    samples: list[dict[str, Any]]
+
+
+class Control(Part):
+    """How well the judge tells edits from what deserves no score."""
+
+    editor: str
+    category: str
+    control: Literal["identity", "swapped"]
+    auc: float | None
+    mean: float | None
+    control_mean: float | None
+    count: int
+    controls: int
+
+
+class Report(Numbers):
+    """report.json: all numbers of a run."""
+
+    editors: dict[str, EditorOfRun]
+    random_weights: list[str]
+    """Models with random weights; if there are any, scores mean nothing."""
+    controls: list[Control]
+    anchors: list[dict[str, Any]] = Field(default=[])
+    """Drift from the anchor set's recorded scores."""
+    agreement: list[dict[str, Any]] = Field(default=[])
+    """Agreement with human scores."""
+    rejected: Rejects
+    settings: dict[str, Any]
+    """The effective configuration."""
+    versions: dict[str, str]
+
+
+def json_schema(model: type[Part]) -> str:
+    """Return the JSON schema of a model's file."""
+    schema = model.model_json_schema(mode="serialization")
+    return json.dumps(schema, ensure_ascii=False, indent=2) + "\n"

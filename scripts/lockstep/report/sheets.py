@@ -1,0 +1,51 @@
+"""Contact sheets: a category's sources, and one editor's edits of them, in the same places."""
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+from PIL import Image
+
+from lockstep.report import gallery
+from lockstep.report.gallery import Row
+
+COLUMNS, ROWS = 6, 8
+CELL = 240
+"""Pixels of a cell's sides."""
+
+GAP = 8
+EMPTY = "#d9dce2"
+"""Where there is no image."""
+
+
+def sheet(rows: Sequence[Row], editor: str | None, folder: Path) -> bytes:
+    """Return the JPEG of a category's samples that failed or scored lowest, worst first.
+
+    Args:
+        rows: of the category's table.
+        editor: whose edits are shown; the sources if None.
+        folder: the report's, with the thumbnails.
+    """
+    worst = sorted(rows, key=lambda row: -1 if row["score"] is None else row["score"])
+    shown = worst[: COLUMNS * ROWS]
+    lines = max(1, -(-len(shown) // COLUMNS))
+    size = (COLUMNS * (CELL + GAP) + GAP, lines * (CELL + GAP) + GAP)
+    paper = Image.new("RGB", size, "white")
+    for number, row in enumerate(shown):
+        line, column = divmod(number, COLUMNS)
+        name = gallery.edit_thumbnail(row, editor) if editor else gallery.source_thumbnail(row)
+        cell = _cell(folder / name)
+        paper.paste(cell, (GAP + column * (CELL + GAP), GAP + line * (CELL + GAP)))
+    buffer = io.BytesIO()
+    paper.save(buffer, "JPEG", quality=82)
+    return buffer.getvalue()
+
+
+def _cell(path: Path) -> Image.Image:
+    """Return a square cell with a thumbnail in its middle."""
+    cell = Image.new("RGB", (CELL, CELL), EMPTY)
+    if path.exists():
+        with Image.open(path) as small:
+            small.thumbnail((CELL, CELL))
+            cell.paste(small, ((CELL - small.width) // 2, (CELL - small.height) // 2))
+    return cell

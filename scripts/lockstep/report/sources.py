@@ -1,0 +1,120 @@
+"""What is compared: results folders of runs, and files of other people's scores, as tables."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from lockstep import config, rubric, score_files
+from lockstep.categories import CATEGORIES
+from lockstep.errors import ConfigError
+from lockstep.report.numbers import Frames
+from lockstep.rubric import COLUMNS
+from lockstep.score_files import Row
+from lockstep.tables import NUMBERS, criteria, read_table
+
+
+def read_sources(
+    settings: config.Compare, files: Mapping[str, Sequence[str]]
+) -> tuple[Frames, dict[str, dict[str, Any]]]:
+    """Return the tables of all sources, and where each editor comes from.
+
+    With several sources an editor's name begins with its source's, as in `theirs/editor`.
+
+    Args:
+        files: of each source.
+
+    Raises:
+        ConfigError: if a file is none.
+    """
+    frames: dict[str, dict[str, pd.DataFrame]] = {}
+    sources: dict[str, dict[str, Any]] = {}
+    for name, path in settings.sources.items():
+        if Path(path).is_dir():
+            own = _of_results(list(map(Path, files[name])), settings)
+        else:
+            own = _of_file(path, settings, name)
+        prefix = f"{name}/" if len(settings.sources) > 1 and [*own] != [name] else ""
+        frames |= {f"{prefix}{editor}": tables for editor, tables in own.items()}
+        sources[name] = {"path": path, "editors": [f"{prefix}{editor}" for editor in own]}
+    return frames, sources
+
+
+def _of_results(
+    files: Sequence[Path], settings: config.Compare
+) -> dict[str, dict[str, pd.DataFrame]]:
+    order = list(CATEGORIES)
+    found: dict[str, dict[str, pd.DataFrame]] = {}
+    for path in sorted(files, key=lambda path: _place(order, path.parent.name)):
+        frame = read_table(path)
+        for column in ("score", *criteria(frame)):
+            _check_scale(frame, column, path, settings.scale)
+        found.setdefault(path.parents[1].name, {})[path.parent.name] = frame
+    return dict(sorted(found.items()))
+
+
+def _place(order: Sequence[str], category: str) -> tuple[int, str]:
+    return (order.index(category) if category in order else len(order)), category
+
+
+def _check_scale(frame: pd.DataFrame, column: str, path: Path, scale: tuple[float, float]) -> None:
+    outside = frame[~frame[column].between(*scale) & frame[column].notna()]
+    if len(outside):
+        row = outside.iloc[0]
+        raise ConfigError(
+            f"{path}: {column}: found {row[column]:g} of sample {row['id']!r}, accepted is a "
+            f"number from {scale[0]:g} to {scale[1]:g} (compare.scale)"
+        )
+
+
+def _of_file(path: str, settings: config.Compare, name: str) -> dict[str, dict[str, pd.DataFrame]]:
+    """Return the tables of a file of scores.
+
+    What one editor has no row of while another has is `missing`; a row without a score is
+    `judge_failed`.
+    """
+    file = score_files.read_score_file(path)
+    columns = score_files.needed_columns(file, list(settings.criteria))
+    names = [column for column in columns if column != "score"]
+    samples: dict[str, dict[str, None]] = {}
+    rows: dict[str, dict[tuple[str, str], Row]] = {}
+    for row in file.rows:
+        samples.setdefault(row.category, {})[row.id] = None
+        editor = name if row.editor is None else row.editor
+        rows.setdefault(editor, {})[row.category, row.id] = row
+    return {
+        editor: {
+            category: _frame(
+                [
+                    _cells(category, sample, own.get((category, sample)), columns, settings)
+                    for sample in ids
+                ],
+                names,
+            )
+            for category, ids in samples.items()
+        }
+        for editor, own in rows.items()
+    }
+
+
+def _cells(
+    category: str, sample: str, row: Row | None, columns: Sequence[str], settings: config.Compare
+) -> dict[str, Any]:
+    """Return a row of a table."""
+    cells: dict[str, Any] = {"id": sample, "category": category, "tags": None}
+    if row is None:
+        return {**cells, "status": "missing", "error": "found no row of this sample"}
+    values = score_files.numbers(row, columns, settings.scale)
+    if None in values.values():
+        empty = next(column for column, value in values.items() if value is None)
+        return {**cells, "status": "judge_failed", "error": f"{row.place}: {empty}: found nothing"}
+    if "score" in values:
+        return {**cells, "status": "ok", **values}
+    parts = [(values[column], settings.criteria[column]) for column in columns]
+    return {**cells, **values, "status": "ok", "score": rubric.combine(settings.combine, parts)}
+
+
+def _frame(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> pd.DataFrame:
+    frame = pd.DataFrame(rows, columns=[*COLUMNS, *names])
+    return frame.astype(dict.fromkeys([*NUMBERS, *names], "Float64"))

@@ -1,0 +1,208 @@
+// One sample: the images, what was asked, and what the judge said.
+
+const viewer = document.getElementById("viewer");
+const look = { editor: 0, mode: "wipe", wipe: 50 };
+
+function chosen(state) {
+  const editors = shownEditors(state.index, state.query);
+  return editors.includes(state.index.editors[look.editor])
+    ? state.index.editors[look.editor]
+    : editors[0];
+}
+
+async function showSample(state, i) {
+  const { index } = state;
+  document.getElementById("viewer-title").replaceChildren(element("bdi", {}, index.id[i]));
+  const place = state.found.indexOf(i);
+  document.getElementById("viewer-place").textContent =
+    place < 0 ? "" : `${place + 1} of ${state.found.length.toLocaleString("en")}`;
+  viewer.querySelector("[data-do=previous]").disabled = place <= 0;
+  viewer.querySelector("[data-do=next]").disabled = place < 0 || place === state.found.length - 1;
+  document.getElementById("viewer-link").href = `#samples?${new URLSearchParams({ sample: index.id[i] })}`;
+  if (!viewer.open) {
+    viewer.showModal();
+    viewer.focus();
+  }
+  const details = await loadDetails(index, i);
+  const { instructions } = await state.loadedTexts;
+  if (state.sample !== i) return; // another one was opened meanwhile
+  state.details = details;
+  state.instruction = instructions[i];
+  drawSample(state);
+}
+
+function drawSample(state) {
+  const { index, sample: i, details } = state;
+  const editor = chosen(state);
+  const editors = document.getElementById("viewer-editors");
+  editors.replaceChildren(
+    ...index.editors.map((other, n) =>
+      element(
+        "button",
+        {
+          type: "button",
+          ariaPressed: String(other === editor),
+          onclick: () => choose(state, n),
+        },
+        dot(other),
+        `${other.name} `,
+        verdict(index, other, i),
+      ),
+    ),
+  );
+  for (const button of viewer.querySelectorAll("[data-mode]"))
+    button.ariaPressed = String(button.dataset.mode === look.mode);
+  const edit = details.edits[index.editors.indexOf(editor)];
+  const stage = document.getElementById("stage");
+  stage.className = look.mode;
+  stage.replaceChildren(
+    ...(look.mode === "wipe" ? [wipe(state, editor, edit)] : sideBySide(state)),
+  );
+  document.getElementById("facts").replaceChildren(...facts(state, editor, edit));
+}
+
+function choose(state, n) {
+  if (n >= state.index.editors.length) return;
+  look.editor = n;
+  drawSample(state);
+  document.getElementById("viewer-editors").children[n].focus();
+}
+
+function switchMode(state, mode) {
+  look.mode = mode;
+  drawSample(state);
+}
+
+// An image in full; its thumbnail where the browser cannot show that.
+function full(url, small, alt) {
+  const image = element("img", { alt, src: url, draggable: false });
+  image.onerror = () => {
+    image.onerror = null;
+    image.src = small;
+  };
+  return image;
+}
+
+function sourceImage(state) {
+  const { index, sample: i } = state;
+  if (index.pictured[i] !== "1") return element("span", { className: "nothing" }, "no image");
+  return full(state.details.source, thumbnail(index, i), "source");
+}
+
+function editedImage(state, editor, edit) {
+  if (!edit?.edited || editor.pictured[state.sample] !== "1")
+    return element("span", { className: "nothing" }, `${editor.name}: no image`);
+  return full(edit.edited, thumbnail(state.index, state.sample, editor), `edit by ${editor.name}`);
+}
+
+function wipe(state, editor, edit) {
+  const under = sourceImage(state);
+  const over = editedImage(state, editor, edit);
+  const slider = element("input", {
+    type: "range",
+    min: 0,
+    max: 100,
+    step: 1,
+    value: look.wipe,
+    ariaLabel: "Wipe: percent of the width that shows the source",
+  });
+  const box = element(
+    "div",
+    { className: "wipe-box" },
+    under,
+    element("div", { className: "over" }, over),
+    slider,
+    element("span", { className: "line", ariaHidden: "true" }),
+    element("span", { className: "label left", ariaHidden: "true" }, "source"),
+    element("span", { className: "label right", ariaHidden: "true" }, editor.name),
+  );
+  const move = () => {
+    look.wipe = slider.value;
+    box.style.setProperty("--wipe", `${slider.value}%`);
+  };
+  slider.addEventListener("input", move);
+  move();
+  // an edit of nearly the source's shape lies on it exactly, another one keeps its shape
+  const shape = () => {
+    if (!under.naturalWidth) return;
+    const ratio = under.naturalWidth / under.naturalHeight;
+    box.style.setProperty("--ratio", ratio);
+    const own = over.naturalWidth / over.naturalHeight;
+    over.classList?.toggle("other-shape", Math.abs(own / ratio - 1) > 0.05);
+  };
+  under.addEventListener("load", shape);
+  over.addEventListener("load", shape);
+  return box;
+}
+
+function sideBySide(state) {
+  const { index, details, sample: i } = state;
+  const figure = (image, ...caption) =>
+    element("figure", {}, image, element("figcaption", {}, ...caption));
+  return [
+    figure(sourceImage(state), "source"),
+    ...index.editors.map((editor, n) =>
+      figure(
+        editedImage(state, editor, details.edits[n]),
+        dot(editor),
+        `${editor.name} `,
+        verdict(index, editor, i),
+      ),
+    ),
+  ];
+}
+
+function facts(state, editor, edit) {
+  const { index, details, sample: i } = state;
+  const part = (title, ...content) => [element("h3", {}, title), ...content];
+  const prose = (text) => element("p", { className: "prose", dir: "auto" }, text);
+  const told = [["category", index.categories[index.category[i]]]];
+  if (index.difficulty[i] >= 0) told.push(["difficulty", index.difficulties[index.difficulty[i]]]);
+  for (const tag of index.tagged[i]) told.push(["tag", index.tags[tag]]);
+  const chips = told.map(([key, value]) =>
+    element("a", { className: "chip", href: state.filterAddress({ [key]: value }), dir: "auto" }, value),
+  );
+  return [
+    ...part("Instruction", prose(state.instruction)),
+    ...(details.rationale ? part("Why it is hard", prose(details.rationale)) : []),
+    element("p", { className: "chips" }, ...chips),
+    element("h3", { className: "who" }, dot(editor), editor.name),
+    element("p", { className: "big" }, verdict(index, editor, i)),
+    ...(edit?.error ? [prose(edit.error)] : []),
+    ...scores(editor, edit, i),
+    ...(edit?.reasoning ? part("Reasoning of the judge", prose(edit.reasoning)) : []),
+    ...(edit?.judge
+      ? [element("p", { className: "quiet" }, "judge ", element("a", { href: `#judge-${edit.judge}` }, edit.judge))]
+      : []),
+  ];
+}
+
+function scores(editor, edit, i) {
+  if (!edit) return [];
+  const bars = Object.entries(edit.criteria).map(([name, value]) =>
+    element(
+      "li",
+      {},
+      element("span", {}, words(name)),
+      element("span", { className: "meter", style: { "--share": value / 10 } }),
+      element("b", {}, String(value)),
+    ),
+  );
+  const further = [
+    ["expected score", edit.expected_score],
+    ["uncertainty", Number.isNaN(editor.uncertainty[i]) ? null : editor.uncertainty[i]],
+    ["spread of repeats", edit.spread],
+    ["under another instruction", edit.swapped_score],
+  ].filter(([, value]) => value !== null);
+  return [
+    element("ul", { className: "criteria" }, ...bars),
+    element(
+      "dl",
+      { className: "further" },
+      ...further.flatMap(([name, value]) => [
+        element("dt", {}, name),
+        element("dd", {}, number(value)),
+      ]),
+    ),
+  ];
+}

@@ -1,0 +1,186 @@
+"""The report's numbers as text: Markdown, and the main table as CSV and LaTeX."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import jinja2
+import pandas as pd
+
+from lockstep.categories import CATEGORIES
+
+FAILURES = ("edit_failed", "judge_failed", "missing")
+
+CHINESE = {category.key: category.chinese for category in CATEGORIES.values()}
+
+
+def markdown(template: str, report: Mapping[str, Any], **further: Any) -> str:
+    """Return a template of this package, filled with the numbers of a report.
+
+    Args:
+        report: as in report.json.
+    """
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("lockstep.report"),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    digits = _digits(report["scale"])
+    environment.globals |= {"digits": digits, "named": category_name, "warnings": warnings}
+    environment.filters |= {
+        "number": lambda value: number(value, digits),
+        "signed": lambda value: "–" if value is None else f"{value:+.{digits}f}",
+        "interval": lambda bounds: interval(bounds, digits),
+        "p": p_value,
+        "percent": percent,
+        "counts": counts,
+        "cell": cell,
+    }
+    return environment.get_template(template).render(report=report, **further)
+
+
+def warnings(report: Mapping[str, Any]) -> list[str]:
+    """Return what a reader must know before any number, the worst first; nothing if all is well."""
+    found = []
+    if report["incomplete"]:
+        places = [
+            f"{row['editor']} in {row['category']} {percent(row['coverage'])}"
+            for row in sorted(report["incomplete"], key=lambda row: row["coverage"])
+        ]
+        more = f" and {len(places) - 3} more" if len(places) > 3 else ""
+        found.append(
+            f"INCOMPLETE: less than {percent(report['min_coverage'])} of the samples have a score "
+            f"({', '.join(places[:3])}{more}), so nothing is ranked."
+        )
+    if report.get("random_weights"):
+        names = ", ".join(report["random_weights"])
+        found.append(f"Random weights ({names}): the scores below mean nothing.")
+    if any(row["same_judge"] is False for row in report["comparisons"]):
+        found.append("Different judges: scores of one may not be scores of the other.")
+    return found
+
+
+def rows(report: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield a row of numbers for each editor, and each category, difficulty, tag and overall."""
+    for editor, numbers in report["editors"].items():
+        groups = {
+            "category": numbers["categories"],
+            "difficulty": numbers["difficulties"],
+            "tag": numbers["tags"],
+            "overall": numbers["overall"],
+        }
+        for group, summaries in groups.items():
+            for name, summary in summaries.items():
+                yield {"editor": editor, "group": group, "name": name, **_flat(summary)}
+
+
+def csv_table(report: Mapping[str, Any]) -> str:
+    """Return the main table as CSV, all digits kept; see `rows`."""
+    return pd.DataFrame(list(rows(report))).to_csv(index=False, lineterminator="\n")
+
+
+def latex_table(report: Mapping[str, Any]) -> str:
+    """Return the means by editor and category as a LaTeX table, for the package booktabs.
+
+    Bold are, in a complete report of several editors, the best of a column and those that the
+    comparisons do not tell apart from it.
+    """
+    digits = _digits(report["scale"])
+    categories = list(dict.fromkeys(c for e in report["editors"].values() for c in e["categories"]))
+    columns = {category: category for category in categories}
+    columns |= {"micro": "overall (micro)", "macro": "overall (macro)"}
+    cells: dict[str, dict[str, str]] = {}
+    for editor, numbers in report["editors"].items():
+        summaries = {**numbers["categories"], **numbers["overall"]}
+        cells[editor] = {
+            title: number(summaries[key]["mean"] if key in summaries else None, digits)
+            for key, title in columns.items()
+        }
+        micro = numbers["overall"]["micro"]
+        cells[editor]["95% interval (micro)"] = interval(micro["ci95"], digits)
+        cells[editor]["coverage"] = percent(micro["coverage"])
+    frame = pd.DataFrame.from_dict(cells, orient="index")
+    bold = pd.DataFrame("", index=frame.index, columns=frame.columns)
+    for category in (*categories, "overall"):
+        title = columns["micro" if category == "overall" else category]
+        for editor in _best(report, category):
+            bold.loc[editor, title] = "textbf:--rwrap;"
+    styler = frame.style.apply(lambda _: bold, axis=None).format(escape="latex")
+    styler.format_index(escape="latex", axis=0).format_index(escape="latex", axis=1)
+    text = styler.to_latex(hrules=True, column_format="l" + "r" * len(frame.columns))
+    head = [*warnings(report), f"{report['title']}, {report['date']}"]
+    return "".join(f"% {' '.join(line.split())}\n" for line in head) + text
+
+
+def _best(report: Mapping[str, Any], category: str) -> set[str]:
+    """Return the editor with the highest mean, and those that are not clearly worse."""
+    comparisons = [row for row in report["comparisons"] if row["category"] == category]
+    if not report["complete"] or not comparisons:
+        return set()
+    summaries = {
+        editor: numbers["overall"]["micro"]
+        if category == "overall"
+        else numbers["categories"].get(category, {"mean": None})
+        for editor, numbers in report["editors"].items()
+    }
+    means = {name: row["mean"] for name, row in summaries.items() if row["mean"] is not None}
+    if not means:
+        return set()
+    best = max(means, key=means.__getitem__)
+    clear = [{row["first"], row["second"]} for row in comparisons if row["clear"]]
+    found = {editor for editor in means if {best, editor} not in clear}
+    # what stands beside every name tells nothing
+    return found if found < set(means) else set()
+
+
+def _flat(summary: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a summary with one value for each column of a CSV."""
+    low, high = summary["ci95"] or (None, None)
+    least, most = summary["bounds"] or (None, None)
+    return {
+        **{key: summary[key] for key in ("mean", "std", "median", "min", "max")},
+        **{"ci95_low": low, "ci95_high": high, "ci95_method": summary["ci95_method"]},
+        **{key: summary[key] for key in ("threshold_share", "count", "failed")},
+        **{kind: summary["failures"].get(kind, 0) for kind in FAILURES},
+        **{"coverage": summary["coverage"], "bound_low": least, "bound_high": most},
+        **{f"criterion_{name}": mean for name, mean in summary["criteria"].items()},
+    }
+
+
+def _digits(scale: Sequence[float]) -> int:
+    """Return the decimals of a score: two from 0 to 10, more on finer scales."""
+    width = scale[1] - scale[0]
+    return 2 if width >= 10 else 3 if width > 1 else 4
+
+
+def category_name(key: str) -> str:
+    """Return a category with its Chinese name, if it has one."""
+    return f"{key} {CHINESE[key]}" if key in CHINESE else key
+
+
+def number(value: float | None, digits: int = 2) -> str:
+    return "–" if value is None else f"{value:.{digits}f}"
+
+
+def percent(value: float | None) -> str:
+    return "–" if value is None else f"{value:.1%}"
+
+
+def interval(bounds: Sequence[float] | None, digits: int = 2) -> str:
+    return "–" if bounds is None else f"{bounds[0]:.{digits}f} to {bounds[1]:.{digits}f}"
+
+
+def p_value(value: float | None) -> str:
+    return "–" if value is None else "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def counts(numbers: Mapping[str, int]) -> str:
+    """Return counts as text, the highest first, such as '12 sw_power_cap, 1 hw_slowdown'."""
+    return ", ".join(f"{count} {kind}" for kind, count in Counter(numbers).most_common())
+
+
+def cell(text: str | None) -> str:
+    """Return a text as one cell of a Markdown table, with nothing in it that is HTML."""
+    flat = " ".join((text or "").split())
+    return flat.replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|")

@@ -1,0 +1,62 @@
+"""Small copies of images, for pages that show many."""
+
+import os
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from io import BytesIO
+from pathlib import Path
+
+from PIL import Image
+
+from lockstep import images, records
+
+SIDE = 360
+"""Pixels of a thumbnail's longer side: a card's width on a screen with twice the pixels."""
+
+
+def make_thumbnails(
+    wanted: Iterable[tuple[Path, Path]], background: str, threads: int
+) -> set[Path]:
+    """Write a thumbnail of each image that has none yet, and return those that there are.
+
+    A thumbnail has its image's time; one with another time is made again.
+
+    Args:
+        wanted: pairs of an image and its thumbnail.
+        background: what lies under transparent images, as "#rrggbb".
+        threads: images that are worked on at a time.
+    """
+    with ThreadPoolExecutor(threads) as pool:
+        made = pool.map(lambda pair: _thumbnail(*pair, background), wanted)
+        return {path for path in made if path is not None}
+
+
+def _thumbnail(image: Path, path: Path, background: str) -> Path | None:
+    """Return the thumbnail's path; None if there is no image to show."""
+    try:
+        time = image.stat().st_mtime_ns
+        if not path.exists() or path.stat().st_mtime_ns != time:
+            small = shrunk(image, SIDE, background)
+            # it is made again in a moment, so it need not outlive a power loss
+            with records.atomic(path, durable=False) as file:
+                file.write(small)
+            os.utime(path, ns=(time, time))
+    except Exception:  # Pillow raises many kinds on what is no image, and the page says so
+        return None
+    return path
+
+
+def shrunk(path: Path, side: int, background: str, quality: int = 82) -> bytes:
+    """Return an image as a JPEG whose longer side is at most so many pixels.
+
+    Raises:
+        Exception: what `images.open_rgb` raises on a file that is no image or broken.
+    """
+    picture = images.open_rgb(path, background)
+    scale = side / max(picture.size)
+    if scale < 1:
+        size = tuple(max(1, round(length * scale)) for length in picture.size)
+        picture = picture.resize(size, Image.Resampling.BICUBIC, reducing_gap=1)
+    buffer = BytesIO()
+    picture.save(buffer, "JPEG", quality=quality)
+    return buffer.getvalue()

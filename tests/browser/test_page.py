@@ -1,0 +1,484 @@
+"""What a reader does with the report's page, in a real browser."""
+
+import json
+import re
+import statistics
+import zipfile
+from pathlib import Path
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+
+from lockstep import records, report, tables
+from lockstep.report import bundle
+from lockstep.report.page import VIEWS
+from tests.browser.conftest import made_up
+from tests.conftest import ROOT
+
+PAGE = 48
+EDITORS = list(made_up.EDITORS)
+
+HOSTILE = [
+    "<script>window.harmed = 1</script>",
+    "</script><script>window.harmed = 2</script>",
+    '"><img src=x onerror="window.harmed = 3">',
+    "' onmouseover='window.harmed = 4' x='",
+    "{{ 7 * 7 }} ${7 * 7} `window.harmed = 5`",
+    "\u202egnp.exe\u202c and \u2066isolated\u2069 marks",
+    "line one\nline two\u2028line three",
+    "&lt;b&gt; &amp; <b>bold</b>",
+]
+IDS = ["a'b", "a&b=c", "a+b c", "100%", "a#b?c", "a;b", "‮cba", "ünï物理"]
+
+
+def page_of(folder: Path) -> Path:
+    return folder / "report" / "report.html"
+
+
+@pytest.fixture(scope="module")
+def samples(large) -> list[dict]:
+    """Each sample with the row of each editor, in the page's order."""
+    found: dict[str, dict] = {}
+    for category in made_up.CATEGORIES:
+        for sample in records.read_manifest(large / "manifest" / f"{category}.jsonl"):
+            found[sample.id] = {"sample": sample, "rows": {}}
+        for editor in EDITORS:
+            frame = tables.read_table(large / editor / category / "table.csv")
+            for row in frame.astype(object).where(frame.notna(), None).to_dict("records"):
+                found[row["id"]]["rows"][editor] = row
+    return list(found.values())
+
+
+def ids(samples) -> list[str]:
+    return [one["sample"].id for one in samples]
+
+
+def values(one, key, editors=EDITORS) -> list[float]:
+    return [one["rows"][e][key] for e in editors if one["rows"][e][key] is not None]
+
+
+def test_every_view_opens_without_complaint_and_asks_for_nothing_outside(large, open_page):
+    opened = open_page(page_of(large))
+    assert opened.page.title() == "1,000 made-up samples"
+    for key, name in VIEWS.items():
+        opened.page.click(f"nav a[href='#{key}']")
+        assert opened.page.inner_text(f"#{key} h1") in (name, opened.page.title())
+        shown = opened.page.eval_on_selector_all(
+            "[data-view]", "views => views.filter(view => !view.hidden).map(view => view.id)"
+        )
+        assert shown == [key]
+    opened.page.click("nav a[href='#samples']")
+    opened.page.click("#cards .card >> nth=3")
+    opened.page.wait_for_selector("#stage img")
+    opened.page.wait_for_load_state("networkidle")
+    assert len(opened.requests) > 50
+    assert opened.outside(large) == []
+
+
+def fits(status="", low=-1.0, high=11.0, editors=EDITORS):
+    def test(one):
+        return any(
+            (
+                not status
+                or row["status"] == status
+                or (status == "failed" and row["status"] != "ok")
+            )
+            and (low == -1.0 or (row["score"] is not None and low <= row["score"] <= high))
+            for editor, row in one["rows"].items()
+            if editor in editors
+        )
+
+    return test
+
+
+def text(*words):
+    def test(one):
+        sample = one["sample"]
+        errors = [row["error"] or "" for row in one["rows"].values()]
+        whole = "\n".join([sample.id, sample.instruction, sample.rationale, *sample.tags, *errors])
+        return all(word in whole.lower() for word in words)
+
+    return test
+
+
+FILTERS = {
+    "category=causal": lambda one: one["sample"].category == "causal",
+    "difficulty=hard": lambda one: one["sample"].difficulty == "hard",
+    "tag=多物体": lambda one: "多物体" in one["sample"].tags,
+    "status=failed": fits("failed"),
+    "status=judge_failed": fits("judge_failed"),
+    f"status=edit_failed&editor={EDITORS[1]}": fits("edit_failed", editors=EDITORS[1:2]),
+    "from=9": fits(low=9),
+    f"from=2&to=3.5&editor={EDITORS[0]}": fits(low=2, high=3.5, editors=EDITORS[:1]),
+    "text=winter+SNOW": text("winter", "snow"),
+    "text=松开": text("松开"),
+    "text=blacked": text("blacked"),
+}
+
+
+@pytest.mark.parametrize("query", FILTERS)
+def test_filters_show_what_they_should(large, samples, open_page, query):
+    opened = open_page(page_of(large), f"#samples?{query}")
+    expected = ids(filter(FILTERS[query], samples))
+    assert 0 < len(expected) < 1000
+    opened.page.wait_for_function(
+        "count => document.getElementById('found').textContent.startsWith(`${count} of`)",
+        arg=len(expected),
+    )
+    assert opened.cards() == expected[:PAGE]
+
+
+def negative_mean(one):
+    return -statistics.fmean(values(one, "score"))
+
+
+SORTS = {
+    "lowest": (lambda one: statistics.fmean(values(one, "score")), 1),
+    "highest": (negative_mean, 1),
+    "uncertainty": (lambda one: -max(values(one, "uncertainty")), 1),
+    "disagreement": (lambda one: min(values(one, "score")) - max(values(one, "score")), 2),
+}
+
+
+@pytest.mark.parametrize("sort", SORTS)
+def test_sorts_show_what_they_should(large, samples, open_page, sort):
+    key, needed = SORTS[sort]
+    known = [one for one in samples if len(values(one, "score")) >= needed]
+    expected = sorted(round(key(one), 4) for one in known)
+    opened = open_page(page_of(large), "#samples")
+    opened.page.select_option("select[name=sort]", sort)
+    by_id = {one["sample"].id: one for one in samples}
+    shown = [round(key(by_id[name]), 4) for name in opened.cards()]
+    assert shown == pytest.approx(expected[:PAGE], abs=0.001)
+    # what has nothing to sort by comes last
+    opened.go(f"#samples?sort={sort}&page=21")
+    last = opened.cards()[-1]
+    assert by_id[last] not in known or len(known) == len(samples)
+
+
+def test_pages_hold_all_samples_in_order(large, samples, open_page):
+    opened = open_page(page_of(large), "#samples")
+    seen = []
+    while True:
+        seen += opened.cards()
+        onward = opened.page.locator(".pager").first.get_by_text("Page →")
+        if onward.is_disabled():
+            break
+        onward.click()
+    assert seen == ids(samples)
+
+
+def test_filters_can_be_cleared_and_a_query_that_fits_nothing_says_so(large, open_page):
+    opened = open_page(page_of(large), "#samples")
+    opened.page.fill("input[name=text]", "no such words")
+    assert opened.found().startswith("No sample fits")
+    assert opened.cards() == []
+    opened.page.click("#filters button[type=reset]")
+    opened.page.wait_for_selector("#cards .card")
+    assert opened.found().startswith("1,000 samples")
+    assert opened.page.url.endswith("#samples")
+
+
+def wiped(opened) -> tuple[str, float]:
+    """Return how the edit is clipped, and where the line is in the picture, 0 to 1."""
+    return opened.page.evaluate(
+        """() => {
+            const box = document.querySelector('.wipe-box').getBoundingClientRect();
+            const line = document.querySelector('.line').getBoundingClientRect();
+            const over = getComputedStyle(document.querySelector('.over'));
+            return [over.clipPath, (line.x + line.width / 2 - box.x) / box.width];
+        }"""
+    )
+
+
+def test_the_slider_wipes_between_source_and_edit(large, samples, open_page):
+    opened = open_page(page_of(large), f"#samples?sample={ids(samples)[0]}")
+    opened.page.wait_for_selector(".wipe-box img")
+    clip, line = wiped(opened)
+    assert "50%" in clip and line == pytest.approx(0.5, abs=0.01)
+    box = opened.page.locator(".wipe-box").bounding_box()
+    middle = box["y"] + box["height"] / 2
+    opened.page.mouse.move(box["x"] + box["width"] * 0.5, middle)
+    opened.page.mouse.down()
+    opened.page.mouse.move(box["x"] + box["width"] * 0.2, middle, steps=5)
+    opened.page.mouse.up()
+    clip, line = wiped(opened)
+    assert "20%" in clip and line == pytest.approx(0.2, abs=0.01)
+    # by keyboard too, without leaving the sample
+    opened.page.keyboard.press("ArrowRight")
+    clip, line = wiped(opened)
+    assert "21%" in clip and line == pytest.approx(0.21, abs=0.01)
+    assert opened.page.inner_text("#viewer-title") == ids(samples)[0]
+    # another editor's edit is under the same line
+    opened.page.click(f"#viewer-editors >> text={EDITORS[2]}")
+    assert "21%" in wiped(opened)[0]
+
+
+def test_a_samples_link_opens_it_with_all_that_is_known_of_it(large, samples, open_page):
+    one = samples[321]
+    sample = one["sample"]
+    opened = open_page(page_of(large), f"#samples?sample={sample.id}")
+    opened.page.wait_for_selector("#facts h3")
+    assert opened.page.inner_text("#viewer-title") == sample.id
+    facts = opened.page.inner_text("#facts")
+    for known in (sample.instruction, sample.rationale, sample.category, sample.difficulty):
+        assert known in facts
+    assert all(tag in facts for tag in sample.tags)
+    for editor in EDITORS:
+        row = one["rows"][editor]
+        opened.page.click(f"#viewer-editors >> text={editor}")
+        facts = opened.page.inner_text("#facts")
+        if row["status"] == "ok":
+            assert f"{row['score']:.2f}" in facts and row["reasoning"].strip() in facts
+            assert row["judge"] in facts
+        else:
+            assert row["status"].replace("_", " ") in facts and row["error"] in facts
+    link = opened.page.get_attribute("#viewer-link", "href")
+    opened.go(link)
+    opened.page.wait_for_selector("#facts h3")
+    assert opened.page.inner_text("#viewer-title") == sample.id
+
+
+def test_source_and_edits_stand_side_by_side(large, samples, open_page):
+    opened = open_page(page_of(large), f"#samples?sample={ids(samples)[0]}")
+    opened.page.wait_for_selector("#stage img")
+    opened.page.click("text=Side by side")
+    captions = opened.page.locator("#stage figcaption").all_inner_texts()
+    assert captions[0] == "source"
+    assert [caption.split()[0] for caption in captions[1:]] == EDITORS
+
+
+def test_the_keyboard_does_it_all(large, samples, open_page):
+    opened = open_page(page_of(large))
+    keyboard = opened.page.keyboard
+    keyboard.press("/")
+    keyboard.type("winter")
+    found = opened.cards()
+    assert found == ids(filter(text("winter"), samples))[:PAGE]
+    keyboard.press("Tab")
+    opened.page.locator("#cards .card").first.focus()
+    keyboard.press("ArrowRight")
+    keyboard.press("Enter")
+    opened.page.wait_for_selector("#stage img")
+    title = opened.page.locator("#viewer-title")
+    assert title.inner_text() == found[1]
+    keyboard.press("ArrowRight")
+    opened.page.wait_for_function(
+        "id => location.hash.includes(encodeURIComponent(id))", arg=found[2]
+    )
+    assert title.inner_text() == found[2]
+    keyboard.press("ArrowLeft")
+    assert title.inner_text() == found[1]
+    opened.page.wait_for_selector("#stage img")
+    keyboard.press("2")
+    assert (
+        opened.page.locator("#viewer-editors [aria-pressed=true]")
+        .inner_text()
+        .startswith(EDITORS[1])
+    )
+    keyboard.press("s")
+    assert opened.page.locator("#stage figure").count() == 4
+    keyboard.press("Escape")
+    assert not opened.page.locator("#viewer").is_visible()
+    focused = opened.page.evaluate("document.activeElement.dataset.id")
+    assert focused == found[1]
+    keyboard.press("n")
+    assert opened.cards() != found
+    keyboard.press("?")
+    assert opened.page.locator("#keys").is_visible()
+
+
+def test_a_failure_leads_to_its_samples(large, samples, open_page):
+    opened = open_page(page_of(large), "#failures")
+    assert opened.page.inner_text("#failures-title") == "Failures"
+    total = sum(row["status"] != "ok" for one in samples for row in one["rows"].values())
+    assert opened.page.inner_text("nav .count") == str(total)
+    link = opened.page.locator("#failures table a").first
+    count = int(link.inner_text())
+    link.click()
+    assert opened.found().startswith(f"{count} of 1,000")
+    opened.go("#failures")
+    link = opened.page.locator(".reason .ids a").first
+    name = link.inner_text()
+    link.click()
+    opened.page.wait_for_selector("#facts h3")
+    assert opened.page.inner_text("#viewer-title") == name
+    assert "failed" in opened.page.inner_text("#facts")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_page_is_accessible(large, samples, open_page, scheme):
+    opened = open_page(page_of(large), color_scheme=scheme)
+    places = [f"#{key}" for key in VIEWS] + [f"#samples?sample={ids(samples)[0]}"]
+    for place in places:
+        opened.go(place)
+        if "sample=" in place:
+            opened.page.wait_for_selector("#facts h3")
+        found = Axe().run(opened.page).response["violations"]
+        assert [(v["id"], v["nodes"][0]["html"][:200]) for v in found] == [], place
+
+
+def test_a_phone_shows_every_view_in_its_width(large, samples, open_page):
+    opened = open_page(page_of(large), viewport={"width": 390, "height": 844}, has_touch=True)
+    for place in [*(f"#{key}" for key in VIEWS), f"#samples?sample={ids(samples)[0]}"]:
+        opened.go(place)
+        assert opened.page.evaluate("document.documentElement.scrollWidth") <= 390, place
+    opened.page.wait_for_selector("#facts h3")
+    box = opened.page.locator(".wipe-box").bounding_box()
+    assert box["x"] >= 0 and box["x"] + box["width"] <= 390 and box["height"] > 300
+
+
+def test_the_theme_can_be_chosen_and_is_kept(large, open_page):
+    opened = open_page(page_of(large), color_scheme="light")
+    ground = "getComputedStyle(document.body).backgroundColor"
+    light = opened.page.evaluate(ground)
+    opened.page.click("#theme")
+    opened.page.click("#theme")
+    assert opened.page.inner_text("#theme") == "Theme: dark"
+    dark = opened.page.evaluate(ground)
+    assert dark != light
+    opened.go()
+    assert opened.page.evaluate(ground) == dark
+
+
+def test_a_thousand_samples_load_in_3_s_and_filter_in_200_ms(large, open_page):
+    opened = open_page(page_of(large), "#samples")
+    opened.page.goto("about:blank")
+    opened.page.goto(page_of(large).as_uri() + "#samples")
+    opened.page.wait_for_selector("#cards .card")
+    opened.page.wait_for_function(
+        "document.querySelector('#cards .instruction').textContent.trim()"
+    )
+    loaded = opened.page.evaluate("performance.now()")
+    slowest = opened.page.evaluate(
+        """async () => {
+            const form = document.getElementById('filters');
+            const times = [];
+            const painted = () => new Promise(done =>
+                requestAnimationFrame(() => setTimeout(done)));
+            const asked = [['text', 'winter'], ['text', ''], ['category', 'social'],
+                ['status', 'failed'], ['status', ''], ['category', ''], ['from', '7'],
+                ['sort', 'disagreement'], ['sort', 'uncertainty'], ['from', '']];
+            for (const [name, value] of asked) {
+                await painted();
+                const began = performance.now();
+                form.elements[name].value = value;
+                form.elements[name].dispatchEvent(new Event('input', { bubbles: true }));
+                document.body.offsetHeight;
+                await painted();
+                times.push(performance.now() - began);
+            }
+            return Math.max(...times);
+        }"""
+    )
+    print(f"loaded in {loaded:.0f} ms, slowest filter {slowest:.0f} ms")
+    assert loaded < 3000
+    assert slowest < 200
+
+
+@pytest.fixture(scope="module")
+def hostile(tmp_path_factory) -> Path:
+    """Results whose every text is an attack, and whose ids are as odd as a file's name may be."""
+    folder = tmp_path_factory.mktemp("hostile") / "a #1 100% 'f'"
+
+    def change(number):
+        attack = HOSTILE[number % len(HOSTILE)]
+        return {
+            "id": IDS[number] if number < len(IDS) else f"{number}",
+            "instruction": attack,
+            "rationale": attack,
+            "tags": [attack],
+            "difficulty": attack,
+        }
+
+    kept = made_up.FAILURES, made_up.JUDGE
+    made_up.FAILURES = tuple((kind, HOSTILE[n]) for n, (kind, _) in enumerate(kept[0]))
+    made_up.JUDGE = {**kept[1], "model": HOSTILE[0], "mode": HOSTILE[2]}
+    try:
+        given = made_up.make_results(
+            folder, 400, change=change, report={"title": HOSTILE[1], "min_coverage": 1}
+        )
+    finally:
+        made_up.FAILURES, made_up.JUDGE = kept
+    report.write_report(*given)
+    return folder
+
+
+def test_html_in_texts_and_names_is_inert(hostile, open_page):
+    opened = open_page(page_of(hostile))
+    assert opened.page.title() == HOSTILE[1]
+    assert opened.page.inner_text(".banner >> nth=0").startswith("INCOMPLETE")
+    for key in VIEWS:
+        opened.go(f"#{key}")
+    for number, name in enumerate(IDS):
+        opened.go("#samples?page=1")
+        opened.page.fill("input[name=text]", name)
+        opened.page.locator("#cards .card").first.wait_for()
+        quoted = json.dumps(name, ensure_ascii=False)
+        opened.page.click(f"#cards .card[data-id={quoted}]")
+        opened.page.wait_for_selector("#facts h3")
+        assert opened.page.text_content("#viewer-title") == name
+        assert opened.page.text_content("#facts .prose >> nth=0") == HOSTILE[number]
+        sizes = opened.page.eval_on_selector_all(
+            "#stage img",
+            "images => Promise.all(images.map(i => i.decode().then(() => i.naturalWidth)))",
+        )
+        assert sizes and all(sizes), name
+    assert opened.page.evaluate("window.harmed") is None
+    assert opened.page.locator("script").count() == 1
+    assert opened.page.locator("[onerror], [onmouseover]").count() == 0
+    assert opened.outside(hostile) == []
+
+
+def test_the_bundle_opens_anywhere_with_all_its_images(hostile, tmp_path, open_page):
+    made = hostile.parent / "report.zip"
+    frames = {
+        editor: {
+            category: tables.read_table(hostile / editor / category / "table.csv")
+            for category in made_up.CATEGORIES
+        }
+        for editor in EDITORS
+    }
+    folder = hostile / "report"
+    files = [path for path in folder.iterdir() if path.is_file()]
+    bundle.write_bundle(frames, folder, files, "#ffffff", made, 2)
+    with zipfile.ZipFile(made) as packed:
+        packed.extractall(tmp_path)
+    own = tmp_path / bundle.FOLDER
+    opened = open_page(own / "report.html", "#samples")
+    for name in IDS[:5]:
+        opened.go("#samples?" + "sample=" + re.sub("[&+%#]", lambda m: f"%{ord(m[0]):02X}", name))
+        opened.page.wait_for_selector("#stage img")
+        sizes = opened.page.eval_on_selector_all(
+            "#stage img",
+            "images => Promise.all(images.map(i => i.decode().then(() => i.naturalWidth)))",
+        )
+        assert sizes == [64, 64], name
+        assert "images/sources/" in opened.page.get_attribute("#stage img >> nth=0", "src")
+    assert opened.outside(own) == []
+
+
+def test_an_image_that_is_gone_is_said_to_be_gone(tmp_path, open_page):
+    given = made_up.make_results(tmp_path, 10)
+    gone, *_ = sorted((tmp_path / EDITORS[0] / "causal" / "images").glob("*.png"))
+    gone.unlink()
+    report.write_report(*given)
+    opened = open_page(page_of(tmp_path), f"#samples?sample={gone.stem}")
+    opened.page.wait_for_selector("#stage .nothing")
+    assert "no image" in opened.page.inner_text("#stage .nothing")
+    assert opened.page.locator("#stage img").count() == 1
+
+
+def test_what_the_readme_shows_can_be_made(large, samples, open_page, tmp_path, request):
+    """With --fix the screenshots in docs/ are made anew."""
+    folder = ROOT / "docs" if request.config.getoption("--fix") else tmp_path
+    opened = open_page(page_of(large), viewport={"width": 1280, "height": 860})
+    opened.page.screenshot(path=folder / "report.png")
+    chosen = next(one["sample"].id for one in samples if one["sample"].category == "environmental")
+    opened.go(f"#samples?sample={chosen}")
+    opened.page.wait_for_selector("#facts h3")
+    opened.page.wait_for_function(
+        "[...document.querySelectorAll('#stage img')].every(image => image.complete)"
+    )
+    opened.page.screenshot(path=folder / "sample.png")
+    assert (folder / "sample.png").stat().st_size > 50_000

@@ -1,0 +1,142 @@
+"""What the report's page is made of; how it behaves is tested in a browser."""
+
+import csv
+import importlib.util
+import json
+import os
+
+import pytest
+from PIL import Image
+
+from lockstep import config, report
+from lockstep.report import charts, gallery, page
+from lockstep.report.thumbnails import SIDE, make_thumbnails
+from tests.conftest import ROOT
+
+spec = importlib.util.spec_from_file_location("page_benchmark", ROOT / "benchmarks" / "page.py")
+made_up = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(made_up)
+EDITORS = list(made_up.EDITORS)
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    """Return the folder of a written report of 60 samples."""
+    folder = tmp_path_factory.mktemp("results")
+    report.write_report(*made_up.make_results(folder, 60, side=32), threads=2)
+    return folder / "report"
+
+
+def script(folder, name):
+    text = (folder / "data" / f"{name}.js").read_text(encoding="utf-8")
+    start = f'lockstep.receive("{name}",'
+    assert text.startswith(start) and text.endswith(");\n")
+    return json.loads(text[len(start) : -3])
+
+
+def test_the_index_and_the_details_hold_every_sample_once(written):
+    index = script(written, "index")
+    assert len(set(index["id"])) == len(index["id"]) == 60
+    assert [editor["name"] for editor in index["editors"]] == EDITORS
+    details = [one for n in range(2) for one in script(written, f"details-{n}")]
+    assert len(details) == 60 == len(script(written, "texts-0"))
+    for number, one in enumerate(details):
+        assert (written / one["source"].replace("%23", "#")).exists()
+        for editor, edit in zip(index["editors"], one["edits"], strict=True):
+            scored = editor["status"][number] == "0"
+            assert scored == bool(edit["criteria"]) == (editor["score"][number] is not None)
+            assert (edit["edited"] is not None) == (editor["pictured"][number] == "1")
+
+
+def test_scripts_of_samples_that_are_gone_go(tmp_path):
+    given = made_up.make_results(tmp_path, 60, side=32)
+    report.write_report(*given)
+    assert (tmp_path / "report" / "data" / "details-1.js").exists()
+    report.write_report(*made_up.make_results(tmp_path, 10, side=32))
+    assert not (tmp_path / "report" / "data" / "details-1.js").exists()
+    assert len(script(tmp_path / "report", "index")["id"]) == 10
+
+
+def test_charts_stand_in_csvs(written):
+    numbers = json.loads((written / "report.json").read_text(encoding="utf-8"))
+    with open(written / "means.csv", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 6 * 3
+    for row in rows:
+        own = numbers["editors"][row["editor"]]
+        told = (
+            own["overall"]["micro"]
+            if row["group"] == "overall"
+            else own["categories"][row["group"]]
+        )
+        assert float(row["mean"]) == told["mean"]
+        assert [float(row["low"]), float(row["high"])] == told["ci95"]
+    for category in made_up.CATEGORIES:
+        with open(written / f"distribution-{category}.csv", encoding="utf-8") as file:
+            found = list(csv.DictReader(file))
+        for editor in EDITORS:
+            own = sum(int(row["samples"]) for row in found if row["editor"] == editor)
+            assert own == numbers["editors"][editor]["categories"][category]["count"]
+
+
+def test_the_highest_score_is_in_the_last_bin():
+    chart = charts.distribution("c", {"e": [10.0, 0.0]}, (0.0, 10.0))
+    assert [row["samples"] for row in chart.rows] == [1, *[0] * 18, 1]
+
+
+def test_a_chart_of_nothing_is_drawn():
+    assert "<svg" in charts.distribution("c", {"e": []}, (0.0, 10.0)).svg
+    assert "<svg" in charts.criteria("c", {"e": {"quality": None}}, (0.0, 10.0)).svg
+
+
+def test_thumbnails_are_made_once_and_again_for_another_image(tmp_path):
+    image, small = tmp_path / "a.png", tmp_path / "thumbs" / "a.jpg"
+    Image.new("RGB", (800, 400), "red").save(image)
+    assert make_thumbnails([(image, small)], "#ffffff", 1) == {small}
+    with Image.open(small) as made:
+        assert made.size == (SIDE, SIDE // 2)
+    before = small.stat().st_ino
+    make_thumbnails([(image, small)], "#ffffff", 1)
+    assert small.stat().st_ino == before
+    Image.new("RGB", (400, 800), "red").save(image)
+    # an older one too: it may have been copied there
+    os.utime(image, ns=(1, 1))
+    make_thumbnails([(image, small)], "#ffffff", 1)
+    with Image.open(small) as made:
+        assert made.size == (SIDE // 2, SIDE)
+
+
+def test_a_broken_image_has_no_thumbnail_and_stops_nothing(tmp_path):
+    broken, good = tmp_path / "broken.png", tmp_path / "good.png"
+    broken.write_bytes(b"no image")
+    Image.new("RGBA", (20, 10), (0, 0, 0, 0)).save(good)
+    wanted = [(path, tmp_path / "thumbs" / f"{path.stem}.jpg") for path in (broken, good)]
+    wanted.append((tmp_path / "gone.png", tmp_path / "thumbs" / "gone.jpg"))
+    assert make_thumbnails(wanted, "#00ff00", 2) == {tmp_path / "thumbs" / "good.jpg"}
+    with Image.open(tmp_path / "thumbs" / "good.jpg") as made:
+        assert made.getpixel((5, 5))[1] > 250
+
+
+def test_failures_are_grouped_by_reason_whatever_the_sample():
+    def sample(number):
+        error = f"e: found no image of sample {number!r}" if number < "c" else None
+        row = {"id": number, "error": error, "status": "edit_failed" if error else "ok"}
+        return {"e": row}
+
+    found = page._failures({"editors": {}}, [sample(number) for number in "abc"])
+    (reason,) = found["reasons"]
+    assert (reason["count"], reason["ids"], reason["error"]) == (
+        2,
+        ["a", "b"],
+        "e: found no image of sample '…'",
+    )
+    assert found["total"] == 2
+
+
+def test_the_configuration_beside_the_report_is_one(written):
+    import yaml
+
+    plain = yaml.safe_load((written / "config.yaml").read_text(encoding="utf-8"))
+    again = config.Config.model_validate_json(json.dumps(plain))
+    assert [editor.name for editor in again.editors] == EDITORS
+    assert tuple(script(written, "index")["statuses"]) == gallery.STATUSES

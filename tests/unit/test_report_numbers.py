@@ -1,0 +1,243 @@
+"""The report's numbers, from tables to report.json and its texts."""
+
+import json
+import re
+
+import pandas as pd
+import pytest
+
+from lockstep import config, score_files
+from lockstep.errors import ConfigError
+from lockstep.report import numbers, schema, sources, texts
+from lockstep.report.compare import write_comparison
+from lockstep.rubric import COLUMNS, SCALE
+from tests.conftest import ROOT
+
+SCHEMAS = {"report": schema.Report, "compare": schema.Comparison}
+
+PUBLISHED = {
+    ("iedit", "ObjectRemoval"): (range(1, 140), {61, 66, 103, 104, 130}),
+    ("iedit", "Replacement"): (range(1, 137), {27, 44, 72, 73, 98, 104}),
+    ("hive", "ObjectRemoval"): (
+        range(140),
+        {1, 7, 26, 46, 55, 57, 65, 67, 73, 85, 104, 109, 120, 124, 126, 134, 136, 138},
+    ),
+    ("instructpix2pix", "ObjectRemoval"): (
+        range(140),
+        {47, 57, 67, 77, 81, 109, 113, 126, 134, 138},
+    ),
+}
+"""Of I2EBench: by editor and dimension the samples, and those with a 1; all others have a 0."""
+
+SUMMARY = {
+    ("iedit", "ObjectRemoval"): ("0.0360", 139),
+    ("iedit", "Replacement"): ("0.0441", 136),
+    ("hive", "ObjectRemoval"): ("0.1286", 140),
+    ("instructpix2pix", "ObjectRemoval"): ("0.0714", 140),
+}
+"""What its authors published: mean and count."""
+
+
+def table(category, rows, criteria=(), **columns):
+    """Return a table of rows of id, status and score, and further columns."""
+    frame = pd.DataFrame(rows, columns=["id", "status", "score"])
+    frame = frame.assign(category=category, **columns)
+    frame = frame.reindex(columns=[*COLUMNS, *criteria])
+    return frame.astype(dict.fromkeys(["score", *criteria], "Float64"))
+
+
+def scored(category, scores, **columns):
+    rows = [(f"{category}-{i}", "ok", score) for i, score in enumerate(scores)]
+    return table(category, rows, **columns)
+
+
+def of(frames, scale=SCALE, **report):
+    return numbers.of_tables(frames, config.Report(**report), scale, {})
+
+
+@pytest.mark.parametrize("name", SCHEMAS)
+def test_the_schema_of_the_json_is_in_step(name, pytestconfig):
+    path = ROOT / "docs" / f"{name}.schema.json"
+    if pytestconfig.getoption("--fix"):
+        path.write_text(schema.json_schema(SCHEMAS[name]), encoding="utf-8")
+    assert path.read_text(encoding="utf-8") == schema.json_schema(SCHEMAS[name]), (
+        "run pytest with --fix"
+    )
+
+
+def test_a_published_summary_comes_out_of_its_raw_scores(tmp_path):
+    lines = ["editor,category,id,score"]
+    for (editor, category), (ids, ones) in PUBLISHED.items():
+        lines += [f"{editor},{category},{i},{float(i in ones)}" for i in ids]
+    path = tmp_path / "scores.csv"
+    path.write_text("\n".join(lines), encoding="utf-8")
+    compare = config.Compare(sources={"I2EBench": str(path)}, scale=(0, 1))
+    write_comparison(compare, config.Report(), {"I2EBench": [str(path)]}, tmp_path)
+    found = json.loads((tmp_path / "compare.json").read_text(encoding="utf-8"))
+    schema.Comparison.model_validate(found)
+    cells = {
+        (editor, category): (f"{row['mean']:.4f}", row["count"])
+        for editor, own in found["editors"].items()
+        for category, row in own["categories"].items()
+        if row["count"]
+    }
+    assert cells == SUMMARY
+    # hive has a score of sample 0 and iedit has not
+    iedit = found["editors"]["iedit"]["categories"]["ObjectRemoval"]
+    assert iedit["failures"] == {"missing": 1}
+    assert iedit["bounds"] == [5 / 140, 6 / 140]
+    # two editors have no score at all of Replacement
+    assert not found["complete"] and found["leaderboard"] == []
+    assert (tmp_path / "compare.md").read_text(encoding="utf-8").startswith("> **INCOMPLETE: ")
+    assert "| 0.0360 |" in (tmp_path / "compare.md").read_text(encoding="utf-8")
+
+
+def test_groups_by_difficulty_and_tag_run_over_all_categories():
+    frames = {
+        "physical": scored(
+            "physical", [2, 4], difficulty=["easy", "hard"], tags=['["a", "a"]', '["a", "b"]']
+        ),
+        "social": table(
+            "social",
+            [("x", "ok", 9.0), ("y", "judge_failed", None)],
+            difficulty=["hard", "hard"],
+            tags=["[]", '["b"]'],
+        ),
+    }
+    editor = of({"e": frames}).editors["e"]
+    assert {name: (row.mean, row.count) for name, row in editor.difficulties.items()} == {
+        "easy": (2, 1),
+        "hard": (6.5, 2),
+    }
+    assert editor.difficulties["hard"].failures == {"judge_failed": 1}
+    # a tag that a sample has twice counts once
+    assert {name: (row.mean, row.count, row.failed) for name, row in editor.tags.items()} == {
+        "a": (3, 2, 0),
+        "b": (4, 1, 1),
+    }
+
+
+def test_criteria_that_only_some_categories_have_have_no_overall_mean():
+    frames = {
+        "physical": scored(
+            "physical", [2, 4], criteria=["quality", "physics"], quality=[1, 3], physics=[5, 5]
+        ),
+        "social": scored("social", [6], criteria=["quality", "custom"], quality=[8], custom=[9]),
+    }
+    editor = of({"e": frames}).editors["e"]
+    assert editor.categories["physical"].criteria == {"quality": 2, "physics": 5}
+    assert editor.overall.micro.criteria == {"quality": 4}
+    assert editor.overall.macro.criteria == {"quality": 5}
+
+
+def test_below_the_least_coverage_nothing_is_ranked_and_the_first_line_says_so():
+    complete = {"physical": scored("physical", [5.0] * 10)}
+    rows = [(f"physical-{i}", "ok" if i else "edit_failed", 6.0 if i else None) for i in range(10)]
+    frames = {"good": complete, "poor": {"physical": table("physical", rows)}}
+    report = of(frames, min_coverage=0.9)
+    assert report.complete and [row.editor for row in report.leaderboard] == ["poor", "good"]
+    report = of(frames, min_coverage=0.91)
+    assert not report.complete and report.leaderboard == []
+    (place,) = report.incomplete
+    assert (place.editor, place.category, place.coverage) == ("poor", "physical", 0.9)
+    told = report.model_dump(mode="json")
+    text = texts.markdown("compare.md.j2", told)
+    assert text.startswith("> **INCOMPLETE: less than 91.0% of the samples have a score (poor in p")
+    assert "Leaderboard" not in text
+    assert "\\textbf" not in texts.latex_table(told)
+    assert texts.latex_table(told).startswith("% INCOMPLETE")
+    assert texts.latex_table(of(frames).model_dump(mode="json")).startswith("% INCOMPLETE")
+
+
+def test_editors_are_compared_over_the_samples_that_both_have_a_score_for():
+    first = {"physical": scored("physical", [9, 8, 7, 6, 5, 4, 9, 8], instruction="Do.")}
+    rows = [(f"physical-{i}", "ok", score) for i, score in enumerate([1, 2, 1, 2, 1, 2])]
+    rows += [("physical-6", "judge_failed", None), ("elsewhere", "ok", 10)]
+    second = {"physical": table("physical", rows, instruction=["Undo.", *["Do."] * 7])}
+    (own, overall) = of({"first": first, "second": second}).comparisons
+    assert (own.category, overall.category) == ("physical", "overall")
+    # 8−2, 7−1, 6−2, 5−1, 4−2: the first sample asks for something else, the seventh failed
+    assert (own.count, own.differing, own.wins, own.losses) == (5, 1, 5, 0)
+    assert own.difference == pytest.approx((6 + 6 + 4 + 4 + 2) / 5)
+    assert own.same_judge is None
+
+
+def test_another_judge_is_named_as_such():
+    frames = {
+        "mine": {"physical": scored("physical", [1, 2, 3], judge="one")},
+        "theirs": {"physical": scored("physical", [1, 2, 3], judge="other")},
+    }
+    report = of(frames).model_dump(mode="json")
+    assert report["comparisons"][-1]["same_judge"] is False
+    assert texts.warnings(report) == [
+        "Different judges: scores of one may not be scores of the other."
+    ]
+
+
+def test_the_table_for_papers_is_escaped_and_sets_what_is_best_in_bold():
+    scores = [3, 5, 4, 6, 5, 7, 4, 6, 5, 3]
+    frames = {
+        "my_model & co": {"物理_50%": scored("a", [s + 3 for s in scores])},
+        "peer": {"物理_50%": scored("a", [s + 2.9 + 0.3 * (i % 2) for i, s in enumerate(scores)])},
+        "old": {"物理_50%": scored("a", scores)},
+    }
+    text = texts.latex_table(of(frames).model_dump(mode="json"))
+    rows = dict(re.findall(r"^(.+?) & (.+?) & ", text, re.MULTILINE))
+    assert rows[r"my\_model \& co"] == r"\textbf{7.80}"
+    assert rows["peer"] == r"\textbf{7.85}"
+    assert rows["old"] == "4.80"
+    assert r"物理\_50\%" in text
+    assert text.count(r" & 100.0\% \\") == 3
+
+
+def test_the_csv_has_a_row_for_each_group(tmp_path):
+    frames = {"e": {"physical": scored("physical", [2, 4], difficulty="easy", tags='["t"]')}}
+    (tmp_path / "scores.csv").write_text(texts.csv_table(of(frames).model_dump(mode="json")))
+    found = pd.read_csv(tmp_path / "scores.csv").set_index(["group", "name"])
+    assert list(found.index) == [
+        ("category", "physical"),
+        ("difficulty", "easy"),
+        ("tag", "t"),
+        ("overall", "micro"),
+        ("overall", "macro"),
+    ]
+    assert (found["mean"] == 3).all()
+
+
+def test_texts_from_elsewhere_are_inert_in_markdown():
+    frames = {"<img src=x>|y": {"<script>": scored("a", [2, 4])}}
+    text = texts.markdown("compare.md.j2", of(frames).model_dump(mode="json"))
+    assert "<script" not in text and "<img" not in text
+    assert "&lt;img src=x>\\|y" in text
+
+
+def test_criteria_of_a_file_are_combined_as_configured(tmp_path):
+    path = tmp_path / "scores.jsonl"
+    path.write_text('{"category": "c", "id": 1, "SC": 8, "PQ": 2}\n', encoding="utf-8")
+    given = {"sources": {"s": str(path)}, "criteria": {"SC": 3, "PQ": 1}}
+    for how, score in (("weighted_mean", 6.5), ("min", 2), ("geometric_mean", (8**3 * 2) ** 0.25)):
+        compare = config.Compare(**given, combine=how)
+        frames, _ = sources.read_sources(compare, {"s": [str(path)]})
+        assert frames["s"]["c"]["score"].tolist() == pytest.approx([score])
+        assert frames["s"]["c"]["SC"].tolist() == [8]
+
+
+def test_editors_of_several_sources_are_told_apart(tmp_path):
+    for name in ("mine", "yours"):
+        frame = scored("physical", [1, 2])
+        folder = tmp_path / name / "editor" / "physical"
+        folder.mkdir(parents=True)
+        # written before tables had these columns
+        frame.drop(columns=["difficulty", "tags", "rationale"]).to_csv(folder / "table.csv")
+    (tmp_path / "theirs.csv").write_text("category,id,score\n物理,physical-0,1\n", encoding="utf-8")
+    paths = {name: str(tmp_path / name) for name in ("mine", "yours", "theirs.csv")}
+    paths["theirs"] = paths.pop("theirs.csv")
+    files = {name: score_files.source_files(path) for name, path in paths.items()}
+    frames, found = sources.read_sources(config.Compare(sources=paths), files)
+    assert list(frames) == ["mine/editor", "yours/editor", "theirs"]
+    assert found["yours"] == {"path": paths["yours"], "editors": ["yours/editor"]}
+    assert of(frames).comparisons[-1].count == 1
+    with pytest.raises(ConfigError, match=r"found 2 of sample 'physical-1', accepted is a number"):
+        sources.read_sources(config.Compare(sources=paths, scale=(0, 1)), files)
+    with pytest.raises(ConfigError, match="accepted is the folder of results of a run, or a file"):
+        score_files.source_files(str(tmp_path / "mine" / "editor"))

@@ -1,0 +1,144 @@
+"""Other people's scores: read as they are, or one clear error."""
+
+import json
+
+import pandas as pd
+import pytest
+from PIL import Image
+
+from lockstep import config, device, judges
+from lockstep.errors import ConfigError
+from lockstep.judges import Pair
+from lockstep.judges.precomputed import check_scores
+from lockstep.rubric import read_rubric
+from lockstep.score_files import numbers, read_score_file
+from tests.conftest import ROOT
+from tests.score_job import Job
+
+RUBRIC = read_rubric(ROOT / "config/rubrics/physical.yaml")
+ROWS = [
+    {"editor": "e", "category": "物理", "id": "007", "score": 7.25, "note": "good"},
+    {"editor": "e", "category": "物理", "id": "a/b", "score": None, "note": None},
+    {"editor": "e", "category": "Counting", "id": "1", "score": 10, "note": "NA"},
+]
+
+
+def write(path, rows):
+    if path.suffix == ".jsonl":
+        path.write_text("\n".join(map(json.dumps, rows)) + "\n\n", encoding="utf-8")
+    elif path.suffix == ".parquet":
+        pd.DataFrame(rows).to_parquet(path)
+    else:
+        pd.DataFrame(rows).to_csv(path, index=False, encoding="utf-8-sig")
+    return path
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
+def test_all_kinds_of_files_say_the_same(suffix, tmp_path):
+    file = read_score_file(write(tmp_path / f"scores{suffix}", ROWS))
+    assert [(row.editor, row.category, row.id) for row in file.rows] == [
+        ("e", "physical", "007"),
+        ("e", "physical", "a/b"),
+        ("e", "Counting", "1"),
+    ]
+    scores = [numbers(row, ["score"], (0, 10))["score"] for row in file.rows]
+    assert scores == [7.25, None, 10]
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("id,score\n1,2", "found no column 'category', accepted are category, id, a column"),
+        ("category,id\na,1", "found columns category, id, accepted are score or all of instruct"),
+        ("category,id,score\na,1,good", "line 2: score: found 'good', accepted is a number"),
+        ("category,id,score\na,1,11", "line 2: score: found 11, accepted is a number from 0 to 10"),
+        ("category,id,score\na,1,-0.5", "found -0.5, accepted is a number from 0 to 10"),
+        ("category,id,score\na,1,inf", "line 2: score: found inf, accepted is a number from 0"),
+        ("category,id,score\na,1,2\na,1,3", "line 3: found id '1' of 'a' a second time, accepted"),
+        ("category,id,score\na,,2", "line 2: id: found '', accepted is a text"),
+        ("category,id,score\na,1", "line 2 has not as many values as there are columns"),
+        ("category,id,score,editor\na,1,2,f", "found no scores of editor 'e', it has those of f"),
+    ],
+)
+def test_a_mistake_in_a_file_is_one_clear_error_that_says_where(text, sentence, tmp_path):
+    path = tmp_path / "scores.csv"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigError) as error:
+        check_scores(str(path), ["e"], {"a": RUBRIC})
+    assert str(path) in str(error.value)
+    assert sentence in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_with_several_editors_the_file_must_name_them(tmp_path):
+    path = write(tmp_path / "scores.csv", [{"category": "a", "id": 1, "score": 2}])
+    check_scores(str(path), ["e"], {"a": RUBRIC})
+    with pytest.raises(ConfigError, match="found no column 'editor', accepted is one that tells e"):
+        check_scores(str(path), ["e", "f"], {"a": RUBRIC})
+    (tmp_path / "scores.xlsx").touch()
+    with pytest.raises(ConfigError, match=r"kind '.xlsx', accepted are .csv, .jsonl, .parquet"):
+        read_score_file(tmp_path / "scores.xlsx")
+
+
+def judged(path, *samples):
+    """Return what a judge with a file of scores says of samples of editor e."""
+    judge = judges.load_judge(config.PrecomputedJudge(type="precomputed", scores=str(path)), "cpu")
+    pairs = [
+        Pair(id=name, editor="e", source=None, edited=None, rubric=RUBRIC, prompt="", category=c)
+        for c, name in samples
+    ]
+    return judge.judge(pairs)
+
+
+def test_a_judge_of_finished_scores_says_what_the_file_says_and_guesses_nothing(tmp_path):
+    path = write(tmp_path / "scores.csv", ROWS)
+    # ids are what `prepare` makes of them
+    found, empty, absent, other = judged(
+        path,
+        ("physical", "007"),
+        ("physical", "a_b-c14cddc0"),
+        ("physical", "1"),
+        ("social", "007"),
+    )
+    assert (found.finished.score, found.finished.criteria, found.error) == (7.25, {}, None)
+    assert (empty.finished, empty.error) == (None, f"{path}: line 3: score: found nothing")
+    assert (absent.finished, absent.error) == (
+        None,
+        f"{path}: found no row of this sample by 'e'",
+    )
+    assert other == absent
+
+
+def test_criteria_are_combined_by_the_rubric(tmp_path):
+    values = {"instruction_following": 9, "physics": 2.5, "preservation": 8, "quality": 7}
+    row = {"category": "physical", "id": "x", **values, "score": 1}
+    capped = {**row, "id": "y", "instruction_following": 4}
+    partial = {**row, "id": "z", "quality": None}
+    path = write(tmp_path / "scores.jsonl", [row, capped, partial])
+    found = judged(path, ("physical", "x"), ("physical", "y"), ("physical", "z"))
+    assert found[0].finished.criteria == values
+    assert found[0].finished.score == RUBRIC.score(values) != 1
+    assert found[1].finished.score <= 3
+    assert "line 3: quality: found nothing" in found[2].error
+
+
+def test_a_score_job_takes_finished_scores(tmp_path):
+    rows = [
+        {"category": "physical", "id": f"s{i}", "score": score}
+        for i, score in ((0, 7.25), (1, None))
+    ]
+    path = write(tmp_path / "scores.csv", rows)
+    images = [Image.new("RGB", (8, 8), (i, 0, 0)) for i in range(3)]
+    job = Job(tmp_path, images)
+    devices = device.devices(config.Devices(accelerator="cpu", device_ids=(0,)))
+    judge = config.PrecomputedJudge(type="precomputed", scores=str(path))
+    found = job.run(judge, devices)
+    assert [(r.status, r.score) for r in found.values()] == [
+        ("ok", 7.25),
+        ("judge_failed", None),
+        ("judge_failed", None),
+    ]
+    assert "line 3: score: found nothing" in found["s1"].error
+    # the file is what decides: another one is taken at once
+    write(path, [*rows[:1], {**rows[1], "score": 4}])
+    assert job.run(judge, devices)["s1"].score == 4
