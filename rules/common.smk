@@ -9,8 +9,7 @@ sys.path.append(str(Path(workflow.basedir) / "scripts"))
 
 from lockstep import categories as category_names
 from lockstep import config as configuration
-from lockstep import device, hosts, models, plan, recovery, rubric, score_files
-from lockstep.editors import precomputed
+from lockstep import allocation, hosts, models, plan, recovery, rubric, score_files
 from lockstep.errors import LockstepError
 from lockstep.judges import precomputed as finished_scores
 
@@ -54,7 +53,7 @@ try:
     CONFIG = configuration.load_config(
         config, source=" + ".join(map(str, workflow.configfiles)), produced=TINY_FILES
     )
-    DEVICES = device.devices(CONFIG.devices)
+    DEVICES = allocation.planned(CONFIG)
     if workflow.is_main_process and not workflow.output_settings.dryrun:
         recovery.check_writable(Path(CONFIG.results))
         hosts.sweep()
@@ -87,21 +86,43 @@ wildcard_constraints:
     shard=r"\d+",
 
 
-def slots():
-    """Return the number of shards that can run at a time."""
-    limits = [workflow.global_resources[name].value for name in ("gpu", "_cores")]
+def slots(*names):
+    """Return the number of shards that can run at a time under the limits of resources."""
+    limits = [workflow.global_resources.get(name).value for name in names]
     return min(len(DEVICES), *(limit for limit in limits if isinstance(limit, int)))
 
 
-# One device runs one job at a time, whatever the stage; these limits survive --resources.
-for k in range(len(DEVICES)):
-    workflow.register_resource(f"gpu{k}", 1)
-if "gpu" not in workflow.global_resources:
-    workflow.register_resource("gpu", len(DEVICES))
+def claim(k):
+    """Return what a job claims of the k-th device: all of its own, nothing of the others."""
+    return lambda wildcards: 1 if int(wildcards.shard) == k else None
+
+
+EDIT_CLAIMS = {**{f"gpu{k}": claim(k) for k in range(len(DEVICES))}, "gpu": 1}
+CPU_CLAIMS = TABULATE_CLAIMS = {}
+GROUP = None
+
+# A judge on the devices claims its own like an editor; one behind a server claims its job's share
+# of the requests that the server may get at a time.
+JUDGE_CLAIMS = {**EDIT_CLAIMS} if CONFIG.judge.on_device else {}
+if isinstance(CONFIG.judge, configuration.OpenAIJudge):
+    workflow.register_resource("requests", CONFIG.judge.concurrency)
+    JUDGE_CLAIMS["requests"] = plan.requests_at_a_time(CONFIG.judge.concurrency, len(DEVICES))
+ANCHOR_CLAIMS = {"gpu": 1, "gpu0": 1} if CONFIG.judge.on_device else JUDGE_CLAIMS
+
+if CONFIG.cluster is not None:
+
+    include: "cluster.smk"
+
+else:
+    # One device runs one job at a time, whatever the stage; these limits survive --resources.
+    for k in range(len(DEVICES)):
+        workflow.register_resource(f"gpu{k}", 1)
+    if "gpu" not in workflow.global_resources:
+        workflow.register_resource("gpu", len(DEVICES))
+    os.environ.setdefault("LOCKSTEP_SLOTS", str(slots("gpu", "_cores")))
 
 # Jobs inherit the environment: the invocation's name and the shards that can run at a time.
 os.environ.setdefault("LOCKSTEP_RUN", uuid.uuid4().hex)
-os.environ.setdefault("LOCKSTEP_SLOTS", str(slots()))
 # Jobs end with the process that reads this file, which is the one that starts them on their host.
 os.environ["LOCKSTEP_STARTER"] = str(os.getpid())
 
@@ -122,21 +143,6 @@ envvars:
     "LOCKSTEP_RUN",
     "LOCKSTEP_SLOTS",
     "LOCKSTEP_STARTER",
-
-
-def claim(k):
-    """Return what a job claims of the k-th device: all of its own, nothing of the others."""
-    return lambda wildcards: 1 if int(wildcards.shard) == k else None
-
-
-CLAIMS = {f"gpu{k}": claim(k) for k in range(len(DEVICES))}
-
-# A judge on the devices claims its own like an editor; one behind a server claims its job's share
-# of the requests that the server may get at a time.
-JUDGE_CLAIMS = {**CLAIMS, "gpu": 1} if CONFIG.judge.on_device else {}
-if isinstance(CONFIG.judge, configuration.OpenAIJudge):
-    workflow.register_resource("requests", CONFIG.judge.concurrency)
-    JUDGE_CLAIMS["requests"] = plan.requests_at_a_time(CONFIG.judge.concurrency, len(DEVICES))
 
 
 def priority(stage):
@@ -162,11 +168,7 @@ def model_files(model):
 
 def editor_files(wildcards):
     editor = CONFIG.editor(wildcards.editor)
-    if isinstance(editor, configuration.PrecomputedEditor):
-        return list(map(str, precomputed.files(editor.folder)))
-    if isinstance(editor, configuration.DiffusersEditor):
-        return model_files(editor.model)
-    return []
+    return model_files(editor.model) if isinstance(editor, configuration.DiffusersEditor) else []
 
 
 def judge_files():
@@ -176,10 +178,17 @@ def judge_files():
             return model_files(model)
         case configuration.PrecomputedJudge(scores=str(scores)):
             return [scores]
-        case configuration.PrecomputedJudge(folder=folder):
-            return list(map(str, models.model_files(folder)))
-        case configuration.OpenAIJudge():
+        case _:
             return []
+
+
+def finished(settings):
+    """Return the state of a folder of finished images or replies, a file for each sample.
+
+    As inputs so many files would be as many in each job.
+    """
+    folder = getattr(settings, "folder", None)
+    return None if folder is None else models.folder_state(folder)
 
 
 JUDGE_CODE = {

@@ -33,6 +33,8 @@ if CONFIG.compare is not None:
             f"{RESULTS}/logs/compare.log",
         conda:
             "../envs/report.yaml"
+        resources:
+            **CPU_CLAIMS,
         params:
             files=COMPARED,
             compare=CONFIG.compare.model_dump(mode="json"),

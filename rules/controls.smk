@@ -9,6 +9,8 @@ rule anchor_set:
         f"{RESULTS}/logs/anchor_set.log",
     conda:
         "../envs/score.yaml"
+    resources:
+        **CPU_CLAIMS,
     params:
         editors=EDITORS,
     message:
@@ -34,9 +36,10 @@ if CONFIG.judge.anchors:
         conda:
             "../envs/score.yaml"
         resources:
-            **({"gpu": 1, "gpu0": 1} if CONFIG.judge.on_device else JUDGE_CLAIMS),
+            **ANCHOR_CLAIMS,
         params:
             judge=CONFIG.judge.model_dump(mode="json", exclude=CONFIG.judge.pace),
+            finished=finished(CONFIG.judge),
         message:
             "scoring the anchors in {input.anchors}"
         script:
@@ -56,6 +59,8 @@ if CONFIG.report.human_scores:
             f"{RESULTS}/logs/agreement.log",
         conda:
             "../envs/report.yaml"
+        resources:
+            **CPU_CLAIMS,
         message:
             "comparing the judge with {input.humans}"
         script:

@@ -11,16 +11,18 @@ rule edit:
     log:
         f"{RESULTS}/logs/edit/{{editor}}/{{category}}/shard-{{shard}}-of-{len(DEVICES)}.log",
     priority: priority("edit")
+    group:
+        GROUP
     conda:
         "../envs/edit.yaml"
     resources:
-        **CLAIMS,
-        gpu=1,
+        **EDIT_CLAIMS,
     params:
         seed=CONFIG.seed,
         editor=lambda wildcards: CONFIG.editor(wildcards.editor).model_dump(
             mode="json", exclude={"offload"}
         ),
+        finished=lambda wildcards: finished(CONFIG.editor(wildcards.editor)),
         # another file at the same place may well be older than the edits
         adapters=adapter_identities,
     message:

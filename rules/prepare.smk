@@ -9,6 +9,8 @@ rule tiny_models:
         f"{RESULTS}/logs/tiny_models.log",
     conda:
         "../envs/edit.yaml"
+    resources:
+        **CPU_CLAIMS,
     message:
         "making tiny random-weight models and a small benchmark"
     script:
@@ -26,6 +28,8 @@ rule prepare:
         f"{RESULTS}/logs/prepare.log",
     conda:
         "../envs/report.yaml"
+    resources:
+        **CPU_CLAIMS,
     params:
         benchmark=CONFIG.benchmark.model_dump(mode="json"),
     message:

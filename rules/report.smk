@@ -15,8 +15,12 @@ rule tabulate:
         summary=f"{RESULTS}/{{editor}}/{{category}}/summary.json",
     log:
         f"{RESULTS}/logs/tabulate/{{editor}}/{{category}}.log",
+    group:
+        GROUP
     conda:
         "../envs/report.yaml"
+    resources:
+        **TABULATE_CLAIMS,
     params:
         threshold=CONFIG.report.threshold_on(rubric.SCALE),
     message:
@@ -67,6 +71,8 @@ rule report:
         "../envs/report.yaml"
     # thumbnails made at a time
     threads: 16
+    resources:
+        **CPU_CLAIMS,
     params:
         config=CONFIG.model_dump(mode="json"),
     message:
@@ -87,6 +93,8 @@ rule bundle:
         "../envs/report.yaml"
     # images copied at a time
     threads: 16
+    resources:
+        **CPU_CLAIMS,
     params:
         background=CONFIG.benchmark.background,
     message:

@@ -10,12 +10,15 @@ rule score:
     log:
         f"{RESULTS}/logs/score/{{editor}}/{{category}}/shard-{{shard}}-of-{len(DEVICES)}.log",
     priority: priority("score")
+    group:
+        GROUP
     conda:
         "../envs/score.yaml"
     resources:
         **JUDGE_CLAIMS,
     params:
         judge=CONFIG.judge.model_dump(mode="json", exclude=CONFIG.judge.pace),
+        finished=finished(CONFIG.judge),
     message:
         "scoring {wildcards.category} of {wildcards.editor}, shard {wildcards.shard}"
     script:

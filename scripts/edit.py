@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from lockstep import device, jobs
+from lockstep import allocation, jobs
 from lockstep.config import load_config
 from lockstep.joblog import job_log
 
@@ -12,7 +12,7 @@ with job_log(snakemake.log[0]) as terminal:
     jobs.run(
         "edit",
         settings,
-        device.devices(settings.devices),
+        allocation.of_job(settings, int(snakemake.wildcards.shard)),
         shard=int(snakemake.wildcards.shard),
         log=snakemake.log[0],
         terminal=terminal,

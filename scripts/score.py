@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from lockstep import device, jobs
+from lockstep import allocation, jobs
 from lockstep.config import load_config
 from lockstep.joblog import job_log
 
@@ -11,7 +11,7 @@ with job_log(snakemake.log[0]) as terminal:
     jobs.run(
         "score",
         settings,
-        device.devices(settings.devices),
+        allocation.of_job(settings, int(snakemake.wildcards.shard), settings.judge.on_device),
         shard=int(snakemake.wildcards.shard),
         log=snakemake.log[0],
         terminal=terminal,

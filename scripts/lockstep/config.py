@@ -21,6 +21,7 @@ from pydantic import (
 
 from lockstep import images
 from lockstep.categories import CATEGORIES, category_key
+from lockstep.config_cluster import Cluster as Cluster
 from lockstep.config_editors import (
     KINDS,
     MERGED,
@@ -156,6 +157,9 @@ class Config(Section):
     )
     judge: AnyJudge = Field(description="Who scores.")
     devices: Devices = Devices()
+    cluster: Cluster | None = Field(
+        None, description="What jobs on a cluster ask for; null runs on this machine."
+    )
     report: Report = Report()
     compare: Compare | None = Field(None, description="What `snakemake compare` compares.")
 
@@ -171,6 +175,15 @@ class Config(Section):
         for name in names:
             if name in reserved:
                 raise ValueError(f"editors: found name {name!r}, which the workflow uses itself")
+        return self
+
+    @model_validator(mode="after")
+    def _given_devices(self) -> "Config":
+        if self.cluster is not None and self.devices.device_ids != "auto":
+            raise ValueError(
+                f"devices.device_ids: found {list(self.devices.device_ids)} beside cluster, where "
+                "jobs take the devices that they are given; accepted is auto"
+            )
         return self
 
     def editor(self, name: str) -> AnyEditor:

@@ -52,10 +52,14 @@ class Device(NamedTuple):
     """cuda or cpu."""
     id: str
     """Number or UUID of a GPU, number of a CPU slot."""
+    label: str | None = None
+    """Name on a cluster, where the GPUs of several hosts have the same numbers."""
 
     @property
     def name(self) -> str:
         """Name in records, logs and progress."""
+        if self.label is not None:
+            return self.label
         prefix = "gpu" if self.kind == "cuda" else "cpu"
         # of a UUID the first block is enough to tell devices apart
         return f"{prefix}{self.id}" if self.id.isdigit() else "-".join(self.id.split("-")[:2])
@@ -69,7 +73,7 @@ def devices(settings: config.Devices) -> list[Device]:
     Raises:
         DeviceError: if a device is asked for that cannot be.
     """
-    gpus = [] if settings.accelerator == "cpu" else _visible_gpus()
+    gpus = [] if settings.accelerator == "cpu" else visible_gpus()
     kind = "cpu" if settings.accelerator == "cpu" else "cuda"
     if settings.accelerator == "auto" and not gpus:
         kind = "cpu"
@@ -314,7 +318,8 @@ def _given() -> list[str] | None:
     return None if value is None else [i for i in value.split(",") if i]
 
 
-def _visible_gpus() -> list[str]:
+def visible_gpus() -> list[str]:
+    """Return the ids of the GPUs that this process may use."""
     given = _given()
     if given is not None:
         return given

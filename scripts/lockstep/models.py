@@ -1,6 +1,7 @@
 """Models on disk or on a hub: which weights and software these are, without loading them."""
 
 import hashlib
+import os
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from importlib import metadata
@@ -76,6 +77,24 @@ def check_weights(what: str, info: dict[str, Any]) -> None:
             f"{f' and {len(lacking) - 1} more' if len(lacking) > 1 else ''}, "
             "accepted is a complete model of this kind"
         )
+
+
+@cache
+def folder_state(folder: str) -> str:
+    """Return what changes when any file of a folder does, without reading them."""
+    state = hashlib.sha256()
+    for root, folders, files in os.walk(folder):
+        folders.sort()
+        for name in sorted(files):
+            path = os.path.join(root, name)
+            try:
+                found = os.stat(path)
+            except FileNotFoundError:
+                # a link that leads nowhere
+                continue
+            known = f"{os.path.relpath(path, folder)}\0{found.st_size}\0{found.st_mtime_ns}\0"
+            state.update(known.encode(errors="surrogateescape"))
+    return state.hexdigest()
 
 
 @cache

@@ -119,6 +119,14 @@ class _Lines(DefaultFormatter):
         self._started[msg["jobid"]] = (time.monotonic(), what)
         return ""
 
+    def format_group_info(self, msg: dict[str, Any]) -> str:
+        return ""
+
+    def format_group_error(self, msg: dict[str, Any]) -> str:
+        # each of its jobs says that it failed; why may be known to the scheduler alone
+        logs = ", ".join(map(str, msg["aux_logs"] or ()))
+        return f"{_clock()} FAILED allocation of {msg['groupid']}, see {logs}"
+
     def format_job_error(self, msg: dict[str, Any]) -> str:
         began, what = self._started.pop(msg["jobid"], (time.monotonic(), msg["rule_name"]))
         logs = ", ".join(msg["log"])

@@ -2,6 +2,9 @@
 
 import ast
 import re
+import subprocess
+import sys
+from importlib import metadata
 
 import pytest
 import yaml
@@ -77,9 +80,6 @@ def test_only_the_records_module_writes_files():
 
 
 def test_a_dry_run_loads_no_torch():
-    import subprocess
-    import sys
-
     code = (
         "import sys; from lockstep import categories, config, device, models, plan, rubric; "
         "from lockstep.editors import precomputed; "
@@ -105,3 +105,61 @@ def test_the_lock_names_no_address_and_the_environments_have_its_pins():
         for package in environment["dependencies"][-1]["pip"]:
             name, _, version = package.partition("==")
             assert pins[name] == version, package
+
+
+SCRIPTS = {
+    "edit": ["edit", "tiny_models"],
+    "score": ["score", "anchors", "anchor_set"],
+    "report": ["prepare", "tabulate", "report", "bundle", "agreement", "compare"],
+}
+"""Scripts of the rules that name an environment file."""
+
+IMPORT = """
+import ast, sys
+from importlib.metadata import packages_distributions
+
+allowed, scripts = set(sys.argv[1].split(",")), sys.argv[2:]
+owners = packages_distributions()
+
+class Wall:
+    def find_spec(self, name, path=None, target=None):
+        found = {owner.lower().replace("_", "-") for owner in owners.get(name, ())}
+        if found and not found & allowed:
+            raise ImportError(f"{name} is not in the environment")
+
+sys.meta_path.insert(0, Wall())
+for script in scripts:
+    body = ast.parse(open(script, encoding="utf-8").read()).body
+    statements = [node for node in body if isinstance(node, ast.Import | ast.ImportFrom)]
+    exec(compile(ast.Module(statements, []), script, "exec"))
+"""
+
+
+def with_requirements(names):
+    """Return packages with all that they require, as installed."""
+    found = set()
+    while names:
+        name = names.pop().lower().replace("_", "-")
+        if name not in found:
+            found.add(name)
+            try:
+                required = metadata.requires(name) or []
+            except metadata.PackageNotFoundError:
+                continue
+            names += [re.match(r"[\w.-]+", line)[0] for line in required if "extra ==" not in line]
+    return found
+
+
+@pytest.mark.parametrize("kind", SCRIPTS)
+def test_an_environment_has_what_its_scripts_import(kind):
+    rules = "\n".join(path.read_text() for path in (ROOT / "rules").glob("*.smk"))
+    named = re.findall(rf'envs/{kind}\.yaml".*?scripts/(\w+)\.py', rules, re.DOTALL)
+    assert sorted(named) == sorted(SCRIPTS[kind])
+    environment = yaml.safe_load((ROOT / "envs" / f"{kind}.yaml").read_text(encoding="utf-8"))
+    listed = [line.partition("==")[0] for line in environment["dependencies"][-1]["pip"]]
+    allowed = ",".join({*with_requirements(listed), "lockstep"})
+    scripts = [str(ROOT / "scripts" / f"{name}.py") for name in SCRIPTS[kind]]
+    done = subprocess.run(
+        [sys.executable, "-c", IMPORT, allowed, *scripts], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr

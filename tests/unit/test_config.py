@@ -62,6 +62,16 @@ def load(**sections):
             "found category 'phsical' (did you mean 'physical'?), accepted are physical (物理)",
         ),
         ({"benchmark": {"categories": ["物理", "physical"]}}, "found a category twice"),
+        ({"cluster": {}}, "c.yaml: cluster.shards: found nothing, a value is needed"),
+        ({"cluster": {"shards": 2, "gpus": 1}}, "cluster.gpus: found an unknown key"),
+        (
+            {"cluster": {"shards": 2}, "devices": {"device_ids": [0, 1]}},
+            "devices.device_ids: found [0, 1] beside cluster",
+        ),
+        (
+            {"cluster": {"shards": 2, "partition": "gpu; rm -r x"}},
+            'cluster.partition: found "gpu; rm -r x", accepted are letters, digits',
+        ),
         ({"benchmark": {"path": "no.json"}}, "benchmark.path: found no file 'no.json'"),
         ({"editors": BASE["editors"] * 2}, "editors: found name 'control' twice"),
         ({"editors": []}, "editors: found an empty list"),

@@ -48,11 +48,6 @@ class IdentityEditor:
         return prepared
 
 
-def files(folder: str) -> list[Path]:
-    """Return all finished images of a folder, in order."""
-    return sorted(path for path in Path(folder).iterdir() if path.suffix in SUFFIXES)
-
-
 def identity(folder: str, sample: Sample) -> dict[str, str | None]:
     """Return what decides a sample's finished image: its file and, below transparency, a colour."""
     path = _find(folder, sample)

@@ -1,0 +1,49 @@
+"""Devices on a cluster: which a job was given, and which of them it takes."""
+
+import pytest
+
+from lockstep import allocation, config
+from lockstep.device import Device
+from lockstep.errors import DeviceError
+
+
+def on_cluster(shards, accelerator="auto"):
+    return config.Config.model_construct(
+        devices=config.Devices(accelerator=accelerator), cluster=config.Cluster(shards=shards)
+    )
+
+
+@pytest.fixture
+def node(monkeypatch, tmp_path):
+    """Name the host as a scheduler does; what earlier tests took is free again."""
+    monkeypatch.setattr("lockstep.records.host_folder", lambda: tmp_path)
+    monkeypatch.setattr(allocation, "_taken", [])
+    monkeypatch.setenv("SLURMD_NODENAME", "n7")
+    monkeypatch.delenv("SLURM_JOB_GPUS", raising=False)
+    monkeypatch.delenv("SLURM_STEP_GPUS", raising=False)
+
+
+def test_a_job_takes_the_device_that_it_was_given_whatever_its_number(monkeypatch, node):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
+    names = [d.name for d in allocation.of_job(on_cluster(3), 1)]
+    assert names == ["shard 0", "n7:gpu3", "shard 2"]
+    # hidden behind other numbers, it is still called by its own
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    monkeypatch.setenv("SLURM_STEP_GPUS", "5")
+    monkeypatch.setattr(allocation, "_taken", [])
+    assert allocation.of_job(on_cluster(3), 2)[2] == Device("cuda", "0", "n7:gpu5")
+
+
+def test_jobs_of_one_allocation_take_different_devices(monkeypatch, node):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1,4")
+    # both would begin to look at the second
+    taken = [allocation.of_job(on_cluster(6), shard)[shard].id for shard in (3, 5)]
+    assert sorted(taken) == ["1", "4"]
+
+
+def test_a_job_on_a_node_without_a_gpu_says_so(monkeypatch, node):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    with pytest.raises(DeviceError, match="found no GPU given to this job, accepted is cpu"):
+        allocation.of_job(on_cluster(2), 0)
+    assert allocation.of_job(on_cluster(2, "cpu"), 1)[1].name == "n7:cpu1"
+    assert allocation.of_job(on_cluster(2), 1, needed=False)[1].name == "n7:cpu1"
