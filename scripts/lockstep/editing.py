@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import IO, NamedTuple
 
-from lockstep import config, editors, plan, records
+from lockstep import config, editors, plan, records, staging
 from lockstep.device import Device, Loaded, Sampler, loaded
 from lockstep.records import EditRecord, Sample
 from lockstep.stages import Item, Job, edit_waves
@@ -87,7 +87,7 @@ def edit_shard(
             if shard.number == 0:
                 print("\n  ".join(plan_lines), file=terminal)
             with ExitStack() as stack:
-                job = _job(settings.devices, editor, shard, barrier, category, loaded, stack)
+                job = _job(settings, editor, shard, barrier, category, loaded, stack)
                 done = edit_waves(job, mine, cached, terminal)
             peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
             log.info("peak host memory %.1f GiB", peak / 2**20)
@@ -111,7 +111,7 @@ def edit_shard(
 
 
 def _job(
-    devices: config.Devices,
+    settings: config.Config,
     editor: config.AnyEditor,
     shard: Shard,
     barrier: Barrier,
@@ -125,13 +125,14 @@ def _job(
     def load(torch_device: str) -> editors.Editor:
         nonlocal seconds
         began = time.monotonic()
-        model = editors.load_editor(editor, torch_device)
+        near = staging.nearby(editor, settings.cluster)
+        model = editors.load_editor(near, torch_device)
         seconds = time.monotonic() - began
         return model
 
     sampler = Sampler(shard.device)
     if editor.on_device:
-        model = stack.enter_context(loaded(shard.device, devices, load))
+        model = stack.enter_context(loaded(shard.device, settings.devices, load))
         stack.enter_context(sampler)
     else:
         model = load("cpu")
@@ -145,7 +146,7 @@ def _job(
         device=shard.device.name,
         run=shard.run,
         load_seconds=seconds,
-        sync=devices.enable_batch_sync,
+        sync=settings.devices.enable_batch_sync,
     )
 
 

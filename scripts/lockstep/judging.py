@@ -11,7 +11,7 @@ from typing import IO, Any, NamedTuple
 
 from tqdm import tqdm
 
-from lockstep import config, images, judges, plan, records, serving, stopping
+from lockstep import config, images, judges, plan, records, serving, staging, stopping
 from lockstep.device import Device, Loaded, loaded
 from lockstep.errors import DeviceError, OutOfMemory, ReplyError, ServerError, one_sentence
 from lockstep.judges import Judgement, Pair, Rejected
@@ -142,9 +142,14 @@ def _judge_on(settings: config.Config, place: Place) -> Iterator[judges.Judge]:
     if not settings.judge.on_device:
         yield judges.load_judge(settings.judge, "cpu")
         return
-    load = partial(judges.load_judge, settings.judge)
+    load = partial(_load, settings)
     with place.loaded(place.device, settings.devices, load) as judge:
         yield judge
+
+
+def _load(settings: config.Config, torch_device: str) -> judges.Judge:
+    near = staging.nearby(settings.judge, settings.cluster)
+    return judges.load_judge(near, torch_device)
 
 
 def _kept(item: Item) -> ScoreRecord | None:

@@ -8,6 +8,7 @@ import hashlib
 import io
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -249,6 +250,19 @@ def atomic(path: Path, durable: bool = True) -> Iterator[IO[bytes]]:
 def write_bytes(path: Path, data: bytes) -> None:
     with atomic(path) as file:
         file.write(data)
+
+
+def copy_folder(source: Path, target: Path) -> None:
+    """Copy a folder and what its links lead to; the copy is there whole or not at all."""
+    temporary = target.with_name(f".{target.name}.tmp")
+    # what a kill left behind
+    shutil.rmtree(temporary, ignore_errors=True)
+    try:
+        shutil.copytree(source, temporary)
+        os.replace(temporary, target)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
 
 
 def write_text(path: Path, text: str) -> None:

@@ -1,0 +1,48 @@
+"""Model folders, copied to a disk of their own node, where all jobs of it read them."""
+
+import logging
+import os
+import time
+from pathlib import Path
+from typing import TypeVar
+
+import filelock
+
+from lockstep import config, records
+from lockstep.config import is_folder
+from lockstep.models import folder_state
+
+log = logging.getLogger(__name__)
+
+S = TypeVar("S", config.AnyEditor, config.AnyJudge)
+
+
+def nearby(settings: S, cluster: config.Cluster | None) -> S:
+    """Return the settings of an editor or judge with its model folder's copy on this node.
+
+    Keys and records speak of the original, so this is for loading alone. The first job of a node
+    copies, the others wait for it; a disk without room is a warning, and the original is taken.
+    Hub ids stay: `HF_HOME` says where those are.
+    """
+    model = getattr(settings, "model", None)
+    if cluster is None or cluster.node_local is None or model is None or not is_folder(model):
+        return settings
+    return settings.model_copy(update={"model": _copy(Path(model), cluster.node_local)})
+
+
+def _copy(source: Path, node_local: str) -> str:
+    # a node's scheduler may name the folder of each job
+    folder = Path(os.path.expandvars(node_local))
+    state = records.sha256(f"{source.resolve()}\0{folder_state(str(source))}".encode())
+    copy = folder / f"{source.name}-{state[:16]}"
+    began = time.monotonic()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with filelock.FileLock(f"{copy}.lock"):
+            if not copy.exists():
+                records.copy_folder(source, copy)
+                log.info("copied %s to %s in %.1f s", source, copy, time.monotonic() - began)
+    except OSError as error:
+        log.warning("loading from %s, no copy on this node (%s)", source, error)
+        return str(source)
+    return str(copy)
