@@ -59,8 +59,9 @@ def score_shard(
     identity = judges.identity(settings.judge)
     job = Job(settings.judge, identity, read_rubric(rubric_file), folder.parent.name)
     samples = records.read_manifest(manifest)
+    positions = {sample.id: position for position, sample in enumerate(samples)}
     wanted = [
-        _wanted(edit, samples, job, folder, settings.seed)
+        _wanted(edit, samples, positions, job, folder, settings.seed)
         for edit in records.read_records(edits, EditRecord)
     ]
     items = [item for edit in wanted for item in (*edit.items, edit.swapped) if item is not None]
@@ -84,7 +85,12 @@ def score_shard(
 
 
 def _wanted(
-    edit: EditRecord, samples: Sequence[Sample], job: Job, folder: Path, base: int
+    edit: EditRecord,
+    samples: Sequence[Sample],
+    positions: Mapping[str, int],
+    job: Job,
+    folder: Path,
+    base: int,
 ) -> _Edit:
     """Return the judgements that an edit needs."""
     record = ScoreRecord(id=edit.id, category=edit.category, status=edit.status, error=edit.error)
@@ -96,7 +102,7 @@ def _wanted(
         found = "another edit" if provenance else "no complete edit"
         reason = f"{edited}: found {found}, run the edit again (--forcerun edit)"
         return _Edit(record.model_copy(update={"status": "missing", "error": reason}), [], None)
-    position = next(i for i, sample in enumerate(samples) if sample.id == edit.id)
+    position = positions[edit.id]
 
     def item(place: str, told: Sample | None = None, seed: int | None = None) -> Item:
         path = folder / "judgements" / place / f"{edit.id}.json"
@@ -116,7 +122,8 @@ def _wanted(
 def _other(samples: Sequence[Sample], position: int) -> Sample | None:
     """Return a sample with what the next one that differs asks for; None if all ask the same."""
     own = samples[position]
-    for other in (*samples[position + 1 :], *samples[:position]):
+    for step in range(1, len(samples)):
+        other = samples[(position + step) % len(samples)]
         if other.instruction != own.instruction:
             asked = {"instruction": other.instruction, "rationale": other.rationale}
             return own.model_copy(update=asked)
