@@ -11,7 +11,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 # nothing here needs a model hub, and nothing may wait for one
 export HF_HUB_OFFLINE := 1
 
-.PHONY: setup flash demo test test-browser screenshots hosts chaos lint format lock clean
+.PHONY: setup flash demo test test-browser screenshots hosts test-cluster chaos lint format lock clean
 
 setup: .venv/.done
 
@@ -43,6 +43,10 @@ screenshots: .venv/.browser
 .venv/.browser: .venv/.done envs/browser.txt
 	uv pip install --quiet --python $(BIN)/python -r envs/browser.txt
 	touch $@
+
+# runs on a Slurm that the tests start; needs root, and munge and slurm-wlm from Debian
+test-cluster: setup
+	pytest tests/cluster --durations=0
 
 # a minute of random kills and stops
 chaos: setup

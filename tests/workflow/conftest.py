@@ -23,6 +23,9 @@ EDITOR = "small"
 class Workflow:
     """A working folder with a benchmark and a configuration, and what a run left in it."""
 
+    timeout = 240
+    """Seconds that a run may take."""
+
     def __init__(self, folder: Path, config: dict):
         self.folder = folder
         self.config = config
@@ -42,6 +45,9 @@ class Workflow:
             *("--configfile", str(path)),
         ]
 
+    def environment(self) -> dict[str, str]:
+        return environment()
+
     def run(self, *arguments: str, check: bool = True) -> str:
         """Run Snakemake and return all that it prints."""
         done = subprocess.run(
@@ -49,8 +55,8 @@ class Workflow:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            env=environment(),
-            timeout=240,
+            env=self.environment(),
+            timeout=self.timeout,
         )
         assert not check or done.returncode == 0, done.stdout + self.logs()
         return done.stdout
@@ -62,7 +68,7 @@ class Workflow:
                 self.command(*arguments),
                 stdout=file,
                 stderr=subprocess.STDOUT,
-                env=environment(),
+                env=self.environment(),
                 start_new_session=True,
                 # a shell starts what it sends to the background deaf to Ctrl-C
                 preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
@@ -78,7 +84,8 @@ class Workflow:
 
     def records(self, kind: str, category: str = "*", editor: str = EDITOR) -> list[dict]:
         """Return the records of the current shards: kind is edits or scores."""
-        shards = len(self.config["devices"]["device_ids"])
+        cluster = self.config.get("cluster")
+        shards = cluster["shards"] if cluster else len(self.config["devices"]["device_ids"])
         paths = (self.results / editor).glob(f"{category}/{kind}/shard-*-of-{shards}.jsonl")
         return [
             json.loads(line)
