@@ -21,7 +21,6 @@ import statistics
 import subprocess
 import sys
 import time
-from collections import defaultdict
 from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -227,8 +226,10 @@ def analyse(
     """
     edits = _records(results, "edits", EditRecord)
     scores = _records(results, "scores", ScoreRecord)
-    devices: dict[str, list[tuple[str, str, float, float]]] = defaultdict(list)
     names = {record.shard: record.device for found in edits.values() for record in found}
+    devices: dict[str, list[tuple[str, str, float, float]]] = {
+        names[shard]: [] for shard in sorted(names)
+    }
     for what, start, end in sorted(jobs, key=lambda job: job[1]):
         if match := SHARD.fullmatch(what):
             key = match["category"], int(match["shard"])
