@@ -83,7 +83,8 @@ def build(what: str, given: tuple[Any, ...], threads: int) -> None:
     used = resource.getrusage(resource.RUSAGE_SELF)
     busy = used.ru_utime + used.ru_stime
     # on a busy machine the time of the processors tells more than that of the clock
-    print(f"  {busy:.1f} s of one CPU, {threads} threads, peak memory {used.ru_maxrss / 1e6:.2f} GB")
+    memory = used.ru_maxrss / 1e6
+    print(f"  {busy:.1f} s of one CPU, {threads} threads, peak memory {memory:.2f} GB")
 
 
 def make_results(
