@@ -37,7 +37,8 @@ def run(
         LockstepError: if the job fails.
     """
     model = settings.editor(arguments["editor"]) if kind == "edit" else settings.judge
-    if not (settings.devices.resident and model.on_device and hosts.in_run()):
+    stays = settings.devices.resident and settings.cluster is None
+    if not (stays and model.on_device and hosts.in_run()):
         run_here(kind, settings, devices, shard, terminal, loaded, **arguments)
         return
     name = model.name if kind == "edit" else "the judge"
