@@ -34,8 +34,8 @@ rule all:
         "report ready: {input[0]}"
 
 
-for key in CATEGORIES:
-    for name in (key, category_names.CATEGORIES[key].chinese):
+for key, category in CONFIG.benchmark.named.items():
+    for name in filter(None, (key, category.chinese)):
 
         rule:
             name:

@@ -7,9 +7,9 @@ from snakemake.exceptions import WorkflowError
 
 sys.path.append(str(Path(workflow.basedir) / "scripts"))
 
-from lockstep import categories as category_names
 from lockstep import config as configuration
 from lockstep import allocation, hosts, models, plan, recovery, rubric, score_files
+from lockstep.benchmark.detect import deciding_files
 from lockstep.errors import LockstepError
 from lockstep.judges import precomputed as finished_scores
 
@@ -82,7 +82,7 @@ LIBRARY = Path(os.path.relpath(workflow.basedir)) / "scripts" / "lockstep"
 
 wildcard_constraints:
     editor="|".join(map(re.escape, EDITORS)),
-    category="|".join(CATEGORIES),
+    category="|".join(map(re.escape, CATEGORIES)),
     shard=r"\d+",
 
 
@@ -164,6 +164,13 @@ def model_files(model):
         return []
     made = [path for path in TINY_FILES if path.startswith(f"{os.path.normpath(model)}/")]
     return made or list(map(str, models.model_files(model)))
+
+
+def benchmark_files():
+    """Return the files of the benchmark that decide its samples, but for images named by path."""
+    settings = CONFIG.benchmark
+    archive = [settings.images] if settings.images and os.path.isfile(settings.images) else []
+    return [*map(str, deciding_files(settings.path, settings.format)), *archive]
 
 
 def editor_files(wildcards):

@@ -27,13 +27,28 @@ PROVENANCE = "lockstep"
 PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
 """Last chunk of every complete PNG; Pillow does not look for it."""
 
-Status = Literal["ok", "edit_failed", "judge_failed", "missing"]
+Status = Literal["ok", "edit_failed", "judge_failed", "missing", "skipped"]
 
 
 class Record(BaseModel):
     """One JSON line; unknown keys are kept."""
 
     model_config = ConfigDict(extra="allow")
+
+
+class Picture(Record):
+    """One image of a sample."""
+
+    image: str
+    """In the file relative to the manifest's folder."""
+    sha256: str
+    """SHA-256 of the image's bytes."""
+    width: int
+    """Pixels, as stored."""
+    height: int
+    """Pixels, as stored."""
+    transparent: bool = False
+    """Whether any pixel is not opaque."""
 
 
 class Sample(Record):
@@ -55,6 +70,8 @@ class Sample(Record):
     """Whether any pixel of the source is not opaque."""
     background: str = WHITE
     """Colour that transparent pixels are laid on, as "#rrggbb"."""
+    more: list[Picture] = []
+    """Further source images, in order."""
     instruction: str
     """What the editor is told, in the configured language."""
     description: str = ""
@@ -63,7 +80,10 @@ class Sample(Record):
     """Why the edit is hard; only the judge sees it."""
     tags: list[str] = []
     difficulty: str | None = None
-    reference: str | None = None
+    reference: Picture | None = None
+    """What a correct edit looks like; only the judge sees it."""
+    expected: str = ""
+    """What a correct edit shows, in words; only the judge sees it."""
     source_seed: int | None = None
     """Seed that the source image was generated with; never used for an edit."""
     index: int
@@ -206,6 +226,7 @@ class ScoreRecord(Record):
 
 
 R = TypeVar("R", bound=Record)
+P = TypeVar("P", Picture, Sample)
 
 
 def canonical_json(value: Any) -> str:
@@ -322,12 +343,18 @@ def read_records(path: Path, kind: type[R]) -> list[R]:
 
 
 def read_manifest(path: Path) -> list[Sample]:
-    """Read a category's samples; their `image` becomes a path that can be opened."""
+    """Read a category's samples; their images become paths that can be opened."""
     folder = Path(path).parent
-    return [
-        sample.model_copy(update={"image": str(folder / sample.image)})
-        for sample in read_records(path, Sample)
-    ]
+    return [_with_paths(sample, folder) for sample in read_records(path, Sample)]
+
+
+def _with_paths(sample: Sample, folder: Path) -> Sample:
+    def placed(record: P) -> P:
+        return record.model_copy(update={"image": str(folder / record.image)})
+
+    reference = None if sample.reference is None else placed(sample.reference)
+    more = list(map(placed, sample.more))
+    return placed(sample).model_copy(update={"more": more, "reference": reference})
 
 
 def save_edit(path: Path, image: Image.Image, provenance: dict[str, Any]) -> None:
