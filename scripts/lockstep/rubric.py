@@ -114,8 +114,8 @@ class Rubric(BaseModel):
     system: str
     """System text."""
     template: str
-    """User text, Jinja2 over `instruction`, `description`, `rationale`, `criteria`, `reply` and
-    `reasoned` (whether reasoning is asked for)."""
+    """User text, Jinja2 over `instruction`, `description`, `rationale`, `expected` (what a correct
+    edit shows, in words), `criteria`, `reply` and `reasoned` (whether reasoning is asked for)."""
     criteria: Annotated[tuple[Criterion, ...], Field(min_length=1, max_length=8)]
     combine: Combine
     """How criteria, or aspects where they have some, make the score."""
@@ -182,14 +182,16 @@ class Rubric(BaseModel):
         template = jinja2.Environment(
             undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
         ).from_string(self.template)
-        return template.render(
+        told = template.render(
             instruction=sample.instruction,
             description=sample.description,
             rationale=sample.rationale,
+            expected=sample.expected,
             criteria=self.criteria,
             reply=self.example,
             reasoned=reasoned,
-        ).strip()
+        )
+        return (_images(sample) + told).strip()
 
     def asked(self, prompt: str) -> dict[str, Any]:
         """Return what of the rubric decides a reply to a prompt, for the score key.
@@ -268,6 +270,17 @@ def combine(how: Combine, parts: Sequence[tuple[float, float]]) -> float:
             return min(value, max(value for value, _ in parts))
         case "min":
             return min(value for value, _ in parts)
+
+
+def _images(sample: Sample) -> str:
+    """Return what the judge is told of images other than one source and the edited one."""
+    if not sample.more and sample.reference is None:
+        return ""
+    count = 1 + len(sample.more)
+    names = ["the source image"] if count == 1 else [f"source image {n + 1}" for n in range(count)]
+    if sample.reference is not None:
+        names.append("a reference (what a correct edit looks like; it is not judged)")
+    return f"You see, in this order: {', '.join(names)}, the edited image.\n\n"
 
 
 _EXAMPLE = Sample(

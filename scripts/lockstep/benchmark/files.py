@@ -195,7 +195,7 @@ def _tar(path: Path) -> Archive:
         return read
 
     # "r:" takes no compression, so that any member is found without reading all before it
-    with tarfile.open(fileobj=_Headers(path), mode="r:") as archive:
+    with _Headers(path) as headers, tarfile.open(fileobj=headers, mode="r:") as archive:
         for member in archive:
             _check_count(path, len(members))
             if member.isreg() and member.sparse is None:

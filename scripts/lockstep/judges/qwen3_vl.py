@@ -138,9 +138,7 @@ class Qwen3VLJudge:
         ]
 
     def _prompt(self, pair: Pair) -> Mapping[str, torch.Tensor]:
-        prompt = self._processor(
-            text=[self._chat(pair)], images=[pair.source, pair.edited], return_tensors="pt"
-        )
+        prompt = self._processor(text=[self._chat(pair)], images=pair.shown, return_tensors="pt")
         # as the model does it, but beside it; from pinned memory the way to a GPU is short
         pixels = prompt["pixel_values"].to(self._model.dtype)
         prompt["pixel_values"] = (
@@ -149,7 +147,7 @@ class Qwen3VLJudge:
         return prompt
 
     def _chat(self, pair: Pair) -> str:
-        shown = [{"type": "image"}, {"type": "image"}, {"type": "text", "text": pair.prompt}]
+        shown = [{"type": "image"} for _ in pair.shown] + [{"type": "text", "text": pair.prompt}]
         messages = [
             {"role": "system", "content": [{"type": "text", "text": pair.rubric.system}]},
             {"role": "user", "content": shown},
