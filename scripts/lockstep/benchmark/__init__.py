@@ -102,8 +102,8 @@ class Intake:
         name = f"images/{digest}{verified.suffix}"
         if self.folder is not None:
             path = self.folder / name
-            if not path.exists() or path.stat().st_size != len(data):
-                records.write_bytes(path, data)
+            if not path.exists() or path.read_bytes() != data:
+                records.write_bytes(path, data, durable=False)
         return Picture(
             image=name,
             sha256=digest,
@@ -140,6 +140,8 @@ def prepare(settings: config.Benchmark, folder: Path) -> Counts:
                 raise BenchmarkError(f"{settings.path}: item {found.position}: {found.reason}")
             rejected += 1
             rejects.write(records.json_line(found))
+        # before the manifests that name them
+        records.sync()
     records.write_json(intake.folder / "counts.json", intake.counts)
     return Counts(intake.counts, rejected, intake.left_out)
 
