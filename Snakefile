@@ -34,8 +34,8 @@ rule all:
         "report ready: {input[0]}"
 
 
-for key, category in CONFIG.benchmark.named.items():
-    for name in filter(None, (key, category.chinese)):
+for key in CATEGORIES:
+    for name in CONFIG.benchmark.named[key].targets:
 
         rule:
             name:

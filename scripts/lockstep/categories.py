@@ -15,9 +15,14 @@ class Category(NamedTuple):
     """Other subset names that published benchmarks use for it."""
 
     @property
+    def targets(self) -> tuple[str, ...]:
+        """Names that it can be asked for by."""
+        return tuple(name for name in (self.key, self.chinese) if name)
+
+    @property
     def names(self) -> tuple[str, ...]:
         """All that it is called; the key first."""
-        return tuple(name for name in (self.key, self.chinese, *self.aliases) if name)
+        return (*self.targets, *self.aliases)
 
 
 Categories = Mapping[str, Category]

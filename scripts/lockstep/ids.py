@@ -22,6 +22,6 @@ def safe_id(name: str) -> str:
     safe = re.sub(r"[^\w.-]", "_", normal).lstrip(".").rstrip(".")
     if len(safe.encode()) > MAX_ID_BYTES:
         safe = safe.encode()[:MAX_ID_BYTES].decode(errors="ignore")
-    if safe == normal and not DEVICE_NAMES.match(safe):
-        return safe
-    return f"{safe}-{sha256(normal.encode())[:8]}"
+    if DEVICE_NAMES.match(safe):
+        safe = f"_{safe}"
+    return safe if safe == normal else f"{safe}-{sha256(normal.encode())[:8]}"
