@@ -21,6 +21,7 @@ else:
     include: "rules/score.smk"
     include: "rules/controls.smk"
     include: "rules/report.smk"
+    include: "rules/protocol.smk"
 
 
 include: "rules/compare.smk"
@@ -30,6 +31,7 @@ rule all:
     default_target: True
     input:
         report_files(),
+        protocol_files(),
     message:
         "report ready: {input[0]}"
 

@@ -269,6 +269,7 @@ def _pair(item: Item) -> Pair:
         prompt=item.prompt,
         seed=item.seed,
         category=sample.category,
+        tags=sample.tags,
         more=[seen(picture) for picture in sample.more],
         reference=None if sample.reference is None else seen(sample.reference),
     )
@@ -327,12 +328,12 @@ def _score(item: Item, judgement: Judgement) -> ScoreRecord:
     except ReplyError as error:
         return record.model_copy(update={"status": "judge_failed", "error": str(error)})
     found = {
-        "score": rubric.score(scores.criteria),
+        "score": rubric.score(scores.criteria, item.sample.tags),
         "criteria": scores.criteria,
         "reasoning": scores.reasoning,
     }
     if probabilities:
-        found["expected_score"] = rubric.expected_score(probabilities)
+        found["expected_score"] = rubric.expected_score(probabilities, item.sample.tags)
         found["uncertainty"] = uncertainty(probabilities)
     return record.model_copy(update=found)
 

@@ -51,6 +51,8 @@ class Pair(NamedTuple):
     """What the judge replied first, where it is asked once more."""
     category: str = ""
     """Key of the sample's category."""
+    tags: Sequence[str] = ()
+    """Of the sample."""
     more: Sequence[Image.Image] = ()
     """Further source images, 8-bit RGB."""
     reference: Image.Image | None = None

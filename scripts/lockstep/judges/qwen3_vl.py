@@ -119,7 +119,9 @@ class Qwen3VLJudge:
                     counts.append(prompt["input_ids"].shape[1])
                     yield prompt
 
-        requests = [Request(pair.rubric.names, pair.seed) for pair in pairs]
+        requests = [
+            Request(pair.rubric.names, pair.seed, pair.rubric.reply.values) for pair in pairs
+        ]
         replies = self._decoder.reply(prompts(), requests)
         return [
             Judgement(None, error="the model gave no numbers, try another judge.dtype")
