@@ -37,3 +37,19 @@ rule prepare:
         f"reading {CONFIG.benchmark.path}"
     script:
         "../scripts/prepare.py"
+
+
+# a word of Python, so no name for a rule that is written out
+rule:
+    name:
+        "import"
+    input:
+        benchmark=benchmark_files(),
+    log:
+        f"{RESULTS}/logs/import.log",
+    conda:
+        "../envs/report.yaml"
+    message:
+        f"looking at {CONFIG.benchmark.path}"
+    script:
+        "../scripts/import.py"

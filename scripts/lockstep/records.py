@@ -184,14 +184,14 @@ class ScoreRecord(Record):
     expected_score: float | None = None
     """Each criterion's mean under `probabilities`, combined by the rubric, 0 to 10."""
     criteria: dict[str, float] = {}
-    """Each criterion's value, 0 to 10; the mean where it was judged several times."""
+    """Each criterion's value, on the rubric's scale; the mean where it was judged several times."""
     reasoning: str | None = None
     reply: str | None = None
     """The judge's raw reply, kept for failures too."""
     rejected: str | None = None
     """The raw reply before, which held no valid score; the judge was then asked once more."""
     probabilities: dict[str, tuple[float, ...]] = {}
-    """What the judge put on each criterion's values 0 to 10, of all that it put on valid ones."""
+    """What the judge put on each criterion's values, ascending, of all on valid ones."""
     uncertainty: float | None = None
     """Entropy of `probabilities`, 0 (sure) to 1 (all values alike), mean over the criteria."""
     schema_mass: float | None = None

@@ -50,7 +50,7 @@ def _category(settings: config.Benchmark, root: Path, key: str) -> Iterator[Item
     return items(
         values(root / key / ANNOTATION),
         partial(_item, files, key),
-        lambda member: Named(shown({"id": member[0]}, "id"), key, key),
+        lambda member: Named(f"{key}_{shown({'id': member[0]}, 'id')}", key, key),
     )
 
 
