@@ -26,15 +26,9 @@ from tests import formats
 from lockstep import benchmark, config
 
 VARIANTS = [
-    ("re-edit", {}),
-    ("gedit", {}),
+    *((name, {}) for name in formats.MAKERS),
     ("gedit", {"saved": True}),
-    ("imgedit", {}),
     ("imgedit", {"archive": "tar"}),
-    ("kris", {}),
-    ("rise", {}),
-    ("uniredit", {}),
-    ("table", {}),
     ("table", {"form": "jsonl"}),
     ("table", {"form": "parquet"}),
 ]
