@@ -91,7 +91,7 @@ class Folder:
                     "accepted is a file in it"
                 )
             # nothing that would make the reader wait, such as a pipe
-            handle = os.open(real, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
+            handle = os.open(real, os.O_RDONLY | os.O_NONBLOCK)
             with open(handle, "rb") as file:
                 status = os.fstat(handle)
                 if not stat.S_ISREG(status.st_mode):
