@@ -236,3 +236,10 @@ def report_files():
     names += [f"{plot}-{key}.csv" for plot in ("distribution", "criteria") for key in CATEGORIES]
     names += [f"lockstep-{editor}-{key}.csv" for editor in EDITORS for key in ("timeline", "curve")]
     return [f"{RESULTS}/report/{name}" for name in names]
+
+
+def protocol_files():
+    """Return what sums the editors up as the benchmark does; nothing without a protocol."""
+    if CONFIG.judge.protocol_file is None:
+        return []
+    return [f"{RESULTS}/report/protocol.{form}" for form in ("json", "md")]

@@ -1,10 +1,3 @@
-def protocol_files():
-    """Return what sums the editors up as the benchmark does; nothing without a protocol."""
-    if CONFIG.judge.protocol_file is None:
-        return []
-    return [f"{RESULTS}/report/protocol.{form}" for form in ("json", "md")]
-
-
 if CONFIG.judge.protocol_file is not None:
 
     rule protocol:
