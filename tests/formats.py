@@ -145,6 +145,7 @@ def imgedit(folder: Path, count: int = 4, draw: Draw = draw, archive: str | None
 def kris(folder: Path, count: int = 4, draw: Draw = draw) -> Made:
     """Write a folder for each category; some samples have several sources, some a reference."""
     categories = ["multi-element_composition", "viewpoint_change", "physics", "color_change"]
+    categories.append("temporal_prediction")
     root = folder / "KRIS_Bench"
     for place, category in enumerate(categories):
         annotations, files = {}, {}
@@ -153,16 +154,19 @@ def kris(folder: Path, count: int = 4, draw: Draw = draw) -> Made:
             images = [f"{name}.png"]
             if category == "multi-element_composition":
                 images = [f"{name}-1.png", f"{name}-2.png"]
+            if category == "temporal_prediction":
+                images = [f"{name}-{frame}.png" for frame in (1, 2, 4)]
             given = images if len(images) > 1 else images[0]
-            reference = f"{name}_gt.png" if category == "viewpoint_change" else ""
+            has_reference = category in ("viewpoint_change", "temporal_prediction")
+            reference = f"{name}_gt.png" if has_reference else ""
             annotations[str(name)] = {
                 "ori_img": given,
                 "gt_img": reference,
                 "ins_en": f"Draw view {n}.",
                 "explain_en": "Ice floats." if category == "physics" else "",
             }
-            files |= {image: draw(3 * n + k) for k, image in enumerate(images)}
-            files |= {reference: draw(3 * n + 2)} if reference else {}
+            files |= {image: draw(4 * n + k) for k, image in enumerate(images)}
+            files |= {reference: draw(4 * n + 3)} if reference else {}
         _json(root / category / "annotation.json", annotations)
         _write(root / category, files.items())
     return Made({"path": str(root)}, count)

@@ -52,13 +52,16 @@ def test_gedit_gives_the_configured_language_and_its_intersection(tmp_path):
 
 
 def test_kris_gives_all_source_images_references_and_explanations(tmp_path):
-    samples, _ = prepare(tmp_path, formats.kris(tmp_path / "b", 8))
+    samples, _ = prepare(tmp_path, formats.kris(tmp_path / "b", 10))
     several = samples["multi-element_composition_1"]
     assert len(several.more) == 1
     assert several.more[0].sha256 == records.sha256(formats.draw(1))
-    assert samples["viewpoint_change_2"].reference.sha256 == records.sha256(formats.draw(17))
+    assert samples["viewpoint_change_2"].reference.sha256 == records.sha256(formats.draw(4 * 6 + 3))
     assert samples["physics_1"].rationale == "Ice floats."
     assert samples["color_change_1"].reference is None
+    frames = samples["temporal_prediction_1"]
+    assert len(frames.more) == 2
+    assert frames.reference is not None
 
 
 def test_rise_gives_references_as_texts_and_as_images(tmp_path):

@@ -209,7 +209,7 @@ def test_a_key_twice_rejects_one_item_and_a_member_twice_one_of_both(tmp_path):
 def test_links_lead_nowhere_but_to_where_a_model_hub_keeps_files(tmp_path):
     secret = tmp_path / "secret.png"
     secret.write_bytes(formats.draw(1))
-    made = formats.kris(tmp_path / "models" / "snapshots" / "rev", 4)
+    made = formats.kris(tmp_path / "models" / "snapshots" / "rev", 5)
     folder = tmp_path / "models" / "snapshots" / "rev" / "KRIS_Bench" / "color_change"
     os.remove(folder / "1.png")
     os.symlink(secret, folder / "1.png")
@@ -224,7 +224,7 @@ def test_links_lead_nowhere_but_to_where_a_model_hub_keeps_files(tmp_path):
     os.remove(folder / "1.png")
     os.symlink(blobs / "abc", folder / "1.png")
     samples, reasons = read(tmp_path, made.settings["path"])
-    assert (len(samples), reasons) == (4, [])
+    assert (len(samples), reasons) == (5, [])
 
 
 def test_what_is_no_file_is_not_waited_for(tmp_path):
