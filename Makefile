@@ -2,6 +2,7 @@
 # make test   all tests
 # make test-browser   the report's page in Chromium
 # make screenshots    those of the README, made anew by the same tests
+# make import says what the benchmark of config/config.yaml holds
 # make flash  FlashAttention 4, for Hopper GPUs and later
 # Each sets up .venv from envs/requirements.txt by itself, once.
 
@@ -11,7 +12,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 # nothing here needs a model hub, and nothing may wait for one
 export HF_HUB_OFFLINE := 1
 
-.PHONY: setup flash demo test test-browser screenshots hosts test-cluster chaos lint format lock clean
+.PHONY: setup flash demo import test formats fuzz test-browser screenshots hosts test-cluster chaos lint format lock clean
 
 setup: .venv/.done
 
@@ -25,6 +26,11 @@ setup: .venv/.done
 demo: setup
 	snakemake --configfile config/demo.yaml
 	@echo results/report/report.html
+
+# of another configuration: make import CONFIG=my.yaml
+CONFIG ?= config/config.yaml
+import: setup
+	snakemake import --configfile $(CONFIG)
 
 test: setup
 	pytest
@@ -47,6 +53,14 @@ screenshots: .venv/.browser
 # runs on a Slurm that the tests start; needs root, and munge and slurm-wlm from Debian
 test-cluster: setup
 	pytest tests/cluster --durations=0
+
+# other people's benchmarks, each the whole way on the tiny models
+formats: setup
+	pytest tests/whole -s
+
+# an hour of broken benchmarks
+fuzz: setup
+	python -m tests.fuzz 3600
 
 # a minute of random kills and stops
 chaos: setup

@@ -21,6 +21,7 @@ else:
     include: "rules/score.smk"
     include: "rules/controls.smk"
     include: "rules/report.smk"
+    include: "rules/protocol.smk"
 
 
 include: "rules/compare.smk"
@@ -30,12 +31,13 @@ rule all:
     default_target: True
     input:
         report_files(),
+        protocol_files(),
     message:
         "report ready: {input[0]}"
 
 
 for key in CATEGORIES:
-    for name in (key, category_names.CATEGORIES[key].chinese):
+    for name in CONFIG.benchmark.named[key].targets:
 
         rule:
             name:

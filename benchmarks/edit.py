@@ -235,8 +235,8 @@ def image(pipeline, steps: int, scale: float, ours: bool) -> tuple[float, np.nda
 def _image(pipeline, steps: int, scale: float, ours: bool) -> np.ndarray:
     prompts = [PROMPT, " "] if scale > 1 else [PROMPT]
     if ours:
-        prepared = qwen_image.prepare(pipeline, source(0), prompts)
-        given = {"image": prepared.image, **qwen_image.encode(pipeline, prepared)}
+        prepared = qwen_image.prepare(pipeline, [source(0)], prompts)
+        given = {"image": prepared.images, **qwen_image.encode(pipeline, prepared)}
     else:
         given = {"image": source(0), "prompt": PROMPT}
         given["negative_prompt"] = " " if scale > 1 else None

@@ -7,9 +7,9 @@ from snakemake.exceptions import WorkflowError
 
 sys.path.append(str(Path(workflow.basedir) / "scripts"))
 
-from lockstep import categories as category_names
 from lockstep import config as configuration
 from lockstep import allocation, hosts, models, plan, recovery, rubric, score_files
+from lockstep.benchmark.detect import deciding_files
 from lockstep.errors import LockstepError
 from lockstep.judges import precomputed as finished_scores
 
@@ -82,7 +82,7 @@ LIBRARY = Path(os.path.relpath(workflow.basedir)) / "scripts" / "lockstep"
 
 wildcard_constraints:
     editor="|".join(map(re.escape, EDITORS)),
-    category="|".join(CATEGORIES),
+    category="|".join(map(re.escape, CATEGORIES)),
     shard=r"\d+",
 
 
@@ -166,6 +166,13 @@ def model_files(model):
     return made or list(map(str, models.model_files(model)))
 
 
+def benchmark_files():
+    """Return the files of the benchmark that decide its samples, but for images named by path."""
+    settings = CONFIG.benchmark
+    archive = [settings.images] if settings.images and os.path.isfile(settings.images) else []
+    return [*map(str, deciding_files(settings.path, settings.format)), *archive]
+
+
 def editor_files(wildcards):
     editor = CONFIG.editor(wildcards.editor)
     return model_files(editor.model) if isinstance(editor, configuration.DiffusersEditor) else []
@@ -229,3 +236,10 @@ def report_files():
     names += [f"{plot}-{key}.csv" for plot in ("distribution", "criteria") for key in CATEGORIES]
     names += [f"lockstep-{editor}-{key}.csv" for editor in EDITORS for key in ("timeline", "curve")]
     return [f"{RESULTS}/report/{name}" for name in names]
+
+
+def protocol_files():
+    """Return what sums the editors up as the benchmark does; nothing without a protocol."""
+    if CONFIG.judge.protocol_file is None:
+        return []
+    return [f"{RESULTS}/report/protocol.{form}" for form in ("json", "md")]

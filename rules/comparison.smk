@@ -28,3 +28,7 @@ def library_files(*names):
 
 def report_files():
     return rules.compare.output
+
+
+def protocol_files():
+    return []

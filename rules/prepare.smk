@@ -19,8 +19,9 @@ rule tiny_models:
 
 rule prepare:
     input:
-        benchmark=CONFIG.benchmark.path,
-        code=library_files("benchmark/__init__.py", "benchmark/re_edit.py", "images.py"),
+        benchmark=benchmark_files(),
+        code=library_files("categories.py", "images.py")
+        + sorted(map(str, (LIBRARY / "benchmark").glob("*.py"))),
     output:
         manifests=expand(f"{RESULTS}/manifest/{{category}}.jsonl", category=CATEGORIES),
         rejected=f"{RESULTS}/manifest/rejected.jsonl",
@@ -33,6 +34,22 @@ rule prepare:
     params:
         benchmark=CONFIG.benchmark.model_dump(mode="json"),
     message:
-        "reading {input.benchmark}"
+        f"reading {CONFIG.benchmark.path}"
     script:
         "../scripts/prepare.py"
+
+
+# a word of Python, so no name for a rule that is written out
+rule:
+    name:
+        "import"
+    input:
+        benchmark=benchmark_files(),
+    log:
+        f"{RESULTS}/logs/import.log",
+    conda:
+        "../envs/report.yaml"
+    message:
+        f"looking at {CONFIG.benchmark.path}"
+    script:
+        "../scripts/import.py"

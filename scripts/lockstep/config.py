@@ -3,7 +3,8 @@
 import json
 import os
 import re
-from collections.abc import Collection, Mapping, Sequence
+import unicodedata
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
@@ -15,12 +16,12 @@ from pydantic import (
     PositiveFloat,
     PositiveInt,
     ValidationError,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
 
-from lockstep import images
-from lockstep.categories import CATEGORIES, category_key
+from lockstep.categories import BY_FORMAT, Categories, categories_of, category_key
 from lockstep.config_cluster import Cluster as Cluster
 from lockstep.config_editors import (
     KINDS,
@@ -44,20 +45,34 @@ from lockstep.config_judges import OpenAIJudge as OpenAIJudge
 from lockstep.config_report import Compare as Compare
 from lockstep.config_report import Report as Report
 from lockstep.config_section import PathText, Section, is_folder
-from lockstep.errors import ConfigError, suggest
+from lockstep.errors import BenchmarkError, ConfigError, suggest
+from lockstep.images import WHITE, parse_colour
 
 
 class Benchmark(Section):
     """What is edited."""
 
-    path: PathText = Field(description="Benchmark file.")
-    format: Literal["re-edit"] = Field("re-edit", description="Format of the file.")
-    categories: tuple[str, ...] = Field(
-        tuple(CATEGORIES), min_length=1, description="Categories to run, by key or Chinese name."
+    path: PathText = Field(description="Benchmark file, or folder of one.")
+    format: Literal["auto", "re-edit", "gedit", "imgedit", "kris", "rise", "uniredit", "table"] = (
+        Field("auto", description="Format; auto tells it by the first item.")
+    )
+    images: PathText | None = Field(
+        None,
+        description="Folder, tar or zip of images that are named by path; null is where the "
+        "benchmark is.",
+    )
+    categories: tuple[str, ...] | None = Field(
+        None,
+        validate_default=True,
+        description="Categories to run, by key or Chinese name; null takes all of the format. "
+        "uniredit and table have their own and need them named.",
     )
     language: Literal["en", "zh"] = Field("en", description="Language of the instruction.")
     language_fallback: bool = Field(
-        False, description="Take the other language where the configured one is empty."
+        False, description="Take the other language where the configured one is empty (re-edit)."
+    )
+    intersection: bool = Field(
+        False, description="Take only what all models of the benchmark's paper edited (gedit)."
     )
     limit: PositiveInt | None = Field(
         None, description="Take only the first n samples of each category."
@@ -65,22 +80,93 @@ class Benchmark(Section):
     max_pixels: PositiveInt = Field(
         64_000_000, description="Largest source image, in pixels; larger ones are rejected."
     )
-    background: Annotated[str, AfterValidator(images.parse_colour)] = Field(
-        images.WHITE,
+    background: Annotated[str, AfterValidator(parse_colour)] = Field(
+        WHITE,
         description="Colour under transparent images, as `#rrggbb` or a CSS name.",
     )
     strict: bool = Field(False, description="Stop at the first rejected sample.")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _told(cls, data: Any) -> Any:
+        """Put the format that the file has in the place of auto."""
+        if not isinstance(data, dict) or data.get("format", "auto") != "auto":
+            return data
+        path = os.path.expanduser(str(data.get("path") or ""))
+        if not os.path.exists(path):
+            # what is missing is told later, and what the workflow makes itself is in this format
+            return {**data, "format": "re-edit"}
+        # readers take a benchmark's settings, which are defined here
+        from lockstep.benchmark.detect import detect
+
+        return {**data, "format": _sentence_of(BenchmarkError, detect, Path(path))}
+
     @field_validator("categories")
     @classmethod
-    def _known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        try:
-            keys = tuple(map(category_key, names))
-        except ConfigError as error:
-            raise ValueError(str(error)) from None
-        if len(set(keys)) < len(keys):
-            raise ValueError(f"found a category twice in {list(names)}, accepted is each once")
+    def _known(cls, names: tuple[str, ...] | None, info: ValidationInfo) -> tuple[str, ...] | None:
+        form = info.data.get("format")
+        if form is None:
+            return names
+        known = BY_FORMAT[form]
+        if known is None:
+            keys = _own(names, info.data)
+        else:
+            keys = tuple(
+                _sentence_of(ConfigError, category_key, name, known)
+                for name in (known if names is None else names)
+            )
+        if not keys:
+            raise ValueError("found an empty list, accepted is at least one category, or null")
+        if len(set(map(str.casefold, keys))) < len(keys):
+            raise ValueError(f"found a category twice in {list(keys)}, accepted is each once")
         return keys
+
+    @model_validator(mode="after")
+    def _spoken(self) -> "Benchmark":
+        if self.language == "zh" and self.format in ("imgedit", "kris", "rise", "uniredit"):
+            raise ValueError(
+                f"language: found 'zh', but the format {self.format} has English instructions only"
+            )
+        return self
+
+    @property
+    def named(self) -> Categories:
+        """The categories to run, with all their names."""
+        return categories_of(self.format, self.categories)
+
+    @property
+    def images_path(self) -> Path:
+        """Folder or archive of the images that are named by path."""
+        if self.images is not None:
+            return Path(self.images)
+        path = Path(self.path)
+        return path if path.is_dir() else path.parent
+
+
+def _own(names: tuple[str, ...] | None, data: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the categories of a benchmark that has a list of its own."""
+    if names is None:
+        from lockstep.benchmark.detect import own_categories
+
+        path = Path(data["path"])
+        found = _sentence_of(BenchmarkError, own_categories, path, data["format"])
+        raise ValueError(
+            f"found nothing, accepted is a list of them; the first items have {found[:60]}"
+        )
+    keys = tuple(unicodedata.normalize("NFC", name) for name in names)
+    for key in keys:
+        if key in RESERVED or not re.fullmatch(r"\w[\w.-]{0,63}", key):
+            accepted = "letters, digits, '.', '_' and '-' and none of the workflow's own names"
+            raise ValueError(f"found {key!r}, accepted are {accepted}")
+    return keys
+
+
+def _sentence_of(kind: type[Exception], function: Callable[..., Any], *arguments: Any) -> Any:
+    """Return what a function returns; what it refuses becomes a mistake in the configuration."""
+    try:
+        return function(*arguments)
+    except kind as error:
+        raise ValueError(str(error)) from None
 
 
 class Devices(Section):
@@ -171,7 +257,7 @@ class Config(Section):
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ValueError(f"editors: found name {twice[0]!r} twice, accepted is each once")
-        reserved = {*RESERVED, *CATEGORIES, *(c.chinese for c in CATEGORIES.values())}
+        reserved = {*RESERVED, *(n for c in self.benchmark.named.values() for n in c.names)}
         for name in names:
             if name in reserved:
                 raise ValueError(f"editors: found name {name!r}, which the workflow uses itself")
@@ -201,8 +287,9 @@ class Comparison(Section):
 RESERVED = frozenset(
     {"all", "edit", "logs", "manifest", "prepare", "report", "score"}
     | {"tabulate", "tiny", "tiny_models", "agreement", "anchor_set", "anchors", "bundle", "compare"}
+    | {"import", "rejected", "protocol"}
 )
-"""Names of targets, rules and folders, which no editor can take."""
+"""Names of targets, rules, folders and files, which no editor and no category can take."""
 
 
 def load_config(data: Mapping[str, Any], source: str, produced: Collection[str] = ()) -> Config:
@@ -270,7 +357,10 @@ def _check_files(config: Config, source: str, produced: Collection[str]) -> None
             raise ConfigError(f"{source}: {key}: found no file {path!r}")
 
     need("benchmark.path", config.benchmark.path)
-    if Path(config.benchmark.path).is_dir():
+    if config.benchmark.images is not None:
+        need("benchmark.images", config.benchmark.images)
+    folders = config.benchmark.format in ("kris", "gedit", "table")
+    if Path(config.benchmark.path).is_dir() and not folders:
         raise ConfigError(
             f"{source}: benchmark.path: found a folder {config.benchmark.path!r}, "
             "accepted is a file"

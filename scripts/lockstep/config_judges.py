@@ -1,5 +1,6 @@
 """What a user may say of the judge."""
 
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 from urllib.parse import urlsplit
 
@@ -13,6 +14,7 @@ from pydantic import (
 )
 
 from lockstep.config_section import Dtype, PathText, Section
+from lockstep.protocol import PROTOCOL, read_protocol
 
 
 class Judge(Section):
@@ -23,13 +25,27 @@ class Judge(Section):
     pace: ClassVar[frozenset[str]] = frozenset({"rubrics", "anchors"})
     """Keys that decide no score (rubrics and anchors are files); a change judges nothing anew."""
     rubrics: PathText = Field(
-        "config/rubrics", description="Folder with one rubric per category, or one file for all."
+        "config/rubrics",
+        description="Folder with one rubric per category or a protocol, or one file for all.",
     )
 
     def rubric_file(self, category: str) -> str:
-        """Return the path of a category's rubric."""
-        one = self.rubrics.endswith(".yaml")
-        return self.rubrics if one else f"{self.rubrics}/{category}.yaml"
+        """Return the path of a category's rubric.
+
+        Raises:
+            RubricError: if the folder holds a protocol that is none.
+        """
+        if self.rubrics.endswith(".yaml"):
+            return self.rubrics
+        if self.protocol_file is not None:
+            return read_protocol(Path(self.protocol_file)).rubric_file(category)
+        return f"{self.rubrics}/{category}.yaml"
+
+    @property
+    def protocol_file(self) -> str | None:
+        """Path of the protocol that the rubrics belong to, where there is one."""
+        path = Path(self.rubrics) / PROTOCOL
+        return str(path) if path.is_file() else None
 
 
 class ModelJudge(Judge):

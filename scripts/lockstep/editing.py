@@ -95,17 +95,25 @@ def edit_shard(
             log.info("nothing to edit, no model is loaded")
             done = list(cached.values())
         records.write_records(folder / "edits" / plan.shard_file(shard.number, count), done)
-    failed = sum(record.status != "ok" for record in done)
+    failed = sum(record.status == "edit_failed" for record in done)
+    skipped = sum(record.status == "skipped" for record in done)
     log.info(
-        "%d edited, %d cached, %d failed in %.1f s",
-        missing - failed,
+        "%d edited, %d cached, %d failed, %d skipped in %.1f s",
+        missing - failed - skipped,
         len(mine) - missing,
         failed,
+        skipped,
         time.monotonic() - began,
     )
     if failed:
         print(
             f"{category} {shard.device.name}: {failed} of {len(mine)} edits failed",
+            file=terminal,
+        )
+    if skipped:
+        print(
+            f"{category} {shard.device.name}: {skipped} of {len(mine)} samples skipped, "
+            f"{editor.name} takes one source image",
             file=terminal,
         )
 
@@ -186,8 +194,9 @@ def _expected(items: Sequence[Item], folder: Path, count: int) -> set[int]:
             )
         except (FileNotFoundError, ValueError):
             found = None
-        wanted = [(items[i].key, "ok") for i in indices]
-        if found is None or [(r.key, r.status) for r in found] != wanted:
+        wanted = [items[i].key for i in indices]
+        done = ("ok", "skipped")
+        if found is None or [r.key for r in found if r.status in done] != wanted:
             expected.add(number)
     return expected
 

@@ -5,6 +5,7 @@ LockstepError
 ├── BenchmarkError   the benchmark file as a whole cannot be read
 ├── SampleError      one sample cannot be used; it is rejected, the others go on
 ├── EditError        one sample cannot be edited; recorded as edit_failed
+│   └── SkipError    its editor takes no such sample; recorded as skipped, which is no failure
 ├── RubricError      a rubric file is not one
 ├── ReplyError       a judge's reply holds no valid score; recorded as judge_failed
 ├── DamagedError     a file is not what was written to it
@@ -40,6 +41,10 @@ class SampleError(LockstepError):
 
 class EditError(LockstepError):
     """One sample cannot be edited."""
+
+
+class SkipError(EditError):
+    """One sample is of a kind that its editor does not take."""
 
 
 class RubricError(LockstepError):

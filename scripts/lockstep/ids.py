@@ -8,6 +8,9 @@ from lockstep.records import sha256
 MAX_ID_BYTES = 150
 """Leaves room for suffixes under the 255 bytes that file systems allow."""
 
+DEVICE_NAMES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\.|$)", re.IGNORECASE)
+"""Names that Windows keeps for devices."""
+
 
 def safe_id(name: str) -> str:
     """Return an id that is safe as a file name on any system.
@@ -16,7 +19,9 @@ def safe_id(name: str) -> str:
     in a hash of the original, so that two of them stay apart.
     """
     normal = unicodedata.normalize("NFC", name)
-    safe = re.sub(r"[^\w.-]", "_", normal).lstrip(".")
+    safe = re.sub(r"[^\w.-]", "_", normal).lstrip(".").rstrip(".")
     if len(safe.encode()) > MAX_ID_BYTES:
         safe = safe.encode()[:MAX_ID_BYTES].decode(errors="ignore")
+    if DEVICE_NAMES.match(safe):
+        safe = f"_{safe}"
     return safe if safe == normal else f"{safe}-{sha256(normal.encode())[:8]}"

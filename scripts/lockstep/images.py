@@ -86,8 +86,8 @@ def verify_image(data: bytes, max_pixels: int) -> Verified:
     try:
         with _open(io.BytesIO(data)) as image:
             _check_shape(image, max_pixels)
-            alpha = _shown(image).getextrema()[3:]
-            transparent = bool(alpha) and alpha[0][0] < 255
+            shown = _shown(image)
+            transparent = shown.mode == "RGBA" and shown.getchannel("A").getextrema()[0] < 255
             return Verified(FORMATS[image.format], image.width, image.height, transparent)
     except SampleError:
         raise

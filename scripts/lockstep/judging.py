@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
+from PIL import Image
 from tqdm import tqdm
 
 from lockstep import config, images, judges, plan, records, serving, staging, stopping
@@ -16,7 +17,7 @@ from lockstep.device import Device, Loaded, loaded
 from lockstep.errors import DeviceError, OutOfMemory, ReplyError, ServerError, one_sentence
 from lockstep.judges import Judgement, Pair, Rejected
 from lockstep.models import versions
-from lockstep.records import Sample, ScoreRecord
+from lockstep.records import Picture, Sample, ScoreRecord
 from lockstep.rubric import Rubric, parse_reply, uncertainty
 
 log = logging.getLogger(__name__)
@@ -254,15 +255,23 @@ def _judge_batch(
 
 
 def _pair(item: Item) -> Pair:
+    sample = item.sample
+
+    def seen(picture: Picture) -> Image.Image:
+        return images.open_rgb(picture.image, sample.background)
+
     return Pair(
-        id=item.sample.id,
+        id=sample.id,
         editor=item.job.editor,
-        source=images.open_rgb(item.sample.image, item.sample.background),
+        source=images.open_rgb(sample.image, sample.background),
         edited=images.open_rgb(item.edited),
         rubric=item.job.rubric,
         prompt=item.prompt,
         seed=item.seed,
-        category=item.sample.category,
+        category=sample.category,
+        tags=sample.tags,
+        more=[seen(picture) for picture in sample.more],
+        reference=None if sample.reference is None else seen(sample.reference),
     )
 
 
@@ -319,12 +328,12 @@ def _score(item: Item, judgement: Judgement) -> ScoreRecord:
     except ReplyError as error:
         return record.model_copy(update={"status": "judge_failed", "error": str(error)})
     found = {
-        "score": rubric.score(scores.criteria),
+        "score": rubric.score(scores.criteria, item.sample.tags),
         "criteria": scores.criteria,
         "reasoning": scores.reasoning,
     }
     if probabilities:
-        found["expected_score"] = rubric.expected_score(probabilities)
+        found["expected_score"] = rubric.expected_score(probabilities, item.sample.tags)
         found["uncertainty"] = uncertainty(probabilities)
     return record.model_copy(update=found)
 

@@ -92,6 +92,7 @@ def score_key(
         canonical_json(
             {
                 **_source(sample),
+                **_reference(sample),
                 "pixels": pixels,
                 "judge": dict(judge),
                 "asked": dict(asked),
@@ -101,11 +102,23 @@ def score_key(
     )
 
 
-def _source(sample: Sample) -> dict[str, str]:
-    """Return what decides the source's pixels as editor and judge see them."""
-    source = {"image": sample.image_sha256}
+def _source(sample: Sample) -> dict[str, Any]:
+    """Return what decides the sources' pixels as editor and judge see them."""
+    source: dict[str, Any] = {"image": sample.image_sha256}
+    if sample.more:
+        source["more"] = [picture.sha256 for picture in sample.more]
     # another background changes nothing under an opaque image
-    return {**source, "background": sample.background} if sample.transparent else source
+    if sample.transparent or any(picture.transparent for picture in sample.more):
+        source["background"] = sample.background
+    return source
+
+
+def _reference(sample: Sample) -> dict[str, Any]:
+    """Return what decides the pixels of the reference, where there is one."""
+    if sample.reference is None:
+        return {}
+    ground = sample.background if sample.reference.transparent else None
+    return {"reference": [sample.reference.sha256, ground]}
 
 
 def requests_at_a_time(concurrency: int, shards: int) -> int:

@@ -27,13 +27,28 @@ PROVENANCE = "lockstep"
 PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
 """Last chunk of every complete PNG; Pillow does not look for it."""
 
-Status = Literal["ok", "edit_failed", "judge_failed", "missing"]
+Status = Literal["ok", "edit_failed", "judge_failed", "missing", "skipped"]
 
 
 class Record(BaseModel):
     """One JSON line; unknown keys are kept."""
 
     model_config = ConfigDict(extra="allow")
+
+
+class Picture(Record):
+    """One image of a sample."""
+
+    image: str
+    """In the file relative to the manifest's folder."""
+    sha256: str
+    """SHA-256 of the image's bytes."""
+    width: int
+    """Pixels, as stored."""
+    height: int
+    """Pixels, as stored."""
+    transparent: bool = False
+    """Whether any pixel is not opaque."""
 
 
 class Sample(Record):
@@ -55,6 +70,8 @@ class Sample(Record):
     """Whether any pixel of the source is not opaque."""
     background: str = WHITE
     """Colour that transparent pixels are laid on, as "#rrggbb"."""
+    more: list[Picture] = []
+    """Further source images, in order."""
     instruction: str
     """What the editor is told, in the configured language."""
     description: str = ""
@@ -63,7 +80,10 @@ class Sample(Record):
     """Why the edit is hard; only the judge sees it."""
     tags: list[str] = []
     difficulty: str | None = None
-    reference: str | None = None
+    reference: Picture | None = None
+    """What a correct edit looks like; only the judge sees it."""
+    expected: str = ""
+    """What a correct edit shows, in words; only the judge sees it."""
     source_seed: int | None = None
     """Seed that the source image was generated with; never used for an edit."""
     index: int
@@ -164,14 +184,14 @@ class ScoreRecord(Record):
     expected_score: float | None = None
     """Each criterion's mean under `probabilities`, combined by the rubric, 0 to 10."""
     criteria: dict[str, float] = {}
-    """Each criterion's value, 0 to 10; the mean where it was judged several times."""
+    """Each criterion's value, on the rubric's scale; the mean where it was judged several times."""
     reasoning: str | None = None
     reply: str | None = None
     """The judge's raw reply, kept for failures too."""
     rejected: str | None = None
     """The raw reply before, which held no valid score; the judge was then asked once more."""
     probabilities: dict[str, tuple[float, ...]] = {}
-    """What the judge put on each criterion's values 0 to 10, of all that it put on valid ones."""
+    """What the judge put on each criterion's values, ascending, of all on valid ones."""
     uncertainty: float | None = None
     """Entropy of `probabilities`, 0 (sure) to 1 (all values alike), mean over the criteria."""
     schema_mass: float | None = None
@@ -206,6 +226,7 @@ class ScoreRecord(Record):
 
 
 R = TypeVar("R", bound=Record)
+P = TypeVar("P", Picture, Sample)
 
 
 def canonical_json(value: Any) -> str:
@@ -247,8 +268,8 @@ def atomic(path: Path, durable: bool = True) -> Iterator[IO[bytes]]:
         raise
 
 
-def write_bytes(path: Path, data: bytes) -> None:
-    with atomic(path) as file:
+def write_bytes(path: Path, data: bytes, durable: bool = True) -> None:
+    with atomic(path, durable) as file:
         file.write(data)
 
 
@@ -263,6 +284,11 @@ def copy_folder(source: Path, target: Path) -> None:
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
+
+
+def sync() -> None:
+    """Make all that was written outlive a power loss; of many files faster than one by one."""
+    os.sync()
 
 
 def write_text(path: Path, text: str) -> None:
@@ -322,12 +348,18 @@ def read_records(path: Path, kind: type[R]) -> list[R]:
 
 
 def read_manifest(path: Path) -> list[Sample]:
-    """Read a category's samples; their `image` becomes a path that can be opened."""
+    """Read a category's samples; their images become paths that can be opened."""
     folder = Path(path).parent
-    return [
-        sample.model_copy(update={"image": str(folder / sample.image)})
-        for sample in read_records(path, Sample)
-    ]
+    return [_with_paths(sample, folder) for sample in read_records(path, Sample)]
+
+
+def _with_paths(sample: Sample, folder: Path) -> Sample:
+    def placed(record: P) -> P:
+        return record.model_copy(update={"image": str(folder / record.image)})
+
+    reference = None if sample.reference is None else placed(sample.reference)
+    more = list(map(placed, sample.more))
+    return placed(sample).model_copy(update={"more": more, "reference": reference})
 
 
 def save_edit(path: Path, image: Image.Image, provenance: dict[str, Any]) -> None:

@@ -15,12 +15,14 @@ from typing import Annotated, Any, Literal, NamedTuple
 import jinja2
 import yaml
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
     PositiveFloat,
     StrictInt,
     ValidationError,
+    WithJsonSchema,
     create_model,
     model_validator,
 )
@@ -50,7 +52,7 @@ COLUMNS = (
 """Columns of the tables beside the criteria; no criterion can take their names."""
 
 ANCHORS = {0, 3, 5, 8, 10}
-"""Values whose meaning every criterion must give."""
+"""Values whose meaning every criterion on the scale 0 to 10 must give; on others, all values."""
 
 SCALE = (0.0, 10.0)
 """Lowest and highest score."""
@@ -59,13 +61,39 @@ Combine = Literal["weighted_mean", "geometric_mean", "min"]
 
 
 class Scale(BaseModel):
-    """JSON schema of one criterion's value."""
+    """JSON schema of one criterion's value: integers of a range, or some of them."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     type: Annotated[str, Field(pattern="^integer$")]
-    minimum: Annotated[int, Field(ge=0, le=0)]
-    maximum: Annotated[int, Field(ge=10, le=10)]
+    minimum: Annotated[int, Field(ge=0, le=9)]
+    maximum: Annotated[int, Field(ge=1, le=10)]
+    enum: tuple[int, ...] | None = None
+    """The only values, ascending; None takes all from minimum to maximum."""
+
+    @model_validator(mode="after")
+    def _ascending(self) -> "Scale":
+        values = self.values
+        if values != tuple(sorted(set(values))) or len(values) < 2:
+            raise ValueError(f"found values {list(values)}, accepted are two or more, ascending")
+        if (values[0], values[-1]) != (self.minimum, self.maximum):
+            raise ValueError("found an enum that does not go from minimum to maximum")
+        return self
+
+    @property
+    def values(self) -> tuple[int, ...]:
+        return self.enum or tuple(range(self.minimum, self.maximum + 1))
+
+    @property
+    def said(self) -> str:
+        """How a reply's example shows it."""
+        if self.enum is None:
+            return f"{self.minimum}-{self.maximum}"
+        return " or ".join(map(str, self.enum))
+
+    def asked(self) -> dict[str, Any]:
+        """Return it for the score key."""
+        return self.model_dump(mode="json", exclude_none=True)
 
 
 class Criterion(BaseModel):
@@ -92,14 +120,25 @@ class Cap(BaseModel):
     below: Annotated[float, Field(gt=0, le=10)]
     """The cap holds where the criterion's value is less."""
     score: Annotated[float, Field(ge=0, lt=10)]
-    """Highest score then."""
+    """Highest score then, on the criteria's scale."""
+
+
+class Penalty(BaseModel):
+    """A factor on the score where one criterion is too low; no score gets below the lowest."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    criterion: str
+    below: Annotated[float, Field(gt=0, le=10)]
+    """It holds where the criterion's value is less."""
+    factor: Annotated[float, Field(gt=0, lt=1)]
 
 
 class Scores(NamedTuple):
     """What a valid reply says."""
 
     criteria: dict[str, int]
-    """Value of each criterion, 0 to 10."""
+    """Value of each criterion, on the rubric's scale."""
     reasoning: str
     """The text before the object."""
 
@@ -114,14 +153,17 @@ class Rubric(BaseModel):
     system: str
     """System text."""
     template: str
-    """User text, Jinja2 over `instruction`, `description`, `rationale`, `criteria`, `reply` and
-    `reasoned` (whether reasoning is asked for)."""
+    """User text, Jinja2 over `instruction`, `description`, `rationale`, `expected` (what a correct
+    edit shows, in words), `criteria`, `reply` and `reasoned` (whether reasoning is asked for)."""
     criteria: Annotated[tuple[Criterion, ...], Field(min_length=1, max_length=8)]
     combine: Combine
     """How criteria, or aspects where they have some, make the score."""
     combine_aspect: Combine | None = None
     caps: tuple[Cap, ...] = ()
     """The lowest that holds counts."""
+    penalties: tuple[Penalty, ...] = ()
+    weights_of_tag: dict[str, dict[str, PositiveFloat]] = {}
+    """Weights for samples with a tag; criteria without one do not count for them."""
     reply: Scale
     """Schema of each criterion's value."""
 
@@ -133,7 +175,8 @@ class Rubric(BaseModel):
         for criterion in self.criteria:
             if criterion.name in COLUMNS:
                 raise ValueError(f"found criterion {criterion.name!r}, a column of the tables")
-            if missing := ANCHORS - set(criterion.anchors):
+            full = (self.reply.minimum, self.reply.maximum) == SCALE
+            if missing := (ANCHORS if full else {*self.reply.values}) - set(criterion.anchors):
                 raise ValueError(f"{criterion.name}: found no anchor for {sorted(missing)}")
         with_aspect = [criterion for criterion in self.criteria if criterion.aspect is not None]
         expected = [] if self.combine_aspect is None else list(self.criteria)
@@ -142,15 +185,22 @@ class Rubric(BaseModel):
                 "found aspects of some criteria or no combine_aspect, accepted is an aspect of "
                 "each criterion and combine_aspect, or none of them"
             )
-        for cap in self.caps:
-            if cap.criterion not in names:
-                raise ValueError(f"caps: found {cap.criterion!r}, accepted is one of {names}")
+        used = [("caps", cap.criterion) for cap in self.caps]
+        used += [("penalties", penalty.criterion) for penalty in self.penalties]
+        used += [("weights_of_tag", name) for own in self.weights_of_tag.values() for name in own]
+        for where, name in used:
+            if name not in names:
+                raise ValueError(f"{where}: found {name!r}, accepted is one of {names}")
         return self
 
     @cached_property
     def sha256(self) -> str:
         """Hash over the whole rubric; its version."""
-        return sha256(canonical_json(self.model_dump(mode="json")).encode())
+        said = self.model_dump(mode="json")
+        # what a rubric does not use is none of its version
+        unused = {name for name in ("penalties", "weights_of_tag") if not said[name]}
+        said = {name: value for name, value in said.items() if name not in unused}
+        return sha256(canonical_json({**said, "reply": self.reply.asked()}).encode())
 
     @property
     def names(self) -> list[str]:
@@ -159,9 +209,17 @@ class Rubric(BaseModel):
 
     @cached_property
     def _model(self) -> type[BaseModel]:
-        value = Annotated[StrictInt, Field(ge=self.reply.minimum, le=self.reply.maximum)]
+        value: Any = Annotated[StrictInt, Field(ge=self.reply.minimum, le=self.reply.maximum)]
+        if self.reply.enum is not None:
+            schema = WithJsonSchema({"type": "integer", "enum": list(self.reply.enum)})
+            value = Annotated[value, AfterValidator(self._one_of), schema]
         fields: dict[str, Any] = dict.fromkeys(self.names, (value, ...))
         return create_model("Reply", __config__=ConfigDict(extra="forbid"), **fields)
+
+    def _one_of(self, value: int) -> int:
+        if value not in self.reply.values:
+            raise ValueError(f"found {value}, accepted is {self.reply.said}")
+        return value
 
     @property
     def reply_schema(self) -> dict[str, Any]:
@@ -171,7 +229,7 @@ class Rubric(BaseModel):
     @property
     def example(self) -> str:
         """The object that a reply must hold, with the scale in place of its values."""
-        return "{" + ", ".join(f'"{name}": <0-10>' for name in self.names) + "}"
+        return "{" + ", ".join(f'"{name}": <{self.reply.said}>' for name in self.names) + "}"
 
     def prompt(self, sample: Sample, reasoned: bool = True) -> str:
         """Return the user text for one sample.
@@ -182,14 +240,16 @@ class Rubric(BaseModel):
         template = jinja2.Environment(
             undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
         ).from_string(self.template)
-        return template.render(
+        told = template.render(
             instruction=sample.instruction,
             description=sample.description,
             rationale=sample.rationale,
+            expected=sample.expected,
             criteria=self.criteria,
             reply=self.example,
             reasoned=reasoned,
-        ).strip()
+        )
+        return (_images(sample) + told).strip()
 
     def asked(self, prompt: str) -> dict[str, Any]:
         """Return what of the rubric decides a reply to a prompt, for the score key.
@@ -200,43 +260,90 @@ class Rubric(BaseModel):
             "system": self.system,
             "prompt": prompt,
             "criteria": self.names,
-            "reply": self.reply.model_dump(mode="json"),
+            "reply": self.reply.asked(),
         }
 
     def correction(self, error: str) -> str:
         """Return what is said to a judge whose reply held no valid score."""
         return (
             f"Your reply could not be used: {error}. Reply once more, and end with exactly one "
-            f"JSON object with an integer from 0 to 10 for each criterion: {self.example}"
+            f"JSON object with an integer {self._span} for each criterion: {self.example}"
         )
 
-    def score(self, criteria: Mapping[str, float]) -> float:
-        """Combine criteria into a score, 0 to 10."""
-        if self.combine_aspect is None:
+    @property
+    def _span(self) -> str:
+        if self.reply.enum is not None:
+            return f"({self.reply.said})"
+        return f"from {self.reply.minimum} to {self.reply.maximum}"
+
+    @property
+    def scale(self) -> tuple[float, float]:
+        """Lowest and highest value of a criterion."""
+        return float(self.reply.minimum), float(self.reply.maximum)
+
+    def score(self, criteria: Mapping[str, float], tags: Sequence[str] = ()) -> float:
+        """Combine criteria into a score, from whatever scale to 0 to 10.
+
+        Args:
+            tags: of the sample.
+        """
+        low, high = self.scale
+        value = self._combined(criteria, tags)
+        for penalty in self.penalties:
+            if criteria[penalty.criterion] < penalty.below:
+                value = max(low, value * penalty.factor)
+        return value if self.scale == SCALE else (value - low) / (high - low) * SCALE[1]
+
+    def counted(self, tags: Sequence[str]) -> list[str]:
+        """Return the criteria that count for a sample with these tags."""
+        weights = self._weights(tags)
+        return self.names if weights is None else [name for name in self.names if name in weights]
+
+    def aspects(self, criteria: Mapping[str, float]) -> dict[str, float]:
+        """Combine the criteria of each aspect; none without aspects. On the rubric's scale."""
+        return {name: value for name, (value, _) in self._aspects(criteria).items()}
+
+    def _weights(self, tags: Sequence[str]) -> Mapping[str, float] | None:
+        return next((self.weights_of_tag[tag] for tag in tags if tag in self.weights_of_tag), None)
+
+    def _aspects(self, criteria: Mapping[str, float]) -> dict[str, tuple[float, float]]:
+        """Return the value and weight of each aspect."""
+        parts = {}
+        for aspect in dict.fromkeys(c.aspect for c in self.criteria if c.aspect is not None):
+            own = [c for c in self.criteria if c.aspect == aspect]
+            values = [(criteria[c.name], c.weight) for c in own]
+            parts[aspect] = (combine(self.combine_aspect, values), sum(c.weight for c in own))
+        return parts
+
+    def _combined(self, criteria: Mapping[str, float], tags: Sequence[str]) -> float:
+        """Combine criteria on their own scale."""
+        weights = self._weights(tags)
+        if weights is not None:
+            parts = [(criteria[name], weight) for name, weight in weights.items()]
+        elif self.combine_aspect is None:
             parts = [(criteria[c.name], c.weight) for c in self.criteria]
         else:
-            parts = []
-            for aspect in dict.fromkeys(c.aspect for c in self.criteria):
-                own = [c for c in self.criteria if c.aspect == aspect]
-                values = [(criteria[c.name], c.weight) for c in own]
-                weight = sum(c.weight for c in own)
-                parts.append((combine(self.combine_aspect, values), weight))
+            parts = list(self._aspects(criteria).values())
         caps = [cap.score for cap in self.caps if criteria[cap.criterion] < cap.below]
         return min([combine(self.combine, parts), *caps])
 
-    def expected_score(self, probabilities: Mapping[str, Sequence[float]]) -> float:
+    def expected_score(
+        self, probabilities: Mapping[str, Sequence[float]], tags: Sequence[str] = ()
+    ) -> float:
         """Combine each criterion's mean under its probabilities into a score, 0 to 10.
 
         It has two decimals: those beyond depend on what was judged in the same batch.
 
         Args:
-            probabilities: of each criterion's values 0 to 10.
+            probabilities: of each criterion's values, ascending.
+            tags: of the sample.
         """
+        values = self.reply.values
         means = {
-            name: sum(value * share for value, share in enumerate(shares)) / sum(shares)
+            name: sum(v * share for v, share in zip(values, shares, strict=True)) / sum(shares)
             for name, shares in probabilities.items()
         }
-        return round(self.score(means), 2)
+        return round(self.score(means, tags), 2)
 
 
 def uncertainty(probabilities: Mapping[str, Sequence[float]]) -> float:
@@ -268,6 +375,17 @@ def combine(how: Combine, parts: Sequence[tuple[float, float]]) -> float:
             return min(value, max(value for value, _ in parts))
         case "min":
             return min(value for value, _ in parts)
+
+
+def _images(sample: Sample) -> str:
+    """Return what the judge is told of images other than one source and the edited one."""
+    if not sample.more and sample.reference is None:
+        return ""
+    count = 1 + len(sample.more)
+    names = ["the source image"] if count == 1 else [f"source image {n + 1}" for n in range(count)]
+    if sample.reference is not None:
+        names.append("a reference (what a correct edit looks like; it is not judged)")
+    return f"You see, in this order: {', '.join(names)}, the edited image.\n\n"
 
 
 _EXAMPLE = Sample(

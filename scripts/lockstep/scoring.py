@@ -125,7 +125,8 @@ def _other(samples: Sequence[Sample], position: int) -> Sample | None:
     for step in range(1, len(samples)):
         other = samples[(position + step) % len(samples)]
         if other.instruction != own.instruction:
-            asked = {"instruction": other.instruction, "rationale": other.rationale}
+            told = ("instruction", "rationale", "expected")
+            asked = {name: getattr(other, name) for name in told}
             return own.model_copy(update=asked)
     return None
 

@@ -15,7 +15,7 @@ from tqdm import tqdm
 from lockstep import config, editors, images, records, stopping
 from lockstep.background import background
 from lockstep.device import Sampler
-from lockstep.errors import DeviceError, one_sentence
+from lockstep.errors import DeviceError, SkipError, one_sentence
 from lockstep.models import versions
 from lockstep.records import EditRecord, Sample
 from lockstep.waves import Barrier
@@ -119,7 +119,7 @@ def edit_waves(
             seconds = free - began
             job.barrier.finish(wave, seconds)
             _log_edit(edited.record)
-            if edited.record.status != "ok":
+            if edited.record.status == "edit_failed":
                 failed += 1
                 progress.set_postfix_str(f"{failed} failed")
             if edited.image is None:
@@ -224,7 +224,8 @@ def _edit(
         log.debug("traceback", exc_info=True)
         # an image of other settings must not pass for this sample's edit
         item.path.unlink(missing_ok=True)
-        failure = {"status": "edit_failed", "error": one_sentence(error)}
+        status = "skipped" if isinstance(error, SkipError) else "edit_failed"
+        failure = {"status": status, "error": one_sentence(error)}
         seconds = {"edit_seconds": round(time.monotonic() - began, 4)}
         return _Edited(record.model_copy(update={**failure, **seconds}))
     seconds = {"edit_seconds": round(time.monotonic() - began, 4)}

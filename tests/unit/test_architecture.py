@@ -110,7 +110,16 @@ def test_the_lock_names_no_address_and_the_environments_have_its_pins():
 SCRIPTS = {
     "edit": ["edit", "tiny_models"],
     "score": ["score", "anchors", "anchor_set"],
-    "report": ["prepare", "tabulate", "report", "bundle", "agreement", "compare"],
+    "report": [
+        "prepare",
+        "import",
+        "tabulate",
+        "report",
+        "bundle",
+        "agreement",
+        "compare",
+        "protocol",
+    ],
 }
 """Scripts of the rules that name an environment file."""
 

@@ -41,7 +41,7 @@ def item(**changes) -> dict:
 def prepare(tmp_path, items, **settings):
     path = tmp_path / "benchmark.json"
     path.write_text(items if isinstance(items, str) else json.dumps(items), encoding="utf-8")
-    settings = config.Benchmark(path=str(path), **settings)
+    settings = config.Benchmark(path=str(path), **{"format": "re-edit", **settings})
     counts = benchmark.prepare(settings, tmp_path / "manifest")
     rejected = records.read_records(tmp_path / "manifest" / "rejected.jsonl", Rejected)
     assert counts.rejected == len(rejected)
@@ -223,4 +223,4 @@ def test_the_demo_benchmark_is_accepted_whole(tmp_path):
     tiny.make_benchmark(tmp_path / "b.json", per_category=3)
     settings = config.Benchmark(path=str(tmp_path / "b.json"))
     counts = benchmark.prepare(settings, tmp_path / "manifest")
-    assert counts == (dict.fromkeys(settings.categories, 3), 0)
+    assert counts == (dict.fromkeys(settings.categories, 3), 0, {})

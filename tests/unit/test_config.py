@@ -11,7 +11,7 @@ from lockstep.errors import ConfigError
 from tests.conftest import ROOT
 
 BASE = {
-    "benchmark": {"path": "README.md"},
+    "benchmark": {"path": "README.md", "format": "re-edit"},
     "editors": [{"name": "control", "type": "identity"}],
     "judge": {"type": "qwen3_vl", "model": "Qwen/Qwen3-VL-8B-Instruct"},
 }

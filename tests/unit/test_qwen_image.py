@@ -80,7 +80,7 @@ def test_prompts_are_encoded_as_the_pipeline_encodes_them(pair):
     call = {"num_inference_steps": 2, "true_cfg_scale": 4.0, "output_type": "latent"}
     theirs(image=source(), prompt=prompts[0], negative_prompt=prompts[1], **call)
     hook.remove()
-    encoded = qwen_image.encode(ours, qwen_image.prepare(ours, source(), prompts))
+    encoded = qwen_image.encode(ours, qwen_image.prepare(ours, [source()], prompts))
     assert relative(encoded["prompt_embeds"], seen[0]) <= EXACT
     assert relative(encoded["negative_prompt_embeds"], seen[1]) <= EXACT
     assert encoded["prompt_embeds"].shape == seen[0].shape
@@ -91,8 +91,8 @@ def test_an_image_is_looked_at_once_for_both_prompts(pair):
     looks = []
     visual = ours.text_encoder.model.visual
     hook = visual.register_forward_hook(lambda *_: looks.append(1))
-    qwen_image.encode(ours, qwen_image.prepare(ours, source(), ["Let go.", " "]))
-    qwen_image.encode(ours, qwen_image.prepare(ours, source(), ["Let go."]))
+    qwen_image.encode(ours, qwen_image.prepare(ours, [source()], ["Let go.", " "]))
+    qwen_image.encode(ours, qwen_image.prepare(ours, [source()], ["Let go."]))
     hook.remove()
     assert len(looks) == 2
 
@@ -115,7 +115,7 @@ def test_the_image_and_its_size_are_those_of_the_pipeline(pair, size):
     results = []
     for pipeline, image in ((theirs, source(*size)), (ours, None)):
         if image is None:
-            image = qwen_image.prepare(ours, source(*size), [" "]).image
+            image = qwen_image.prepare(ours, [source(*size)], [" "]).images
         seen = []
         pipeline.vae.encode = lambda x, seen=seen: seen.append(x) or exit_here()
         with pytest.raises(Stop):
@@ -123,6 +123,31 @@ def test_the_image_and_its_size_are_those_of_the_pipeline(pair, size):
         del pipeline.vae.encode
         results.append(seen[0])
     assert torch.equal(*results)
+
+
+@torch.inference_mode()
+def test_several_sources_are_edited_as_the_pipeline_edits_them(pair):
+    theirs, ours = pair
+    if not isinstance(theirs, diffusers.QwenImageEditPlusPipeline):
+        return
+    sources = [source(256, 192), source(120, 200), source(90, 90)]
+    call = {"num_inference_steps": 2, "true_cfg_scale": 4.0, "output_type": "latent"}
+    expected = theirs(
+        image=sources,
+        prompt="Put the first into the second.",
+        negative_prompt=" ",
+        generator=torch.Generator().manual_seed(1),
+        **call,
+    ).images
+    prepared = qwen_image.prepare(ours, sources, ["Put the first into the second.", " "])
+    assert prepared.size == prepared.images[-1].size
+    found = ours(
+        image=prepared.images,
+        generator=torch.Generator().manual_seed(1),
+        **qwen_image.encode(ours, prepared),
+        **call,
+    ).images
+    assert relative(found, expected) <= 10 * EXACT
 
 
 class Stop(Exception):

@@ -1,5 +1,10 @@
-"""Benchmark files, read as streams: one reader for each format, the same samples from all."""
+"""Benchmark files, read as streams: one reader for each format, the same samples from all.
 
+Where each format comes from: docs/benchmarks.md.
+"""
+
+import importlib
+import unicodedata
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -7,14 +12,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lockstep import config, records
-from lockstep.benchmark import re_edit
+from lockstep.benchmark.items import Image, Item
 from lockstep.errors import BenchmarkError, SampleError
 from lockstep.ids import safe_id as safe_id
 from lockstep.images import verify_image
-from lockstep.records import Rejected, Sample
-
-READERS = {"re-edit": re_edit.read}
-"""Reader for each `benchmark.format`: path, language, fallback → items."""
+from lockstep.records import Picture, Rejected, Sample
 
 
 class Counts(NamedTuple):
@@ -22,50 +24,92 @@ class Counts(NamedTuple):
     """Accepted samples by category."""
     rejected: int
     """Rejected samples."""
+    left_out: dict[str, int]
+    """Samples of categories that are not configured."""
 
 
 @dataclass
-class _Intake:
-    """What has been accepted so far; nothing of a sample but its id stays in memory."""
+class Intake:
+    """What has been accepted so far; nothing of a sample but its id and hash stays in memory."""
 
     settings: config.Benchmark
-    folder: Path
-    ids: set[str] = field(default_factory=set)
+    folder: Path | None
+    """Where images are kept; None keeps none."""
+    ids: dict[str, str] = field(default_factory=dict)
+    """Each id, by its form in which ids that a file system may mix up are the same."""
     counts: dict[str, int] = field(default_factory=dict)
+    left_out: dict[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.counts = dict.fromkeys(self.settings.categories, 0)
+
+    def wants(self, found: Item | SampleError) -> bool:
+        """Tell whether a sample was asked for, as far as its category is known."""
+        category = getattr(found, "category", None)
+        if category is None:
+            return True
+        if category not in self.counts:
+            self.left_out[category] = self.left_out.get(category, 0) + 1
+            return False
+        return not self.full(category)
 
     def full(self, category: str) -> bool:
         limit = self.settings.limit
         return limit is not None and self.counts[category] >= limit
 
-    def accept(self, item: re_edit.Item) -> Sample:
+    def accept(self, item: Item) -> Sample:
+        """Return the sample of an item, once its images are known to be good.
+
+        Raises:
+            SampleError: if they are not, or its id is taken.
+        """
         sample_id = safe_id(item.id)
-        if sample_id in self.ids:
-            raise SampleError(f"found id {sample_id!r} a second time, accepted is each once")
-        data = item.image()
-        image = verify_image(data, self.settings.max_pixels)
-        digest = records.sha256(data)
-        path = self.folder / "images" / f"{digest}{image.suffix}"
-        if not path.exists() or path.stat().st_size != len(data):
-            records.write_bytes(path, data)
-        self.ids.add(sample_id)
+        form = unicodedata.normalize("NFKC", sample_id).casefold()
+        taken = self.ids.get(form)
+        if taken is not None:
+            how = "a second time" if taken == sample_id else f"that can be mixed up with {taken!r}"
+            raise SampleError(f"found id {sample_id!r} {how}, accepted is each once")
+        first, *more = [self._picture(image) for image in item.images]
+        reference = None if item.reference is None else self._picture(item.reference)
+        self.ids[form] = sample_id
         index = self.counts[item.category]
         self.counts[item.category] += 1
         return Sample(
             id=sample_id,
             category=item.category,
-            image=str(path.relative_to(self.folder)),
-            image_sha256=digest,
-            width=image.width,
-            height=image.height,
-            transparent=image.transparent,
+            image=first.image,
+            image_sha256=first.sha256,
+            width=first.width,
+            height=first.height,
+            transparent=first.transparent,
             background=self.settings.background,
+            more=more,
             instruction=item.instruction,
             description=item.description,
             rationale=item.rationale,
-            tags=item.tags,
+            reference=reference,
+            expected=item.expected,
+            tags=list(item.tags),
             difficulty=item.difficulty,
             source_seed=item.source_seed,
             index=index,
+        )
+
+    def _picture(self, image: Image) -> Picture:
+        data = image()
+        verified = verify_image(data, self.settings.max_pixels)
+        digest = records.sha256(data)
+        name = f"images/{digest}{verified.suffix}"
+        if self.folder is not None:
+            path = self.folder / name
+            if not path.exists() or path.read_bytes() != data:
+                records.write_bytes(path, data, durable=False)
+        return Picture(
+            image=name,
+            sha256=digest,
+            width=verified.width,
+            height=verified.height,
+            transparent=verified.transparent,
         )
 
 
@@ -80,7 +124,7 @@ def prepare(settings: config.Benchmark, folder: Path) -> Counts:
         BenchmarkError: if the file as a whole cannot be read, or at the first rejected sample
             if `strict` is set.
     """
-    intake = _Intake(settings, Path(folder), counts=dict.fromkeys(settings.categories, 0))
+    intake = Intake(settings, Path(folder))
     rejected = 0
     with ExitStack() as stack:
         manifests = {
@@ -88,37 +132,56 @@ def prepare(settings: config.Benchmark, folder: Path) -> Counts:
             for category in settings.categories
         }
         rejects = stack.enter_context(records.atomic(intake.folder / "rejected.jsonl"))
-        for position, item in enumerate(_items(settings)):
-            try:
-                category = getattr(item, "category", None)
-                if category is not None and (category not in manifests or intake.full(category)):
-                    continue
-                if isinstance(item, SampleError):
-                    raise item
-                sample = intake.accept(item)
-                manifests[item.category].write(records.json_line(sample))
-            except SampleError as error:
-                if settings.strict:
-                    raise BenchmarkError(f"{settings.path}: item {position}: {error}") from None
-                rejected += 1
-                rejects.write(records.json_line(_rejection(position, item, error)))
-            if all(map(intake.full, manifests)):
-                break
+        for found in samples(intake):
+            if isinstance(found, Sample):
+                manifests[found.category].write(records.json_line(found))
+                continue
+            if settings.strict:
+                raise BenchmarkError(f"{settings.path}: item {found.position}: {found.reason}")
+            rejected += 1
+            rejects.write(records.json_line(found))
+        # before the manifests that name them
+        records.sync()
     records.write_json(intake.folder / "counts.json", intake.counts)
-    return Counts(intake.counts, rejected)
+    return Counts(intake.counts, rejected, intake.left_out)
 
 
-def _items(settings: config.Benchmark) -> Iterator[re_edit.Item | SampleError]:
-    read = READERS[settings.format]
+def samples(intake: Intake) -> Iterator[Sample | Rejected]:
+    """Yield each sample that was asked for, or why it cannot be used, in the benchmark's order.
+
+    Raises:
+        BenchmarkError: if the benchmark as a whole cannot be read.
+    """
+    for position, item in enumerate(read(intake.settings)):
+        if not intake.wants(item):
+            continue
+        try:
+            if isinstance(item, SampleError):
+                raise item
+            yield intake.accept(item)
+        except SampleError as error:
+            yield _rejection(position, item, error)
+        if all(map(intake.full, intake.counts)):
+            return
+
+
+def read(settings: config.Benchmark) -> Iterator[Item | SampleError]:
+    """Yield each item of a benchmark, or why it cannot be used, in its order.
+
+    Raises:
+        BenchmarkError: if the benchmark as a whole cannot be read, or holds nothing.
+    """
+    # readers of one format load what the others do without
+    reader = importlib.import_module(f"lockstep.benchmark.{settings.format.replace('-', '_')}")
     empty = True
-    for item in read(Path(settings.path), settings.language, settings.language_fallback):
+    for item in reader.read(settings):
         empty = False
         yield item
     if empty:
-        raise BenchmarkError(f"{settings.path}: found no samples, accepted is a JSON list of them")
+        raise BenchmarkError(f"{settings.path}: found no samples, accepted is at least one")
 
 
-def _rejection(position: int, item: re_edit.Item | SampleError, error: SampleError) -> Rejected:
+def _rejection(position: int, item: Item | SampleError, error: SampleError) -> Rejected:
     return Rejected(
         position=position,
         id=getattr(item, "id", None),

@@ -15,7 +15,7 @@ from PIL import Image
 from lockstep import config
 from lockstep.editors import lossy, pipelines, qwen_image
 from lockstep.editors.loading import load_part
-from lockstep.errors import ConfigError, DeviceError, EditError, one_sentence
+from lockstep.errors import ConfigError, DeviceError, EditError, SkipError, one_sentence
 from lockstep.images import open_rgb
 from lockstep.models import check_weights
 from lockstep.records import Sample
@@ -72,14 +72,24 @@ class DiffusersEditor:
         )
 
     def prepare(self, sample: Sample) -> _Prepared:
-        source = open_rgb(sample.image, sample.background)
-        source = _scaled_down(source, self._settings.max_input_pixels)
-        size = {"width": source.width, "height": source.height} if self._settings.pass_size else {}
+        if sample.more and type(self._pipeline).__name__ not in pipelines.SEVERAL:
+            raise SkipError(
+                f"found {1 + len(sample.more)} source images, "
+                f"but {type(self._pipeline).__name__} takes one"
+            )
+        paths = [sample.image, *(picture.image for picture in sample.more)]
+        sources = [
+            _scaled_down(open_rgb(path, sample.background), self._settings.max_input_pixels)
+            for path in paths
+        ]
+        first = sources[0]
+        size = {"width": first.width, "height": first.height} if self._settings.pass_size else {}
         if not self._fast:
-            return _Prepared({"image": source, "prompt": sample.instruction, **size})
+            given = sources if sample.more else first
+            return _Prepared({"image": given, "prompt": sample.instruction, **size})
         prompts = [sample.instruction, self._arguments.get("negative_prompt")]
-        inputs = qwen_image.prepare(self._pipeline, source, [p for p in prompts if p is not None])
-        return _Prepared({"image": inputs.image, **size}, inputs)
+        inputs = qwen_image.prepare(self._pipeline, sources, [p for p in prompts if p is not None])
+        return _Prepared({"image": inputs.images, **size}, inputs)
 
     def edit(self, prepared: _Prepared, sample: Sample, seed: int) -> Image.Image:
         given = self._arguments | prepared.given

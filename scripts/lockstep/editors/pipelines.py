@@ -15,6 +15,9 @@ Index = Mapping[str, Any]
 QWEN_IMAGE_EDIT = (diffusers.QwenImageEditPipeline, diffusers.QwenImageEditPlusPipeline)
 """Pipelines that are known well enough for more than a call."""
 
+SEVERAL = ("QwenImageEditPlusPipeline", "Flux2Pipeline", "Flux2KleinPipeline")
+"""Pipelines that take several source images of one sample; others take a list for a batch."""
+
 DENOISERS = ("transformer", "unet")
 """Names of the part that denoises."""
 

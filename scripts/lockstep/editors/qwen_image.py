@@ -34,33 +34,39 @@ def optimize(pipeline: Pipeline) -> None:
 class Prepared(NamedTuple):
     """What the CPU does for an edit ahead of the device."""
 
-    image: Image.Image
-    """Source as the pipeline takes it."""
+    images: Image.Image | list[Image.Image]
+    """Sources as the pipeline takes them: one alone, or a list."""
     inputs: list[dict[str, torch.Tensor]]
     """For the text encoder, one for each prompt."""
     size: tuple[int, int]
     """Width and height of the edited image."""
 
 
-def prepare(pipeline: Pipeline, image: Image.Image, prompts: Sequence[str]) -> Prepared:
-    """Resize a source and make the text encoder's inputs, on the CPU.
+def prepare(pipeline: Pipeline, images: Sequence[Image.Image], prompts: Sequence[str]) -> Prepared:
+    """Resize sources and make the text encoder's inputs, on the CPU.
 
     Args:
-        image: 8-bit RGB.
+        images: 8-bit RGB; more than one for a Plus pipeline only, whose edits have the proportions
+            of the last one.
         prompts: instruction and, with guidance, the negative prompt.
     """
-    ratio = image.width / image.height
+    resize = pipeline.image_processor.resize
+    sizes, seen = [], []
+    for image in images:
+        ratio = image.width / image.height
+        if isinstance(pipeline, diffusers.QwenImageEditPlusPipeline):
+            dimensions = pipeline_qwenimage_edit_plus.calculate_dimensions
+            width, height = dimensions(pipeline_qwenimage_edit_plus.VAE_IMAGE_SIZE, ratio)
+            condition = dimensions(pipeline_qwenimage_edit_plus.CONDITION_IMAGE_SIZE, ratio)
+        else:
+            dimensions = pipeline_qwenimage_edit.calculate_dimensions
+            condition = width, height = dimensions(1024 * 1024, ratio)[:2]
+        sizes.append((width, height))
+        seen.append(resize(image, condition[1], condition[0]))
+    before = ""
     if isinstance(pipeline, diffusers.QwenImageEditPlusPipeline):
-        dimensions = pipeline_qwenimage_edit_plus.calculate_dimensions
-        width, height = dimensions(pipeline_qwenimage_edit_plus.VAE_IMAGE_SIZE, ratio)
-        condition = dimensions(pipeline_qwenimage_edit_plus.CONDITION_IMAGE_SIZE, ratio)
-        seen = pipeline.image_processor.resize(image, condition[1], condition[0])
-        before = "Picture 1: <|vision_start|><|image_pad|><|vision_end|>"
-    else:
-        dimensions = pipeline_qwenimage_edit.calculate_dimensions
-        width, height, _ = dimensions(1024 * 1024, ratio)
-        seen = pipeline.image_processor.resize(image, height, width)
-        before = ""
+        shown = "Picture {}: <|vision_start|><|image_pad|><|vision_end|>"
+        before = "".join(shown.format(number) for number in range(1, len(images) + 1))
     inputs = [
         dict(
             pipeline.processor(
@@ -72,10 +78,14 @@ def prepare(pipeline: Pipeline, image: Image.Image, prompts: Sequence[str]) -> P
         )
         for prompt in prompts
     ]
-    # the pipeline computes the size anew from the image that it is given
-    if dimensions(1024 * 1024, width / height)[:2] == (width, height):
-        image = pipeline.image_processor.resize(image, height, width)
-    return Prepared(image, inputs, (width, height))
+    # the pipeline computes each size anew from the image that it is given
+    ready = [
+        resize(image, size[1], size[0])
+        if dimensions(1024 * 1024, size[0] / size[1])[:2] == size
+        else image
+        for image, size in zip(images, sizes, strict=True)
+    ]
+    return Prepared(ready if len(ready) > 1 else ready[0], inputs, sizes[-1])
 
 
 def encode(pipeline: Pipeline, prepared: Prepared) -> dict[str, Any]:

@@ -51,6 +51,18 @@ class Pair(NamedTuple):
     """What the judge replied first, where it is asked once more."""
     category: str = ""
     """Key of the sample's category."""
+    tags: Sequence[str] = ()
+    """Of the sample."""
+    more: Sequence[Image.Image] = ()
+    """Further source images, 8-bit RGB."""
+    reference: Image.Image | None = None
+    """What a correct edit looks like, 8-bit RGB."""
+
+    @property
+    def shown(self) -> list[Image.Image]:
+        """All images in the order in which the judge sees them, as `Rubric.prompt` tells it."""
+        references = [] if self.reference is None else [self.reference]
+        return [self.source, *self.more, *references, self.edited]
 
 
 class Finished(NamedTuple):

@@ -35,6 +35,8 @@ class Request(NamedTuple):
     """Criteria, in the order of the object."""
     seed: int | None
     """Seed of the sampling; None is greedy."""
+    values: Sequence[int] = range(11)
+    """What each criterion may have, ascending."""
 
 
 class Reply(NamedTuple):
@@ -42,7 +44,7 @@ class Reply(NamedTuple):
 
     text: str
     probabilities: dict[str, tuple[float, ...]]
-    """Of each criterion's values 0 to 10, of all that is on them."""
+    """Of each criterion's values, ascending, of all that is on them."""
     schema_mass: float
     """Probability of tokens that a valid value allows, least over the tokens of all values."""
     tokens: int
@@ -215,6 +217,7 @@ class _Row:
         self.random = None if request.seed is None else random.Random(request.seed)
         self.reasoning: list[int] = []
         self._vocabulary = vocabulary
+        self._allowed = request.values
         self._values: list[int] = []
         self._probabilities: list[tuple[float, ...]] = []
         self._masses: list[float] = []
@@ -263,6 +266,9 @@ class _Row:
         end = logs.ends[last]
         values = [*digits, digits[1] + zero - _log_sum([zero, end])]
         values[1] += end - _log_sum([zero, end])
+        if len(self._allowed) < len(values):
+            self._take_allowed([values[value] for value in self._allowed], temperature)
+            return
         total = _log_sum(values)
         if not math.isfinite(total):
             self._broken = True
@@ -276,6 +282,20 @@ class _Row:
         # token by token, as in any greedy reply
         first = digits.index(max(digits))
         self._values.append(10 if first == 1 and zero >= logs.best_ends[last] else first)
+
+    def _take_allowed(self, values: list[float], temperature: float) -> None:
+        """Take one of the allowed values by their log probabilities."""
+        total = _log_sum(values)
+        if not math.isfinite(total):
+            self._broken = True
+            return
+        self._masses.append(math.exp(total))
+        self._probabilities.append(tuple(math.exp(value - total) for value in values))
+        if self.random is not None:
+            heights = [math.exp((value - max(values)) / temperature) for value in values]
+            self._values.append(self.random.choices(self._allowed, heights)[0])
+            return
+        self._values.append(self._allowed[values.index(max(values))])
 
     def reply(self) -> Reply | None:
         if self._broken:

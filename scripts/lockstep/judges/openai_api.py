@@ -243,7 +243,7 @@ class OpenAIJudge:
 
 def request(settings: config.OpenAIJudge, pair: Pair) -> dict[str, Any]:
     """Return the body of the request that asks for one judgement."""
-    shown = [_image(pair.source), _image(pair.edited), {"type": "text", "text": pair.prompt}]
+    shown = [*map(_image, pair.shown), {"type": "text", "text": pair.prompt}]
     messages = [
         {"role": "system", "content": pair.rubric.system},
         {"role": "user", "content": shown},

@@ -7,7 +7,7 @@ from lockstep.errors import ConfigError, suggest
 from lockstep.ids import safe_id
 from lockstep.judges import Finished, Judgement, Pair
 from lockstep.rubric import SCALE, Rubric
-from lockstep.score_files import ScoreFile, needed_columns, numbers, read_score_file
+from lockstep.score_files import Row, ScoreFile, needed_columns, numbers, read_score_file
 
 
 class PrecomputedReplies:
@@ -52,13 +52,13 @@ class PrecomputedScores:
         if row is None:
             by = "" if editor is None else f" by {editor!r}"
             return Judgement(None, error=f"{self._file.path}: found no row of this sample{by}")
-        given = numbers(row, needed_columns(self._file, pair.rubric.names), SCALE)
+        given = _given(row, needed_columns(self._file, pair.rubric.names), pair.rubric)
         for column, value in given.items():
             if value is None:
                 return Judgement(None, error=f"{row.place}: {column}: found nothing")
         if "score" in given:
             return Judgement(None, finished=Finished({}, given["score"]))
-        return Judgement(None, finished=Finished(given, pair.rubric.score(given)))
+        return Judgement(None, finished=Finished(given, pair.rubric.score(given, pair.tags)))
 
 
 def check_scores(path: str, editors: Sequence[str], rubrics: Mapping[str, Rubric]) -> None:
@@ -76,7 +76,12 @@ def check_scores(path: str, editors: Sequence[str], rubrics: Mapping[str, Rubric
     columns = {category: needed_columns(file, r.names) for category, r in rubrics.items()}
     for row in file.rows:
         if row.category in columns:
-            numbers(row, columns[row.category], SCALE)
+            _given(row, columns[row.category], rubrics[row.category])
+
+
+def _given(row: Row, columns: Sequence[str], rubric: Rubric) -> dict[str, float | None]:
+    """Return a row's numbers: scores from 0 to 10, criteria on their rubric's scale."""
+    return numbers(row, columns, SCALE if "score" in columns else rubric.scale)
 
 
 def _check_editors(file: ScoreFile, editors: Sequence[str]) -> None:

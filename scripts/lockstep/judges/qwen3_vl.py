@@ -119,7 +119,9 @@ class Qwen3VLJudge:
                     counts.append(prompt["input_ids"].shape[1])
                     yield prompt
 
-        requests = [Request(pair.rubric.names, pair.seed) for pair in pairs]
+        requests = [
+            Request(pair.rubric.names, pair.seed, pair.rubric.reply.values) for pair in pairs
+        ]
         replies = self._decoder.reply(prompts(), requests)
         return [
             Judgement(None, error="the model gave no numbers, try another judge.dtype")
@@ -138,9 +140,7 @@ class Qwen3VLJudge:
         ]
 
     def _prompt(self, pair: Pair) -> Mapping[str, torch.Tensor]:
-        prompt = self._processor(
-            text=[self._chat(pair)], images=[pair.source, pair.edited], return_tensors="pt"
-        )
+        prompt = self._processor(text=[self._chat(pair)], images=pair.shown, return_tensors="pt")
         # as the model does it, but beside it; from pinned memory the way to a GPU is short
         pixels = prompt["pixel_values"].to(self._model.dtype)
         prompt["pixel_values"] = (
@@ -149,7 +149,7 @@ class Qwen3VLJudge:
         return prompt
 
     def _chat(self, pair: Pair) -> str:
-        shown = [{"type": "image"}, {"type": "image"}, {"type": "text", "text": pair.prompt}]
+        shown = [{"type": "image"} for _ in pair.shown] + [{"type": "text", "text": pair.prompt}]
         messages = [
             {"role": "system", "content": [{"type": "text", "text": pair.rubric.system}]},
             {"role": "user", "content": shown},

@@ -1,0 +1,88 @@
+"""Which format a benchmark has, told by its first item."""
+
+from collections.abc import Iterable, Mapping
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from lockstep.benchmark import kris, streams, table
+from lockstep.benchmark.files import table_files
+from lockstep.errors import BenchmarkError
+
+SIGNS: Mapping[str, Iterable[set[str]]] = {
+    "re-edit": [{"src_img_b64"}, {"original_image_path", "edit_instruction"}],
+    "uniredit": [{"original_image_path", "reference_image_path", "name", "idx"}],
+    "rise": [{"index", "category", "instruction", "image"}],
+    "imgedit": [{"id", "prompt", "edit_type"}],
+    "gedit": [{"task_type", "key", "instruction_language", "input_image"}],
+}
+"""Fields that only items of a format have together."""
+
+PEEKED = 10_000
+"""Items that are looked at for their categories."""
+
+
+def detect(path: Path) -> str:
+    """Return the name of a benchmark's format.
+
+    Raises:
+        BenchmarkError: if it is none that is known, or cannot be read.
+    """
+    path = Path(path)
+    if path.is_dir() and next(path.glob(f"*/{kris.ANNOTATION}"), None):
+        return "kris"
+    fields = _first_fields(path)
+    for name, signs in SIGNS.items():
+        if any(sign <= fields for sign in signs):
+            return name
+    if not _is_json(path) and {"category", "instruction"} <= fields:
+        return "table"
+    listed = ", ".join(sorted(map(str, fields))[:12]) or "no fields"
+    raise BenchmarkError(
+        f"{path}: found no known format (its first item has {listed[:300]}), accepted are "
+        f"{', '.join([*SIGNS, 'kris', 'table'])}; benchmark.format names one"
+    )
+
+
+def own_categories(path: Path, form: str) -> list[str]:
+    """Return the categories that the first items of a file have, in order of appearance.
+
+    Args:
+        form: a format without a list of its own.
+
+    Raises:
+        BenchmarkError: if the file cannot be read.
+    """
+    field = "name" if form == "uniredit" else "category"
+    listed = _json(path) if _is_json(path) else table.rows(path)
+    found = dict.fromkeys(
+        value[field]
+        for value in islice(listed, PEEKED)
+        if isinstance(value, Mapping) and isinstance(value.get(field), str)
+    )
+    return list(found)
+
+
+def deciding_files(path: Path, form: str) -> list[Path]:
+    """Return the files that hold a benchmark, but for the images that they name."""
+    path = Path(path)
+    if not path.is_dir():
+        return [path]
+    if form == "kris":
+        return sorted(path.glob(f"*/{kris.ANNOTATION}"))
+    metadata = path / table.METADATA
+    return [metadata] if metadata.is_file() else table_files(path)
+
+
+def _first_fields(path: Path) -> set[str]:
+    listed = _json(path) if _is_json(path) else table.rows(path)
+    first = next((value for value in listed if isinstance(value, Mapping)), {})
+    return set(first)
+
+
+def _is_json(path: Path) -> bool:
+    return path.is_file() and path.suffix.lower() not in (".csv", ".jsonl", ".parquet", ".arrow")
+
+
+def _json(path: Path) -> Iterable[Any]:
+    return (value for _, value in streams.values(path))

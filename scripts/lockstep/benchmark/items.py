@@ -1,0 +1,221 @@
+"""What all readers give: items, checked but for their images, or why one cannot be used.
+
+Nothing in a benchmark is trusted: a text is a text of a sane length, a path a path below a folder.
+"""
+
+import base64
+import binascii
+import re
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+from lockstep.benchmark.files import Files
+from lockstep.benchmark.streams import Fields
+from lockstep.errors import SampleError
+
+MAX_TEXT = 20_000
+"""Characters of an instruction, an explanation or a name."""
+
+MAX_IMAGES = 16
+"""Source images of one sample."""
+
+UNSHOWN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
+"""Control characters and halves of surrogate pairs."""
+
+LANGUAGES = {"en": "en", "cn": "zh", "zh": "zh"}
+"""How benchmarks write each of our languages."""
+
+Image = Callable[[], bytes]
+"""Reads an image; raises SampleError if it is not there."""
+
+
+class Item(NamedTuple):
+    """One benchmark item as its file has it, checked but for the images."""
+
+    id: str
+    subset: str
+    """Name of its category, as the file has it."""
+    category: str
+    instruction: str
+    images: Sequence[Image]
+    """Source images, the first one first."""
+    reference: Image | None = None
+    """Image of a correct edit."""
+    description: str = ""
+    rationale: str = ""
+    expected: str = ""
+    """What a correct edit shows, in words."""
+    tags: Sequence[str] = ()
+    difficulty: str | None = None
+    source_seed: int | None = None
+
+
+class Named(NamedTuple):
+    """How the list of rejects names an item."""
+
+    id: str | None
+    subset: str | None
+    category: str | None
+
+
+def items(
+    values: Iterable[Any],
+    make: Callable[[Any], Item | None],
+    name: Callable[[Any], Named],
+) -> Iterator[Item | SampleError]:
+    """Yield the item of each value, or why it cannot be used; None is left out.
+
+    Args:
+        make: raises SampleError.
+        name: says what an item is called that cannot be used; raises nothing.
+    """
+    for value in values:
+        try:
+            if isinstance(value, Fields) and value.twice is not None:
+                raise SampleError(
+                    f"found the field {value.twice!r:.60} twice, accepted is each once"
+                )
+            item = make(value)
+        except SampleError as error:
+            error.id, error.subset, error.category = name(value)
+            yield error
+            continue
+        if item is not None:
+            yield item
+
+
+def fields(value: Any) -> Mapping[str, Any]:
+    """Return a value that is an object.
+
+    Raises:
+        SampleError: for anything else.
+    """
+    if not isinstance(value, Mapping):
+        raise SampleError(f"found {type(value).__name__}, accepted is an object")
+    return value
+
+
+def text(value: Any, field: str) -> str:
+    """Return a field's text without white space around it; "" where there is none.
+
+    Raises:
+        SampleError: for anything else, and for a text that nothing could show or write.
+    """
+    given = value.get(field) if isinstance(value, Mapping) else None
+    if given is None:
+        return ""
+    if not isinstance(given, str):
+        raise SampleError(f"{field}: found {given!r:.60}, accepted is a text")
+    if len(given) > MAX_TEXT:
+        raise SampleError(
+            f"{field}: found a text of {len(given):,} characters, accepted are up to {MAX_TEXT:,}"
+        )
+    if odd := UNSHOWN.search(given):
+        raise SampleError(
+            f"{field}: found the character U+{ord(odd[0]):04X}, accepted is what can be shown"
+        )
+    return given.strip()
+
+
+def needed(value: Any, field: str, accepted: str = "a text") -> str:
+    """Return a field's text.
+
+    Raises:
+        SampleError: if it is empty, too.
+    """
+    given = text(value, field)
+    if not given:
+        raise SampleError(f"{field}: found nothing, accepted is {accepted}")
+    return given
+
+
+def label(value: Any, field: str) -> str:
+    """Return a field that names something, a text or a whole number, as text."""
+    given = value.get(field) if isinstance(value, Mapping) else None
+    if isinstance(given, int) and not isinstance(given, bool):
+        return str(given)
+    return needed(value, field, "a text or a whole number")
+
+
+def number(value: Mapping[str, Any], field: str) -> int | None:
+    """Return a field's whole number, None where there is none.
+
+    Raises:
+        SampleError: for anything else.
+    """
+    given = value.get(field)
+    if given is None:
+        return None
+    if isinstance(given, float) and given.is_integer():
+        given = int(given)
+    if isinstance(given, bool) or not isinstance(given, int) or abs(given) >= 2**64:
+        raise SampleError(f"{field}: found {given!r:.60}, accepted is a whole number below 2^64")
+    return given
+
+
+def names(value: Mapping[str, Any], field: str) -> list[str]:
+    """Return a field that holds one path or a list of them.
+
+    Raises:
+        SampleError: if there is none, or too many.
+    """
+    given = value.get(field)
+    several = given if isinstance(given, list) else [given]
+    if not 0 < len(several) <= MAX_IMAGES:
+        raise SampleError(f"{field}: found {len(several)} images, accepted are 1 to {MAX_IMAGES}")
+    return [needed({field: name}, field, "the path of an image") for name in several]
+
+
+def own_category(value: Mapping[str, Any], field: str) -> str:
+    """Return a category that is the benchmark's own, in Unicode's composed form."""
+    return unicodedata.normalize("NFC", needed(value, field))
+
+
+def shown(value: Any, field: str) -> str | None:
+    """Return a field for the list of rejects: whatever can be shown of it, or None."""
+    given = value.get(field) if isinstance(value, Mapping) else None
+    if not isinstance(given, str | int) or given == "":
+        return None
+    return str(given)[:200].encode(errors="replace").decode()
+
+
+def image_of_file(files: Files, path: str, field: str) -> Image:
+    """Return how to read an image that is named by its path."""
+
+    def read() -> bytes:
+        try:
+            return files.read(path)
+        except SampleError as error:
+            raise SampleError(f"{field}: {error}") from None
+
+    return read
+
+
+def image_of_base64(given: Any, field: str) -> Image:
+    """Return how to read an image that is written as base64, with or without a data address."""
+    return partial(_decode, given, field)
+
+
+def _decode(given: Any, field: str) -> bytes:
+    if not isinstance(given, str) or not given.strip():
+        raise SampleError(f"{field}: found nothing, accepted is base64 of an image")
+    if given.startswith("data:"):
+        given = given.partition(",")[2]
+    try:
+        return base64.b64decode("".join(given.split()), validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise SampleError(f"{field}: found bad base64 ({error})") from None
+
+
+def image_of_bytes(given: Any, field: str) -> Image:
+    """Return how to read an image that a table holds: its bytes, or a struct of them."""
+
+    def read() -> bytes:
+        data = given.get("bytes") if isinstance(given, Mapping) else given
+        if not isinstance(data, bytes) or not data:
+            raise SampleError(f"{field}: found no bytes, accepted are those of an image")
+        return data
+
+    return read

@@ -1,0 +1,72 @@
+"""KRIS-Bench: a folder for each category, with images and an annotation.json.
+
+Each member is `id: {ori_img (a name or several), gt_img, ins_en, explain_en}`; ids are unique in
+their category only.
+"""
+
+from collections.abc import Iterator
+from functools import partial
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from lockstep import config
+from lockstep.benchmark.files import Files, open_files
+from lockstep.benchmark.items import (
+    Item,
+    Named,
+    fields,
+    image_of_file,
+    items,
+    names,
+    needed,
+    shown,
+    text,
+)
+from lockstep.benchmark.streams import values
+from lockstep.errors import BenchmarkError, SampleError
+
+ANNOTATION = "annotation.json"
+
+
+def read(settings: config.Benchmark) -> Iterator[Item | SampleError]:
+    """Yield each item of the configured categories, one category after the other.
+
+    Raises:
+        BenchmarkError: if there is none of them, or a file is not valid JSON.
+    """
+    root = Path(settings.path)
+    there = [key for key in settings.categories if (root / key / ANNOTATION).is_file()]
+    if not there:
+        raise BenchmarkError(
+            f"{root}: found no {ANNOTATION} in a folder of a category, accepted is a folder "
+            f"with {settings.categories[0]}/{ANNOTATION} and the like"
+        )
+    return chain.from_iterable(_category(settings, root, key) for key in there)
+
+
+def _category(settings: config.Benchmark, root: Path, key: str) -> Iterator[Item | SampleError]:
+    files = open_files(settings.images_path)
+    return items(
+        values(root / key / ANNOTATION),
+        partial(_item, files, key),
+        lambda member: Named(f"{key}_{shown({'id': member[0]}, 'id')}", key, key),
+    )
+
+
+def _item(files: Files, category: str, member: tuple[str | None, Any]) -> Item:
+    number, value = member
+    value = fields(value)
+    reference = text(value, "gt_img")
+    return Item(
+        id=f"{category}_{needed({'id': number}, 'id')}",
+        subset=category,
+        category=category,
+        instruction=needed(value, "ins_en"),
+        images=[
+            image_of_file(files, f"{category}/{name}", "ori_img")
+            for name in names(value, "ori_img")
+        ],
+        reference=image_of_file(files, f"{category}/{reference}", "gt_img") if reference else None,
+        rationale=text(value, "explain_en"),
+    )

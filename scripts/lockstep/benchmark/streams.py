@@ -1,0 +1,204 @@
+"""JSON and lines of text as streams: one value in memory at a time, whatever the file holds.
+
+A file comes from the internet. UTF-8 and UTF-16 with or without a byte-order mark are read; what
+is cut off, nested too deep or too large for one sample is an error with a sentence. A key that an
+object has twice is noted in its `Fields`, so that the sample can be rejected alone.
+"""
+
+import codecs
+import io
+import json
+from collections.abc import Iterator
+from json.decoder import WHITESPACE
+from pathlib import Path
+from typing import IO, Any
+
+from lockstep.errors import BenchmarkError
+
+MAX_VALUE = 128 * 2**20
+"""Characters of one sample in a text file: 96 MB of an image as base64."""
+
+CHUNK = 64 * 2**10
+"""Bytes read at a time, at least."""
+
+MARGIN = 16
+"""Characters that a token other than a text may lack at the end of what was read so far."""
+
+MAX_DIGITS = 40
+"""A number of more digits is none that means anything here."""
+
+
+class Fields(dict[str, Any]):
+    """A JSON object."""
+
+    twice: str | None = None
+    """A key that it has more than once."""
+
+
+def values(path: Path) -> Iterator[tuple[str | None, Any]]:
+    """Yield the elements of a JSON list, or the members of a JSON object, in order.
+
+    Yields:
+        the member's key (None in a list) and its value; objects are `Fields`.
+
+    Raises:
+        BenchmarkError: at the first place that is no valid JSON.
+    """
+    count = 0
+    with open(path, "rb") as file:
+        text = _Text(file)
+        try:
+            kind = text.sign("[{")
+            end = "]" if kind == "[" else "}"
+            while (sign := text.sign(f"{end}," if count else f"{end}any")) != end:
+                if sign == ",":
+                    text.begin()
+                key = None
+                if kind == "{":
+                    key = text.value()
+                    if not isinstance(key, str):
+                        raise _Broken(f"found {key!r:.60}, accepted is a key in quotes")
+                    text.sign(":")
+                yield key, text.value()
+                count += 1
+            text.end()
+        except (_Broken, json.JSONDecodeError, UnicodeError, RecursionError) as error:
+            reason = "nested too deep" if isinstance(error, RecursionError) else str(error)
+            raise BenchmarkError(
+                f"{path}: found broken JSON after {count} items ({reason})"
+            ) from None
+
+
+def lines(path: Path) -> Iterator[str]:
+    """Yield a text file's lines with their ends.
+
+    Raises:
+        BenchmarkError: if a line is too long for one sample, or is not text.
+    """
+    number = 0
+    with open(path, "rb") as binary:
+        file = io.TextIOWrapper(binary, _encoding(binary), newline="")
+        try:
+            while line := file.readline(MAX_VALUE + 1):
+                if len(line) > MAX_VALUE:
+                    raise _Broken(_too_large())
+                yield line if number else line.removeprefix("\ufeff")
+                number += 1
+        except (_Broken, UnicodeError) as error:
+            raise BenchmarkError(f"{path}: found a broken line {number + 1} ({error})") from None
+
+
+def loads(text: str) -> Any:
+    """Return the value of a whole JSON text.
+
+    Raises:
+        ValueError: if it is none.
+    """
+    try:
+        return _DECODER.decode(text)
+    except RecursionError:
+        raise ValueError("nested too deep") from None
+
+
+class _Broken(ValueError):
+    """What is wrong with a file."""
+
+
+def _too_large() -> str:
+    return f"a sample larger than {MAX_VALUE:,} characters"
+
+
+def _pairs(pairs: list[tuple[str, Any]]) -> Fields:
+    fields = Fields(pairs)
+    if len(fields) < len(pairs):
+        seen: set[str] = set()
+        fields.twice = next(key for key, _ in pairs if key in seen or seen.add(key))
+    return fields
+
+
+def _integer(digits: str) -> int | float:
+    return int(digits) if len(digits) <= MAX_DIGITS else float(digits)
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_pairs, parse_int=_integer)
+
+
+class _Text:
+    """What has been read of a file and not yet been used."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self._decoder = codecs.getincrementaldecoder(_encoding(file))()
+        self._text = ""
+        self._place = 0
+        self._begun = False
+        self._done = False
+        self._used = 0
+        """Length of the last value: the next one is read in one go."""
+
+    def _more(self) -> None:
+        """Read on; what was used is let go."""
+        rest = self._text[self._place :]
+        if len(rest) > MAX_VALUE:
+            raise _Broken(_too_large())
+        data = self._file.read(max(CHUNK, len(rest), self._used - len(rest)))
+        self._done = not data
+        text = self._decoder.decode(data, final=self._done)
+        if text and not self._begun:
+            text, self._begun = text.removeprefix("\ufeff"), True
+        self._text, self._place = rest + text, 0
+
+    def begin(self) -> None:
+        """Go to the next character that is no white space."""
+        while True:
+            self._place = WHITESPACE.match(self._text, self._place).end()
+            if self._place < len(self._text) or self._done:
+                return
+            self._more()
+
+    def sign(self, accepted: str) -> str:
+        """Take one of the accepted signs; "any" at the end accepts, and leaves, any other."""
+        self.begin()
+        free = accepted.endswith("any")
+        found = self._text[self._place : self._place + 1]
+        if found and found in accepted.removesuffix("any"):
+            self._place += 1
+            return found
+        if free and found:
+            return found
+        what = repr(found) if found else "the end of the file"
+        shown = " or ".join(repr(sign) for sign in accepted.removesuffix("any"))
+        raise _Broken(f"found {what}, accepted is {shown}")
+
+    def value(self) -> Any:
+        """Take one value."""
+        self.begin()
+        while True:
+            try:
+                value, end = _DECODER.raw_decode(self._text, self._place)
+                if end < len(self._text) or self._done:
+                    self._used = end - self._place
+                    self._place = end
+                    return value
+            except json.JSONDecodeError as error:
+                cut_off = error.pos >= len(self._text) - MARGIN or "Unterminated" in error.msg
+                if self._done or not cut_off:
+                    raise _Broken(error.msg) from None
+            self._more()
+
+    def end(self) -> None:
+        """Check that nothing follows."""
+        self.begin()
+        if self._place < len(self._text):
+            raise _Broken(f"found {self._text[self._place : self._place + 20]!r} behind its end")
+
+
+def _encoding(file: IO[bytes]) -> str:
+    """Return a file's encoding by its first bytes, as RFC 4627 tells it."""
+    start = file.read(4)
+    file.seek(0)
+    if start[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+        return "utf-16"
+    if start[1:2] == b"\0":
+        return "utf-16-le"
+    return "utf-16-be" if start[:1] == b"\0" else "utf-8"

@@ -1,0 +1,22 @@
+"""Sum all editors up as the benchmark's own protocol does."""
+
+from collections import defaultdict
+from pathlib import Path
+
+from lockstep import published, records, tables
+from lockstep.config import load_config
+from lockstep.joblog import job_log
+from lockstep.protocol import read_protocol
+from lockstep.rubric import read_rubric
+
+with job_log(snakemake.log[0]) as terminal:
+    settings = load_config(snakemake.config, source="configuration")
+    frames = defaultdict(dict)
+    for path in map(Path, snakemake.input.tables):
+        frames[path.parents[1].name][path.parent.name] = tables.read_table(path)
+    used = read_protocol(Path(snakemake.input.protocol))
+    keys = settings.benchmark.categories
+    rubrics = {key: read_rubric(Path(used.rubric_file(key))) for key in keys}
+    numbers = {editor: published.aggregate(used, own, rubrics) for editor, own in frames.items()}
+    records.write_json(snakemake.output[0], numbers)
+    records.write_text(snakemake.output[1], published.markdown(numbers))

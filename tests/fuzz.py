@@ -1,0 +1,156 @@
+"""Broken benchmarks of every format: each is read, or refused with a sentence.
+
+    python -m tests.fuzz 3600        for an hour; what it finds is printed, and shrunk
+
+`tests/unit/test_hostile.py` does it for a short time, and keeps what was found.
+"""
+
+import json
+import os
+import resource
+import shutil
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import hypothesis
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lockstep import benchmark, config
+from lockstep.errors import LockstepError
+from tests import formats
+
+VARIANTS: list[tuple[str, dict[str, Any]]] = [
+    ("re-edit", {}),
+    ("gedit", {}),
+    ("gedit", {"saved": True}),
+    ("imgedit", {}),
+    ("imgedit", {"archive": "tar"}),
+    ("imgedit", {"archive": "zip"}),
+    ("kris", {}),
+    ("rise", {}),
+    ("uniredit", {}),
+    ("table", {}),
+    ("table", {"form": "jsonl"}),
+    ("table", {"form": "parquet"}),
+    ("table", {"form": "folder"}),
+]
+
+ODD = [
+    *(None, True, 0, -1, 1e308, 10**30, float("nan"), "", " ", ".", "..", "/", "\\", "CON"),
+    *("../../x", "/etc/passwd", "C:\\x", "a/../b", "\ud800", "\0", "\x1b[2J", "é", "e\u0301"),
+    *("<svg/>", "data:,", "NaN", "x" * 300, "名" * 300, [], {}, [[]], {"a": 1}, ["a", None, 3]),
+]
+"""Values that a field may have."""
+
+odd = st.sampled_from(ODD) | st.recursive(
+    st.none() | st.booleans() | st.floats() | st.integers() | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=6,
+)
+
+bites = st.lists(
+    st.tuples(
+        st.sampled_from(["set", "cut", "insert", "end"]),
+        st.floats(0, 1, exclude_max=True),
+        st.binary(min_size=1, max_size=8),
+    ),
+    min_size=1,
+    max_size=4,
+)
+"""Changes of a file's bytes: kind, place, and new bytes."""
+
+changes = st.lists(st.tuples(st.integers(0, 10), st.integers(0, 12), odd), min_size=1, max_size=4)
+"""Changes of a JSON file's fields: item, field, and new value."""
+
+
+def bitten(data: bytes, changes: list[tuple[str, float, bytes]]) -> bytes:
+    """Return bytes with some changed."""
+    for kind, share, new in changes:
+        place = int(share * len(data))
+        match kind:
+            case "set":
+                data = data[:place] + new + data[place + len(new) :]
+            case "cut":
+                data = data[:place] + data[place + len(new) ** 3 :]
+            case "insert":
+                data = data[:place] + new + data[place:]
+            case "end":
+                data = data[:place]
+    return data
+
+
+def attempt(settings: dict[str, Any], folder: Path) -> None:
+    """Prepare a benchmark; a sentence is fine, any other exception is not."""
+    outside = {path for path in folder.rglob("*") if "manifest" not in path.parts}
+    try:
+        found = config.Benchmark(**settings)
+        counts = benchmark.prepare(found, folder / "manifest")
+        assert sum(counts.samples.values()) + counts.rejected + sum(counts.left_out.values()) >= 0
+    except (LockstepError, ValueError) as error:
+        # a ValueError is how a section of the configuration tells a mistake
+        assert isinstance(error, LockstepError) or type(error).__name__ == "ValidationError", error
+        assert str(error).strip()
+    written = {path for path in folder.rglob("*") if "manifest" not in path.parts}
+    assert written == outside, written - outside
+
+
+@given(
+    variant=st.sampled_from(VARIANTS),
+    file=st.integers(0, 20),
+    bytes_=bites,
+    fields=changes,
+    told=st.booleans(),
+    structured=st.booleans(),
+)
+def attack(variant, file, bytes_, fields, told, structured):
+    """Change one file of a benchmark, its bytes or its fields, and read it."""
+    name, options = variant
+    folder = Path(tempfile.mkdtemp(prefix="fuzz-", dir=os.environ.get("FUZZ_FOLDER")))
+    try:
+        made = formats.MAKERS[name](folder / "b", 3, **options)
+        paths = sorted(path for path in (folder / "b").rglob("*") if path.is_file())
+        listed = [path for path in paths if path.suffix == ".json"]
+        if structured and listed:
+            path = listed[file % len(listed)]
+            path.write_text(changed(json.loads(path.read_text()), fields), errors="surrogatepass")
+        else:
+            path = paths[file % len(paths)]
+            path.write_bytes(bitten(path.read_bytes(), bytes_))
+        attempt(made.settings | ({"format": name} if told else {}), folder)
+    finally:
+        shutil.rmtree(folder)
+
+
+def changed(value: Any, fields: list[tuple[int, int, Any]]) -> str:
+    """Return a benchmark's JSON with other values in some fields of some items."""
+    items = list(value.values()) if isinstance(value, dict) else value
+    for item, field, new in fields if items else ():
+        chosen = items[item % len(items)]
+        if isinstance(chosen, dict) and chosen:
+            chosen[sorted(chosen)[field % len(chosen)]] = new
+    return json.dumps(value, ensure_ascii=False)
+
+
+def main() -> None:
+    seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 60
+    began = time.monotonic()
+    examples = 0
+    run = hypothesis.settings(
+        max_examples=2000,
+        deadline=None,
+        database=None,
+        suppress_health_check=list(hypothesis.HealthCheck),
+    )(attack)
+    while time.monotonic() - began < seconds:
+        run()
+        examples += 2000
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        print(f"{examples} files in {time.monotonic() - began:.0f} s, {peak:.0f} MiB", flush=True)
+
+
+if __name__ == "__main__":
+    main()

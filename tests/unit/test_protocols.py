@@ -1,0 +1,211 @@
+"""Published arithmetic: a hand-computed example of at least twelve samples for each protocol."""
+
+import math
+
+import pandas as pd
+import pytest
+
+from lockstep import published, records
+from lockstep.categories import BY_FORMAT
+from lockstep.errors import RubricError
+from lockstep.protocol import PROTOCOL, read_protocol
+from lockstep.rubric import Rubric, read_rubric
+from tests.conftest import ROOT
+
+FOLDER = ROOT / "config" / "rubrics"
+NAMES = ["gedit", "imgedit", "kris", "rise", "uniredit"]
+
+
+def summed(name, values):
+    """Sum up values by the protocol of a benchmark.
+
+    Args:
+        values: by category, those of each sample's criteria; None was not scored, and a last
+            element that is a text is a tag.
+    """
+    protocol = read_protocol(FOLDER / name / PROTOCOL)
+    rubrics = {key: read_rubric(protocol.rubric_file(key)) for key in values}
+    frames = {key: frame(rubrics[key], key, rows) for key, rows in values.items()}
+    return published.aggregate(protocol, frames, rubrics)
+
+
+def frame(rubric, category, rows):
+    found = []
+    for number, row in enumerate(rows):
+        tags = [value for value in row or () if isinstance(value, str)]
+        criteria = dict(zip(rubric.names, row or (), strict=False))
+        found.append(
+            {
+                "id": f"{category}{number}",
+                "status": "judge_failed" if row is None else "ok",
+                "tags": records.canonical_json(tags),
+                "score": None if row is None else rubric.score(criteria, tags),
+                **(criteria or dict.fromkeys(rubric.names)),
+            }
+        )
+    return pd.DataFrame(found)
+
+
+def close(found, expected):
+    return found == pytest.approx(expected, abs=1e-9, rel=0)
+
+
+def test_gedit_is_the_geometric_mean_of_two_minima_over_tasks():
+    found = summed(
+        "gedit",
+        {
+            # editing_success, restraint | naturalness, cleanness
+            "color_alter": [(9, 8, 7, 10), (4, 10, 9, 9), (0, 10, 10, 10), (10, 10, 10, 10), None],
+            "text_change": [
+                (2, 8, 8, 8),
+                (6, 6, 6, 6),
+                (3, 9, 12 / 4, 9),
+                (8, 5, 5, 9),
+                (1, 1, 4, 9),
+            ],
+            "ps_human": [(7, 9, 7, 9), (5, 5, 10, 5), (9, 1, 9, 9)],
+        },
+    )
+    color = (math.sqrt(8 * 7) + math.sqrt(4 * 9) + 0 + 10) / 4
+    text = (math.sqrt(2 * 8) + 6 + 3 + 5 + math.sqrt(1 * 4)) / 5
+    human = (7 + 5 + math.sqrt(1 * 9)) / 3
+    assert close(found["categories"]["color_alter"]["score"], color)
+    overall = found["overall"]
+    assert close(overall["score"], (color + text + human) / 3)
+    semantic = ((8 + 4 + 0 + 10) / 4 + (2 + 6 + 3 + 5 + 1) / 5 + (7 + 5 + 1) / 3) / 3
+    assert close(overall["semantic_consistency"], semantic)
+    quality = ((7 + 9 + 10 + 10) / 4 + (8 + 6 + 3 + 5 + 4) / 5 + (7 + 5 + 9) / 3) / 3
+    assert close(overall["perceptual_quality"], quality)
+    assert overall["count"] == 12
+
+
+def test_imgedit_is_the_mean_of_three_values_from_one_to_five():
+    found = summed(
+        "imgedit",
+        {
+            "add": [(5, 4, 3), (1, 1, 1), (5, 5, 5), (2, 3, 3), (4, 4, 5)],
+            "style": [(3, 3, 4), (1, 5, 5), (2, 2, 2), None],
+            "action": [(5, 5, 4), (4, 3, 2), (1, 2, 1), (3, 1, 1)],
+        },
+    )
+    add = (12 + 3 + 15 + 8 + 13) / 3 / 5
+    assert close(found["categories"]["add"]["score"], add)
+    every = 12 + 3 + 15 + 8 + 13 + 10 + 11 + 6 + 14 + 9 + 4 + 5
+    assert close(found["overall"]["score"], every / 3 / 12)
+    assert close(found["overall"]["instruction_following"], (17 + 6 + 13) / 12)
+    assert found["overall"]["count"] == 12
+
+
+def test_kris_maps_one_to_five_to_a_hundred_and_has_knowledge_where_it_is_asked_for():
+    found = summed(
+        "kris",
+        {
+            # consistency, instruction_following, quality
+            "color_change": [(5, 5, 5), (1, 1, 1), (4, 2, 3), (5, 3, 4)],
+            "size_adjustment": [(3, 3, 3), (2, 5, 4)],
+            # consistency, instruction_following, knowledge, quality
+            "physics": [(5, 4, 3, 2), (1, 1, 1, 5), (4, 4, 4, 4)],
+            "humanities": [(5, 5, 5, 5), (2, 3, 2, 3), (1, 5, 2, 4)],
+        },
+    )
+    color = [100, 0, 50, 75]
+    assert close(found["categories"]["color_change"]["score"], sum(color) / 4)
+    assert close(
+        found["categories"]["color_change"]["instruction_following"], (100 + 0 + 25 + 50) / 4
+    )
+    size = [50, (25 + 100 + 75) / 3]
+    physics = [(100 + 75 + 50 + 25) / 4, 100 / 4, 75]
+    humanities = [100, (25 + 50 + 25 + 50) / 4, (0 + 100 + 25 + 75) / 4]
+    assert close(found["groups"]["factual attribute"]["score"], sum(color + size) / 6)
+    assert close(found["overall"]["score"], sum(color + size + physics + humanities) / 12)
+    knowledge = (50 + 0 + 75 + 100 + 25 + 25) / 6
+    assert close(found["overall"]["knowledge"], knowledge)
+    assert found["groups"]["procedural logical"]["score"] is None
+
+
+def test_rise_is_a_weighted_sum_and_the_share_of_samples_with_fives_only():
+    found = summed(
+        "rise",
+        {
+            # consistency, reasoning, plausibility
+            "temporal_reasoning": [(5, 5, 5), (4, 5, 5), (5, 1, 5), (1, 1, 1)],
+            "causal_reasoning": [
+                (3, 2, 4),
+                (2, 5, 5, "consistency_free"),
+                (1, 4, 5, "consistency_free"),
+            ],
+            "spatial_reasoning": [(5, 4, 3), (2, 2, 2), None],
+            # consistency, reasoning: right or wrong
+            "logical_reasoning": [(5, 5), (5, 1), (1, 5), (1, 1)],
+        },
+    )
+    # where the reasoning is 1, half of it and no less than 1
+    temporal = [5, 0.3 * 4 + 2.5 + 1, (1.5 + 0.5 + 1) / 2, 1]
+    causal = [0.9 + 1 + 0.8, 0.8 * 5 + 0.2 * 5, 0.8 * 4 + 0.2 * 5]
+    spatial = [1.5 + 2 + 0.6, 2]
+    logical = [5, (0.3 * 5 + 0.7) / 2, 0.3 + 0.7 * 5, 1]
+    every = temporal + causal + spatial + logical
+    assert len(every) == 13
+    percent = [25 * (score - 1) for score in every]
+    assert close(found["overall"]["score"], sum(percent) / 13)
+    logical_percent = sum(25 * (score - 1) for score in logical) / 4
+    assert close(found["categories"]["logical_reasoning"]["score"], logical_percent)
+    # one of four, one of three (its consistency is not judged), none, one of four
+    assert close(found["overall"]["accuracy"], 3 / 13)
+    assert close(found["categories"]["causal_reasoning"]["accuracy"], 1 / 3)
+
+
+def test_uniredit_is_a_weighted_sum_over_samples():
+    values = [
+        *((5, 5, 5), (1, 1, 1), (3, 4, 5), (2, 2, 4), (5, 1, 5), (4, 4, 4)),
+        *((5, 5, 4), (1, 5, 3), (2, 3, 3), (4, 1, 2), (5, 5, 5), (3, 3, 1)),
+    ]
+    found = summed("uniredit", {"viewpoint": values[:5], "sokoban": [*values[5:], None]})
+    scores = [25 * (0.3 * c + 0.5 * r + 0.2 * p - 1) for c, r, p in values]
+    assert close(found["overall"]["score"], sum(scores) / 12)
+    assert close(found["overall"]["accuracy"], 2 / 12)
+    assert close(
+        found["overall"]["instruction_reasoning"], sum(25 * (r - 1) for _, r, _ in values) / 12
+    )
+    assert close(found["categories"]["viewpoint"]["score"], sum(scores[:5]) / 5)
+
+
+def test_a_macro_mean_that_lacks_a_category_is_none():
+    values = {"color_alter": [(5, 5, 5, 5)], "text_change": [None]}
+    assert summed("gedit", values)["overall"]["score"] is None
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_protocol_has_a_rubric_for_each_category_and_names_its_source(name, sample):
+    protocol = read_protocol(FOLDER / name / PROTOCOL)
+    assert "/" in protocol.source
+    told = sample.model_copy(update={"expected": "A black banana."})
+    for category in BY_FORMAT[name] or ["anything"]:
+        rubric = read_rubric(protocol.rubric_file(category))
+        prompt = rubric.prompt(told)
+        assert name == "gedit" or "A black banana." in prompt
+        assert prompt.endswith(rubric.example)
+    known = {*(BY_FORMAT[name] or ())}
+    named = [*protocol.rubrics.values(), *protocol.groups.values()]
+    assert {category for several in named for category in several} <= known
+
+
+def test_a_protocol_that_is_none_is_told(tmp_path):
+    path = tmp_path / PROTOCOL
+    path.write_text("name: x\naggregat: micro\n")
+    with pytest.raises(RubricError, match="aggregat"):
+        read_protocol(path)
+
+
+def test_values_of_another_scale_are_the_only_ones_that_count():
+    rubric = read_rubric(FOLDER / "rise" / "logical.yaml")
+    assert rubric.reply_schema["properties"]["instruction_reasoning"]["enum"] == [1, 5]
+    with pytest.raises(ValueError, match="accepted is 1 or 5"):
+        rubric._model.model_validate({"consistency": 1, "instruction_reasoning": 3})
+    assert (
+        rubric.expected_score({"consistency": (0.5, 0.5), "instruction_reasoning": (0, 1)}) == 8.5
+    )
+    assert "(1 or 5)" in rubric.correction("x")
+    fields = rubric.model_dump()
+    with pytest.raises(ValueError, match="found no anchor for"):
+        Rubric.model_validate({**fields, "reply": {**fields["reply"], "enum": None}})
