@@ -26,7 +26,7 @@ TEXTS = 5000
 DETAILS = 50
 """Samples whose details are in one script."""
 
-STATUSES = ("ok", "edit_failed", "judge_failed", "missing")
+STATUSES = ("ok", "edit_failed", "judge_failed", "missing", "skipped")
 
 Frames = Mapping[str, Mapping[str, pd.DataFrame]]
 """Editor → category → table."""
