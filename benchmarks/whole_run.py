@@ -393,8 +393,8 @@ def summarise(out: Path) -> None:
             f"{result['name']}: edits {rate:.3f} of linear, "
             f"devices at work {busy:.1%} of the edit stage"
         )
-    _draw(found, out / "whole_run.svg")
-    print(out / "whole_run.svg")
+    _draw(found, out / "whole_run.png")
+    print(out / "whole_run.png")
 
 
 def _draw(found: list[dict[str, Any]], path: Path) -> None:
@@ -415,7 +415,7 @@ def _draw(found: list[dict[str, Any]], path: Path) -> None:
     shown = {part: title for part, title in PARTS.items() if part != "end"}
     patches = [Patch(color=COLOURS[part], label=title) for part, title in shown.items()]
     figure.legend(handles=patches, loc="outside lower center", ncols=3, frameon=False)
-    figure.savefig(path)
+    figure.savefig(path, dpi=100)
 
 
 if __name__ == "__main__":
