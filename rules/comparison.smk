@@ -19,6 +19,7 @@ except LockstepError as error:
 
 RESULTS = CONFIG.results
 EDITORS = CATEGORIES = []
+CPU_CLAIMS = {}
 LIBRARY = Path(os.path.relpath(workflow.basedir)) / "scripts" / "lockstep"
 
 

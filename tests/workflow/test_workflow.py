@@ -235,7 +235,9 @@ def test_the_report_tells_how_to_run_it_again(finished):
     assert "snakemake --cores all --configfile results/report/config.yaml" in page
     command = finished.command("-n")
     command[command.index("--configfile") + 1] = "results/report/config.yaml"
-    done = subprocess.run(command, capture_output=True, text=True, env=environment())
+    done = subprocess.run(
+        command, cwd=finished.folder, capture_output=True, text=True, env=environment()
+    )
     assert "Nothing to be done" in done.stdout + done.stderr
 
 
