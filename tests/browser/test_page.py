@@ -280,8 +280,7 @@ def test_the_keyboard_does_it_all(large, samples, open_page):
     assert opened.page.locator("#stage figure").count() == 4
     keyboard.press("Escape")
     assert not opened.page.locator("#viewer").is_visible()
-    focused = opened.page.evaluate("document.activeElement.dataset.id")
-    assert focused == found[1]
+    opened.page.wait_for_function("id => document.activeElement.dataset.id === id", arg=found[1])
     keyboard.press("n")
     assert opened.cards() != found
     keyboard.press("?")
