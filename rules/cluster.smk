@@ -30,7 +30,12 @@ EDIT_CLAIMS = {
 if CONFIG.devices.accelerator != "cpu":
     EDIT_CLAIMS |= {"gpu": 1, **named(gpu_model=ASKED.gpu_model)}
 
-JUDGE_CLAIMS = EDIT_CLAIMS if CONFIG.judge.on_device else {**JUDGE_CLAIMS, **CPU_CLAIMS}
+if not CONFIG.judge.on_device:
+    JUDGE_CLAIMS = {**JUDGE_CLAIMS, **CPU_CLAIMS}
+elif CONFIG.devices.accelerator == "cpu":
+    JUDGE_CLAIMS = EDIT_CLAIMS
+else:
+    JUDGE_CLAIMS = {**EDIT_CLAIMS, "gpu": TOGETHER}
 ANCHOR_CLAIMS = JUDGE_CLAIMS
 
 TABULATE_CLAIMS = CPU_CLAIMS

@@ -8,7 +8,7 @@ from snakemake.exceptions import WorkflowError
 sys.path.append(str(Path(workflow.basedir) / "scripts"))
 
 from lockstep import config as configuration
-from lockstep import allocation, hosts, models, plan, recovery, rubric, score_files
+from lockstep import allocation, device, hosts, models, plan, recovery, rubric, score_files
 from lockstep.benchmark.detect import deciding_files
 from lockstep.errors import LockstepError
 from lockstep.judges import precomputed as finished_scores
@@ -54,11 +54,15 @@ try:
         config, source=" + ".join(map(str, workflow.configfiles)), produced=TINY_FILES
     )
     DEVICES = allocation.planned(CONFIG)
+    TOGETHER = CONFIG.judge.gpus_per_judge
+    JUDGES = device.split(DEVICES, TOGETHER)
+    if workflow.is_main_process and CONFIG.cluster is None:
+        device.check_visible(DEVICES)
     if workflow.is_main_process and not workflow.output_settings.dryrun:
         recovery.check_writable(Path(CONFIG.results))
         hosts.sweep()
         # a power loss may leave files that only look complete
-        for path in recovery.remove_incomplete(Path(CONFIG.results), len(DEVICES)):
+        for path in recovery.remove_incomplete(Path(CONFIG.results), len(DEVICES), TOGETHER):
             print(f"{path}: found it incomplete, it is made again", file=sys.stderr)
     rubrics = {
         category: rubric.read_rubric(CONFIG.judge.rubric_file(category))
@@ -75,6 +79,7 @@ RESULTS = CONFIG.results
 CATEGORIES = CONFIG.benchmark.categories
 EDITORS = [editor.name for editor in CONFIG.editors]
 SHARDS = [plan.shard_file(k, len(DEVICES)) for k in range(len(DEVICES))]
+SCORE_SHARDS = [plan.shard_file(k, len(JUDGES)) for k in range(len(JUDGES))]
 
 # what decides pixels and scores; a change of other code redoes no GPU work
 LIBRARY = Path(os.path.relpath(workflow.basedir)) / "scripts" / "lockstep"
@@ -92,9 +97,9 @@ def slots(*names):
     return min(len(DEVICES), *(limit for limit in limits if isinstance(limit, int)))
 
 
-def claim(k):
-    """Return what a job claims of the k-th device: all of its own, nothing of the others."""
-    return lambda wildcards: 1 if int(wildcards.shard) == k else None
+def claim(shard):
+    """Return what a job claims of a shard's device: all of its own, nothing of the others."""
+    return lambda wildcards: 1 if int(wildcards.shard) == shard else None
 
 
 EDIT_CLAIMS = {**{f"gpu{k}": claim(k) for k in range(len(DEVICES))}, "gpu": 1}
@@ -103,11 +108,15 @@ GROUP = None
 
 # A judge on the devices claims its own like an editor; one behind a server claims its job's share
 # of the requests that the server may get at a time.
-JUDGE_CLAIMS = {**EDIT_CLAIMS} if CONFIG.judge.on_device else {}
+JUDGE_CLAIMS = ANCHOR_CLAIMS = {}
+if CONFIG.judge.on_device:
+    JUDGE_CLAIMS = {f"gpu{k}": claim(k // TOGETHER) for k in range(len(DEVICES))}
+    JUDGE_CLAIMS["gpu"] = TOGETHER
+    ANCHOR_CLAIMS = {**{f"gpu{k}": 1 for k in range(TOGETHER)}, "gpu": TOGETHER}
 if isinstance(CONFIG.judge, configuration.OpenAIJudge):
     workflow.register_resource("requests", CONFIG.judge.concurrency)
-    JUDGE_CLAIMS["requests"] = plan.requests_at_a_time(CONFIG.judge.concurrency, len(DEVICES))
-ANCHOR_CLAIMS = {"gpu": 1, "gpu0": 1} if CONFIG.judge.on_device else JUDGE_CLAIMS
+    requests = plan.requests_at_a_time(CONFIG.judge.concurrency, len(JUDGES))
+    JUDGE_CLAIMS = ANCHOR_CLAIMS = {"requests": requests}
 
 if CONFIG.cluster is not None:
 
@@ -119,6 +128,13 @@ else:
         workflow.register_resource(f"gpu{k}", 1)
     if "gpu" not in workflow.global_resources:
         workflow.register_resource("gpu", len(DEVICES))
+    gpus = workflow.global_resources["gpu"].value
+    # Snakemake would lower what a job claims to the limit, and start it all the same
+    if TOGETHER > 1 and isinstance(gpus, int) and gpus < TOGETHER:
+        raise WorkflowError(
+            f"--resources gpu={gpus}: found too few for one judge, accepted is {TOGETHER} or more "
+            "(judge.gpus_per_judge)"
+        )
     os.environ.setdefault("LOCKSTEP_SLOTS", str(slots("gpu", "_cores")))
 
 # Jobs inherit the environment: the invocation's name and the shards that can run at a time.
@@ -143,6 +159,12 @@ envvars:
     "LOCKSTEP_RUN",
     "LOCKSTEP_SLOTS",
     "LOCKSTEP_STARTER",
+
+
+def judged_edits(wildcards):
+    """Return the records of the edits that a score job judges."""
+    folder = f"{RESULTS}/{wildcards.editor}/{wildcards.category}/edits"
+    return [f"{folder}/{SHARDS[k]}" for k in plan.edit_shards(int(wildcards.shard), TOGETHER)]
 
 
 def priority(stage):

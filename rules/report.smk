@@ -2,7 +2,7 @@ rule tabulate:
     input:
         manifest=f"{RESULTS}/manifest/{{category}}.jsonl",
         edits=[f"{RESULTS}/{{editor}}/{{category}}/edits/{shard}" for shard in SHARDS],
-        scores=[f"{RESULTS}/{{editor}}/{{category}}/scores/{shard}" for shard in SHARDS],
+        scores=[f"{RESULTS}/{{editor}}/{{category}}/scores/{shard}" for shard in SCORE_SHARDS],
         rubric=lambda wildcards: CONFIG.judge.rubric_file(wildcards.category),
         code=library_files("tables.py", "stats.py"),
     output:

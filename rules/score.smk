@@ -1,14 +1,14 @@
 rule score:
     input:
         manifest=f"{RESULTS}/manifest/{{category}}.jsonl",
-        edits=f"{RESULTS}/{{editor}}/{{category}}/edits/shard-{{shard}}-of-{len(DEVICES)}.jsonl",
+        edits=judged_edits,
         rubric=lambda wildcards: CONFIG.judge.rubric_file(wildcards.category),
         model=judge_files(),
         code=library_files("scoring.py", *SCORE_CODE),
     output:
-        f"{RESULTS}/{{editor}}/{{category}}/scores/shard-{{shard}}-of-{len(DEVICES)}.jsonl",
+        f"{RESULTS}/{{editor}}/{{category}}/scores/shard-{{shard}}-of-{len(JUDGES)}.jsonl",
     log:
-        f"{RESULTS}/logs/score/{{editor}}/{{category}}/shard-{{shard}}-of-{len(DEVICES)}.log",
+        f"{RESULTS}/logs/score/{{editor}}/{{category}}/shard-{{shard}}-of-{len(JUDGES)}.log",
     priority: priority("score")
     group:
         GROUP

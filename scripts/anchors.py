@@ -8,10 +8,11 @@ from lockstep.joblog import job_log
 
 with job_log(snakemake.log[0]) as terminal:
     settings = load_config(snakemake.config, source="configuration")
+    judge = settings.judge
     jobs.run(
         "anchors",
         settings,
-        allocation.of_job(settings, 0, settings.judge.on_device),
+        allocation.of_job(settings, 0, judge.on_device, judge.gpus_per_judge),
         shard=0,
         log=snakemake.log[0],
         terminal=terminal,

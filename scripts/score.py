@@ -1,4 +1,4 @@
-"""Score one shard of a category on one device."""
+"""Score one shard of a category on its device or devices."""
 
 from pathlib import Path
 
@@ -8,15 +8,18 @@ from lockstep.joblog import job_log
 
 with job_log(snakemake.log[0]) as terminal:
     settings = load_config(snakemake.config, source="configuration")
+    judge = settings.judge
     jobs.run(
         "score",
         settings,
-        allocation.of_job(settings, int(snakemake.wildcards.shard), settings.judge.on_device),
+        allocation.of_job(
+            settings, int(snakemake.wildcards.shard), judge.on_device, judge.gpus_per_judge
+        ),
         shard=int(snakemake.wildcards.shard),
         log=snakemake.log[0],
         terminal=terminal,
         manifest=snakemake.input.manifest,
-        edits=snakemake.input.edits,
+        edits=list(snakemake.input.edits),
         rubric=snakemake.input.rubric,
         folder=str(Path(snakemake.output[0]).parents[1]),
     )

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from lockstep import config, records, scoring
+from lockstep import config, device, plan, records, scoring
 from lockstep.device import Device
 from lockstep.records import EditRecord, ScoreRecord
 from tests.conftest import ROOT, make_sample
@@ -56,14 +56,14 @@ class Job:
         scoring.score_shard(
             config.Config.model_construct(seed=0, judge=judge, devices=config.Devices()),
             manifest=self.manifest,
-            edits=self.category / "edits" / "shard-0-of-1.jsonl",
+            edits=[self.category / "edits" / "shard-0-of-1.jsonl"],
             rubric_file=self.rubric,
             folder=self.category,
-            devices=devices,
+            devices=device.split(devices, 1),
             shard=0,
             terminal=self.terminal,
         )
-        scores = self.category / "scores" / "shard-0-of-1.jsonl"
+        scores = self.category / "scores" / plan.shard_file(0, len(devices))
         return {record.id: record for record in records.read_records(scores, ScoreRecord)}
 
     def judged(self) -> list[str]:

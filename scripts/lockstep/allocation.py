@@ -22,25 +22,30 @@ def planned(settings: config.Config) -> list[Device]:
     return [Device(kind, str(k), f"shard {k}") for k in range(settings.cluster.shards)]
 
 
-def of_job(settings: config.Config, shard: int, needed: bool = True) -> list[Device]:
+def of_job(
+    settings: config.Config, shard: int, needed: bool = True, together: int = 1
+) -> list[Device]:
     """Return the devices of all shards as the job of one of them knows them.
 
-    On a cluster the scheduler has given this job its device, or those of several jobs to all of
-    them; then this process takes one that is free and holds it for as long as it lives.
+    On a cluster the scheduler has given this job its devices, or those of several jobs to all of
+    them; then this process takes free ones and holds them for as long as it lives.
 
     Args:
-        needed: whether the job runs on its device; to others the scheduler gives none.
+        needed: whether the job runs on its devices; to others the scheduler gives none.
+        together: devices of one job, as `device.split` takes it.
 
     Raises:
-        DeviceError: as `devices`, or if the scheduler gave no GPU.
+        DeviceError: as `devices`, or if the scheduler gave no GPU, or too few.
     """
     found = planned(settings)
     if settings.cluster is not None:
         node = os.environ.get("SLURMD_NODENAME") or os.uname().nodename.partition(".")[0]
-        if found[shard].kind == "cpu" or not needed:
-            found[shard] = Device("cpu", str(shard), f"{node}:cpu{shard}")
+        own = range(shard * together, (shard + 1) * together)
+        if found[0].kind == "cpu" or not needed:
+            taken = [Device("cpu", str(k), f"{node}:cpu{k}") for k in own]
         else:
-            found[shard] = _take(given(), node, shard)
+            taken = _take(given(), node, own)
+        found[own.start : own.stop] = taken
     return found
 
 
@@ -61,21 +66,35 @@ _taken: list[filelock.FileLock] = []
 """Locks that are held until this process ends."""
 
 
-def _take(gpus: list[Device], node: str, shard: int) -> Device:
-    """Return a GPU that no other job of the same allocation has taken."""
+def _take(gpus: list[Device], node: str, shards: range) -> list[Device]:
+    """Return GPUs that no other job of the same allocation has taken, one for each shard."""
     if not gpus:
         raise DeviceError(
             "devices.accelerator: found no GPU given to this job, accepted is cpu on such nodes"
         )
-    first = shard % len(gpus)
-    while True:
-        for gpu in (*gpus[first:], *gpus[:first]):
-            lock = filelock.FileLock(records.host_folder() / f"{node}-{gpu.label}.lock")
-            try:
-                lock.acquire(timeout=0)
-            except filelock.Timeout:
-                continue
-            _taken.append(lock)
-            return gpu._replace(label=f"{node}:{gpu.label}")
-        # the job that had one before is still ending
-        time.sleep(0.1)
+    if len(gpus) < len(shards):
+        raise DeviceError(
+            f"judge.gpus_per_judge: found only {len(gpus)} given to this job, "
+            f"accepted is as many as {len(shards)}"
+        )
+    first = shards.start % len(gpus)
+    order = (*gpus[first:], *gpus[:first])
+    taken: list[Device] = []
+    while len(taken) < len(shards):
+        if (gpu := next((gpu for gpu in order if _try_take(gpu, node)), None)) is not None:
+            taken.append(gpu._replace(label=f"{node}:{gpu.label}"))
+        else:
+            # the job that had one before is still ending
+            time.sleep(0.1)
+    return taken
+
+
+def _try_take(gpu: Device, node: str) -> bool:
+    """Take a GPU, and tell whether it was free."""
+    lock = filelock.FileLock(records.host_folder() / f"{node}-{gpu.label}.lock")
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        return False
+    _taken.append(lock)
+    return True

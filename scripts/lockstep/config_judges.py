@@ -1,13 +1,14 @@
 """What a user may say of the judge."""
 
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
     Field,
     NonNegativeFloat,
+    NonNegativeInt,
     PositiveFloat,
     PositiveInt,
     model_validator,
@@ -76,7 +77,12 @@ class Qwen3VLJudge(ModelJudge):
     """Qwen3-VL in the jobs themselves, on their devices."""
 
     on_device: ClassVar[bool] = True
-    pace: ClassVar[frozenset[str]] = Judge.pace | {"use_batch_inference", "batch_size"}
+    pace: ClassVar[frozenset[str]] = Judge.pace | {
+        "use_batch_inference",
+        "batch_size",
+        "gpus_per_judge",
+        "device_map",
+    }
     type: Literal["qwen3_vl"]
     model: PathText = Field(description="Hub id or folder.")
     revision: str | None = Field(None, description="Commit or branch of a hub id.")
@@ -85,12 +91,31 @@ class Qwen3VLJudge(ModelJudge):
     batch_size: PositiveInt | Literal["auto"] = Field(
         "auto", description="Edits judged at a time; auto takes what the device has room for."
     )
+    gpus_per_judge: PositiveInt = Field(
+        1, description="GPUs over which one judge is spread, where it is too large for one."
+    )
+    device_map: Literal["auto"] | dict[str, NonNegativeInt] = Field(
+        "auto",
+        description="Which of its GPUs holds which module, from 0; auto gives each about as much.",
+    )
     min_schema_mass: float = Field(
         0.5,
         ge=0,
         le=1,
         description="Least probability that the judge itself must put on valid scores.",
     )
+
+    @model_validator(mode="after")
+    def _mapped(self) -> Self:
+        if self.device_map == "auto":
+            return self
+        found, there = sorted(set(self.device_map.values())), list(range(self.gpus_per_judge))
+        if found != there:
+            raise ValueError(
+                f"found a device_map to {found}, accepted is one to all of {there} "
+                f"(gpus_per_judge: {self.gpus_per_judge})"
+            )
+        return self
 
 
 def _plain_url(url: str) -> str:
@@ -109,6 +134,7 @@ def _plain_url(url: str) -> str:
 class OpenAIJudge(ModelJudge):
     """A model behind a server with the OpenAI interface, such as vLLM or a commercial one."""
 
+    gpus_per_judge: ClassVar[int] = 1
     pace: ClassVar[frozenset[str]] = Judge.pace | {
         "url",
         "api_key_variable",
@@ -161,6 +187,7 @@ class OpenAIJudge(ModelJudge):
 class PrecomputedJudge(Judge):
     """Finished replies from a folder, `{editor}/{id}.txt`, or finished scores from a file."""
 
+    gpus_per_judge: ClassVar[int] = 1
     mode: ClassVar[str] = "reasoned"
     repeats: ClassVar[int] = 1
     swapped_instruction: ClassVar[bool] = False

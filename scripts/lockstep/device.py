@@ -7,8 +7,8 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any, NamedTuple, Self, TypeVar
 
 import filelock
@@ -79,7 +79,10 @@ def devices(settings: config.Devices) -> list[Device]:
         kind = "cpu"
     if settings.device_ids != "auto":
         ids = [str(i) for i in settings.device_ids]
-        _check(kind, ids, gpus)
+        if kind == "cpu" and (others := [i for i in ids if not i.isdigit()]):
+            raise DeviceError(
+                f"devices.device_ids: found {others[0]!r}, accepted are numbers of CPU slots here"
+            )
         return [Device(kind, i) for i in ids]
     if kind == "cuda":
         if not gpus:
@@ -88,40 +91,73 @@ def devices(settings: config.Devices) -> list[Device]:
     return [Device(kind, str(i)) for i in range(min(2, os.cpu_count() or 1))]
 
 
-def _check(kind: str, ids: list[str], gpus: list[str]) -> None:
-    """Refuse ids that cannot be, before any job starts."""
-    numbers = {i for i in ids if i.isdigit()}
-    if kind == "cpu" and (others := [i for i in ids if i not in numbers]):
-        raise DeviceError(
-            f"devices.device_ids: found {others[0]!r}, accepted are numbers of CPU slots here"
-        )
+def check_visible(wanted: Sequence[Device]) -> None:
+    """Refuse GPUs that cannot be, before any job starts.
+
+    Not for a job: a scheduler shows it no more than its own devices.
+
+    Raises:
+        DeviceError: if one is not among those that are visible.
+    """
+    gpus = visible_gpus() if wanted[0].kind == "cuda" else []
     # UUIDs and numbers name the same GPUs; only numbers can be compared with numbers
     known = {i for i in gpus if i.isdigit()}
-    if kind == "cuda" and known and len(gpus) > 1 and (unknown := sorted(numbers - known)):
+    numbers = {device.id for device in wanted if device.id.isdigit()}
+    if known and len(gpus) > 1 and (unknown := sorted(numbers - known)):
         raise DeviceError(
             f"devices.device_ids: found {unknown[0]}, accepted are the GPUs that are visible here: "
             f"{', '.join(gpus)}"
         )
 
 
-def pin(device: Device) -> str:
-    """Make a device the only one that this process sees and return its name for torch.
+def joined(devices: Sequence[Device]) -> str:
+    """Return the name of devices that work together."""
+    return "+".join(device.name for device in devices)
 
-    Must run before torch is imported. Where a scheduler has given the process one device already,
-    that one is kept, whatever its number.
+
+def split(devices: Sequence[Device], together: int) -> list[Sequence[Device]]:
+    """Return the devices of each judge, neighbours in the list.
+
+    Args:
+        together: devices of one judge.
 
     Raises:
-        DeviceError: if the GPU does not exist.
+        DeviceError: if the devices cannot be split so.
     """
-    if device.kind == "cpu":
+    count = len(devices)
+    if count % together:
+        accepted = [str(i) for i in range(1, count + 1) if count % i == 0]
+        raise DeviceError(
+            f"judge.gpus_per_judge: found {together} with {count} device{'s' * (count > 1)}, "
+            f"accepted is {' or '.join(accepted)}, or another number of devices"
+        )
+    return [devices[first : first + together] for first in range(0, count, together)]
+
+
+def pin(devices: Sequence[Device]) -> str:
+    """Make devices the only ones that this process sees and return their name for torch.
+
+    Must run before torch is imported. Where a scheduler has given the process as many devices
+    already, those are kept, whatever their numbers.
+
+    Raises:
+        DeviceError: if a GPU does not exist, or a scheduler has given too few.
+    """
+    if devices[0].kind == "cpu":
         os.environ[VISIBLE] = ""
         return "cpu"
     given = _given()
-    if given is None or len(given) != 1:
-        os.environ[VISIBLE] = device.id
+    if given is not None and 1 <= len(given) < len(devices):
+        raise DeviceError(
+            f"judge.gpus_per_judge: found only {', '.join(given)} visible to this job, "
+            f"accepted is as many as {len(devices)}"
+        )
+    if given is None or len(given) != len(devices):
+        os.environ[VISIBLE] = ",".join(device.id for device in devices)
     # number GPUs as NVML and nvidia-smi do, not fastest first
     os.environ["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
-    _uuid(os.environ[VISIBLE])
+    for device_id in _given():
+        _uuid(device_id)
     return "cuda"
 
 
@@ -136,46 +172,58 @@ def keep_compiled(folder: str) -> None:
 
 @contextmanager
 def loaded(
-    device: Device, settings: config.Devices, load: Callable[[str], Model]
+    devices: Sequence[Device], settings: config.Devices, load: Callable[[str], Model]
 ) -> Iterator[Model]:
-    """Yield a model on a device that no other process uses meanwhile.
+    """Yield a model on devices that no other process uses meanwhile.
 
     Args:
-        load: loads the model on a device that is named for torch.
+        load: loads the model on devices that are named for torch.
 
     Raises:
-        DeviceError: if the device is not to be had.
+        DeviceError: if a device is not to be had.
     """
-    torch_device = pin(device)
+    torch_device = pin(devices)
     keep_compiled(settings.compile_cache)
-    with exclusive(device, settings.when_busy):
-        wait_until_free(device)
+    with exclusive(devices, settings.when_busy):
+        wait_until_free(devices)
         with loading_turn(settings.load_concurrency):
             model = load(torch_device)
         yield model
 
 
-Loaded = Callable[[Device, config.Devices, Callable[[str], Model]], AbstractContextManager[Model]]
+Loaded = Callable[
+    [Sequence[Device], config.Devices, Callable[[str], Model]], AbstractContextManager[Model]
+]
 """What `loaded` is, or what stands in for it where a model stays from job to job."""
 
 
 @contextmanager
-def exclusive(device: Device, when_busy: str = "stop") -> Iterator[None]:
-    """Hold a pinned GPU's lock against every other invocation on this host.
+def exclusive(devices: Sequence[Device], when_busy: str = "stop") -> Iterator[None]:
+    """Hold the pinned GPUs' locks against every other invocation on this host.
 
     CPU slots are shared by nature and are not locked.
 
     Args:
-        when_busy: stop or wait where another process holds it.
+        when_busy: stop or wait where another process holds one.
 
     Raises:
-        DeviceError: if another process holds it and `when_busy` is stop; the message names that
+        DeviceError: if another process holds one and `when_busy` is stop; the message names that
             process and since when.
     """
-    if device.kind == "cpu":
+    if devices[0].kind == "cpu":
         yield
         return
-    path = records.host_folder() / f"device-{_uuid(os.environ[VISIBLE])}.lock"
+    pinned = zip(map(_uuid, _given()), devices, strict=True)
+    with ExitStack() as held:
+        # in one order everywhere, so that no two wait for each other
+        for uuid, device in sorted(pinned):
+            held.enter_context(_locked(uuid, device, when_busy))
+        yield
+
+
+@contextmanager
+def _locked(uuid: str, device: Device, when_busy: str) -> Iterator[None]:
+    path = records.host_folder() / f"device-{uuid}.lock"
     lock = filelock.FileLock(path)
     holder = path.with_suffix(".holder")
     try:
@@ -200,19 +248,24 @@ def exclusive(device: Device, when_busy: str = "stop") -> Iterator[None]:
         lock.release()
 
 
-def wait_until_free(device: Device) -> None:
-    """Wait until the memory of a pinned GPU is free but for what other programs keep.
+def wait_until_free(devices: Sequence[Device]) -> None:
+    """Wait until the memory of the pinned GPUs is free but for what other programs keep.
 
     The driver takes a while to clear what a process leaves behind, and a model that is loaded
     meanwhile finds no room.
     """
-    if device.kind == "cpu":
+    if devices[0].kind == "cpu":
         return
+    for device_id, device in zip(_given(), devices, strict=True):
+        _wait_until_free(device_id, device)
+
+
+def _wait_until_free(device_id: str, device: Device) -> None:
     began = settled = time.monotonic()
-    first = used = _used(os.environ[VISIBLE])
+    first = used = _used(device_id)
     while used > FREE and time.monotonic() - settled < SETTLED:
         time.sleep(0.05)
-        before, used = used, _used(os.environ[VISIBLE])
+        before, used = used, _used(device_id)
         if used != before:
             settled = time.monotonic()
     if used > FREE:

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import IO, NamedTuple
 
-from lockstep import config, editors, plan, records, staging
+from lockstep import config, editors, plan, records, recovery, staging
 from lockstep.device import Device, Loaded, Sampler, loaded
 from lockstep.records import EditRecord, Sample
 from lockstep.stages import Item, Job, edit_waves
@@ -61,7 +61,7 @@ def edit_shard(
     count = len(shard.devices)
     items = [_item(s, settings.seed, editor, folder) for s in samples]
     mine = [items[i] for i in plan.shard_indices(len(items), shard.number, count)]
-    _forget_other_counts(folder, count)
+    recovery.forget_other_counts(folder / "edits", count)
     barrier = Barrier(
         folder / "waves",
         shard.number,
@@ -140,7 +140,7 @@ def _job(
 
     sampler = Sampler(shard.device)
     if editor.on_device:
-        model = stack.enter_context(loaded(shard.device, settings.devices, load))
+        model = stack.enter_context(loaded([shard.device], settings.devices, load))
         stack.enter_context(sampler)
     else:
         model = load("cpu")
@@ -156,16 +156,6 @@ def _job(
         load_seconds=seconds,
         sync=settings.devices.enable_batch_sync,
     )
-
-
-def _forget_other_counts(folder: Path, count: int) -> None:
-    """Delete records that were written for another number of shards.
-
-    They may speak of images that this run replaces. What they knew is in the images themselves.
-    """
-    for path in folder.glob("*/shard-*-of-*.jsonl"):
-        if not path.stem.endswith(f"-of-{count}"):
-            path.unlink(missing_ok=True)
 
 
 def _item(sample: Sample, base: int, editor: config.AnyEditor, folder: Path) -> Item:

@@ -16,12 +16,12 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from lockstep import config, hosts, jobs, stopping
-from lockstep.device import LEAVING, Device, Model, keep_compiled, loaded, pin
+from lockstep.device import LEAVING, Device, Model, joined, keep_compiled, loaded, pin
 from lockstep.errors import LockstepError, Stopped
 from lockstep.joblog import end_with_starter, open_terminal, tell, written_to
 
@@ -111,20 +111,20 @@ class Host:
     def _import(self) -> None:
         """Import what a job will need, if one is to come later."""
         if self._given["imports"]:
-            pin(Device(*self._given["device"]))
+            pin([Device(*device) for device in self._given["devices"]])
             keep_compiled(self._given["compile_cache"])
             importlib.import_module(self._given["imports"])
             log.info("process %d stands by", os.getpid())
 
     @contextmanager
     def _loaded(
-        self, device: Device, settings: config.Devices, load: Callable[[str], Model]
+        self, devices: Sequence[Device], settings: config.Devices, load: Callable[[str], Model]
     ) -> Iterator[Model]:
         """Yield the model, which is loaded once and kept, alone on its device."""
         if self._model is not None:
-            log.info("the model is on %s already", device.name)
+            log.info("the model is on %s already", joined(devices))
         else:
-            self._model = self._stack.enter_context(loaded(device, settings, load))
+            self._model = self._stack.enter_context(loaded(devices, settings, load))
         yield self._model
 
     def _next(self) -> Client | None:
@@ -226,7 +226,7 @@ def _end_soon() -> None:
 
 def main() -> None:
     given = json.loads(sys.argv[2])
-    name = Device(*given["device"]).name
+    name = joined([Device(*device) for device in given["devices"]])
     with socket.socket(fileno=int(sys.argv[1])) as listener, written_to(given["log"]):
         log.info("process %d is the host of %s on %s", os.getpid(), given["name"], name)
         host = Host(listener, given)

@@ -23,7 +23,7 @@ import struct
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -32,7 +32,7 @@ from typing import IO, Any, NamedTuple
 import psutil
 
 from lockstep import config, records
-from lockstep.device import LEAVING, Device
+from lockstep.device import LEAVING, Device, joined
 from lockstep.errors import HostError
 from lockstep.joblog import STARTER
 
@@ -69,6 +69,7 @@ class Host(NamedTuple):
     run: str
     """First letters of the invocation's name."""
     device: str
+    """Its name, or those of several, joined."""
     key: str
     """First letters of what its model is known by."""
 
@@ -84,7 +85,7 @@ def in_run() -> bool:
 
 def run(
     request: dict[str, Any],
-    device: Device,
+    devices: Sequence[Device],
     key: str,
     name: str,
     settings: config.Config,
@@ -94,7 +95,7 @@ def run(
 
     Args:
         request: what the host is to do.
-        key: of the model that it must hold; another model's host is ended first.
+        key: of the model that it must hold; hosts that hold another on its devices are ended first.
         name: what that model is called.
 
     Returns:
@@ -104,9 +105,9 @@ def run(
         HostError: if the job fails, or the host dies meanwhile.
     """
     for _ in range(TRIES):
-        connection, pid = _connected(device, key, name, settings)
+        connection, pid = _connected(devices, key, name, settings)
         with connection:
-            reply = _ask(connection, pid, request, device, settings, terminal)
+            reply = _ask(connection, pid, request, devices, settings, terminal)
         # one that ended before it had begun, because it was idle for too long or told to, has
         # done no harm
         if reply:
@@ -116,22 +117,24 @@ def run(
     if "done" not in reply:
         found = "dead before the job was done" if reply else "dead at its start"
         raise HostError(
-            f"{device.name}: found the process that holds its model {found} (its log is "
-            f"{_log(device, settings)}); what is finished is kept, another try starts a new one"
+            f"{joined(devices)}: found the process that holds its model {found} (its log is "
+            f"{_log(devices, settings)}); what is finished is kept, another try starts a new one"
         )
     return reply["done"]
 
 
-def stand_by(device: Device, key: str, name: str, settings: config.Config, module: str) -> None:
-    """Start the host for the model that a device needs next, if there is none.
+def stand_by(
+    devices: Sequence[Device], key: str, name: str, settings: config.Config, module: str
+) -> None:
+    """Start the host for the model that devices need next, if there is none.
 
-    It imports what it will need, and touches the device only when it has a job.
+    It imports what it will need, and touches the devices only when it has a job.
 
     Args:
         module: what to import.
     """
-    path = _path(device, key)
-    connection = _try_connect(path) or _start(path, device, key, name, settings, module)
+    path = _path(devices, key)
+    connection = _try_connect(path) or _start(path, devices, key, name, settings, module)
     connection.close()
 
 
@@ -139,7 +142,7 @@ def _ask(
     connection: socket.socket,
     pid: int,
     request: dict[str, Any],
-    device: Device,
+    devices: Sequence[Device],
     settings: config.Config,
     terminal: IO[str],
 ) -> dict[str, Any]:
@@ -155,8 +158,9 @@ def _ask(
     except Silent:
         _kill(pid)
         raise HostError(
-            f"{device.name}: found no sign of life of process {pid}, which holds its model, for "
-            f"{patience:g} s and ended it; what is finished is kept, another try starts a new one"
+            f"{joined(devices)}: found no sign of life of process {pid}, which holds its model, "
+            f"for {patience:g} s and ended it; what is finished is kept, another try starts a "
+            "new one"
         ) from None
     except ConnectionError:
         # it went before it had read all of it
@@ -165,57 +169,69 @@ def _ask(
 
 
 def _connected(
-    device: Device, key: str, name: str, settings: config.Config
+    devices: Sequence[Device], key: str, name: str, settings: config.Config
 ) -> tuple[socket.socket, int]:
     """Return a connection to the host that holds a model, if need be a new one, and its process."""
-    path = _path(device, key)
+    path = _path(devices, key)
     patience = settings.devices.heartbeat_timeout
-    found = None
-    for other in [host.path for host in _hosts() if _same_place(host, path)]:
-        connection = _try_connect(other)
+    found, holding = None, []
+    for host in _sharing(devices):
+        connection = _try_connect(host.path)
         if connection is None:
             continue
         held = _greeting(connection, patience)
         if held is None:
-            log.warning("%s: the process that holds its model does not answer", device.name)
+            log.warning("%s: the process that holds its model does not answer", host.device)
             _end(connection, "stop", patience=0)
-        elif held["key"] == key:
+        elif host.path == path and held["key"] == key:
             found = connection, held["pid"]
         elif held["holds"]:
-            _end(connection, "stop", patience)
+            holding.append(connection)
         else:
             connection.close()
+    _end_each(holding, "stop", patience)
     if found is not None:
         return found
-    connection = _start(path, device, key, name, settings)
+    connection = _start(path, devices, key, name, settings)
     held = _greeting(connection, patience)
     return connection, held["pid"] if held else -1
 
 
-def _path(device: Device, key: str) -> Path:
-    """Return the socket of the host that holds a model on a device in this run."""
+def _path(devices: Sequence[Device], key: str) -> Path:
+    """Return the socket of the host that holds a model on devices in this run."""
     run, starter = os.environ[RUN][:8], os.environ[STARTER]
-    return _folder() / f"{starter}-{run}-{device.name}-{key[:8]}.sock"
+    return _folder() / f"{starter}-{run}-{joined(devices)}-{key[:8]}.sock"
 
 
-def _same_place(host: Host, path: Path) -> bool:
-    """Tell whether a host serves the run and device that a socket is named for."""
-    return host.path.name.rpartition("-")[0] == path.name.rpartition("-")[0]
+def _sharing(devices: Sequence[Device]) -> list[Host]:
+    """Return the hosts of this run that serve one of the devices, whether or not with others."""
+    run, starter = os.environ[RUN][:8], int(os.environ[STARTER])
+    names = {device.name for device in devices}
+    return [
+        host
+        for host in _hosts()
+        if (host.starter, host.run) == (starter, run) and names & set(host.device.split("+"))
+    ]
 
 
 def _start(
-    path: Path, device: Device, key: str, name: str, settings: config.Config, module: str = ""
+    path: Path,
+    devices: Sequence[Device],
+    key: str,
+    name: str,
+    settings: config.Config,
+    module: str = "",
 ) -> socket.socket:
     """Start a host and return a connection to it."""
     path.unlink(missing_ok=True)
     given = {
         "key": key,
         "name": name,
-        "device": device,
+        "devices": devices,
         "compile_cache": settings.devices.compile_cache,
         "imports": module,
         "idle_timeout": settings.devices.idle_timeout,
-        "log": str(_log(device, settings)),
+        "log": str(_log(devices, settings)),
     }
     with socket.socket(socket.AF_UNIX) as listener:
         with _short(path) as address:
@@ -233,8 +249,8 @@ def _start(
         return _try_connect(path)
 
 
-def _log(device: Device, settings: config.Config) -> Path:
-    return Path(settings.results) / "logs" / "hosts" / f"{device.name}.log"
+def _log(devices: Sequence[Device], settings: config.Config) -> Path:
+    return Path(settings.results) / "logs" / "hosts" / f"{joined(devices)}.log"
 
 
 def _messages(connection: socket.socket, patience: float) -> Iterator[dict[str, Any]]:
@@ -367,11 +383,15 @@ def stop() -> int:
 
 def _end_all(paths: list[Path], how: str, patience: float) -> int:
     living = [connection for path in paths if (connection := _try_connect(path))]
-    with ThreadPoolExecutor() as pool:
-        list(pool.map(partial(_end, how=how, patience=patience), living))
+    _end_each(living, how, patience)
     for path in paths:
         path.unlink(missing_ok=True)
     return len(living)
+
+
+def _end_each(connections: list[socket.socket], how: str, patience: float) -> None:
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(partial(_end, how=how, patience=patience), connections))
 
 
 def listed() -> list[str]:

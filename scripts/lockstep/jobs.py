@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from lockstep import config, hosts, models, records
-from lockstep.device import Device, Loaded, loaded
+from lockstep.device import Device, Loaded, joined, loaded, split
 
 LIBRARY = Path(__file__).parent
 
@@ -28,7 +28,7 @@ def run(
 
     Args:
         kind: edit, score or anchors.
-        devices: devices of all shards; the job's own is `devices[shard]`.
+        devices: devices of all shards of edits.
         log: the job's log file.
         terminal: where progress is shown.
         arguments: what else the function of this kind takes, as plain values.
@@ -50,12 +50,19 @@ def run(
         "log": log,
         "arguments": arguments,
     }
-    device = devices[shard]
-    warm = hosts.run(request, device, model_key(model), name, settings, terminal)
+    own = split(devices, 1 if kind == "edit" else settings.judge.gpus_per_judge)[shard]
+    warm = hosts.run(request, own, model_key(model), name, settings, terminal)
     if kind == "edit" and warm and settings.judge.on_device:
-        # what is edited will be judged
-        module = "lockstep.judges.qwen3_vl"
-        hosts.stand_by(device, model_key(settings.judge), "the judge", settings, module)
+        _stand_by_to_judge(settings, devices, shard)
+
+
+def _stand_by_to_judge(settings: config.Config, devices: Sequence[Device], shard: int) -> None:
+    """Let the judge of what is edited stand by; the first of its devices does so for all."""
+    together = settings.judge.gpus_per_judge
+    if shard % together == 0:
+        own = split(devices, together)[shard // together]
+        key, module = model_key(settings.judge), "lockstep.judges.qwen3_vl"
+        hosts.stand_by(own, key, "the judge", settings, module)
 
 
 def run_here(
@@ -127,7 +134,7 @@ def _score(
     loaded: Loaded,
     *,
     manifest: str,
-    edits: str,
+    edits: Sequence[str],
     rubric: str,
     folder: str,
 ) -> None:
@@ -136,10 +143,10 @@ def _score(
     score_shard(
         settings,
         manifest=Path(manifest),
-        edits=Path(edits),
+        edits=list(map(Path, edits)),
         rubric_file=Path(rubric),
         folder=Path(folder),
-        devices=devices,
+        devices=split(devices, settings.judge.gpus_per_judge),
         shard=shard,
         terminal=terminal,
         loaded=loaded,
@@ -159,7 +166,8 @@ def _anchors(
     from lockstep.anchors import score_anchors
     from lockstep.judging import Place
 
-    place = Place(devices, shard, f"score anchors {devices[shard].name}", terminal, loaded)
+    groups = split(devices, settings.judge.gpus_per_judge)
+    place = Place(groups, shard, f"score anchors {joined(groups[shard])}", terminal, loaded)
     score_anchors(settings, folder=Path(folder), results=Path(results), place=place)
 
 

@@ -52,10 +52,10 @@ class Item(NamedTuple):
 class Place(NamedTuple):
     """Where judgements are made."""
 
-    devices: Sequence[Device]
+    devices: Sequence[Sequence[Device]]
     """Devices of all shards."""
     shard: int
-    """Number of the own one among them."""
+    """Number of the own one."""
     title: str
     """What the progress is called."""
     terminal: IO[str]
@@ -64,7 +64,7 @@ class Place(NamedTuple):
     """Gives the judge on its device."""
 
     @property
-    def device(self) -> Device:
+    def own(self) -> Sequence[Device]:
         return self.devices[self.shard]
 
 
@@ -135,7 +135,7 @@ def judge_missing(
 
 @contextmanager
 def _judge_on(settings: config.Config, place: Place) -> Iterator[judges.Judge]:
-    """Yield the judge, alone on its device where it runs on one."""
+    """Yield the judge, alone on its devices where it runs on any."""
     if isinstance(settings.judge, config.OpenAIJudge):
         with closing(judges.load_judge(settings.judge, "cpu")) as judge:
             yield judge
@@ -144,7 +144,7 @@ def _judge_on(settings: config.Config, place: Place) -> Iterator[judges.Judge]:
         yield judges.load_judge(settings.judge, "cpu")
         return
     load = partial(_load, settings)
-    with place.loaded(place.device, settings.devices, load) as judge:
+    with place.loaded(place.own, settings.devices, load) as judge:
         yield judge
 
 

@@ -126,6 +126,15 @@ def requests_at_a_time(concurrency: int, shards: int) -> int:
     return max(1, concurrency // shards)
 
 
+def edit_shards(shard: int, together: int) -> range:
+    """Return the shards of edits that a shard of scores judges, whose devices it also has.
+
+    Args:
+        together: devices of one judge.
+    """
+    return range(shard * together, (shard + 1) * together)
+
+
 def shard_file(shard: int, shards: int) -> str:
     """Return the name of a shard's file of records."""
     return f"shard-{shard}-of-{shards}.jsonl"

@@ -43,7 +43,9 @@ def optimize_text(text: PreTrainedModel) -> None:
     """
     for module in text.modules():
         if type(module).__name__.endswith("RMSNorm"):
-            module.forward = MethodType(_norm, module)
+            # a module on one of several devices first has what it is given moved there
+            name = "_old_forward" if hasattr(module, "_hf_hook") else "forward"
+            setattr(module, name, MethodType(_norm, module))
     for layer in text.layers:
         if _is_fast(text) and hasattr(layer.self_attn, "q_norm"):
             layer.self_attn.forward = MethodType(_attend, layer.self_attn)

@@ -20,7 +20,17 @@ def check_writable(folder: Path) -> None:
         )
 
 
-def remove_incomplete(results: Path, shards: int) -> list[Path]:
+def forget_other_counts(folder: Path, count: int) -> None:
+    """Delete records that were written for another number of shards.
+
+    They may speak of images that this run replaces. What they knew is in images and judgements.
+    """
+    for path in folder.glob("shard-*-of-*.jsonl"):
+        if not path.stem.endswith(f"-of-{count}"):
+            path.unlink(missing_ok=True)
+
+
+def remove_incomplete(results: Path, shards: int, together: int = 1) -> list[Path]:
     """Remove outputs that hold less than what was written, and what was made from them.
 
     No kill leaves such files, a power loss may, and a workflow engine takes any file for complete.
@@ -29,7 +39,8 @@ def remove_incomplete(results: Path, shards: int) -> list[Path]:
 
     Args:
         results: the folder of all results.
-        shards: number of shards of each category.
+        shards: number of shards of each category's edits.
+        together: how many of them one judge scores.
 
     Returns:
         those that were incomplete: without a line for each sample of their shard (a row for each
@@ -42,13 +53,14 @@ def remove_incomplete(results: Path, shards: int) -> list[Path]:
         if samples < counts.get(manifest.stem, 0):
             found.append(manifest)
         for folder in results.glob(f"*/{manifest.stem}/"):
+            sizes = [len(plan.shard_indices(samples, k, shards)) for k in range(shards)]
             expected = {
-                folder / kind / plan.shard_file(k, shards): len(
-                    plan.shard_indices(samples, k, shards)
-                )
-                for kind in ("edits", "scores")
-                for k in range(shards)
+                folder / "edits" / plan.shard_file(k, shards): size for k, size in enumerate(sizes)
             }
+            judges = shards // together
+            for j in range(judges):
+                path = folder / "scores" / plan.shard_file(j, judges)
+                expected[path] = sum(sizes[k] for k in plan.edit_shards(j, together))
             expected |= {folder / "table.csv": samples, folder / "summary.json": 1}
             made = [path for path in expected if path.exists()]
             broken = [path for path in made if _count(path) < expected[path]]

@@ -1,4 +1,4 @@
-"""One score job: the edits of a shard, judged on one device."""
+"""One score job: the edits of a shard, judged on its device or devices."""
 
 import logging
 import resource
@@ -8,8 +8,8 @@ from pathlib import Path
 from statistics import fmean, pstdev
 from typing import IO, NamedTuple
 
-from lockstep import config, judges, judging, plan, records
-from lockstep.device import Device, Loaded, loaded
+from lockstep import config, judges, judging, plan, records, recovery
+from lockstep.device import Device, Loaded, joined, loaded
 from lockstep.judging import Item, Job, Place
 from lockstep.records import EditRecord, Sample, ScoreRecord
 from lockstep.rubric import read_rubric
@@ -31,10 +31,10 @@ class _Edit(NamedTuple):
 def score_shard(
     settings: config.Config,
     manifest: Path,
-    edits: Path,
+    edits: Sequence[Path],
     rubric_file: Path,
     folder: Path,
-    devices: Sequence[Device],
+    devices: Sequence[Sequence[Device]],
     shard: int,
     terminal: IO[str],
     loaded: Loaded = loaded,
@@ -44,9 +44,9 @@ def score_shard(
     Judgements are kept in `judgements/`. What was not edited is passed on unscored.
 
     Args:
-        edits: records of the shard's edits; the scores go to `scores/` under the same name.
-        folder: the category's results.
-        devices: devices of all shards; the shard's own is `devices[shard]`.
+        edits: records of the shard's edits.
+        folder: the category's results; the scores go to `scores/`.
+        devices: devices of all shards, as `device.split` returns them.
         terminal: where progress is shown.
         loaded: gives the judge on its device.
 
@@ -60,16 +60,18 @@ def score_shard(
     job = Job(settings.judge, identity, read_rubric(rubric_file), folder.parent.name)
     samples = records.read_manifest(manifest)
     positions = {sample.id: position for position, sample in enumerate(samples)}
+    recovery.forget_other_counts(folder / "scores", len(devices))
     wanted = [
         _wanted(edit, samples, positions, job, folder, settings.seed)
-        for edit in records.read_records(edits, EditRecord)
+        for path in edits
+        for edit in records.read_records(path, EditRecord)
     ]
     items = [item for edit in wanted for item in (*edit.items, edit.swapped) if item is not None]
-    name = devices[shard].name
+    name = joined(devices[shard])
     place = Place(devices, shard, f"score {category} {name}", terminal, loaded)
     done = judging.judge_missing(settings, items, place)
     scored = [_gather(edit, done) for edit in wanted]
-    records.write_records(folder / "scores" / Path(edits).name, scored)
+    records.write_records(folder / "scores" / plan.shard_file(shard, len(devices)), scored)
     failed = sum(record.status == "judge_failed" for record in scored)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     log.info("peak host memory %.1f GiB", peak / 2**20)

@@ -41,6 +41,18 @@ def test_jobs_of_one_allocation_take_different_devices(monkeypatch, node):
     assert sorted(taken) == ["1", "4"]
 
 
+def test_a_judge_on_several_devices_takes_that_many(monkeypatch, node):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1,4,5,6")
+    taken = [allocation.of_job(on_cluster(6), shard, together=2) for shard in (0, 2)]
+    assert taken[0][2:] == allocation.planned(on_cluster(6))[2:]
+    assert sorted(device.name for device in taken[0][:2] + taken[1][4:]) == [
+        f"n7:gpu{k}" for k in (1, 4, 5, 6)
+    ]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
+    with pytest.raises(DeviceError, match=r"found only 1 given to this job, accepted .* as 2"):
+        allocation.of_job(on_cluster(6), 1, together=2)
+
+
 def test_a_job_on_a_node_without_a_gpu_says_so(monkeypatch, node):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     with pytest.raises(DeviceError, match="found no GPU given to this job, accepted is cpu"):

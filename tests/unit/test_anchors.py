@@ -66,7 +66,7 @@ def made(tmp_path, use):
 def judge_again(folder, tmp_path, terminal):
     settings = config.Config.model_construct(judge=SETTINGS, devices=config.Devices())
     results = tmp_path / "anchors"
-    anchors.score_anchors(settings, folder, results, Place(DEVICES, 0, "anchors", terminal))
+    anchors.score_anchors(settings, folder, results, Place([DEVICES], 0, "anchors", terminal))
     return records.read_json(results / "drift.json")
 
 

@@ -73,6 +73,11 @@ def load(**sections):
             'cluster.partition: found "gpu; rm -r x", accepted are letters, digits',
         ),
         ({"benchmark": {"path": "no.json"}}, "benchmark.path: found no file 'no.json'"),
+        ({"judge": {"gpus_per_judge": 0}}, "judge.gpus_per_judge: found 0, accepted is greater"),
+        (
+            {"judge": {"gpus_per_judge": 2, "device_map": {"model": 0, "lm_head": 2}}},
+            "judge: found a device_map to [0, 2], accepted is one to all of [0, 1]",
+        ),
         ({"editors": BASE["editors"] * 2}, "editors: found name 'control' twice"),
         ({"editors": []}, "editors: found an empty list"),
         ({"editors": [{"name": "a"}]}, "editors[0].type: found nothing, accepted are diffusers"),

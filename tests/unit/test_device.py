@@ -19,7 +19,9 @@ def _environment(monkeypatch):
 
 
 def names(**settings):
-    return [d.name for d in device.devices(config.Devices(**settings))]
+    found = device.devices(config.Devices(**settings))
+    device.check_visible(found)
+    return [d.name for d in found]
 
 
 def test_auto_takes_the_gpus_that_are_visible(monkeypatch):
@@ -52,43 +54,68 @@ def test_a_device_that_cannot_be_is_refused_before_any_job(monkeypatch):
 
 def test_a_cpu_slot_sees_no_gpu(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
-    assert device.pin(Device("cpu", "0")) == "cpu"
+    assert device.pin([Device("cpu", "0")]) == "cpu"
     assert os.environ["CUDA_VISIBLE_DEVICES"] == ""
 
 
 @pytest.mark.parametrize(
-    ("given", "pinned"),
-    [(None, "4"), ("0,1,2,3,4", "4"), ("7", "7")],
-    ids=["alone", "choice", "scheduler"],
+    ("given", "wanted", "pinned"),
+    [
+        (None, "4", "4"),
+        ("0,1,2,3,4", "4", "4"),
+        ("7", "4", "7"),
+        (None, "45", "4,5"),
+        ("0,1,2,3,4,5", "45", "4,5"),
+        ("0,1", "45", "0,1"),
+    ],
+    ids=["alone", "choice", "scheduler", "two alone", "two of more", "two of a scheduler"],
 )
-def test_a_gpu_is_pinned_unless_a_scheduler_gave_one(monkeypatch, given, pinned):
+def test_gpus_are_pinned_unless_a_scheduler_gave_as_many(monkeypatch, given, wanted, pinned):
     monkeypatch.setattr(device, "_uuid", lambda device_id: f"GPU-{device_id}")
     if given is not None:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", given)
-    assert device.pin(Device("cuda", "4")) == "cuda"
+    assert device.pin([Device("cuda", number) for number in wanted]) == "cuda"
     assert os.environ["CUDA_VISIBLE_DEVICES"] == pinned
     assert os.environ["CUDA_DEVICE_ORDER"] == "PCI_BUS_ID"
 
 
 def test_a_gpu_that_is_not_there_is_a_clear_error():
     with pytest.raises(DeviceError, match="device_ids: found '99', accepted is the number or UUID"):
-        device.pin(Device("cuda", "99"))
+        device.pin([Device("cuda", "99")])
+
+
+def test_a_scheduler_that_gives_too_few_gpus_is_a_clear_error(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "7")
+    with pytest.raises(DeviceError, match=r"gpus_per_judge: found only 7 .*, accepted .* as 2"):
+        device.pin([Device("cuda", "4"), Device("cuda", "5")])
+
+
+def test_neighbours_share_a_judge_and_none_is_left_over():
+    slots = [Device("cpu", str(k)) for k in (3, 1, 2, 0)]
+    assert device.split(slots, 1) == [[slot] for slot in slots]
+    assert device.split(slots, 2) == [slots[:2], slots[2:]]
+    for together in (3, 8):
+        with pytest.raises(
+            DeviceError, match=f"gpus_per_judge: found {together} with 4 devices, .* 1 or 2 or 4,"
+        ):
+            device.split(slots, together)
 
 
 def test_a_gpu_in_use_names_its_holder(monkeypatch, tmp_path):
     monkeypatch.setattr(device, "_uuid", lambda device_id: f"GPU-{device_id}")
     monkeypatch.setattr("lockstep.records.host_folder", lambda: tmp_path)
-    gpu = Device("cuda", "4")
-    device.pin(gpu)
-    in_use = rf"gpu4: found it in use by process {os.getpid()}"
-    with (
-        device.exclusive(gpu),
-        pytest.raises(DeviceError, match=in_use),
-        device.exclusive(gpu),
-    ):
-        pass
-    with device.exclusive(gpu):
-        pass
+    gpus = [Device("cuda", "5"), Device("cuda", "4")]
+    for first, second in ([gpus[1:], gpus[1:]], [gpus, gpus[1:]], [gpus[1:], gpus]):
+        device.pin(first)
+        with device.exclusive(first):
+            monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+            device.pin(second)
+            in_use = rf"gpu4: found it in use by process {os.getpid()}"
+            with pytest.raises(DeviceError, match=in_use), device.exclusive(second):
+                pass
+        with device.exclusive(second):
+            pass
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
 
 
 def test_a_gpu_in_use_is_waited_for_if_told_to(monkeypatch, tmp_path, caplog):
@@ -96,7 +123,7 @@ def test_a_gpu_in_use_is_waited_for_if_told_to(monkeypatch, tmp_path, caplog):
 
     monkeypatch.setattr(device, "_uuid", lambda device_id: f"GPU-{device_id}")
     monkeypatch.setattr("lockstep.records.host_folder", lambda: tmp_path)
-    gpu = Device("cuda", "4")
+    gpu = [Device("cuda", "4")]
     device.pin(gpu)
     order = []
     held = device.exclusive(gpu)
@@ -139,7 +166,7 @@ def test_a_model_is_loaded_once_the_one_before_has_left_the_memory(monkeypatch, 
     gpu = FakeGPU(monkeypatch, 60 * 2**30, 60 * 2**30, 20 * 2**30, 2**30 + 1, 2**30, 0)
     seen = []
     settings = config.Devices(accelerator="cuda", device_ids=(4,))
-    with device.loaded(Device("cuda", "4"), settings, lambda name: seen.append(gpu.used)):
+    with device.loaded([Device("cuda", "4")], settings, lambda name: seen.append(gpu.used)):
         # the last question was answered with what counts as free
         assert seen == [[0]]
     assert "gpu4: 59.0 GiB came free in 0." in caplog.text
@@ -149,7 +176,7 @@ def test_memory_that_others_keep_is_not_waited_for(monkeypatch, caplog):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4")
     monkeypatch.setattr(device, "SETTLED", 0.2)
     FakeGPU(monkeypatch, 9 * 2**30, 5 * 2**30)
-    device.wait_until_free(Device("cuda", "4"))
+    device.wait_until_free([Device("cuda", "4")])
     assert "gpu4: others use 5.0 GiB of its memory" in caplog.text
 
 

@@ -60,8 +60,6 @@ def test_an_edit_is_kept_under_its_key_and_says_what_made_it(tmp_path):
 def test_records_of_another_number_of_shards_are_forgotten(tmp_path):
     manifest(tmp_path, 3)
     edit(tmp_path)
-    (tmp_path / "physical" / "scores").mkdir()
-    (tmp_path / "physical" / "scores" / "shard-0-of-1.jsonl").touch()
     edit(tmp_path, 0, 2, enable_batch_sync=False)
     left = sorted(path.name for path in (tmp_path / "physical").glob("*/*.jsonl"))
     assert left == ["shard-0-of-2.jsonl"]

@@ -1,5 +1,6 @@
 """The processes that hold models: what needs no model to be tested."""
 
+import json
 import os
 import socket
 import subprocess
@@ -77,8 +78,43 @@ def test_a_host_that_dies_at_its_start_is_named_with_its_log(settings, tmp_path,
         open(os.devnull, "w") as terminal,
         pytest.raises(HostError, match=r"cpu0: found .* dead at its start .*/hosts/cpu0.log"),
     ):
-        hosts.run({}, Device("cpu", "0"), "key", "e", settings, terminal)
+        hosts.run({}, [Device("cpu", "0")], "key", "e", settings, terminal)
     assert not hosts.listed()
+
+
+def test_a_host_takes_its_devices_from_those_that_hold_them_and_lets_others_stand_by(
+    settings, monkeypatch
+):
+    asked = []
+
+    def pretend(slots, key, holds, starter=0):
+        path = hosts._path([Device("cpu", slot) for slot in slots], key)
+        path = path.with_name(path.name.replace(str(os.getpid()), str(starter or os.getpid())))
+        listener = socket.socket(socket.AF_UNIX)
+        with hosts._short(path) as address:
+            listener.bind(address)
+        listener.listen()
+
+        def answer():
+            with listener.accept()[0] as connection:
+                greeting = {"key": key, "pid": 1, "holds": holds}
+                connection.sendall(json.dumps(greeting).encode() + b"\n")
+                if line := connection.recv(100):
+                    asked.append((key, line))
+
+        threading.Thread(target=answer, daemon=True).start()
+
+    monkeypatch.setattr(hosts, "_wait", lambda pid: None)
+    for slots, key, holds in (("0", "edit0", True), ("1", "edit1", True), ("2", "edit2", True)):
+        pretend(slots, key, holds)
+    pretend("1", "later", False)
+    pretend("1", "alien", True, starter=1)
+    pretend("01", "judge", False)
+    connection, _ = hosts._connected(
+        [Device("cpu", "0"), Device("cpu", "1")], "judge", "", settings
+    )
+    connection.close()
+    assert sorted(asked) == [(f"edit{k}", b'{"kind": "stop"}\n') for k in (0, 1)]
 
 
 def test_only_what_runs_that_are_over_left_is_swept(settings):

@@ -6,15 +6,17 @@ from contextlib import contextmanager
 
 import pytest
 import torch
+import transformers
 from PIL import Image
 
 from lockstep import config, judges
 from lockstep.errors import ConfigError, DeviceError, OutOfMemory
-from lockstep.judges import Pair, Rejected
+from lockstep.judges import Pair, Rejected, qwen3_vl, step_attention
 from lockstep.judges.decoding import Vocabulary
 from lockstep.judges.qwen3_vl import Qwen3VLJudge
 from lockstep.rubric import parse_reply, read_rubric
 from tests.conftest import ROOT, without_a_tensor
+from tests.pretended_gpus import kernel, pretended_gpus
 
 RUBRIC = read_rubric(ROOT / "config/rubrics/physical.yaml")
 SHORT = RUBRIC.model_copy(update={"criteria": RUBRIC.criteria[:2], "caps": ()})
@@ -308,8 +310,6 @@ def test_a_tokenizer_that_joins_digits_is_refused():
 
 
 def test_qwen2_5_vl_judges_too(models, tmp_path):
-    import transformers
-
     from lockstep import tiny
 
     torch.manual_seed(0)
@@ -334,6 +334,86 @@ def test_qwen2_5_vl_judges_too(models, tmp_path):
     judge = Qwen3VLJudge(settings_of(tmp_path), "cpu")
     given = pairs(3)
     assert said(judge.judge(given)) == said(in_batches(judge, given, 1))
+
+
+SPREAD = {
+    "model.visual": 0,
+    "model.language_model.embed_tokens": 1,
+    "model.language_model.layers.0": 0,
+    "model.language_model.layers.1": 1,
+    "model.language_model.norm": 0,
+    "lm_head": 1,
+}
+"""What is on which of two GPUs: what follows one another is apart wherever it can be."""
+
+
+@pytest.mark.parametrize("mode", ["reasoned", "score_only"])
+def test_a_judge_on_two_gpus_judges_as_on_one(models, mode, monkeypatch):
+    given = pairs(5)
+    current, astray = [], set()
+
+    def check(module, *_):
+        if next(module.parameters()).device != current[-1]:
+            astray.add(module)
+
+    alone = Qwen3VLJudge(settings_of(models, mode=mode), "cpu").judge(given)
+    two = settings_of(models, mode=mode, gpus_per_judge=2, device_map=SPREAD)
+    with pretended_gpus(2):
+        monkeypatch.setattr(torch.cuda, "set_device", current.append)
+        monkeypatch.setattr(step_attention, "attend", kernel(step_attention.attend))
+        judge = Qwen3VLJudge(two, "cuda")
+        for module in judge._model.modules():
+            if not list(module.children()) and list(module.parameters()):
+                module.register_forward_hook(check)
+        found = judge.judge(given)
+        assert not astray
+        assert {parameter.device.index for parameter in judge._model.parameters()} == {0, 1}
+        assert [keys.device.index for keys in judge._decoder._slots.keys] == [0, 1]
+        assert judge.fitting() == int(0.7 * 2**30) // 2**28
+    assert said(found) == said(alone)
+    assert judges.identity(two) == judges.identity(settings_of(models, mode=mode))
+
+
+def test_a_map_that_takes_a_layer_apart_is_refused(models):
+    layer = "model.language_model.layers.0"
+    apart = {**SPREAD, f"{layer}.self_attn": 1, f"{layer}.mlp": 0}
+    apart |= {f"{layer}.input_layernorm": 0, f"{layer}.post_attention_layernorm": 0}
+    del apart[layer]
+    with (
+        pretended_gpus(2),
+        pytest.raises(ConfigError, match="found a Qwen3VLTextDecoderLayer on several GPUs"),
+    ):
+        Qwen3VLJudge(settings_of(models, gpus_per_judge=2, device_map=apart), "cuda")
+
+
+def test_a_large_model_is_spread_evenly_and_not_onto_the_host(tmp_path):
+    # as Qwen3-VL-32B: 67 GB in bfloat16
+    text = {"hidden_size": 5120, "intermediate_size": 25600, "num_hidden_layers": 64}
+    text |= {"num_attention_heads": 64, "num_key_value_heads": 8, "vocab_size": 151936}
+    vision = {"depth": 27, "hidden_size": 1152, "out_hidden_size": 5120}
+    transformers.Qwen3VLConfig(text_config=text, vision_config=vision).save_pretrained(
+        tmp_path / "judge"
+    )
+    given = settings_of(tmp_path, gpus_per_judge=2, dtype="bfloat16")
+    with pretended_gpus(2, free=75 * 10**9):
+        found = qwen3_vl._device_map(given, "cuda")
+    layers = [place for name, place in found.items() if ".layers." in name]
+    assert layers == sorted(layers) and 24 <= layers.count(0) <= 40 and len(layers) == 64
+    assert found["model.visual"] == 0
+    # next to which the vision tower is more than half: it stays whole
+    text |= {"num_hidden_layers": 1, "vocab_size": 1000}
+    vision["depth"] = 100
+    transformers.Qwen3VLConfig(text_config=text, vision_config=vision).save_pretrained(
+        tmp_path / "small" / "judge"
+    )
+    small = settings_of(tmp_path / "small", gpus_per_judge=2, dtype="bfloat16")
+    with pretended_gpus(2, free=75 * 10**9):
+        assert not any("visual." in name for name in qwen3_vl._device_map(small, "cuda"))
+    with (
+        pretended_gpus(2, free=30 * 10**9),
+        pytest.raises(ConfigError, match="gpus_per_judge: found too little memory on 2 for"),
+    ):
+        qwen3_vl._device_map(given, "cuda")
 
 
 def test_a_judge_with_missing_weights_is_refused_and_not_random(models, tmp_path):

@@ -28,6 +28,12 @@ def test_wave_w_holds_the_wth_sample_of_every_shard(samples, shards):
         assert held == list(range(wave * shards, min((wave + 1) * shards, samples)))
 
 
+@given(shard_counts, st.integers(1, 8))
+def test_each_shard_of_edits_is_judged_once(judges, together):
+    parts = [plan.edit_shards(j, together) for j in range(judges)]
+    assert [k for part in parts for k in part] == list(range(judges * together))
+
+
 def test_fifty_samples_on_six_devices():
     assert [len(plan.shard_indices(50, k, 6)) for k in range(6)] == [9, 9, 8, 8, 8, 8]
     assert plan.wave_count(50, 6) == 9

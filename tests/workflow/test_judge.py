@@ -165,6 +165,27 @@ def test_values_combined_otherwise_are_not_judged_anew(judged, tmp_path):
     assert any(record["score"] > 2 for record in judged.records("scores", "physical", EDITOR))
 
 
+def test_a_judge_on_several_devices_takes_them_all_and_judges_nothing_anew(finished, tmp_path):
+    workflow = finished.copy(tmp_path / "work")
+    workflow.config["judge"]["gpus_per_judge"] = 2
+    before = work(workflow)
+    workflow.run("physical")
+    assert work(workflow) == before
+    folder = workflow.results / "small" / "physical" / "scores"
+    assert [path.name for path in folder.iterdir()] == ["shard-0-of-1.jsonl"]
+    table = (workflow.results / "small" / "physical" / "table.csv").read_bytes()
+    assert table == (finished.results / "small" / "physical" / "table.csv").read_bytes()
+    shutil.rmtree(workflow.results / "small" / "physical" / "judgements")
+    workflow.run("physical", "--forcerun", "score")
+    log = workflow.logs("score/small/physical/shard-0-of-1.log")
+    assert "loaded Qwen3VLForConditionalGeneration" in log
+    assert (workflow.results / "small" / "physical" / "table.csv").read_bytes() == table
+    refused = workflow.run("-n", "--resources", "gpu=1", check=False)
+    assert "--resources gpu=1: found too few for one judge, accepted is 2 or more" in refused
+    workflow.config["judge"]["gpus_per_judge"] = 3
+    assert "found 3 with 2 devices, accepted is 1 or 2" in workflow.run("-n", check=False)
+
+
 def test_finished_replies_are_scored_without_a_model(judged, tmp_path):
     workflow = judged.copy(tmp_path / "work")
     replies = workflow.folder / "replies"

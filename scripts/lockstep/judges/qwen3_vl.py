@@ -2,10 +2,13 @@
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
+from typing import Any
 
+import accelerate
 import safetensors
 import torch
 import transformers
@@ -14,6 +17,7 @@ from lockstep import config
 from lockstep.errors import ConfigError, DeviceError, OutOfMemory, one_sentence
 from lockstep.judges import Judgement, Pair, Usage
 from lockstep.judges.decoding import Decoder, Request, Vocabulary
+from lockstep.judges.slots import layer_devices
 from lockstep.models import check_weights
 from lockstep.qwen_vl import optimize_text, optimize_vision
 
@@ -56,7 +60,7 @@ class Qwen3VLJudge:
                 settings.model,
                 revision=settings.revision,
                 dtype=getattr(torch, settings.dtype),
-                device_map=torch_device,
+                device_map=_device_map(settings, torch_device),
                 output_loading_info=True,
             )
         except (OSError, ValueError, RuntimeError, safetensors.SafetensorError) as error:
@@ -64,9 +68,18 @@ class Qwen3VLJudge:
                 f"judge: cannot load {settings.model!r} ({one_sentence(error)})"
             ) from None
         check_weights(f"judge: {settings.model}", info)
+        for part in (self._model.model.visual, *self._model.model.language_model.layers):
+            if len({parameter.device for parameter in part.parameters()}) > 1:
+                raise ConfigError(
+                    f"judge.device_map: found a {type(part).__name__} on several GPUs, "
+                    "accepted is each layer and the vision tower on one"
+                )
         self._model.eval()
         optimize_vision(self._model.model.visual)
         optimize_text(self._model.model.language_model)
+        gpus = range(settings.gpus_per_judge)
+        if torch_device == "cuda" and len(gpus) > 1:
+            _follow(self._model)
         reasoned = settings.mode == "reasoned"
         self._decoder = Decoder(
             self._model,
@@ -78,7 +91,7 @@ class Qwen3VLJudge:
             "loaded %s from %s on %s in %.1f s",
             type(self._model).__name__,
             settings.model,
-            torch.cuda.get_device_name() if torch_device == "cuda" else "cpu",
+            "cpu" if torch_device == "cpu" else " + ".join(map(torch.cuda.get_device_name, gpus)),
             time.monotonic() - began,
         )
 
@@ -92,12 +105,13 @@ class Qwen3VLJudge:
             return 4
         text = self._model.config.get_text_config()
         dim = self._model.model.language_model.layers[0].self_attn.head_dim
-        slot = (
-            2 * text.num_hidden_layers * text.num_key_value_heads * dim * self._model.dtype.itemsize
-        )
-        free, _ = torch.cuda.mem_get_info()
-        # a prompt of two images of one megapixel has some 2,500 tokens
-        size = max(1, min(LARGEST, int(0.7 * free) // (4096 * slot + BESIDE)))
+        layer = 2 * text.num_key_value_heads * dim * self._model.dtype.itemsize
+        size = LARGEST
+        for device, layers in Counter(layer_devices(self._model)).items():
+            free, _ = torch.cuda.mem_get_info(device)
+            # a prompt of two images of one megapixel has some 2,500 tokens
+            size = min(size, int(0.7 * free) // (4096 * layers * layer + BESIDE))
+        size = max(1, size)
         log.info("judging %d edits at a time", size)
         return size
 
@@ -163,3 +177,47 @@ class Qwen3VLJudge:
         return self._processor.apply_chat_template(
             messages, tokenize=False, add_generation_prompt=True
         )
+
+
+def _device_map(settings: config.Qwen3VLJudge, torch_device: str) -> str | dict[str, Any]:
+    """Return which device holds which module."""
+    if settings.gpus_per_judge == 1:
+        return torch_device
+    if settings.device_map == "auto":
+        modules = _balanced(settings)
+    else:
+        # it has no weights, so that a map may well leave it out
+        modules = {"model.language_model.rotary_emb": 0, **settings.device_map}
+    # all slots of a CPU are one device
+    return modules if torch_device == "cuda" else dict.fromkeys(modules, "cpu")
+
+
+def _balanced(settings: config.Qwen3VLJudge) -> dict[str, int]:
+    """Return a map that gives each visible GPU about as much of a model."""
+    dtype = getattr(torch, settings.dtype)
+    given = transformers.AutoConfig.from_pretrained(settings.model, revision=settings.revision)
+    with accelerate.init_empty_weights():
+        empty = transformers.AutoModelForImageTextToText.from_config(given, dtype=dtype)
+    empty.tie_weights()
+    # transformers takes the parts of a vision tower apart too, and cannot run them so
+    whole = [*empty._no_split_modules, type(empty.model.visual).__name__]
+    memory = accelerate.utils.get_max_memory()
+    if torch.cuda.is_available():
+        # what has no place on a GPU would go to the host, unseen and hundreds of times slower
+        del memory["cpu"]
+    memory = accelerate.utils.get_balanced_memory(empty, memory, whole, dtype)
+    modules = accelerate.infer_auto_device_map(empty, memory, whole, dtype)
+    if "disk" in modules.values():
+        raise ConfigError(
+            f"judge.gpus_per_judge: found too little memory on {settings.gpus_per_judge} for "
+            f"{settings.model!r}, accepted are more"
+        )
+    return modules
+
+
+def _follow(model: transformers.PreTrainedModel) -> None:
+    """Let each part of a model run with its own GPU as the current one, where Triton launches."""
+    text = model.model.language_model
+    for part in (model.model.visual, text.embed_tokens, *text.layers, text.norm, model.lm_head):
+        device = next(part.parameters()).device
+        part.register_forward_pre_hook(lambda *_, device=device: torch.cuda.set_device(device))

@@ -44,6 +44,10 @@ class Slots:
         self._model = model
         self._text = model.model.language_model
         self._count, self._room = count, room
+        self._devices = layer_devices(model)
+        # a graph is of one device
+        alone = len({parameter.device for parameter in model.parameters()}) == 1
+        self._captured = alone and model.device.type == "cuda"
         config = self._text.config
         self._groups = config.num_attention_heads // config.num_key_value_heads
         AttentionInterface.register(NAME, _attend)
@@ -103,7 +107,7 @@ class Slots:
             keys[row, :, :length] = layer.keys[0]
             values[row, :, :length] = layer.values[0]
         self._start = max(self._start, length)
-        return out.logits[0, -1]
+        return out.logits[0, -1].to(self._model.device)
 
     def _given(self, tensor: torch.Tensor) -> torch.Tensor:
         """Hand a tensor to the device without waiting for what it does."""
@@ -123,13 +127,13 @@ class Slots:
         """
         width = most = max(map(len, rows))
         device = self._model.device
-        if device.type == "cuda" and width > 1:
+        if self._captured and width > 1:
             width += -width % WIDE
         filled = [[*row, *[-1] * (width - len(row))] for row in rows]
         filled += [[-1] * width] * (self._count - len(rows))
         tokens = torch.tensor(filled, device=device)
         start = torch.tensor(self._start, device=device)
-        if device.type == "cuda":
+        if self._captured:
             if width not in self._graphs:
                 self._graphs[width] = _Step(self, tokens, start)
             logits = self._graphs[width].replay(tokens, start)
@@ -144,11 +148,12 @@ class Slots:
 
     def compute(self, tokens: torch.Tensor, start: torch.Tensor) -> torch.Tensor:
         """Read tokens into the slots from `start` on; -1 leaves a slot masked."""
-        self._now = start + torch.arange(tokens.shape[1], device=tokens.device)
-        self._mask.index_copy_(1, self._now, tokens >= 0)
-        positions = self._mask.cumsum(1).index_select(1, self._now) - 1 + self._offset[:, None]
+        now = start + torch.arange(tokens.shape[1], device=tokens.device)
+        self._now = {device: now.to(device) for device in self._devices}
+        self._mask.index_copy_(1, now, tokens >= 0)
+        positions = self._mask.cumsum(1).index_select(1, now) - 1 + self._offset[:, None]
         place = torch.arange(self._length, device=tokens.device)
-        now = self._now[:, None]
+        now = now[:, None]
         # a masked slot sees itself, so that there is something to see
         seen = (self._mask[:, None] & (place <= now)) | (place == now)
         bias = torch.zeros(seen.shape, dtype=self._model.dtype, device=tokens.device)
@@ -161,14 +166,15 @@ class Slots:
                 past_key_values=self,
                 use_cache=True,
             ).last_hidden_state
-        return self._model.lm_head(hidden)
+        return self._model.lm_head(hidden).to(tokens.device)
 
     def update(
         self, key: torch.Tensor, value: torch.Tensor, layer: int, *_: object
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Take a layer's newest keys and values, as a cache of transformers does."""
-        self.keys[layer].index_copy_(2, self._now, key)
-        self.values[layer].index_copy_(2, self._now, value)
+        now = self._now[key.device]
+        self.keys[layer].index_copy_(2, now, key)
+        self.values[layer].index_copy_(2, now, value)
         return self.keys[layer], self.values[layer]
 
     def _make_room(self, length: int) -> None:
@@ -182,8 +188,10 @@ class Slots:
             config, device = self._text.config, self._model.device
             dim = self._text.layers[0].self_attn.head_dim
             shape = (self._count, config.num_key_value_heads, 0, dim)
-            empty = torch.empty(shape, dtype=self._model.dtype, device=device)
-            self.keys, self.values = ([empty] * config.num_hidden_layers for _ in range(2))
+            self.keys, self.values = (
+                [torch.empty(shape, dtype=self._model.dtype, device=own) for own in self._devices]
+                for _ in range(2)
+            )
             self._mask = torch.zeros(self._count, 0, dtype=torch.bool, device=device)
             self._offset = torch.zeros(self._count, dtype=torch.long, device=device)
         # one layer after the other, so that little is there twice
@@ -191,6 +199,11 @@ class Slots:
             for number, layer in enumerate(layers):
                 layers[number] = F.pad(layer, (0, 0, 0, grown))
         self._mask = F.pad(self._mask, (0, grown))
+
+
+def layer_devices(model: transformers.PreTrainedModel) -> list[torch.device]:
+    """Return the device of each layer of a model's language model."""
+    return [next(layer.parameters()).device for layer in model.model.language_model.layers]
 
 
 class _Step:
