@@ -276,6 +276,18 @@ def test_other_weights_score_anew_and_judge_nothing_anew(tmp_path, monkeypatch):
     assert len(judge.pairs) == 1
 
 
+def test_scores_of_another_number_of_judges_are_forgotten(tmp_path, monkeypatch):
+    judge = FakeJudge()
+    monkeypatch.setattr(judges, "load_judge", lambda *_: judge)
+    monkeypatch.setattr(judges, "identity", lambda _: {"model": "fake"})
+    job = Job(tmp_path, [Image.new("RGB", (8, 8))])
+    for count in (2, 1):
+        job.run(config.Qwen3VLJudge(type="qwen3_vl", model="a/b"), DEVICES * count)
+        (left,) = (job.category / "scores").iterdir()
+        assert left.name == f"shard-0-of-{count}.jsonl"
+    assert len(judge.pairs) == 1
+
+
 @pytest.mark.parametrize("mode", ["reasoned", "score_only"])
 def test_the_prompt_asks_for_reasoning_where_it_is_wanted(run, mode):
     judge = FakeJudge()

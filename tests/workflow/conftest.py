@@ -15,6 +15,8 @@ import pytest
 import yaml
 
 from lockstep import tiny
+from lockstep.categories import category_key
+from lockstep.rubric import read_rubric
 from tests.conftest import ROOT
 
 EDITOR = "small"
@@ -146,6 +148,24 @@ def make(folder: Path, models: Path, per_category: int, **changes) -> Workflow:
     folder.mkdir(parents=True, exist_ok=True)
     tiny.make_benchmark(folder / "benchmark.json", per_category=per_category)
     return Workflow(folder, configuration(models, **changes))
+
+
+def judge_by_files(workflow: Workflow) -> None:
+    """Take finished replies for judge, for each editor and sample, where no model is needed.
+
+    The i-th sample has 5 + i mod 4 for each criterion.
+    """
+    path = workflow.folder / workflow.config["benchmark"]["path"]
+    for number, item in enumerate(json.loads(path.read_text(encoding="utf-8"))):
+        rubric = ROOT / "config" / "rubrics" / f"{category_key(item['subset'])}.yaml"
+        reply = json.dumps(dict.fromkeys(read_rubric(rubric).names, 5 + number % 4))
+        for editor in workflow.config["editors"]:
+            folder = workflow.folder / "replies" / editor["name"]
+            folder.mkdir(parents=True, exist_ok=True)
+            sample = Path(item["original_image_path"]).stem
+            (folder / f"{sample}.txt").write_text(reply, encoding="utf-8")
+    rubrics = workflow.config["judge"]["rubrics"]
+    workflow.config["judge"] = {"type": "precomputed", "folder": "replies", "rubrics": rubrics}
 
 
 @pytest.fixture(scope="session")

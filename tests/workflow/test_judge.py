@@ -165,21 +165,27 @@ def test_values_combined_otherwise_are_not_judged_anew(judged, tmp_path):
     assert any(record["score"] > 2 for record in judged.records("scores", "physical", EDITOR))
 
 
-def test_a_judge_on_several_devices_takes_them_all_and_judges_nothing_anew(finished, tmp_path):
-    workflow = finished.copy(tmp_path / "work")
+def test_a_judge_on_several_devices_judges_what_all_of_them_edited_and_nothing_anew(
+    judged, tmp_path
+):
+    workflow = judged.copy(tmp_path / "work")
+    workflow.config["devices"]["device_ids"] = [0, 1]
     workflow.config["judge"]["gpus_per_judge"] = 2
-    before = work(workflow)
+    folder = workflow.results / EDITOR / "physical"
+    before, table = work(workflow), (folder / "table.csv").read_bytes()
     workflow.run("physical")
     assert work(workflow) == before
-    folder = workflow.results / "small" / "physical" / "scores"
-    assert [path.name for path in folder.iterdir()] == ["shard-0-of-1.jsonl"]
-    table = (workflow.results / "small" / "physical" / "table.csv").read_bytes()
-    assert table == (finished.results / "small" / "physical" / "table.csv").read_bytes()
-    shutil.rmtree(workflow.results / "small" / "physical" / "judgements")
+    assert {path.name for path in folder.glob("edits/*")} == {
+        "shard-0-of-2.jsonl",
+        "shard-1-of-2.jsonl",
+    }
+    assert [path.name for path in folder.glob("scores/*")] == ["shard-0-of-1.jsonl"]
+    assert (folder / "table.csv").read_bytes() == table
+    shutil.rmtree(folder / "judgements")
     workflow.run("physical", "--forcerun", "score")
-    log = workflow.logs("score/small/physical/shard-0-of-1.log")
+    log = workflow.logs(f"score/{EDITOR}/physical/shard-0-of-1.log")
     assert "loaded Qwen3VLForConditionalGeneration" in log
-    assert (workflow.results / "small" / "physical" / "table.csv").read_bytes() == table
+    assert (folder / "table.csv").read_bytes() == table
     refused = workflow.run("-n", "--resources", "gpu=1", check=False)
     assert "--resources gpu=1: found too few for one judge, accepted is 2 or more" in refused
     workflow.config["judge"]["gpus_per_judge"] = 3

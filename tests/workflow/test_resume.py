@@ -17,8 +17,8 @@ import psutil
 import pytest
 from PIL import Image
 
-from lockstep import records
-from tests.workflow.conftest import make, until
+from lockstep import records, recovery
+from tests.workflow.conftest import judge_by_files, make, until
 
 EDITOR = "control"
 FOLDER = f"results/{EDITOR}/physical"
@@ -50,6 +50,7 @@ def prepared(tmp_path_factory, models):
 def scored(tmp_path_factory, models):
     """Four samples, all the way to the report."""
     workflow = workflow_of(tmp_path_factory.mktemp("scored") / "work", models, samples=4)
+    judge_by_files(workflow)
     workflow.run()
     return workflow
 
@@ -377,12 +378,33 @@ def work(workflow):
     return times(workflow, "images/*.png") | times(workflow, "judgements/*.json")
 
 
+def files_of(workflow, *kinds):
+    patterns = [pattern for kind in kinds for pattern in KINDS[kind]]
+    return {path for pattern in patterns for path in workflow.results.glob(pattern)}
+
+
 @pytest.mark.parametrize("how", [cut, lose_lines, empty])
 @pytest.mark.parametrize("kind", KINDS)
+def test_what_lost_its_end_is_removed_with_all_that_was_made_of_it(scored, tmp_path, kind, how):
+    workflow = scored.copy(tmp_path / "work")
+    damaged = files_of(workflow, kind)
+    later = files_of(workflow, *list(KINDS)[list(KINDS).index(kind) :])
+    pages = {path for path in workflow.results.glob("report/*") if path.is_file()}
+    before = {path for path in workflow.results.rglob("*") if path.is_file()}
+    damage(damaged, how)
+    assert set(recovery.remove_incomplete(workflow.results, shards=2)) == damaged
+    left = {path for path in workflow.results.rglob("*") if path.is_file()}
+    assert before - left == later | pages
+
+
+# what is removed is what decides, so each kind need be seen but once
+@pytest.mark.parametrize(
+    ("kind", "how"), list(zip(KINDS, (cut, lose_lines, empty, cut), strict=True)), ids=KINDS
+)
 def test_records_and_tables_that_lost_their_end_are_made_again(scored, tmp_path, kind, how):
     workflow = scored.copy(tmp_path / "work")
     before = work(workflow)
-    paths = [path for pattern in KINDS[kind] for path in workflow.results.glob(pattern)]
+    paths = files_of(workflow, kind)
     damage(paths, how)
     output = workflow.run()
     assert "found it incomplete, it is made again" in output

@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 
 from lockstep import records
-from tests.workflow.conftest import EDITOR, configuration, environment, make
+from tests.conftest import ROOT
+from tests.workflow.conftest import EDITOR, configuration, environment, judge_by_files, make
 
 CATEGORIES = {
     "physical": "物理",
@@ -173,8 +174,6 @@ def test_one_device_more_changes_no_result_and_loads_no_model(finished, tmp_path
 def test_a_change_of_the_rubric_edits_nothing(finished, tmp_path):
     import shutil
 
-    from tests.conftest import ROOT
-
     workflow = finished.copy(tmp_path / "work")
     rubrics = workflow.folder / "rubrics"
     shutil.copytree(ROOT / "config" / "rubrics", rubrics)
@@ -326,6 +325,7 @@ def test_failures_are_counted_and_shown_and_never_scored(models, tmp_path):
         {"name": "finished", "type": "precomputed", "folder": "finished"},
         {"name": "control", "type": "identity"},
     ]
+    judge_by_files(workflow)
     output = workflow.run()
     assert "prepare: 3 physical, 1 rejected" in output
     assert "physical cpu1: 1 of 1 edits failed" in output
@@ -366,12 +366,13 @@ def test_with_fewer_slots_than_shards_nothing_waits_for_what_cannot_start(models
 def test_a_model_that_cannot_be_loaded_fails_its_jobs_with_a_sentence(models, tmp_path):
     import shutil
 
-    workflow = make(tmp_path / "work", models, per_category=2)
+    devices = {"accelerator": "cpu", "device_ids": [0]}
+    workflow = make(tmp_path / "work", models, per_category=1, devices=devices)
     broken = workflow.folder / "broken"
     shutil.copytree(models / "editor", broken)
     shutil.rmtree(broken / "transformer")
     workflow.config["editors"][0]["model"] = "broken"
-    output = workflow.run("physical", check=False)
+    output = workflow.run("physical", "--retries", "0", check=False)
     assert "Error: editors: small: cannot load 'broken'" in output
     assert "FAILED editing physical with small, shard 0" in output
     assert "Traceback" not in output
