@@ -178,22 +178,31 @@ def read_run(folder: Path) -> Run:
     paths = [folder / plan.shard_file(shard, len(found)) for shard in range(len(found))]
     if set(paths) != set(found):
         raise ValueError(f"{folder} has not the shards 0 to n−1 of one run")
-    # with fewer samples than devices the last shards are empty
+    # with fewer samples than devices some shards are empty
     shards = [shard for path in paths if (shard := records.read_records(path, records.Record))]
     if not shards:
         raise ValueError(f"{folder} has no edit records")
     lengths = [len(shard) for shard in shards]
-    if lengths != sorted(lengths, reverse=True) or lengths[0] - lengths[-1] > 1:
+    if max(lengths) - min(lengths) > 1:
         raise ValueError(f"{folder} has shards of {lengths} records: some are missing")
-    seconds = np.full((lengths[0], len(shards)), np.nan)
-    for device, shard in enumerate(shards):
-        seconds[: len(shard), device] = _item_seconds(shard)
+    begins = [_first_wave(shard) for shard in shards]
+    waves = max(begin + length for begin, length in zip(begins, lengths, strict=True))
+    seconds = np.full((waves, len(shards)), np.nan)
+    for device, (begin, shard) in enumerate(zip(begins, shards, strict=True)):
+        # a device that begins with the second wave spends no time in the first
+        seconds[:begin, device] = 0.0
+        seconds[begin : begin + len(shard), device] = _item_seconds(shard)
     model, slowness = _estimate(seconds)
     items = (seconds / slowness).ravel()
     fresh = [record for shard in shards for record in shard if not record.cached]
     first = min(record.started for record in fresh)
     last = max(record.started + record.edit_seconds for record in fresh)
-    return Run(items[: sum(lengths)], slowness, model, last - first)
+    return Run(items[: np.flatnonzero(~np.isnan(items))[-1] + 1], slowness, model, last - first)
+
+
+def _first_wave(shard: Sequence[records.Record]) -> int:
+    """Return the wave of a shard's first item; one from the cache may name another run's."""
+    return next((r.wave - place for place, r in enumerate(shard) if not r.cached), 0)
 
 
 def _item_seconds(shard: Sequence[records.Record]) -> list[float]:

@@ -1,6 +1,8 @@
 rule edit:
     input:
         manifest=f"{RESULTS}/manifest/{{category}}.jsonl",
+        # where a category begins decides which device edits what
+        counts=f"{RESULTS}/manifest/counts.json",
         model=editor_files,
         adapters=adapter_files,
         code=library_files("editing.py", "images.py", "models.py", "plan.py", "records.py")

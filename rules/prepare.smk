@@ -25,6 +25,7 @@ rule prepare:
     output:
         manifests=expand(f"{RESULTS}/manifest/{{category}}.jsonl", category=CATEGORIES),
         rejected=f"{RESULTS}/manifest/rejected.jsonl",
+        counts=f"{RESULTS}/manifest/counts.json",
     log:
         f"{RESULTS}/logs/prepare.log",
     conda:

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from lockstep import allocation, jobs
+from lockstep import allocation, jobs, plan, records
 from lockstep.config import load_config
 from lockstep.joblog import job_log
 
@@ -21,4 +21,5 @@ with job_log(snakemake.log[0]) as terminal:
         folder=str(Path(snakemake.output[0]).parents[1]),
         slots=int(os.environ["LOCKSTEP_SLOTS"]),
         run=os.environ["LOCKSTEP_RUN"],
+        first=plan.place(records.read_json(snakemake.input.counts), snakemake.wildcards.category),
     )

@@ -181,8 +181,11 @@ def _times(names: Sequence[str], timeline: Sequence[dict[str, Any]]) -> dict[str
 
 def _cost(edits: Sequence[EditRecord]) -> dict[str, float | None]:
     work = fsum(r.edit_seconds for r in edits)
-    first = fsum(r.wait_seconds for r in edits if r.wave == 0)
-    later = fsum(r.wait_seconds for r in edits if r.wave > 0)
+    begin = {(r.category, r.device) for r in edits if r.wave == 0}
+    # a device without a sample in the first wave begins with the second
+    start = [r.wave == 0 or (r.wave == 1 and (r.category, r.device) not in begin) for r in edits]
+    first = fsum(r.wait_seconds for r, starts in zip(edits, start, strict=True) if starts)
+    later = fsum(r.wait_seconds for r, starts in zip(edits, start, strict=True) if not starts)
     parts = {"first_wave": first, "later_waves": later, "total": first + later}
     return {name: seconds / work if work else None for name, seconds in parts.items()}
 

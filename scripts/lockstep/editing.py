@@ -27,6 +27,8 @@ class Shard(NamedTuple):
     """Shards that can run at a time."""
     run: str
     """Name of the invocation."""
+    first: int = 0
+    """Place of the category's first sample among those of all categories."""
 
     @property
     def device(self) -> Device:
@@ -60,15 +62,16 @@ def edit_shard(
     category = Path(manifest).stem
     count = len(shard.devices)
     items = [_item(s, settings.seed, editor, folder) for s in samples]
-    mine = [items[i] for i in plan.shard_indices(len(items), shard.number, count)]
+    mine = [items[i] for i in plan.shard_indices(len(items), shard.number, count, shard.first)]
     recovery.forget_other_counts(folder / "edits", count)
     barrier = Barrier(
         folder / "waves",
         shard.number,
         count,
         run=shard.run,
-        expected=_expected(items, folder, count),
+        expected=_expected(items, folder, count, shard.first),
         slots=shard.slots,
+        first=shard.first,
         device=shard.device.name,
         lead=settings.devices.max_wave_lead,
         sync=settings.devices.enable_batch_sync,
@@ -173,11 +176,11 @@ def _cached(item: Item) -> EditRecord | None:
     return EditRecord.model_validate({**known, "cached": True})
 
 
-def _expected(items: Sequence[Item], folder: Path, count: int) -> set[int]:
+def _expected(items: Sequence[Item], folder: Path, count: int, first: int) -> set[int]:
     """Return the shards whose records are not all there, up to date and without a failure."""
     expected = set()
     for number in range(count):
-        indices = plan.shard_indices(len(items), number, count)
+        indices = plan.shard_indices(len(items), number, count, first)
         try:
             found = records.read_records(
                 folder / "edits" / plan.shard_file(number, count), EditRecord
@@ -194,10 +197,10 @@ def _expected(items: Sequence[Item], folder: Path, count: int) -> set[int]:
 def _plan(devices: config.Devices, samples: int, category: str, shard: Shard) -> list[str]:
     """Return lines that say which device edits what, and whether they keep step."""
     names = [device.name for device in shard.devices]
-    waves = plan.wave_count(samples, len(names))
+    waves = plan.wave_count(samples, len(names), shard.first)
     sync = f"in lockstep, waves: {waves}" if devices.enable_batch_sync else "not in lockstep"
     lines = [f"{category}: samples: {samples}, devices: {len(names)}, {sync}"]
-    lines += plan.assignment(samples, names).splitlines()
+    lines += plan.assignment(samples, names, shard.first).splitlines()
     if devices.enable_batch_sync and shard.slots < len(names):
         lines.append(f"only {shard.slots} of {len(names)} shards run at a time and keep step")
     return lines

@@ -29,7 +29,8 @@ def job_log(path: str | Path) -> Iterator[IO[str]]:
     """Send everything that a job and its libraries print to a log file.
 
     Yields the terminal (or what stands in for it). An exception ends the process with its message
-    in both places; the traceback of anything but a LockstepError is in the log.
+    in both places; the traceback of anything but a LockstepError is in the log. Without one the
+    process ends with the block.
     """
     with (
         os.fdopen(os.dup(2), "w", buffering=1, encoding="utf-8") as terminal,
@@ -45,6 +46,11 @@ def job_log(path: str | Path) -> Iterator[IO[str]]:
         except Exception as error:
             print(f"Error: {tell(error, path)}", file=terminal)
             sys.exit(1)
+        logging.shutdown()
+        sys.stdout.flush()
+        # All is on disk. A library's thread that ends while the interpreter does may abort the
+        # process, and a job that is done would be done again.
+        os._exit(0)
 
 
 @contextmanager

@@ -112,6 +112,7 @@ def _edit(
     folder: str,
     slots: int,
     run: str,
+    first: int,
 ) -> None:
     from lockstep.editing import Shard, edit_shard
 
@@ -120,7 +121,7 @@ def _edit(
         settings.editor(editor),
         manifest=Path(manifest),
         folder=Path(folder),
-        shard=Shard(shard, devices, slots, run),
+        shard=Shard(shard, devices, slots, run, first),
         terminal=terminal,
         loaded=loaded,
     )

@@ -3,6 +3,7 @@
 import hashlib
 import math
 from collections.abc import Mapping, Sequence
+from itertools import takewhile
 from typing import Any
 
 from lockstep.records import Sample, canonical_json, sha256
@@ -11,29 +12,48 @@ SEED_BITS = 48
 """Seeds stay exact in JSON and in every generator."""
 
 
-def shard_indices(samples: int, shard: int, shards: int) -> range:
-    """Return the indices of a shard's samples, in the order of its waves.
+def place(counts: Mapping[str, int], category: str) -> int:
+    """Return the place of a category's first sample among those of all categories.
 
-    Sample i goes to shard i mod n, so wave w holds the samples w·n … w·n+n−1.
+    Args:
+        counts: samples of each category, in the order in which they are edited.
+    """
+    return sum(counts[earlier] for earlier in takewhile(category.__ne__, counts))
+
+
+def shard_indices(samples: int, shard: int, shards: int, first: int = 0) -> range:
+    """Return the indices of a shard's samples in their category, in the order of its waves.
+
+    The sample at place p among those of all categories goes to shard p mod n, so a category begins
+    on the device after the one where the last has ended, and no device stands still meanwhile.
+
+    Args:
+        samples: samples of the category.
+        first: place of its first sample.
     """
     if not 0 <= shard < shards:
         raise ValueError(f"shard {shard} of {shards}")
-    return range(shard, samples, shards)
+    return range((shard - first) % shards, samples, shards)
 
 
-def wave_count(samples: int, shards: int) -> int:
+def first_wave(shard: int, shards: int, first: int) -> int:
+    """Return the wave of a shard's first sample: 1 where wave 0 still goes to the last category."""
+    return int(shard < first % shards)
+
+
+def wave_count(samples: int, shards: int, first: int = 0) -> int:
     """Return the number of waves that all shards of a category need together."""
-    return math.ceil(samples / shards)
+    return math.ceil((first % shards + samples) / shards)
 
 
-def assignment(samples: int, devices: Sequence[str], first: int = 5) -> str:
-    """Return the table of device → number of samples and first few indices."""
+def assignment(samples: int, devices: Sequence[str], first: int = 0, few: int = 5) -> str:
+    """Return the table of device → number of samples and first few indices in the category."""
     width = max(map(len, devices))
     lines = []
     for shard, device in enumerate(devices):
-        indices = shard_indices(samples, shard, len(devices))
-        shown = ", ".join(map(str, indices[:first]))
-        more = f", … +{len(indices) - first} more" if len(indices) > first else ""
+        indices = shard_indices(samples, shard, len(devices), first)
+        shown = ", ".join(map(str, indices[:few]))
+        more = f", … +{len(indices) - few} more" if len(indices) > few else ""
         noun = "sample" if len(indices) == 1 else "samples"
         lines.append(f"{device:<{width}}  {len(indices):>4} {noun} → [{shown}{more}]")
     return "\n".join(lines)

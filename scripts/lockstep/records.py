@@ -87,7 +87,7 @@ class Sample(Record):
     source_seed: int | None = None
     """Seed that the source image was generated with; never used for an edit."""
     index: int
-    """Position in the category; sample i goes to shard i mod n."""
+    """Position in the category."""
 
 
 class Rejected(Record):

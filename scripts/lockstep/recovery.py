@@ -53,7 +53,10 @@ def remove_incomplete(results: Path, shards: int, together: int = 1) -> list[Pat
         if samples < counts.get(manifest.stem, 0):
             found.append(manifest)
         for folder in results.glob(f"*/{manifest.stem}/"):
-            sizes = [len(plan.shard_indices(samples, k, shards)) for k in range(shards)]
+            sizes = [samples // shards] * shards
+            if manifest.stem in counts:
+                first = plan.place(counts, manifest.stem)
+                sizes = [len(plan.shard_indices(samples, k, shards, first)) for k in range(shards)]
             expected = {
                 folder / "edits" / plan.shard_file(k, shards): size for k, size in enumerate(sizes)
             }

@@ -89,6 +89,8 @@ def edit_waves(
     saving = None
     failed = 0
     seconds = 0.0
+    first = job.barrier.first_wave
+    waves = first + len(mine)
     missing = (item.sample for item in mine if cached[item.sample.id] is None)
     with (
         background("prepare", patience=0) as prepare,
@@ -100,11 +102,11 @@ def edit_waves(
         ahead = next(preparations, None)
         job.barrier.ready()
         free = time.monotonic()
-        for wave, item in enumerate(progress):
+        for wave, item in enumerate(progress, first):
             stopping.check()
             waited = job.barrier.wait(wave)
-            if wave:
-                _log_wave(job, wave - 1, len(mine), seconds)
+            if wave > first:
+                _log_wave(job, wave - 1, waves, seconds)
             if saving is not None and saving.done():
                 # a full disk is noticed before another edit is made in vain
                 saving.result()
@@ -130,7 +132,7 @@ def edit_waves(
                 saving.result()
             saving = save(partial(_save, job, item, edited))
             edits.append(saving)
-        _log_wave(job, len(mine) - 1, len(mine), seconds)
+        _log_wave(job, waves - 1, waves, seconds)
         done = [edit.result() for edit in edits]
     return done
 

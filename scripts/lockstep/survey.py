@@ -104,7 +104,7 @@ def _estimate(name: str, counts: Sequence[int], results: Path, devices: int) -> 
     seconds = statistics.median(_measured(results / name) or [0.0])
     if not seconds:
         return f"{name}: not measured yet; --config benchmark='{{limit: 2}}' measures it"
-    waves = sum(plan.wave_count(count, devices) for count in counts)
+    waves = plan.wave_count(sum(counts), devices)
     return (
         f"{name}: about {_duration(waves * seconds)} of editing on {devices} devices "
         f"({waves} waves of {seconds:.2f} s, the median of the edits in {results / name})"

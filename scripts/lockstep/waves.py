@@ -22,7 +22,7 @@ from typing import NamedTuple, Self
 
 import inotify_simple
 
-from lockstep import records, stopping
+from lockstep import plan, records, stopping
 
 log = logging.getLogger(__name__)
 
@@ -47,16 +47,23 @@ class Peer(NamedTuple):
 
     alive: bool
     finished: int = LOADING
-    """Finished waves; LOADING before it is ready."""
+    """Finished waves, with those before its first; LOADING before it is ready."""
     ended: bool = False
     """Whether it has finished or died in this run, and is not waited for at the start."""
     device: str = ""
     seconds: float | None = None
     """Time that its last finished wave took."""
+    first: int = 0
+    """The first wave that it has work in."""
 
 
 def late(
-    wave: int, lead: int, peers: Mapping[int, Peer], expected: Collection[int], slots: int
+    wave: int,
+    lead: int,
+    peers: Mapping[int, Peer],
+    expected: Collection[int],
+    slots: int,
+    first: int = 0,
 ) -> set[int]:
     """Return the peers that keep a wave from starting; the rule of the barrier.
 
@@ -66,18 +73,20 @@ def late(
         peers: all other shards.
         expected: other shards that have work in this run.
         slots: shards that can run at a time.
+        first: the first wave that the shard itself has work in.
     """
     live = {number for number, peer in peers.items() if peer.alive}
-    if wave == 0:
-        loading = {number for number in live if peers[number].finished == LOADING}
-        if slots <= len(peers):
-            # who is not here yet may have to wait for the slot of one that is
-            return loading
-        coming = {number for number in expected if not peers[number].ended} - live
-        return loading | coming
     # a live peer that had finished less when the last wave began is not level
     behind = wave - lead - 1
-    return {number for number in live if behind >= 0 and peers[number].finished == behind}
+    slower = {number for number in live if behind >= 0 and peers[number].finished == behind}
+    # those that begin with this wave, and for one that begins, those that begin before it
+    begin = {k for k, peer in peers.items() if peer.first == wave or peer.first < wave == first}
+    loading = {number for number in live & begin if peers[number].finished == LOADING}
+    if slots <= len(peers):
+        # who is not here yet may have to wait for the slot of one that is
+        return slower | loading
+    coming = {number for number in begin.intersection(expected) if not peers[number].ended} - live
+    return slower | loading | coming
 
 
 class Barrier:
@@ -90,10 +99,11 @@ class Barrier:
         run: name of the invocation; what other invocations left is not trusted.
         expected: shards that have work in this run, own number included or not.
         slots: shards that can run at a time.
+        first: place of the category's first sample, as `plan.shard_indices` takes it.
         device: name shown to the peers.
         lead: waves that a shard may be ahead of the slowest.
         sync: False switches all waiting off; waves are still published.
-        join_timeout: seconds to wait at the first wave for shards that are not ready.
+        join_timeout: seconds to wait at the first waves for shards that are not ready.
         heartbeat_timeout: seconds of silence after which a peer on another host counts as dead.
     """
 
@@ -105,6 +115,7 @@ class Barrier:
         run: str,
         expected: Collection[int],
         slots: int,
+        first: int = 0,
         device: str = "",
         lead: int = 0,
         sync: bool = True,
@@ -118,6 +129,9 @@ class Barrier:
         self._run = run
         self._expected = set(expected) - {shard}
         self._slots = slots
+        self._begins = [plan.first_wave(number, shards, first) for number in range(shards)]
+        self.first_wave = self._begins[shard]
+        """The wave of the shard's first sample."""
         self._device = device
         self._lead = lead
         self._sync = sync
@@ -154,8 +168,8 @@ class Barrier:
         self._ears.close()
 
     def ready(self) -> None:
-        """Say that the first wave can begin."""
-        self._publish(finished=0)
+        """Say that this shard's first wave can begin."""
+        self._publish(finished=self.first_wave)
 
     def finish(self, wave: int, seconds: float | None = None) -> None:
         """Say that a wave is finished; edited, found in the cache or failed all count."""
@@ -175,7 +189,7 @@ class Barrier:
         while behind := self._late(wave):
             stopping.check()
             now = time.monotonic()
-            if wave == 0 and now - began >= self._join_timeout:
+            if wave <= max(self._begins) and now - began >= self._join_timeout:
                 log.warning("starting without %s", self._names(behind))
                 break
             if now >= complaint:
@@ -203,21 +217,22 @@ class Barrier:
 
     def _late(self, wave: int) -> set[int]:
         peers = {number: self._look(number) for number in self._others}
-        return late(wave, self._lead, peers, self._expected, self._slots)
+        return late(wave, self._lead, peers, self._expected, self._slots, self.first_wave)
 
     def _look(self, number: int) -> Peer:
         """Return what can be known of a peer now."""
+        first = self._begins[number]
         locked = _locked(self._path(number, "lock"))
         state = self._read(number)
         if state is None:
             # it may hold its lock already and not have published in this run yet
-            return Peer(alive=locked)
+            return Peer(alive=locked, first=first)
         alive = locked
         if state["host"] != self._host:
             self._remote = True
             alive = not state["done"] and self._is_heard(number, state)
         ended = state["done"] or not alive
-        return Peer(alive, state["finished"], ended, state["device"], state["seconds"])
+        return Peer(alive, state["finished"], ended, state["device"], state["seconds"], first)
 
     def _read(self, number: int) -> dict | None:
         """Return what a peer last published in this run; None if it did not yet."""

@@ -49,7 +49,7 @@ def edit(folder: Path, shard: int) -> None:
             config.IdentityEditor(name="chaos", type="identity"),
             folder / "physical.jsonl",
             folder / "physical",
-            editing.Shard(shard, devices, slots=SHARDS, run="run"),
+            editing.Shard(shard, devices, slots=SHARDS, run="run", first=3),
             nowhere,
         )
 

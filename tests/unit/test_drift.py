@@ -72,6 +72,14 @@ def test_the_wait_for_loading_is_told_apart_from_later_waits():
     }
 
 
+def test_a_device_that_begins_with_the_second_wave_waits_for_loading_there():
+    begins = [edit for edit in lockstep_run() if (edit.device, edit.wave) != ("gpu0", 0)]
+    cost = drift.measure(begins, 0.1)["cost"]
+    assert cost == {key: pytest.approx(1 / 15) for key in ("first_wave", "later_waves")} | {
+        "total": pytest.approx(2 / 15)
+    }
+
+
 def test_each_second_of_a_device_is_in_one_block():
     timeline = drift.measure(lockstep_run(), 0.1)["timeline"]
     own = [

@@ -11,21 +11,29 @@ counts = st.integers(0, 2000)
 shard_counts = st.integers(1, 64)
 
 
-@given(counts, shard_counts)
-def test_shards_partition_the_samples(samples, shards):
-    parts = [plan.shard_indices(samples, k, shards) for k in range(shards)]
+@given(counts, shard_counts, counts)
+def test_shards_partition_the_samples(samples, shards, first):
+    parts = [plan.shard_indices(samples, k, shards, first) for k in range(shards)]
     assert sorted(i for part in parts for i in part) == list(range(samples))
     assert max(map(len, parts)) - min(map(len, parts)) <= 1
 
 
-@given(counts, shard_counts)
-def test_wave_w_holds_the_wth_sample_of_every_shard(samples, shards):
-    parts = [plan.shard_indices(samples, k, shards) for k in range(shards)]
-    waves = plan.wave_count(samples, shards)
-    assert waves == max(map(len, parts))
-    for wave in range(waves):
-        held = [part[wave] for part in parts if wave < len(part)]
-        assert held == list(range(wave * shards, min((wave + 1) * shards, samples)))
+@given(st.lists(st.integers(0, 60), min_size=1, max_size=6), st.integers(1, 16))
+def test_waves_go_on_from_category_to_category(sizes, shards):
+    found = {}
+    categories = dict(zip("abcdef", sizes, strict=False))
+    for category, samples in categories.items():
+        first = plan.place(categories, category)
+        waves = plan.wave_count(samples, shards, first)
+        for shard in range(shards):
+            begin = plan.first_wave(shard, shards, first)
+            part = plan.shard_indices(samples, shard, shards, first)
+            assert not part or begin + len(part) <= waves
+            # the first wave is the one that the last category may have left unfinished
+            for wave, index in enumerate(part, first // shards + begin):
+                found[wave, shard] = first + index
+    places = range(sum(sizes))
+    assert found == {(place // shards, place % shards): place for place in places}
 
 
 @given(shard_counts, st.integers(1, 8))
@@ -37,6 +45,8 @@ def test_each_shard_of_edits_is_judged_once(judges, together):
 def test_fifty_samples_on_six_devices():
     assert [len(plan.shard_indices(50, k, 6)) for k in range(6)] == [9, 9, 8, 8, 8, 8]
     assert plan.wave_count(50, 6) == 9
+    assert plan.wave_count(50, 6, first=50) == 9
+    assert plan.wave_count(50, 6, first=53) == 10
     assert plan.wave_count(270, 6) == 45
 
 
@@ -47,6 +57,10 @@ def test_assignment_names_each_device_and_its_first_samples():
     assert plan.assignment(1, ["cpu0", "cpu1"]).splitlines() == [
         "cpu0     1 sample → [0]",
         "cpu1     0 samples → []",
+    ]
+    assert plan.assignment(3, ["cpu0", "cpu1"], first=5).splitlines() == [
+        "cpu0     1 sample → [1]",
+        "cpu1     2 samples → [0, 2]",
     ]
 
 

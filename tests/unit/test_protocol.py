@@ -6,6 +6,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from lockstep import plan
 from lockstep.waves import LOADING, Peer, late
 
 
@@ -13,6 +14,8 @@ from lockstep.waves import LOADING, Peer, late
 class Shard:
     """What is true of a shard; peers see `alive`, `finished` and `ended` alone."""
 
+    first: int
+    """The first wave that it has work in."""
     waves: int
     alive: bool = False
     ended: bool = False
@@ -42,22 +45,33 @@ def only(able):
 
 class Waves(RuleBasedStateMachine):
     @initialize(
-        samples=st.integers(1, 14), shards=st.integers(1, 5), lead=st.integers(0, 3), data=st.data()
+        samples=st.integers(1, 14),
+        first=st.integers(0, 4),
+        shards=st.integers(1, 5),
+        lead=st.integers(0, 3),
+        data=st.data(),
     )
-    def begin(self, samples, shards, lead, data):
+    def begin(self, samples, first, shards, lead, data):
         self.lead = lead
         self.deaths = 0
         self.slots = data.draw(st.integers(1, shards))
-        self.shards = [Shard(len(range(k, samples, shards))) for k in range(shards)]
+        begins = [plan.first_wave(k, shards, first) for k in range(shards)]
+        parts = [plan.shard_indices(samples, k, shards, first) for k in range(shards)]
+        self.shards = [
+            Shard(begin, begin + len(part)) for begin, part in zip(begins, parts, strict=True)
+        ]
 
     def peers(self, number):
         return {
-            k: Peer(s.alive, s.finished, s.ended) for k, s in enumerate(self.shards) if k != number
+            k: Peer(s.alive, s.finished, s.ended, first=s.first)
+            for k, s in enumerate(self.shards)
+            if k != number
         }
 
     def late(self, number, wave):
         expected = [k for k in range(len(self.shards)) if k != number]
-        return late(wave, self.lead, self.peers(number), expected, self.slots)
+        first = self.shards[number].first
+        return late(wave, self.lead, self.peers(number), expected, self.slots, first)
 
     def can_start(self, shard):
         slots = self.slots - sum(s.alive for s in self.shards)
@@ -84,9 +98,13 @@ class Waves(RuleBasedStateMachine):
 
     @only("can_load")
     def load(self, shard):
-        shard.finished = 0
-        # who is ready before any wave has begun starts level
-        shard.level = all(s.finished <= 0 and s.wave is None for s in self.shards if s.alive)
+        shard.finished = shard.first
+        # who is ready before any wave that it has work in has begun starts level
+        shard.level = all(
+            s.finished <= max(s.first, shard.first) and (s.wave is None or s.wave < shard.first)
+            for s in self.shards
+            if s.alive
+        )
 
     @only("can_work")
     def work(self, shard):
@@ -156,3 +174,15 @@ def test_the_rule_by_hand():
     assert late(0, 0, loading, [1, 2, 3], 4) == {1, 2}
     assert late(0, 0, loading, [1, 3], 4) == {1}
     assert late(0, 0, loading, [1, 2, 3], 3) == {1}
+
+
+def test_a_shard_that_begins_with_the_second_wave_is_waited_for_there():
+    peers = {1: Peer(True, first=1), 2: Peer(False, first=1), 3: Peer(True, 1, first=1)}
+    assert late(0, 0, peers, [1, 2], 4) == set()
+    assert late(1, 0, peers, [1, 2], 4) == late(1, 2, peers, [1, 2], 4) == {1, 2}
+    assert late(1, 0, peers, [1, 2], 3) == {1}
+    assert late(2, 0, peers, [1, 2], 4) == {3}
+    # it waits itself for those that begin before it, which nobody else does any more
+    earlier = {1: Peer(True), 2: Peer(False), 3: Peer(True, 1)}
+    assert late(1, 0, earlier, [1, 2], 4, first=1) == {1, 2}
+    assert late(1, 0, earlier, [1, 2], 4, first=0) == set()

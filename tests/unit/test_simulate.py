@@ -159,6 +159,13 @@ def test_a_recorded_run_is_predicted_with_the_time_that_saving_takes(tmp_path):
     assert simulator.predict(tmp_path, "free") == pytest.approx(0.21 + 0.41 + 0.2)
 
 
+def test_a_device_that_begins_with_the_second_wave_is_not_waited_for_in_the_first(tmp_path):
+    write_run(tmp_path, [[0.0, 0.3], [0.4, 0.1], [0.2, 0.25]])
+    first = tmp_path / "edits" / "shard-0-of-2.jsonl"
+    first.write_text("".join(first.read_text().splitlines(keepends=True)[1:]))
+    assert simulator.predict(tmp_path) == pytest.approx(0.31 + 0.41 + 0.25)
+
+
 def test_an_item_from_the_cache_takes_no_time(tmp_path):
     write_run(tmp_path, [[0.2, 0.3], [0.4, 0.1], [0.2, 0.25]], cached={(0, 1), (1, 0)})
     # beside a cached item only the edit itself is known

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lockstep import records
+from lockstep import plan, records
 from lockstep.waves import Barrier
 
 SPAWN = multiprocessing.get_context("fork")
@@ -24,7 +24,7 @@ def work(folder, shard, shards, waves, options, die_at=None, late=0.0, item=0.02
         open(folder / f"log-{shard}-{late}.jsonl", "w", buffering=1) as log,
     ):
         barrier.ready()
-        for wave in range(waves):
+        for wave in range(barrier.first_wave, waves):
             barrier.wait(wave)
             log.write(json.dumps(["start", shard, wave, time.monotonic()]) + "\n")
             if wave == die_at:
@@ -97,6 +97,17 @@ def test_the_first_wave_waits_for_a_shard_that_starts_late(tmp_path):
     assert max(first) - min(first) < 0.3
 
 
+def test_the_second_wave_waits_for_a_shard_that_begins_with_it(tmp_path):
+    # the category's first sample goes to shard 2, as shards 0 and 1 still edit the last category's
+    jobs = [((k, 3, 3, {"first": 2}), {"late": 0.0 if k == 2 else 0.6}) for k in range(3)]
+    events = run(tmp_path, jobs)
+    (alone,) = starts(events, 0)
+    assert min(starts(events, 1)) - alone > 0.4
+    for wave in (1, 2):
+        assert len(starts(events, wave)) == 3
+        assert min(starts(events, wave)) >= max(ends(events, wave - 1))
+
+
 def test_nobody_waits_for_a_process_that_has_no_slot(tmp_path):
     began = time.monotonic()
     run(tmp_path, [((0, 6, 3, {"slots": 1}), {})])
@@ -143,16 +154,24 @@ def test_what_another_run_left_behind_is_not_trusted(tmp_path):
     shards=st.integers(1, 5),
     samples=st.integers(0, 12),
     lead=st.integers(0, 2),
+    first=st.integers(0, 4),
 )
-def test_no_deadlock_and_no_larger_lead_whatever_the_shape(tmp_path_factory, shards, samples, lead):
+def test_no_deadlock_and_no_larger_lead_whatever_the_shape(
+    tmp_path_factory, shards, samples, lead, first
+):
     folder = tmp_path_factory.mktemp("waves")
-    jobs = [
-        ((k, shards, len(range(k, samples, shards)), {"lead": lead}), {"item": 0.004})
-        for k in range(shards)
-    ]
+    options = {"lead": lead, "first": first}
+    jobs = []
+    for k in range(shards):
+        waves = plan.first_wave(k, shards, first)
+        waves += len(plan.shard_indices(samples, k, shards, first))
+        jobs.append(((k, shards, waves, options), {"item": 0.004}))
     events = run(folder, jobs)
     assert sum(event[0] == "end" for event in events) == samples
-    full = [e for e in events if e[2] < samples // shards]
+    # waves that all shards have work in
+    base = int(first % shards > 0)
+    whole = range(base, (first % shards + samples) // shards)
+    full = [[kind, k, wave - base, time] for kind, k, wave, time in events if wave in whole]
     if full:
         assert largest_lead(full) <= lead + 1
 
