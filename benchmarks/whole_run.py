@@ -2,11 +2,14 @@
 
 python benchmarks/whole_run.py --models /dev/shm/models --only-models  make models and a benchmark
 python benchmarks/whole_run.py --models /dev/shm/models --gpus 4       and run; uses what is there
+python benchmarks/whole_run.py --models … --gpus 4 --no-sync           devices do not keep step
+python benchmarks/whole_run.py --models … --gpus 4 --steps 50 --category causal     with guidance
 python benchmarks/whole_run.py --random-weights tiny --models M --samples 10    on CPU slots
 python benchmarks/whole_run.py --summary                               compare and draw the runs
 
 Models have random weights and the shapes and files of the published ones: Qwen-Image-Edit with a
-LoRA in the layout of the Lightning adapters, 4 steps without guidance, and Qwen3-VL-8B.
+LoRA in the layout of the Lightning adapters, 4 steps without guidance (or 50 with, and no LoRA),
+and Qwen3-VL-8B. The summary tells whether runs gave the same pixels and scores.
 """
 
 import argparse
@@ -39,6 +42,9 @@ EDITOR = "benchmark"
 SHARES = {"physical": 50, "environmental": 50, "social": 70, "causal": 50, "referential": 50}
 SIZES = [(1024, 1024), (1024, 1024), (1152, 896), (896, 1152), (1216, 832), (1344, 768)]
 """Width and height of the sources, in turn."""
+
+PRESETS = {4: "qwen-image-edit-lightning-4", 50: "qwen-image-edit"}
+"""Editor preset by number of steps."""
 
 PROMPT = "Show the table as it looks after the ball has melted in the sun, with the right shadows."
 
@@ -75,6 +81,9 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=sum(SHARES.values()))
     parser.add_argument("--random-weights", choices=["full", "tiny"], default="full")
     parser.add_argument("--reasoning-tokens", type=int, default=128)
+    parser.add_argument("--steps", type=int, choices=PRESETS, default=4)
+    parser.add_argument("--category", choices=SHARES, help="this category alone")
+    parser.add_argument("--no-sync", action="store_true", help="devices do not keep step")
     parser.add_argument("--not-resident", action="store_true", help="load models in each job")
     parser.add_argument("--only-models", action="store_true")
     parser.add_argument("--summary", action="store_true")
@@ -89,7 +98,11 @@ def main() -> None:
     benchmark = make_benchmark(arguments.models, arguments.samples, full)
     if arguments.only_models:
         return
-    name = f"{arguments.gpus}-gpus" + ("-not-resident" if arguments.not_resident else "")
+    name = f"{arguments.gpus}-gpus"
+    name += f"-{arguments.steps}-steps" if arguments.steps != 4 else ""
+    name += f"-{arguments.category}" if arguments.category else ""
+    name += "-no-sync" if arguments.no_sync else ""
+    name += "-not-resident" if arguments.not_resident else ""
     folder = arguments.out / name
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -171,22 +184,26 @@ def draw(number: int, smaller: int) -> str:
 
 def configuration(arguments: argparse.Namespace, benchmark: Path, full: bool) -> dict[str, Any]:
     models = arguments.models.resolve()
-    editor: dict[str, Any] = {"name": EDITOR, "preset": "qwen-image-edit-lightning-4"}
+    editor: dict[str, Any] = {"name": EDITOR, "preset": PRESETS[arguments.steps]}
     editor |= {"model": str(models / "editor"), "adapters": []}
     judge: dict[str, Any] = {"type": "qwen3_vl", "model": str(models / "judge")}
     judge |= {"rubrics": str(ROOT / "config" / "rubrics"), "min_schema_mass": 0}
     judge["max_reasoning_tokens"] = arguments.reasoning_tokens
-    if full:
-        editor["adapters"] = [{"path": str(models / "adapter.safetensors")}]
-    else:
+    if not full:
         editor["dtype"] = judge["dtype"] = "float32"
+    elif arguments.steps == 4:
+        editor["adapters"] = [{"path": str(models / "adapter.safetensors")}]
+    read: dict[str, Any] = {"path": str(benchmark.resolve())}
+    if arguments.category:
+        read["categories"] = [arguments.category]
     return {
-        "benchmark": {"path": str(benchmark.resolve())},
+        "benchmark": read,
         "editors": [editor],
         "judge": judge,
         "devices": {
             "accelerator": "cuda" if full else "cpu",
             "device_ids": list(range(arguments.gpus)),
+            "enable_batch_sync": not arguments.no_sync,
             "resident": not arguments.not_resident,
         },
     }
@@ -393,8 +410,28 @@ def summarise(out: Path) -> None:
             f"{result['name']}: edits {rate:.3f} of linear, "
             f"devices at work {busy:.1%} of the edit stage"
         )
+    for first, other in itertools.combinations(found, 2):
+        _compare(*(out / result["name"] / "results" for result in (first, other)))
     _draw(found, out / "whole_run.png")
     print(out / "whole_run.png")
+
+
+def _compare(first: Path, other: Path) -> None:
+    """Print how many edits and judgements of the same samples and settings differ."""
+    told = []
+    for kind, record, same in (
+        ("edits", EditRecord, lambda r: r.pixels_sha256),
+        ("scores", ScoreRecord, lambda r: (r.status, r.criteria)),
+    ):
+        one, two = (
+            {r.key: same(r) for found in _records(results, kind, record).values() for r in found}
+            for results in (first, other)
+        )
+        shared = one.keys() & two.keys()
+        if shared:
+            told.append(f"{sum(one[key] != two[key] for key in shared)} of {len(shared)} {kind}")
+    if told:
+        print(f"{first.parent.name}, {other.parent.name}: {' and '.join(told)} differ")
 
 
 def _draw(found: list[dict[str, Any]], path: Path) -> None:
