@@ -20,7 +20,11 @@ def _in_the_checkout(monkeypatch):
 
 def load(**editor):
     given = {"name": "a", **editor}
-    data = {"benchmark": {"path": "README.md", "format": "re-edit"}, "editors": [given], "judge": JUDGE}
+    data = {
+        "benchmark": {"path": "README.md", "format": "re-edit"},
+        "editors": [given],
+        "judge": JUDGE,
+    }
     return config.load_config(data, "c.yaml").editors[0]
 
 
