@@ -5,7 +5,8 @@
 
 import csv
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import yaml
 
 from lockstep import config, drift, records
 from lockstep.records import EditRecord
-from lockstep.report import gallery, page, texts
+from lockstep.report import gallery, page, plots, texts
 from lockstep.report.numbers import of_run
 from lockstep.report.sheets import sheet
 from lockstep.report.thumbnails import make_thumbnails
@@ -62,12 +63,16 @@ def write_report(
         editor: {category: read_table(path) for category, path in files.items()}
         for editor, files in tables.items()
     }
-    steps = {
-        editor: drift.measure(_edits(files.values()), settings.report.straggler_margin)
-        for editor, files in edits.items()
-    }
-    told = {editor: {k: v for k, v in s.items() if k not in PLOTTED} for editor, s in steps.items()}
-    numbers = of_run(settings, frames, summaries, told, rejected, further)
+    steps, drawn_steps = {}, {}
+    for editor, files in edits.items():
+        step = drift.measure(_edits(files.values()), settings.report.straggler_margin)
+        for key, columns in PLOTTED.items():
+            records.write_text(folder / f"lockstep-{editor}-{key}.csv", _csv(step[key], columns))
+        if step["edits"]:
+            drawn_steps[editor] = [plots.timeline(editor, step), plots.drift_curve(editor, step)]
+        # of each edit, so many times what all numbers take
+        steps[editor] = {key: value for key, value in step.items() if key not in PLOTTED}
+    numbers = of_run(settings, frames, summaries, steps, rejected, further)
     report = numbers.model_dump(mode="json")
     records.write_json(folder / "report.json", report)
     plain = settings.model_dump(mode="json", exclude_none=True)
@@ -78,29 +83,30 @@ def write_report(
     )
     records.write_text(folder / "scores.csv", texts.csv_table(report))
     records.write_text(folder / "scores.tex", texts.latex_table(report))
-    for editor, step in steps.items():
-        for key, columns in PLOTTED.items():
-            records.write_text(folder / f"lockstep-{editor}-{key}.csv", _csv(step[key], columns))
-    samples = gallery.rows_of(frames)
-    images = gallery.images_of(samples, folder)
-    thumbnails = make_thumbnails(images, settings.benchmark.background, threads)
-    gallery.write_gallery(samples, list(frames), folder, thumbnails)
+    samples = gallery.Samples(frames)
+
+    def pictured(some: Iterable[Mapping[str, gallery.Row]]) -> set[str]:
+        images = gallery.images_of(some, folder)
+        made = make_thumbnails(images, settings.benchmark.background, threads)
+        return {path.relative_to(folder).as_posix() for path in made}
+
+    gallery.write_gallery(samples, list(frames), folder, pictured)
     for editor, own in frames.items():
         for category, frame in own.items():
-            rows = gallery.rows(frame)
             for kind, whose in (("source", None), ("edited", editor)):
                 path = folder / "sheets" / f"{editor}-{category}-{kind}.jpg"
-                records.write_bytes(path, sheet(rows, whose, folder))
+                records.write_bytes(path, sheet(frame, whose, folder))
     drawn = page.draw(report, frames)
     records.write_text(folder / "means.svg", drawn["means"].svg)
     for chart in drawn.values():
         records.write_text(folder / f"{chart.name}.csv", _csv(chart.rows, list(chart.rows[0])))
-    text = page.render(report, settings, samples, drawn, steps, effective)
+    text = page.render(report, settings, frames, drawn, drawn_steps, effective)
     records.write_text(folder / "report.html", text)
 
 
-def _edits(files: Iterable[Sequence[Path]]) -> list[EditRecord]:
-    return [r for paths in files for path in paths for r in records.read_records(path, EditRecord)]
+def _edits(files: Iterable[Sequence[Path]]) -> Iterator[EditRecord]:
+    for path in chain.from_iterable(files):
+        yield from records.each_record(path, EditRecord)
 
 
 def _csv(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> str:
