@@ -191,7 +191,7 @@ def _cached(item: Item) -> EditRecord | None:
 def _is_done(path: Path, items: Iterable[Item]) -> bool:
     """Tell whether a shard's records are all there, up to date and without a failure."""
     try:
-        found = records.each_record(path, EditRecord)
+        found = records.each_record([path], EditRecord)
         keys = (record.key for record in found if record.status in ("ok", "skipped"))
         return all(key == item.key for key, item in zip(keys, items, strict=True))
     except (FileNotFoundError, ValueError):

@@ -335,14 +335,15 @@ def read_records(path: Path, kind: type[R]) -> list[R]:
     Raises:
         DamagedError: if a line is none.
     """
-    return list(each_record(path, kind))
+    return list(each_record([path], kind))
 
 
-def each_record(path: Path, kind: type[R]) -> Iterator[R]:
-    """Yield what `read_records` returns, one after the other."""
-    with open(path, "rb") as file:
-        for number, line in enumerate(file):
-            yield _record(path, kind, number, line)
+def each_record(paths: Iterable[Path], kind: type[R]) -> Iterator[R]:
+    """Yield what `read_records` returns of several files, one record at a time."""
+    for path in paths:
+        with open(path, "rb") as file:
+            for number, line in enumerate(file):
+                yield _record(path, kind, number, line)
 
 
 def _record(path: Path, kind: type[R], number: int, line: bytes) -> R:

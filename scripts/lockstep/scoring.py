@@ -96,7 +96,7 @@ def _placed(path: Path, samples: Sequence[Sample]) -> Iterator[tuple[int, EditRe
         DamagedError: if they are not those of every n-th sample, of n shards.
     """
     shards = plan.shards_of(path.name)
-    for number, edit in enumerate(records.each_record(path, EditRecord)):
+    for number, edit in enumerate(records.each_record([path], EditRecord)):
         if number == 0:
             firsts = range(min(shards, len(samples)))
             begin = next((place for place in firsts if samples[place].id == edit.id), 0)

@@ -5,7 +5,7 @@
 
 import csv
 import io
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -63,15 +63,9 @@ def write_report(
         editor: {category: read_table(path) for category, path in files.items()}
         for editor, files in tables.items()
     }
-    steps, drawn_steps = {}, {}
+    steps, plotted = {}, {}
     for editor, files in edits.items():
-        step = drift.measure(_edits(files.values()), settings.report.straggler_margin)
-        for key, columns in PLOTTED.items():
-            records.write_text(folder / f"lockstep-{editor}-{key}.csv", _csv(step[key], columns))
-        if step["edits"]:
-            drawn_steps[editor] = [plots.timeline(editor, step), plots.drift_curve(editor, step)]
-        # of each edit, so many times what all numbers take
-        steps[editor] = {key: value for key, value in step.items() if key not in PLOTTED}
+        steps[editor], plotted[editor] = _measure(editor, files, settings, folder)
     numbers = of_run(settings, frames, summaries, steps, rejected, further)
     report = numbers.model_dump(mode="json")
     records.write_json(folder / "report.json", report)
@@ -83,30 +77,43 @@ def write_report(
     )
     records.write_text(folder / "scores.csv", texts.csv_table(report))
     records.write_text(folder / "scores.tex", texts.latex_table(report))
-    samples = gallery.Samples(frames)
+    _write_images(settings, frames, folder, threads)
+    drawn = page.draw(report, frames)
+    records.write_text(folder / "means.svg", drawn["means"].svg)
+    for chart in drawn.values():
+        records.write_text(folder / f"{chart.name}.csv", _csv(chart.rows, list(chart.rows[0])))
+    text = page.render(report, settings, frames, drawn, plotted, effective)
+    records.write_text(folder / "report.html", text)
+
+
+def _measure(
+    editor: str, files: Mapping[str, Sequence[Path]], settings: config.Config, folder: Path
+) -> tuple[dict[str, Any], list[str]]:
+    """Write what tells of each edit, and return what tells of all, and the plots as SVG."""
+    edits = records.each_record(chain(*files.values()), EditRecord)
+    step = drift.measure(edits, settings.report.straggler_margin)
+    for key, columns in PLOTTED.items():
+        records.write_text(folder / f"lockstep-{editor}-{key}.csv", _csv(step[key], columns))
+    drawn = [plots.timeline(editor, step), plots.drift_curve(editor, step)] if step["edits"] else []
+    return {key: value for key, value in step.items() if key not in PLOTTED}, drawn
+
+
+def _write_images(
+    settings: config.Config, frames: gallery.Frames, folder: Path, threads: int
+) -> None:
+    """Write thumbnails, what the page loads, and contact sheets."""
 
     def pictured(some: Iterable[Mapping[str, gallery.Row]]) -> set[str]:
         images = gallery.images_of(some, folder)
         made = make_thumbnails(images, settings.benchmark.background, threads)
         return {path.relative_to(folder).as_posix() for path in made}
 
-    gallery.write_gallery(samples, list(frames), folder, pictured)
+    gallery.write_gallery(gallery.Samples(frames), list(frames), folder, pictured)
     for editor, own in frames.items():
         for category, frame in own.items():
             for kind, whose in (("source", None), ("edited", editor)):
                 path = folder / "sheets" / f"{editor}-{category}-{kind}.jpg"
                 records.write_bytes(path, sheet(frame, whose, folder))
-    drawn = page.draw(report, frames)
-    records.write_text(folder / "means.svg", drawn["means"].svg)
-    for chart in drawn.values():
-        records.write_text(folder / f"{chart.name}.csv", _csv(chart.rows, list(chart.rows[0])))
-    text = page.render(report, settings, frames, drawn, drawn_steps, effective)
-    records.write_text(folder / "report.html", text)
-
-
-def _edits(files: Iterable[Sequence[Path]]) -> Iterator[EditRecord]:
-    for path in chain.from_iterable(files):
-        yield from records.each_record(path, EditRecord)
 
 
 def _csv(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> str:
