@@ -74,6 +74,9 @@ def measure(folder: Path, count: int) -> dict[str, Cost]:
         times = f"{seconds:9.1f} s {busy:9.1f} s of processors"
         print(f"{count:>9,} {step:<18} {times} {peak / 1e6:8.0f} MB", flush=True)
     page = folder / "results" / "report"
+    numbers = json.loads((page / "report.json").read_bytes())["editors"]["identity"]["overall"]
+    if numbers["micro"]["count"] != count:
+        raise RuntimeError(f"{folder}: found {numbers['micro']['count']} scores, not {count}")
     size = sum(path.stat().st_size for path in page.glob("*.html"))
     print(f"{count:>9,} pages of the report {size / 1e6:.1f} MB", flush=True)
     return found
@@ -137,7 +140,7 @@ def make(folder: Path, count: int) -> None:
             file.write("[\n" if number == 0 else ",\n")
             json.dump(item, file, ensure_ascii=False)
             scores = {name: (number + place) % 11 for place, name in enumerate(names[category])}
-            reply = json.dumps({"reasoning": "It is as asked.", **scores})
+            reply = f"It is as asked.\n{json.dumps(scores)}"
             (replies / f"{number:07d}.txt").write_text(reply, encoding="utf-8")
         file.write("\n]\n")
     config = {
