@@ -2,8 +2,9 @@
 
 `python benchmarks/scale.py --samples 1000 10000 100000` draws benchmarks of that many samples,
 runs the workflow on each with the identity editor and finished replies as judge, one step after
-the other, and prints for each step its time, its peak memory, and how they grow. Every step is a
-real run of Snakemake; its peak is that of the largest of its jobs, or Snakemake's own of a dry run.
+the other, and prints for each step its time, its peak memory, and how they grow, and how long a
+browser takes to open the report. Every step is a real run of Snakemake; its peak is that of the
+largest of its jobs, or Snakemake's own where it runs none.
 Where others use the machine too, the time of the processors tells more than that of the clock.
 """
 
@@ -14,6 +15,7 @@ import json
 import math
 import os
 import resource
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -32,6 +34,9 @@ from lockstep.rubric import read_rubric
 
 ROOT = Path(__file__).parents[1]
 SHARDS = 2
+
+PAGE = ("report.html", "data/index.js", "data/texts-*.js", "data/details-*.js")
+"""Files of the page: the first three are read when it opens, of the last what is looked at."""
 
 
 class Cost(NamedTuple):
@@ -66,6 +71,7 @@ def measure(folder: Path, count: int) -> dict[str, Cost]:
         "tabulate": [f"{place}/table.csv" for place in everywhere],
         "report": ["all"],
         "dry run, all done": ["--dry-run", "all"],
+        "again, all done": ["all"],
     }
     found = {}
     for step, targets in steps.items():
@@ -77,9 +83,34 @@ def measure(folder: Path, count: int) -> dict[str, Cost]:
     numbers = json.loads((page / "report.json").read_bytes())["editors"]["identity"]["overall"]
     if numbers["micro"]["count"] != count:
         raise RuntimeError(f"{folder}: found {numbers['micro']['count']} scores, not {count}")
-    size = sum(path.stat().st_size for path in page.glob("*.html"))
-    print(f"{count:>9,} pages of the report {size / 1e6:.1f} MB", flush=True)
+    sizes = {part: sum(path.stat().st_size for path in page.glob(part)) for part in PAGE}
+    listed = ", ".join(f"{part} {size / 1e6:.1f} MB" for part, size in sizes.items())
+    print(f"{count:>9,} {listed}; {opening(page / 'report.html')}", flush=True)
     return found
+
+
+def opening(page: Path) -> str:
+    """Return how long a browser takes until the page shows samples with their texts."""
+    path = shutil.which("chromium") or shutil.which("chromium-browser")
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        path = None
+    if path is None:
+        return "how the page opens needs Chromium and `make .venv/.browser`"
+    # as root it cannot make its sandbox
+    arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=arguments)
+        opened = browser.new_page()
+        began = time.monotonic()
+        opened.goto(f"{page.absolute().as_uri()}#samples")
+        opened.wait_for_function(
+            "document.querySelector('#cards .card .instruction')?.textContent.trim()"
+        )
+        seconds = time.monotonic() - began
+        browser.close()
+    return f"the page opens in {seconds:.1f} s"
 
 
 def run(folder: Path, targets: list[str]) -> Cost:
