@@ -2,8 +2,10 @@
 
 `python benchmarks/scale.py --samples 1000 10000 100000` draws benchmarks of that many samples,
 runs the workflow on each with the identity editor and finished replies as judge, one step after
-the other, and prints for each step its time, its peak memory, and how both grow. Every step is a
-real run of Snakemake; its peak is that of the largest of its jobs, or Snakemake's own of a dry run.
+the other, and prints for each step its time, its peak memory, and how they grow, and how long a
+browser takes to open the report. Every step is a real run of Snakemake; its peak is that of the
+largest of its jobs, or Snakemake's own where it runs none.
+Where others use the machine too, the time of the processors tells more than that of the clock.
 """
 
 import argparse
@@ -12,12 +14,15 @@ import io
 import json
 import math
 import os
+import resource
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import psutil
 import yaml
@@ -29,6 +34,17 @@ from lockstep.rubric import read_rubric
 
 ROOT = Path(__file__).parents[1]
 SHARDS = 2
+
+PAGE = ("report.html", "data/index.js", "data/texts-*.js", "data/details-*.js")
+"""Files of the page: the first three are read when it opens, of the last what is looked at."""
+
+
+class Cost(NamedTuple):
+    seconds: float
+    busy: float
+    """Seconds of processors, of user and system, over all processes."""
+    peak: int
+    """Bytes."""
 
 
 def main() -> None:
@@ -42,8 +58,8 @@ def main() -> None:
     print_table(found)
 
 
-def measure(folder: Path, count: int) -> dict[str, tuple[float, int]]:
-    """Return seconds and peak memory in bytes of each step with so many samples."""
+def measure(folder: Path, count: int) -> dict[str, Cost]:
+    """Return what each step costs with so many samples."""
     make(folder, count)
     everywhere = [f"results/identity/{category}" for category in CATEGORIES]
     shards = [shard_file(k, SHARDS) for k in range(SHARDS)]
@@ -55,24 +71,54 @@ def measure(folder: Path, count: int) -> dict[str, tuple[float, int]]:
         "tabulate": [f"{place}/table.csv" for place in everywhere],
         "report": ["all"],
         "dry run, all done": ["--dry-run", "all"],
+        "again, all done": ["all"],
     }
     found = {}
     for step, targets in steps.items():
         found[step] = run(folder, targets)
-        seconds, peak = found[step]
-        print(f"{count:>9,} {step:<18} {seconds:9.1f} s {peak / 1e6:8.0f} MB", flush=True)
+        seconds, busy, peak = found[step]
+        times = f"{seconds:9.1f} s {busy:9.1f} s of processors"
+        print(f"{count:>9,} {step:<18} {times} {peak / 1e6:8.0f} MB", flush=True)
     page = folder / "results" / "report"
-    size = sum(path.stat().st_size for path in page.glob("*.html"))
-    print(f"{count:>9,} pages of the report {size / 1e6:.1f} MB", flush=True)
+    numbers = json.loads((page / "report.json").read_bytes())["editors"]["identity"]["overall"]
+    if numbers["micro"]["count"] != count:
+        raise RuntimeError(f"{folder}: found {numbers['micro']['count']} scores, not {count}")
+    sizes = {part: sum(path.stat().st_size for path in page.glob(part)) for part in PAGE}
+    listed = ", ".join(f"{part} {size / 1e6:.1f} MB" for part, size in sizes.items())
+    print(f"{count:>9,} {listed}; {opening(page / 'report.html')}", flush=True)
     return found
 
 
-def run(folder: Path, targets: list[str]) -> tuple[float, int]:
-    """Run Snakemake and return its seconds and the peak memory of its jobs, or its own."""
+def opening(page: Path) -> str:
+    """Return how long a browser takes until the page shows samples with their texts."""
+    path = shutil.which("chromium") or shutil.which("chromium-browser")
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        path = None
+    if path is None:
+        return "how the page opens needs Chromium and `make .venv/.browser`"
+    # as root it cannot make its sandbox
+    arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=arguments)
+        opened = browser.new_page()
+        began = time.monotonic()
+        opened.goto(f"{page.absolute().as_uri()}#samples")
+        opened.wait_for_function(
+            "document.querySelector('#cards .card .instruction')?.textContent.trim()"
+        )
+        seconds = time.monotonic() - began
+        browser.close()
+    return f"the page opens in {seconds:.1f} s"
+
+
+def run(folder: Path, targets: list[str]) -> Cost:
+    """Run Snakemake and return its times and the peak memory of its jobs, or its own."""
     command = [sys.executable, "-m", "snakemake", *targets, "--snakefile", str(ROOT / "Snakefile")]
     command += ["--directory", str(folder), "--configfile", str(folder / "config.yaml")]
     environment = {name: value for name, value in os.environ.items() if "LOCKSTEP" not in name}
-    began = time.monotonic()
+    began, busy = time.monotonic(), _busy()
     with tempfile.TemporaryFile("w+") as out:
         process = subprocess.Popen(command, stdout=out, stderr=out, env=environment)
         own, jobs = 0, 0
@@ -83,7 +129,13 @@ def run(folder: Path, targets: list[str]) -> tuple[float, int]:
         if process.returncode != 0:
             out.seek(0)
             raise RuntimeError(f"{' '.join(command)}\n{out.read()}")
-    return time.monotonic() - began, jobs or own
+    return Cost(time.monotonic() - began, _busy() - busy, jobs or own)
+
+
+def _busy() -> float:
+    """Return the seconds of processors of all children that have ended, and of theirs."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def _scripts(pid: int) -> list[int]:
@@ -119,7 +171,7 @@ def make(folder: Path, count: int) -> None:
             file.write("[\n" if number == 0 else ",\n")
             json.dump(item, file, ensure_ascii=False)
             scores = {name: (number + place) % 11 for place, name in enumerate(names[category])}
-            reply = json.dumps({"reasoning": "It is as asked.", **scores})
+            reply = f"It is as asked.\n{json.dumps(scores)}"
             (replies / f"{number:07d}.txt").write_text(reply, encoding="utf-8")
         file.write("\n]\n")
     config = {
@@ -159,18 +211,21 @@ def _items(count: int) -> Iterator[tuple[str, dict]]:
         )
 
 
-def print_table(found: dict[int, dict[str, tuple[float, int]]]) -> None:
-    """Print a Markdown table: seconds and memory by step, and the powers that they grow with."""
+def print_table(found: dict[int, dict[str, Cost]]) -> None:
+    """Print a Markdown table: what steps cost, and the powers of n that they grow with."""
     counts = sorted(found)
-    head = [cell for count in counts for cell in (f"{count:,}: s", "MB")]
-    print("| step |", " | ".join(head), "| time grows as | memory |")
+    units = ("s", "s of processors", "MB")
+    head = [f"{count:,}: {unit}" for count in counts for unit in units]
+    print("| step |", " | ".join(head), "| processors' time grows as | memory |")
     print("|---|" + "---:|" * (len(head) + 2))
     for step in found[counts[0]]:
-        cells = []
-        for count in counts:
-            seconds, peak = found[count][step]
-            cells += [f"{seconds:.1f}", f"{peak / 1e6:.0f}"]
-        grows = [_power(counts, [found[count][step][i] for count in counts]) for i in (0, 1)]
+        costs = [found[count][step] for count in counts]
+        cells = [
+            cell
+            for cost in costs
+            for cell in (f"{cost.seconds:.1f}", f"{cost.busy:.1f}", f"{cost.peak / 1e6:.0f}")
+        ]
+        grows = [_power(counts, [cost[i] for cost in costs]) for i in (1, 2)]
         print(f"| {step} |", " | ".join(cells), f"| {grows[0]} | {grows[1]} |")
 
 

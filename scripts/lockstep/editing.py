@@ -3,14 +3,16 @@
 import logging
 import resource
 import time
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import IO, NamedTuple
 
 from lockstep import config, editors, plan, records, recovery, staging
 from lockstep.device import Device, Loaded, Sampler, loaded
 from lockstep.records import EditRecord, Sample
+from lockstep.rows import aside
 from lockstep.stages import Item, Job, edit_waves
 from lockstep.waves import Barrier
 
@@ -61,15 +63,24 @@ def edit_shard(
     samples = records.read_manifest(manifest)
     category = Path(manifest).stem
     count = len(shard.devices)
-    items = [_item(s, settings.seed, editor, folder) for s in samples]
-    mine = [items[i] for i in plan.shard_indices(len(items), shard.number, count, shard.first)]
+
+    def items(number: int) -> Iterator[Item]:
+        """Yield a shard's items, in the order of its waves."""
+        for i in plan.shard_indices(len(samples), number, count, shard.first):
+            yield _item(samples[i], settings.seed, editor, folder)
+
     recovery.forget_other_counts(folder / "edits", count)
     barrier = Barrier(
         folder / "waves",
         shard.number,
         count,
         run=shard.run,
-        expected=_expected(items, folder, count, shard.first),
+        expected=[
+            number
+            for number in range(count)
+            if number != shard.number
+            and not _is_done(folder / "edits" / plan.shard_file(number, count), items(number))
+        ],
         slots=shard.slots,
         first=shard.first,
         device=shard.device.name,
@@ -83,23 +94,24 @@ def edit_shard(
     log.info("%s", "\n  ".join(plan_lines))
     # all that can fail is done inside, so that peers hear of a failure and do not wait
     with barrier:
-        cached = {item.sample.id: _cached(item) for item in mine}
-        missing = sum(record is None for record in cached.values())
+        mine = aside(item._replace(known=_cached(item)) for item in items(shard.number))
+        missing = sum(item.known is None for item in mine)
         log.info("%d of %d samples are in the cache", len(mine) - missing, len(mine))
         if missing:
             if shard.number == 0:
                 print("\n  ".join(plan_lines), file=terminal)
             with ExitStack() as stack:
                 job = _job(settings, editor, shard, barrier, category, loaded, stack)
-                done = edit_waves(job, mine, cached, terminal)
+                edits = stack.enter_context(closing(edit_waves(job, mine, terminal)))
+                done = aside(edits)
             peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
             log.info("peak host memory %.1f GiB", peak / 2**20)
         else:
             log.info("nothing to edit, no model is loaded")
-            done = list(cached.values())
+            done = aside(item.known for item in mine)
         records.write_records(folder / "edits" / plan.shard_file(shard.number, count), done)
-    failed = sum(record.status == "edit_failed" for record in done)
-    skipped = sum(record.status == "skipped" for record in done)
+    counts = Counter(record.status for record in done)
+    failed, skipped = counts["edit_failed"], counts["skipped"]
     log.info(
         "%d edited, %d cached, %d failed, %d skipped in %.1f s",
         missing - failed - skipped,
@@ -176,22 +188,14 @@ def _cached(item: Item) -> EditRecord | None:
     return EditRecord.model_validate({**known, "cached": True})
 
 
-def _expected(items: Sequence[Item], folder: Path, count: int, first: int) -> set[int]:
-    """Return the shards whose records are not all there, up to date and without a failure."""
-    expected = set()
-    for number in range(count):
-        indices = plan.shard_indices(len(items), number, count, first)
-        try:
-            found = records.read_records(
-                folder / "edits" / plan.shard_file(number, count), EditRecord
-            )
-        except (FileNotFoundError, ValueError):
-            found = None
-        wanted = [items[i].key for i in indices]
-        done = ("ok", "skipped")
-        if found is None or [r.key for r in found if r.status in done] != wanted:
-            expected.add(number)
-    return expected
+def _is_done(path: Path, items: Iterable[Item]) -> bool:
+    """Tell whether a shard's records are all there, up to date and without a failure."""
+    try:
+        found = records.each_record([path], EditRecord)
+        keys = (record.key for record in found if record.status in ("ok", "skipped"))
+        return all(key == item.key for key, item in zip(keys, items, strict=True))
+    except (FileNotFoundError, ValueError):
+        return False
 
 
 def _plan(devices: config.Devices, samples: int, category: str, shard: Shard) -> list[str]:

@@ -23,6 +23,9 @@ log = logging.getLogger(__name__)
 FINISHED = "finished in"
 """In the last line of the log of a job that came to its end."""
 
+TAIL = 4096
+"""Bytes at the end of a log that hold its last line, or enough of it."""
+
 
 @contextmanager
 def job_log(path: str | Path) -> Iterator[IO[str]]:
@@ -102,8 +105,10 @@ def tell(error: Exception, path: str | Path) -> str:
 def _finished(path: str | Path) -> bool:
     """Tell whether the job that last wrote a log came to its end."""
     try:
-        # a kill or a full disk may have cut it off within a character
-        lines = Path(path).read_text(encoding="utf-8", errors="replace").splitlines()
+        with open(path, "rb") as file:
+            file.seek(max(0, os.path.getsize(path) - TAIL))
+            # a kill or a full disk may have cut it off within a character
+            lines = file.read().decode(errors="replace").splitlines()
     except FileNotFoundError:
         return True
     return bool(lines) and FINISHED in lines[-1]

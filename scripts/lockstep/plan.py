@@ -158,3 +158,8 @@ def edit_shards(shard: int, together: int) -> range:
 def shard_file(shard: int, shards: int) -> str:
     """Return the name of a shard's file of records."""
     return f"shard-{shard}-of-{shards}.jsonl"
+
+
+def shards_of(name: str) -> int:
+    """Return the number of shards that `shard_file` was given for a name."""
+    return int(name.removesuffix(".jsonl").rpartition("-")[2])

@@ -18,8 +18,10 @@ from typing import IO, Any, Literal, TypeVar
 from PIL import Image, PngImagePlugin
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from lockstep import rows
 from lockstep.errors import ConfigError, DamagedError
 from lockstep.images import WHITE
+from lockstep.rows import Rows
 
 PROVENANCE = "lockstep"
 """Name of the PNG text chunk that holds an edit's provenance as JSON."""
@@ -333,24 +335,41 @@ def read_records(path: Path, kind: type[R]) -> list[R]:
     Raises:
         DamagedError: if a line is none.
     """
-    found = []
-    with open(path, "rb") as file:
-        for number, line in enumerate(file, 1):
-            try:
-                found.append(kind.model_validate_json(line))
-            except ValidationError as error:
-                reason = error.errors()[0]["msg"]
-                raise DamagedError(
-                    f"{path}: found a broken line {number} ({reason}), "
-                    "delete the file and run again to have it made again"
-                ) from None
-    return found
+    return list(each_record([path], kind))
 
 
-def read_manifest(path: Path) -> list[Sample]:
-    """Read a category's samples; their images become paths that can be opened."""
+def each_record(paths: Iterable[Path], kind: type[R]) -> Iterator[R]:
+    """Yield what `read_records` returns of several files, one record at a time."""
+    for path in paths:
+        with open(path, "rb") as file:
+            for number, line in enumerate(file):
+                yield _record(path, kind, number, line)
+
+
+def _record(path: Path, kind: type[R], number: int, line: bytes) -> R:
+    """Return the record in a line, of which there are so many before it."""
+    try:
+        return kind.model_validate_json(line)
+    except ValidationError as error:
+        reason = error.errors()[0]["msg"]
+        raise DamagedError(
+            f"{path}: found a broken line {number + 1} ({reason}), "
+            "delete the file and run again to have it made again"
+        ) from None
+
+
+def read_manifest(path: Path) -> Rows[Sample]:
+    """Return a category's samples, each read when it is asked for.
+
+    Their images become paths that can be opened.
+
+    Raises:
+        DamagedError: by what is read, if a line is none.
+    """
     folder = Path(path).parent
-    return [_with_paths(sample, folder) for sample in read_records(path, Sample)]
+    return rows.lines(
+        path, lambda number, line: _with_paths(_record(path, Sample, number, line), folder)
+    )
 
 
 def _with_paths(sample: Sample, folder: Path) -> Sample:

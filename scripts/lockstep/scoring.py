@@ -3,15 +3,18 @@
 import logging
 import resource
 import time
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean, pstdev
 from typing import IO, NamedTuple
 
 from lockstep import config, judges, judging, plan, records, recovery
 from lockstep.device import Device, Loaded, joined, loaded
+from lockstep.errors import DamagedError
 from lockstep.judging import Item, Job, Place
 from lockstep.records import EditRecord, Sample, ScoreRecord
+from lockstep.rows import aside
 from lockstep.rubric import read_rubric
 
 log = logging.getLogger(__name__)
@@ -59,25 +62,25 @@ def score_shard(
     identity = judges.identity(settings.judge)
     job = Job(settings.judge, identity, read_rubric(rubric_file), folder.parent.name)
     samples = records.read_manifest(manifest)
-    positions = {sample.id: position for position, sample in enumerate(samples)}
     recovery.forget_other_counts(folder / "scores", len(devices))
     wanted = [
-        _wanted(edit, samples, positions, job, folder, settings.seed)
+        _wanted(edit, samples, position, job, folder, settings.seed)
         for path in edits
-        for edit in records.read_records(path, EditRecord)
+        for position, edit in _placed(path, samples)
     ]
     items = [item for edit in wanted for item in (*edit.items, edit.swapped) if item is not None]
     name = joined(devices[shard])
     place = Place(devices, shard, f"score {category} {name}", terminal, loaded)
     done = judging.judge_missing(settings, items, place)
-    scored = [_gather(edit, done) for edit in wanted]
+    scored = aside(_gather(edit, done) for edit in wanted)
     records.write_records(folder / "scores" / plan.shard_file(shard, len(devices)), scored)
-    failed = sum(record.status == "judge_failed" for record in scored)
+    counts = Counter(record.status for record in scored)
+    failed = counts["judge_failed"]
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     log.info("peak host memory %.1f GiB", peak / 2**20)
     log.info(
         "%d of %d edits scored, %d failed in %.1f s",
-        sum(record.status == "ok" for record in scored),
+        counts["ok"],
         len(scored),
         failed,
         time.monotonic() - began,
@@ -86,10 +89,30 @@ def score_shard(
         print(f"{category} {name}: {failed} of {len(scored)} judgements failed", file=terminal)
 
 
+def _placed(path: Path, samples: Sequence[Sample]) -> Iterator[tuple[int, EditRecord]]:
+    """Yield the records of a shard's edits, each with the place of its sample in the category.
+
+    Raises:
+        DamagedError: if they are not those of every n-th sample, of n shards.
+    """
+    shards = plan.shards_of(path.name)
+    for number, edit in enumerate(records.each_record([path], EditRecord)):
+        if number == 0:
+            firsts = range(min(shards, len(samples)))
+            begin = next((place for place in firsts if samples[place].id == edit.id), 0)
+        position = begin + number * shards
+        if position >= len(samples) or samples[position].id != edit.id:
+            raise DamagedError(
+                f"{path}: found sample {edit.id!r} in line {number + 1}, accepted is the next of "
+                "its shard; delete the file and run again to have it made again"
+            )
+        yield position, edit
+
+
 def _wanted(
     edit: EditRecord,
     samples: Sequence[Sample],
-    positions: Mapping[str, int],
+    position: int,
     job: Job,
     folder: Path,
     base: int,
@@ -104,7 +127,6 @@ def _wanted(
         found = "another edit" if provenance else "no complete edit"
         reason = f"{edited}: found {found}, run the edit again (--forcerun edit)"
         return _Edit(record.model_copy(update={"status": "missing", "error": reason}), [], None)
-    position = positions[edit.id]
 
     def item(place: str, told: Sample | None = None, seed: int | None = None) -> Item:
         path = folder / "judgements" / place / f"{edit.id}.json"

@@ -3,7 +3,8 @@
 import logging
 import os
 import time
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, wait
 from functools import partial
 from pathlib import Path
@@ -34,6 +35,8 @@ class Item(NamedTuple):
     key: str
     path: Path
     """Edited image."""
+    known: EditRecord | None = None
+    """Its record, if it is in the cache."""
 
 
 class Job(NamedTuple):
@@ -73,25 +76,20 @@ class _Edited(NamedTuple):
     """As prepared."""
 
 
-def edit_waves(
-    job: Job,
-    mine: Sequence[Item],
-    cached: dict[str, EditRecord | None],
-    terminal: IO[str],
-) -> list[EditRecord]:
-    """Go through the waves and return the records, once all images are saved.
+def edit_waves(job: Job, mine: Sequence[Item], terminal: IO[str]) -> Iterator[EditRecord]:
+    """Go through the waves and yield the record of each item, in order, once its image is saved.
 
     While the device edits a sample, one thread prepares the next and one saves the last. A wave is
     finished when its edit is, so that no peer waits for a disk; an image that then cannot be saved
     ends the job, and the next one finds it missing.
     """
-    edits: list[Future[EditRecord]] = []
+    edits: deque[Future[EditRecord]] = deque()
     saving = None
     failed = 0
     seconds = 0.0
     first = job.barrier.first_wave
     waves = first + len(mine)
-    missing = (item.sample for item in mine if cached[item.sample.id] is None)
+    missing = (item.sample for item in mine if item.known is None)
     with (
         background("prepare", patience=0) as prepare,
         background("save", patience=SAVING) as save,
@@ -107,16 +105,15 @@ def edit_waves(
             waited = job.barrier.wait(wave)
             if wave > first:
                 _log_wave(job, wave - 1, waves, seconds)
-            if saving is not None and saving.done():
+            while edits and edits[0].done():
                 # a full disk is noticed before another edit is made in vain
-                saving.result()
+                yield edits.popleft().result()
             began = time.monotonic()
-            known = cached[item.sample.id]
-            if known is None:
+            if item.known is None:
                 preparation, ahead = ahead, next(preparations, None)
                 edited = _edit(job, item, preparation, wave, waited, idle=free + waited)
             else:
-                edited = _Edited(known)
+                edited = _Edited(item.known)
             free = time.monotonic()
             seconds = free - began
             job.barrier.finish(wave, seconds)
@@ -133,8 +130,8 @@ def edit_waves(
             saving = save(partial(_save, job, item, edited))
             edits.append(saving)
         _log_wave(job, waves - 1, waves, seconds)
-        done = [edit.result() for edit in edits]
-    return done
+        for edit in edits:
+            yield edit.result()
 
 
 def _progress(job: Job, mine: Sequence[Item], terminal: IO[str]) -> tqdm:

@@ -1,7 +1,7 @@
 """Tables of one editor and category: a row for each sample, and their summary."""
 
 import csv
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,32 +27,42 @@ def table(
     Args:
         folder: the category's results, which the edits' image paths are relative to.
     """
-    edited = {r.id: r for path in edits for r in records.read_records(path, EditRecord)}
-    scored = {r.id: r for path in scores for r in records.read_records(path, ScoreRecord)}
     names = rubric.names
+    # of a record only what the table shows stays in memory
+    edited = {r.id: r.image for r in records.each_record(edits, EditRecord)}
+    scored = {r.id: _scored(r, names) for r in records.each_record(scores, ScoreRecord)}
+    nothing = {"status": "missing", "error": "found no record of this sample"}
+    first = COLUMNS.index("difficulty")
+    columns = [*COLUMNS[:first], *names, *COLUMNS[first:]]
     rows = []
     for sample in records.read_manifest(manifest):
-        edit, score = edited.get(sample.id), scored.get(sample.id)
+        image = edited.get(sample.id)
         row = {
+            **scored.pop(sample.id, nothing),
             "id": sample.id,
             "category": sample.category,
-            "status": score.status if score else "missing",
-            **{name: getattr(score, name) if score else None for name in NUMBERS},
-            **{name: score.criteria.get(name) if score else None for name in names},
             "difficulty": sample.difficulty,
             "tags": records.canonical_json(sample.tags),
             "instruction": sample.instruction,
             "rationale": sample.rationale,
             "source": sample.image,
-            "edited": str(folder / edit.image) if edit and edit.image else None,
-            "reasoning": score.reasoning if score else None,
-            "error": score.error if score else "found no record of this sample",
-            "judge": score.fingerprint if score else None,
+            "edited": str(folder / image) if image else None,
         }
-        rows.append(row)
-    first = COLUMNS.index("difficulty")
-    frame = pd.DataFrame(rows, columns=[*COLUMNS[:first], *names, *COLUMNS[first:]])
+        rows.append(tuple(map(row.get, columns)))
+    frame = pd.DataFrame(rows, columns=columns)
     return frame.astype(dict.fromkeys([*names, *NUMBERS], "Float64"))
+
+
+def _scored(record: ScoreRecord, names: Iterable[str]) -> dict[str, Any]:
+    """Return what a table shows of a score, by column."""
+    return {
+        "status": record.status,
+        **{name: getattr(record, name) for name in NUMBERS},
+        **{name: record.criteria.get(name) for name in names},
+        "reasoning": record.reasoning,
+        "error": record.error,
+        "judge": record.fingerprint,
+    }
 
 
 def describe(
@@ -107,37 +117,36 @@ def summary(
         `versions` (of the software that edited and judged) and `seconds` (sums over edits, waits
         and judgements; cached ones count with the time that they took).
     """
-    edited = [r for path in edits for r in records.read_records(path, EditRecord)]
-    scored = [r for path in scores for r in records.read_records(path, ScoreRecord)]
+    versions: dict[str, dict[str, set[str]]] = {"edit": {}, "judge": {}}
+    seconds = dict.fromkeys(("edit", "wait", "judge"), 0.0)
+    judges: dict[str, dict[str, Any]] = {}
+    for edit in records.each_record(edits, EditRecord):
+        _add(versions["edit"], edit.versions)
+        seconds["edit"] += edit.edit_seconds or 0
+        seconds["wait"] += edit.wait_seconds
+    for score in records.each_record(scores, ScoreRecord):
+        _add(versions["judge"], score.versions)
+        seconds["judge"] += score.judge_seconds or 0
+        if fingerprint := score.fingerprint:
+            judges[fingerprint] = {"judge": score.judge, "versions": score.versions}
     return {
         **describe(frame, threshold, rubric.names, SCALE),
         "status": {str(status): int(n) for status, n in frame["status"].value_counts().items()},
         "means": means(frame, [name for name in NUMBERS if name != "score"]),
         "rubric": rubric.sha256,
-        "judges": {
-            record.fingerprint: {"judge": record.judge, "versions": record.versions}
-            for record in scored
-            if record.fingerprint
-        },
+        "judges": judges,
         "versions": {
-            "edit": _union(record.versions for record in edited),
-            "judge": _union(record.versions for record in scored),
+            stage: {package: sorted(known) for package, known in sorted(own.items())}
+            for stage, own in versions.items()
         },
-        "seconds": {
-            "edit": round(sum(r.edit_seconds or 0 for r in edited), 3),
-            "wait": round(sum(r.wait_seconds for r in edited), 3),
-            "judge": round(sum(r.judge_seconds or 0 for r in scored), 3),
-        },
+        "seconds": {stage: round(own, 3) for stage, own in seconds.items()},
     }
 
 
-def _union(several: Iterable[dict[str, str]]) -> dict[str, list[str]]:
-    """Return each package with all its versions."""
-    found: dict[str, set[str]] = {}
-    for versions in several:
-        for package, version in versions.items():
-            found.setdefault(package, set()).add(version)
-    return {package: sorted(versions) for package, versions in sorted(found.items())}
+def _add(found: dict[str, set[str]], versions: Mapping[str, str]) -> None:
+    """Add the versions of packages to all that are known."""
+    for package, version in versions.items():
+        found.setdefault(package, set()).add(version)
 
 
 def to_csv(frame: pd.DataFrame) -> str:

@@ -75,7 +75,7 @@ def test_an_image_of_another_edit_is_not_judged(tmp_path):
     job = judging.Job(judge, {}, rubric, "e")
 
     def wanted():
-        return scoring._wanted(record, [sample], {sample.id: 0}, job, tmp_path / "physical", 0)
+        return scoring._wanted(record, [sample], 0, job, tmp_path / "physical", 0)
 
     assert len(wanted().items) == 1
     records.save_edit(path, Image.new("RGB", (4, 4)), {"key": "another"})

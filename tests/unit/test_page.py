@@ -3,14 +3,17 @@
 import csv
 import importlib.util
 import json
+import math
 import os
 
+import pandas as pd
 import pytest
 from PIL import Image
 
 from lockstep import config, report
 from lockstep.report import charts, gallery, page
 from lockstep.report.thumbnails import SIDE, make_thumbnails
+from lockstep.tables import read_table
 from tests.conftest import ROOT
 
 spec = importlib.util.spec_from_file_location("page_benchmark", ROOT / "benchmarks" / "page.py")
@@ -46,6 +49,63 @@ def test_the_index_and_the_details_hold_every_sample_once(written):
             scored = editor["status"][number] == "0"
             assert scored == bool(edit["criteria"]) == (editor["score"][number] is not None)
             assert (edit["edited"] is not None) == (editor["pictured"][number] == "1")
+
+
+def test_samples_are_those_of_any_editor_in_the_tables_order(monkeypatch):
+    monkeypatch.setattr(gallery, "TEXTS", 2)
+
+    def frame(ids):
+        return pd.DataFrame({"id": list(ids), "said": [*ids.upper()]}, dtype=str)
+
+    frames = {
+        "one": {"a": frame("xyz"), "b": frame("u")},
+        "two": {"a": frame("wxz"), "c": frame("")},
+    }
+    samples = gallery.Samples(frames)
+    assert len(samples) == 5
+    for _ in range(2):
+        found = [(list(own), {row["id"] for row in own.values()}) for own in samples]
+        assert found == [
+            *((["one", "two"], {"x"}), (["one"], {"y"}), (["one", "two"], {"z"})),
+            *((["two"], {"w"}), (["one"], {"u"})),
+        ]
+    assert {row["said"] for own in samples for row in own.values()} == {*"XYZWU"}
+
+
+def test_scripts_say_the_same_however_many_samples_are_in_memory_at_a_time(written, monkeypatch):
+    root = written.parent
+    frames = {
+        editor: {c: read_table(root / editor / c / "table.csv") for c in made_up.CATEGORIES}
+        for editor in EDITORS
+    }
+
+    def made():
+        scripts = gallery.scripts(
+            gallery.Samples(frames),
+            EDITORS,
+            lambda some: {gallery.source_thumbnail(own[EDITORS[0]]) for own in some[::2]},
+            lambda path, thumbnail: thumbnail,
+        )
+        found = {name: json.loads(text[text.index(b",") + 1 : -3]) for name, text in scripts}
+        index = found.pop("data/index.js")
+        told = [
+            [one for part in range(count) for one in found.pop(f"data/{kind}-{part}.js")]
+            for kind, count in (
+                ("texts", math.ceil(60 / index.pop("texts"))),
+                ("details", math.ceil(60 / index.pop("details"))),
+            )
+        ]
+        assert not found
+        return index, told
+
+    whole = made()
+    monkeypatch.setattr(gallery, "TEXTS", 14)
+    monkeypatch.setattr(gallery, "DETAILS", 7)
+    index, told = made()
+    # which is every second sample of those in memory
+    assert index["pictured"].count("1") == 4 * 7 + 2
+    assert [len(part) for part in told] == [60, 60]
+    assert ({**index, "pictured": ""}, told) == ({**whole[0], "pictured": ""}, whole[1])
 
 
 def test_scripts_of_samples_that_are_gone_go(tmp_path):

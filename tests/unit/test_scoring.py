@@ -5,11 +5,12 @@ import json
 import pytest
 from PIL import Image
 
-from lockstep import config, device, judges
-from lockstep.errors import DeviceError, OutOfMemory
+from lockstep import config, device, judges, plan, records, scoring
+from lockstep.errors import DamagedError, DeviceError, OutOfMemory
 from lockstep.judges import Judgement, Usage
+from lockstep.records import EditRecord
 from lockstep.rubric import read_rubric
-from tests.conftest import ROOT
+from tests.conftest import ROOT, make_sample
 from tests.score_job import Job
 
 RUBRIC = read_rubric(ROOT / "config/rubrics/physical.yaml")
@@ -293,3 +294,22 @@ def test_the_prompt_asks_for_reasoning_where_it_is_wanted(run, mode):
     judge = FakeJudge()
     run(judge, mode=mode)
     assert ("reason briefly" in judge.pairs[0].prompt) == (mode == "reasoned")
+
+
+@pytest.mark.parametrize("first", range(3))
+def test_an_edit_is_judged_by_its_own_sample_wherever_its_category_begins(tmp_path, first):
+    samples = [make_sample(tmp_path, f"s{number}", index=number) for number in range(8)]
+    common = {"category": "physical", "key": "k", "status": "ok", "seed": 1}
+    for shard in range(3):
+        path = tmp_path / plan.shard_file(shard, 3)
+        places = plan.shard_indices(8, shard, 3, first)
+        edits = [
+            EditRecord(id=f"s{place}", wave=0, shard=shard, device="cpu0", **common)
+            for place in places
+        ]
+        records.write_records(path, edits)
+        assert list(scoring._placed(path, samples)) == list(zip(places, edits, strict=True))
+        for lost in range(len(edits) - 1):
+            records.write_records(path, edits[:lost] + edits[lost + 1 :])
+            with pytest.raises(DamagedError, match=f"found sample 's{places[lost + 1]}'"):
+                list(scoring._placed(path, samples))

@@ -4,7 +4,9 @@ Where each format comes from: docs/benchmarks.md.
 """
 
 import importlib
+import sqlite3
 import unicodedata
+import weakref
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -30,18 +32,22 @@ class Counts(NamedTuple):
 
 @dataclass
 class Intake:
-    """What has been accepted so far; nothing of a sample but its id and hash stays in memory."""
+    """What has been accepted so far; nothing of a sample stays in memory."""
 
     settings: config.Benchmark
     folder: Path | None
     """Where images are kept; None keeps none."""
-    ids: dict[str, str] = field(default_factory=dict)
-    """Each id, by its form in which ids that a file system may mix up are the same."""
     counts: dict[str, int] = field(default_factory=dict)
     left_out: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.counts = dict.fromkeys(self.settings.categories, 0)
+        # a database without a name is a temporary file, of which few MB are in memory
+        self._ids = sqlite3.connect("", isolation_level=None)
+        weakref.finalize(self, self._ids.close)
+        self._ids.execute("PRAGMA journal_mode = OFF")
+        # each id, by its form in which ids that a file system may mix up are the same
+        self._ids.execute("CREATE TABLE ids (form TEXT PRIMARY KEY, id TEXT) WITHOUT ROWID")
 
     def wants(self, found: Item | SampleError) -> bool:
         """Tell whether a sample was asked for, as far as its category is known."""
@@ -65,13 +71,14 @@ class Intake:
         """
         sample_id = safe_id(item.id)
         form = unicodedata.normalize("NFKC", sample_id).casefold()
-        taken = self.ids.get(form)
-        if taken is not None:
+        found = self._ids.execute("SELECT id FROM ids WHERE form = ?", (form,)).fetchone()
+        if found is not None:
+            (taken,) = found
             how = "a second time" if taken == sample_id else f"that can be mixed up with {taken!r}"
             raise SampleError(f"found id {sample_id!r} {how}, accepted is each once")
         first, *more = [self._picture(image) for image in item.images]
         reference = None if item.reference is None else self._picture(item.reference)
-        self.ids[form] = sample_id
+        self._ids.execute("INSERT INTO ids VALUES (?, ?)", (form, sample_id))
         index = self.counts[item.category]
         self.counts[item.category] += 1
         return Sample(

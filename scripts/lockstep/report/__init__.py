@@ -6,6 +6,7 @@
 import csv
 import io
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import yaml
 
 from lockstep import config, drift, records
 from lockstep.records import EditRecord
-from lockstep.report import gallery, page, texts
+from lockstep.report import gallery, page, plots, texts
 from lockstep.report.numbers import of_run
 from lockstep.report.sheets import sheet
 from lockstep.report.thumbnails import make_thumbnails
@@ -62,12 +63,10 @@ def write_report(
         editor: {category: read_table(path) for category, path in files.items()}
         for editor, files in tables.items()
     }
-    steps = {
-        editor: drift.measure(_edits(files.values()), settings.report.straggler_margin)
-        for editor, files in edits.items()
-    }
-    told = {editor: {k: v for k, v in s.items() if k not in PLOTTED} for editor, s in steps.items()}
-    numbers = of_run(settings, frames, summaries, told, rejected, further)
+    steps, plotted = {}, {}
+    for editor, files in edits.items():
+        steps[editor], plotted[editor] = _measure(editor, files, settings, folder)
+    numbers = of_run(settings, frames, summaries, steps, rejected, further)
     report = numbers.model_dump(mode="json")
     records.write_json(folder / "report.json", report)
     plain = settings.model_dump(mode="json", exclude_none=True)
@@ -78,29 +77,43 @@ def write_report(
     )
     records.write_text(folder / "scores.csv", texts.csv_table(report))
     records.write_text(folder / "scores.tex", texts.latex_table(report))
-    for editor, step in steps.items():
-        for key, columns in PLOTTED.items():
-            records.write_text(folder / f"lockstep-{editor}-{key}.csv", _csv(step[key], columns))
-    samples = gallery.rows_of(frames)
-    images = gallery.images_of(samples, folder)
-    thumbnails = make_thumbnails(images, settings.benchmark.background, threads)
-    gallery.write_gallery(samples, list(frames), folder, thumbnails)
-    for editor, own in frames.items():
-        for category, frame in own.items():
-            rows = gallery.rows(frame)
-            for kind, whose in (("source", None), ("edited", editor)):
-                path = folder / "sheets" / f"{editor}-{category}-{kind}.jpg"
-                records.write_bytes(path, sheet(rows, whose, folder))
+    _write_images(settings, frames, folder, threads)
     drawn = page.draw(report, frames)
     records.write_text(folder / "means.svg", drawn["means"].svg)
     for chart in drawn.values():
         records.write_text(folder / f"{chart.name}.csv", _csv(chart.rows, list(chart.rows[0])))
-    text = page.render(report, settings, samples, drawn, steps, effective)
+    text = page.render(report, settings, frames, drawn, plotted, effective)
     records.write_text(folder / "report.html", text)
 
 
-def _edits(files: Iterable[Sequence[Path]]) -> list[EditRecord]:
-    return [r for paths in files for path in paths for r in records.read_records(path, EditRecord)]
+def _measure(
+    editor: str, files: Mapping[str, Sequence[Path]], settings: config.Config, folder: Path
+) -> tuple[dict[str, Any], list[str]]:
+    """Write what tells of each edit, and return what tells of all, and the plots as SVG."""
+    edits = records.each_record(chain(*files.values()), EditRecord)
+    step = drift.measure(edits, settings.report.straggler_margin)
+    for key, columns in PLOTTED.items():
+        records.write_text(folder / f"lockstep-{editor}-{key}.csv", _csv(step[key], columns))
+    drawn = [plots.timeline(editor, step), plots.drift_curve(editor, step)] if step["edits"] else []
+    return {key: value for key, value in step.items() if key not in PLOTTED}, drawn
+
+
+def _write_images(
+    settings: config.Config, frames: gallery.Frames, folder: Path, threads: int
+) -> None:
+    """Write thumbnails, what the page loads, and contact sheets."""
+
+    def pictured(some: Iterable[Mapping[str, gallery.Row]]) -> set[str]:
+        images = gallery.images_of(some, folder)
+        made = make_thumbnails(images, settings.benchmark.background, threads)
+        return {path.relative_to(folder).as_posix() for path in made}
+
+    gallery.write_gallery(gallery.Samples(frames), list(frames), folder, pictured)
+    for editor, own in frames.items():
+        for category, frame in own.items():
+            for kind, whose in (("source", None), ("edited", editor)):
+                path = folder / "sheets" / f"{editor}-{category}-{kind}.jpg"
+                records.write_bytes(path, sheet(frame, whose, folder))
 
 
 def _csv(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> str:

@@ -1,14 +1,15 @@
 """The report as one file to send: the page with all that it shows, to unpack and open anywhere."""
 
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
 from urllib.parse import quote
 
 from lockstep import records
 from lockstep.report import gallery
-from lockstep.report.gallery import Frames
+from lockstep.report.gallery import Frames, Row
 from lockstep.report.thumbnails import shrunk
 
 SIDE = 2048
@@ -32,15 +33,18 @@ def write_bundle(
         background: what lies under transparent images, as "#rrggbb".
         threads: images that are copied at a time.
     """
-    samples = gallery.rows_of(frames)
-    images = [
-        (image, small.relative_to(report).as_posix())
-        for image, small in gallery.images_of(samples, report)
-        if small.exists()
-    ]
-    thumbnails = {small for _, small in images}
+    samples = gallery.Samples(frames)
+
+    def images(some: Iterable[Mapping[str, Row]]) -> Iterator[tuple[Path, str]]:
+        for image, small in gallery.images_of(some, report):
+            if small.exists():
+                yield image, small.relative_to(report).as_posix()
+
     scripts = gallery.scripts(
-        samples, list(frames), thumbnails, lambda _, small: quote(_copy_of(small))
+        samples,
+        list(frames),
+        lambda some: {small for _, small in images(some)},
+        lambda _, small: quote(_copy_of(small)),
     )
     with records.atomic(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as bundle:
         for own in files:
@@ -48,7 +52,7 @@ def write_bundle(
                 bundle.write(own, f"{FOLDER}/{own.relative_to(report).as_posix()}")
         for name, text in scripts:
             bundle.writestr(f"{FOLDER}/{name}", text)
-        for name, data in _pictures(images, report, background, threads):
+        for name, data in _pictures(images(samples), report, background, threads):
             bundle.writestr(f"{FOLDER}/{name}", data, zipfile.ZIP_STORED)
 
 
@@ -57,12 +61,11 @@ def _copy_of(thumbnail: str) -> str:
 
 
 def _pictures(
-    images: Sequence[tuple[Path, str]], report: Path, background: str, threads: int
+    images: Iterator[tuple[Path, str]], report: Path, background: str, threads: int
 ) -> Iterator[tuple[str, bytes]]:
     """Yield thumbnails and copies, some ahead of what is written but not all at once."""
     with ThreadPoolExecutor(threads) as pool:
-        for start in range(0, len(images), 64):
-            part = images[start : start + 64]
+        while part := list(islice(images, 64)):
             copies = pool.map(lambda pair: shrunk(pair[0], SIDE, background, QUALITY), part)
             for (_, small), copy in zip(part, copies, strict=True):
                 yield small, (report / small).read_bytes()

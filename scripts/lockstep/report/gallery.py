@@ -10,7 +10,8 @@ hands one value to `lockstep.receive(name, value)`:
 
 import json
 import os
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -21,7 +22,7 @@ from lockstep import records, tables
 from lockstep.report.charts import colour
 
 TEXTS = 5000
-"""Samples whose texts are in one script."""
+"""Samples whose texts are in one script, and that are in memory at a time."""
 
 DETAILS = 50
 """Samples whose details are in one script."""
@@ -32,6 +33,9 @@ Frames = Mapping[str, Mapping[str, pd.DataFrame]]
 """Editor → category → table."""
 
 Row = dict[str, Any]
+
+Pictured = Callable[[Sequence[Mapping[str, Row]]], Container[str]]
+"""Gives the thumbnails that there are of some samples, relative to the report."""
 
 
 def source_thumbnail(row: Row) -> str:
@@ -49,19 +53,41 @@ def rows(frame: pd.DataFrame) -> list[Row]:
     return frame.astype(object).where(frame.notna(), None).to_dict("records")
 
 
-def rows_of(frames: Frames) -> list[dict[str, Row]]:
-    """Return each sample's row by editor, category after category in the tables' order."""
-    found: dict[tuple[str, str], dict[str, Row]] = {}
-    for editor, own in frames.items():
-        for category, frame in own.items():
-            for row in rows(frame):
-                found.setdefault((category, row["id"]), {})[editor] = row
-    categories = list(dict.fromkeys(category for own in frames.values() for category in own))
-    # a stable sort keeps the samples' order
-    return sorted(found.values(), key=lambda own: categories.index(_any(own)["category"]))
+class Samples:
+    """Each sample's row by editor, category after category in the tables' order.
+
+    Rows are made whenever they are asked for: all of them at once take ten times what tables do.
+    """
+
+    def __init__(self, frames: Frames) -> None:
+        categories = dict.fromkeys(category for own in frames.values() for category in own)
+        self._frames = {
+            category: {editor: own[category] for editor, own in frames.items() if category in own}
+            for category in categories
+        }
+        self._ids = {
+            category: pd.Index(pd.concat([frame["id"] for frame in own.values()]).unique())
+            for category, own in self._frames.items()
+        }
+
+    def __len__(self) -> int:
+        return sum(map(len, self._ids.values()))
+
+    def __iter__(self) -> Iterator[dict[str, Row]]:
+        for category, ids in self._ids.items():
+            frames = self._frames[category]
+            # each table's row of each sample, −1 where it has none
+            places = {e: pd.Index(frame["id"]).get_indexer(ids) for e, frame in frames.items()}
+            for start in range(0, len(ids), TEXTS):
+                found: dict[str, dict[str, Row]] = {i: {} for i in ids[start : start + TEXTS]}
+                for editor, frame in frames.items():
+                    own = places[editor][start : start + TEXTS]
+                    for row in rows(frame.iloc[own[own >= 0]]):
+                        found[row["id"]][editor] = row
+                yield from found.values()
 
 
-def images_of(samples: Sequence[Mapping[str, Row]], folder: Path) -> Iterator[tuple[Path, Path]]:
+def images_of(samples: Iterable[Mapping[str, Row]], folder: Path) -> Iterator[tuple[Path, Path]]:
     """Yield each image and where it has its thumbnail in the report's folder."""
     for own in samples:
         first = _any(own)
@@ -72,20 +98,14 @@ def images_of(samples: Sequence[Mapping[str, Row]], folder: Path) -> Iterator[tu
 
 
 def write_gallery(
-    samples: Sequence[Mapping[str, Row]],
-    editors: Sequence[str],
-    folder: Path,
-    thumbnails: set[Path],
+    samples: Iterable[Mapping[str, Row]], editors: Sequence[str], folder: Path, pictured: Pictured
 ) -> None:
     """Write the scripts into the report's folder; older ones in there go.
 
     Arguments are those of `scripts`; images are linked where they are.
     """
     found = scripts(
-        samples,
-        editors,
-        {path.relative_to(folder).as_posix() for path in thumbnails},
-        lambda path, _: quote(os.path.relpath(path, folder)),
+        samples, editors, pictured, lambda path, _: quote(os.path.relpath(path, folder))
     )
     written = set()
     for name, text in found:
@@ -97,23 +117,25 @@ def write_gallery(
 
 
 def scripts(
-    samples: Sequence[Mapping[str, Row]],
+    samples: Iterable[Mapping[str, Row]],
     editors: Sequence[str],
-    thumbnails: Container[str],
+    pictured: Pictured,
     link: Callable[[str, str], str],
 ) -> Iterator[tuple[str, bytes]]:
     """Yield the name of each script, relative to the report, and its text.
 
     Args:
-        samples: rows by editor, as `rows_of` gives them.
-        thumbnails: those that there are, relative to the report.
+        samples: rows by editor, as in `Samples`.
+        pictured: asked for some samples after the other.
         link: gives the URL of an image by its path and that of its thumbnail.
     """
-    yield _script("index", _index(samples, editors, thumbnails))
+    columns = []
     for number, part in enumerate(_parts(samples, TEXTS)):
+        columns.append(_columns(part, editors, pictured(part)))
         yield _script(f"texts-{number}", [_texts(own) for own in part])
-    for number, part in enumerate(_parts(samples, DETAILS)):
-        yield _script(f"details-{number}", [_details(own, editors, link) for own in part])
+        for place, few in enumerate(_parts(part, DETAILS), number * (TEXTS // DETAILS)):
+            yield _script(f"details-{place}", [_details(own, editors, link) for own in few])
+    yield _script("index", _index(columns, editors))
 
 
 def _script(name: str, value: Any) -> tuple[str, bytes]:
@@ -121,9 +143,10 @@ def _script(name: str, value: Any) -> tuple[str, bytes]:
     return f"data/{name}.js", f'lockstep.receive("{name}",{text});\n'.encode()
 
 
-def _parts(samples: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
-    for start in range(0, len(samples), size):
-        yield samples[start : start + size]
+def _parts(samples: Iterable[Any], size: int) -> Iterator[list[Any]]:
+    left = iter(samples)
+    while part := list(islice(left, size)):
+        yield part
 
 
 def _any(own: Mapping[str, Row]) -> Row:
@@ -131,33 +154,19 @@ def _any(own: Mapping[str, Row]) -> Row:
     return next(iter(own.values()))
 
 
-def _index(
+def _columns(
     samples: Sequence[Mapping[str, Row]], editors: Sequence[str], thumbnails: Container[str]
 ) -> dict[str, Any]:
+    """Return what the index says of some samples, with words where it has their numbers."""
     firsts = [_any(own) for own in samples]
-    categories = list(dict.fromkeys(row["category"] for row in firsts))
-    difficulties = list(dict.fromkeys(row["difficulty"] for row in firsts if row["difficulty"]))
-    tagged = [json.loads(row["tags"]) if row["tags"] else [] for row in firsts]
-    tags = sorted({tag for own in tagged for tag in own})
-    numbers = {tag: number for number, tag in enumerate(tags)}
     return {
-        "categories": categories,
-        "difficulties": difficulties,
-        "tags": tags,
-        "statuses": STATUSES,
-        "details": DETAILS,
-        "texts": TEXTS,
         "id": [row["id"] for row in firsts],
-        "category": [categories.index(row["category"]) for row in firsts],
-        "difficulty": [
-            difficulties.index(row["difficulty"]) if row["difficulty"] else -1 for row in firsts
-        ],
-        "tagged": [[numbers[tag] for tag in dict.fromkeys(own)] for own in tagged],
+        "category": [row["category"] for row in firsts],
+        "difficulty": [row["difficulty"] for row in firsts],
+        "tagged": [list(dict.fromkeys(json.loads(row["tags"] or "[]"))) for row in firsts],
         "pictured": _flags(source_thumbnail(row) in thumbnails for row in firsts),
         "editors": [
             {
-                "name": editor,
-                "colour": colour(number),
                 "status": "".join(
                     str(STATUSES.index(own[editor]["status"])) if editor in own else "3"
                     for own in samples
@@ -168,6 +177,46 @@ def _index(
                     editor in own and edit_thumbnail(own[editor], editor) in thumbnails
                     for own in samples
                 ),
+            }
+            for editor in editors
+        ],
+    }
+
+
+def _index(parts: Sequence[dict[str, Any]], editors: Sequence[str]) -> dict[str, Any]:
+    """Return the index of all samples by the columns of some after the other."""
+
+    def every(name: str) -> list[Any]:
+        return [value for part in parts for value in part[name]]
+
+    def of_editor(number: int, name: str) -> list[Any]:
+        return [value for part in parts for value in part["editors"][number][name]]
+
+    category, difficulty, tagged = every("category"), every("difficulty"), every("tagged")
+    categories = list(dict.fromkeys(category))
+    difficulties = list(dict.fromkeys(filter(None, difficulty)))
+    tags = sorted({tag for own in tagged for tag in own})
+    numbers = {tag: number for number, tag in enumerate(tags)}
+    return {
+        "categories": categories,
+        "difficulties": difficulties,
+        "tags": tags,
+        "statuses": STATUSES,
+        "details": DETAILS,
+        "texts": TEXTS,
+        "id": every("id"),
+        "category": list(map(categories.index, category)),
+        "difficulty": [difficulties.index(own) if own else -1 for own in difficulty],
+        "tagged": [[numbers[tag] for tag in own] for own in tagged],
+        "pictured": "".join(every("pictured")),
+        "editors": [
+            {
+                "name": editor,
+                "colour": colour(number),
+                "status": "".join(of_editor(number, "status")),
+                "score": of_editor(number, "score"),
+                "uncertainty": of_editor(number, "uncertainty"),
+                "pictured": "".join(of_editor(number, "pictured")),
             }
             for number, editor in enumerate(editors)
         ],

@@ -20,6 +20,9 @@ Frames = Mapping[str, Mapping[str, pd.DataFrame]]
 
 Scale = tuple[float, float]
 
+PAIRED = ("category", "id", "instruction", "judge", "score", "status")
+"""Columns that editors are compared by."""
+
 
 def of_run(
     settings: config.Config,
@@ -129,7 +132,11 @@ def _over_categories(
     own: Mapping[str, pd.DataFrame], threshold: float, scale: Scale
 ) -> dict[str, Any]:
     """Return an editor's numbers by difficulty, by tag and overall."""
-    every = pd.concat(own.values(), ignore_index=True)
+    # copies of texts, a row at a time, are what would take memory
+    needed = ["status", "score", "difficulty", "tags"]
+    every = pd.concat(
+        [frame[[*needed, *tables.criteria(frame)]] for frame in own.values()], ignore_index=True
+    )
     # a criterion that only some categories have says nothing of all
     asked = [set(tables.criteria(frame)) for frame in own.values() if len(frame)]
     shared = [name for name in tables.criteria(every) if all(name in names for names in asked)]
@@ -179,7 +186,7 @@ def _comparisons(frames: Frames) -> list[dict[str, Any]]:
     for category in (*categories, "overall"):
         members = categories if category == "overall" else [category]
         own = {
-            editor: pd.concat([frames_[c] for c in members if c in frames_])
+            editor: pd.concat([frames_[c][list(PAIRED)] for c in members if c in frames_])
             for editor, frames_ in frames.items()
             if any(c in frames_ for c in members)
         }
@@ -195,10 +202,7 @@ def _comparisons(frames: Frames) -> list[dict[str, Any]]:
 def _comparison(
     category: str, frames: Mapping[str, pd.DataFrame], first: str, second: str
 ) -> dict[str, Any]:
-    one, two = (
-        frame.loc[frame["status"] == "ok", ["category", "id", "instruction", "judge", "score"]]
-        for frame in (frames[first], frames[second])
-    )
+    one, two = (frame.loc[frame["status"] == "ok"] for frame in (frames[first], frames[second]))
     both = one.merge(two, on=["category", "id"], suffixes=("_first", "_second"))
     told = both[["instruction_first", "instruction_second"]]
     differing = told.notna().all(axis=1) & (told.iloc[:, 0] != told.iloc[:, 1])

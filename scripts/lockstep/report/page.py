@@ -7,14 +7,15 @@ from typing import Any
 from urllib.parse import urlencode
 
 import jinja2
+import pandas as pd
 import yaml
 from markupsafe import Markup
 
 from lockstep import config, tables
 from lockstep.records import canonical_json
-from lockstep.report import charts, plots, texts
+from lockstep.report import charts, texts
 from lockstep.report.charts import Chart
-from lockstep.report.gallery import Frames, Row
+from lockstep.report.gallery import Frames, Row, Samples
 
 VIEWS = {
     "results": "Results",
@@ -53,18 +54,17 @@ def draw(report: Mapping[str, Any], frames: Frames) -> dict[str, Chart]:
 def render(
     report: Mapping[str, Any],
     settings: config.Config,
-    samples: Sequence[Mapping[str, Row]],
+    frames: Frames,
     drawn: Mapping[str, Chart],
-    steps: Mapping[str, Mapping[str, Any]],
+    plots: Mapping[str, Sequence[str]],
     effective: str,
 ) -> str:
     """Return the page's HTML.
 
     Args:
         report: what `schema.Report` describes.
-        samples: rows by editor, as `gallery.rows_of` gives them.
         drawn: the charts of `draw`.
-        steps: how each editor's devices kept step.
+        plots: how each editor's devices kept step, as SVG.
         effective: the configuration as YAML.
     """
     environment = jinja2.Environment(
@@ -81,14 +81,10 @@ def render(
         warnings=texts.warnings(report),
         views=VIEWS,
         labels=_labels(report),
-        samples=len(samples),
+        samples=len(Samples(frames)),
         charts=drawn,
-        plots={
-            editor: [plots.timeline(editor, step), plots.drift_curve(editor, step)]
-            for editor, step in steps.items()
-            if step["edits"]
-        },
-        failures=_failures(report, samples),
+        plots=plots,
+        failures=_failures(report, Samples(_failing(frames))),
         judge=getattr(settings.judge, "model", "precomputed replies"),
         judges=_judges(report),
         rubrics={
@@ -110,6 +106,16 @@ def _labels(report: Mapping[str, Any]) -> dict[str, str]:
     """Return category → how it is called, in the configured order."""
     keys = dict.fromkeys(key for own in report["editors"].values() for key in own["categories"])
     return {key: texts.category_name(key) for key in keys}
+
+
+def _failing(frames: Frames) -> Frames:
+    """Return the rows of the samples that failed for any editor."""
+    every = [frame for own in frames.values() for frame in own.values()]
+    failed = pd.concat([frame.loc[frame["status"] != "ok", "id"] for frame in every]).unique()
+    return {
+        editor: {key: frame[frame["id"].isin(failed)] for key, frame in own.items()}
+        for editor, own in frames.items()
+    }
 
 
 def _failures(report: Mapping[str, Any], samples: Iterable[Mapping[str, Row]]) -> dict[str, Any]:

@@ -1,13 +1,12 @@
 """Contact sheets: a category's sources, and one editor's edits of them, in the same places."""
 
 import io
-from collections.abc import Sequence
 from pathlib import Path
 
+import pandas as pd
 from PIL import Image
 
 from lockstep.report import gallery
-from lockstep.report.gallery import Row
 
 COLUMNS, ROWS = 6, 8
 CELL = 240
@@ -18,16 +17,16 @@ EMPTY = "#d9dce2"
 """Where there is no image."""
 
 
-def sheet(rows: Sequence[Row], editor: str | None, folder: Path) -> bytes:
+def sheet(frame: pd.DataFrame, editor: str | None, folder: Path) -> bytes:
     """Return the JPEG of a category's samples that failed or scored lowest, worst first.
 
     Args:
-        rows: of the category's table.
+        frame: the category's table.
         editor: whose edits are shown; the sources if None.
         folder: the report's, with the thumbnails.
     """
-    worst = sorted(rows, key=lambda row: -1 if row["score"] is None else row["score"])
-    shown = worst[: COLUMNS * ROWS]
+    worst = frame["score"].astype(float).fillna(-1).to_numpy().argsort(kind="stable")
+    shown = gallery.rows(frame.iloc[worst[: COLUMNS * ROWS]])
     lines = max(1, -(-len(shown) // COLUMNS))
     size = (COLUMNS * (CELL + GAP) + GAP, lines * (CELL + GAP) + GAP)
     paper = Image.new("RGB", size, "white")
