@@ -32,8 +32,9 @@ CONFIG ?= config/config.yaml
 import: setup
 	snakemake import --configfile $(CONFIG)
 
+# in two processes: tests mostly wait for those that they start
 test: setup
-	pytest
+	pytest --numprocesses 2 --dist worksteal
 
 # kills, stops and hangs of the processes that hold models; five minutes
 hosts: setup
