@@ -27,7 +27,7 @@ VIEWS = {
 }
 
 REASONS = 100
-"""Most reasons of failures that are listed."""
+"""Most reasons of failures, and of skipping samples, that are listed."""
 
 IDS = 20
 """Most samples that are listed of each reason."""
@@ -89,6 +89,8 @@ def render(
             if step["edits"]
         },
         failures=_failures(report, samples),
+        skipped=sum(len(own["ids"]) for own in report["skipped"]),
+        limits={"reasons": REASONS, "ids": IDS},
         judge=getattr(settings.judge, "model", "precomputed replies"),
         judges=_judges(report),
         rubrics={
@@ -117,7 +119,7 @@ def _failures(report: Mapping[str, Any], samples: Iterable[Mapping[str, Row]]) -
     found: dict[tuple[str, str, str], list[str]] = {}
     for own in samples:
         for editor, row in own.items():
-            if row["status"] != "ok":
+            if row["status"] not in ("ok", "skipped"):
                 own_id = rf"(?<!\w){re.escape(row['id'])}(?!\w)"
                 reason = re.sub(own_id, "…", row["error"] or "")
                 found.setdefault((editor, row["status"], reason), []).append(row["id"])

@@ -26,7 +26,8 @@ def sheet(rows: Sequence[Row], editor: str | None, folder: Path) -> bytes:
         editor: whose edits are shown; the sources if None.
         folder: the report's, with the thumbnails.
     """
-    worst = sorted(rows, key=lambda row: -1 if row["score"] is None else row["score"])
+    taken = (row for row in rows if row["status"] != "skipped")
+    worst = sorted(taken, key=lambda row: -1 if row["score"] is None else row["score"])
     shown = worst[: COLUMNS * ROWS]
     lines = max(1, -(-len(shown) // COLUMNS))
     size = (COLUMNS * (CELL + GAP) + GAP, lines * (CELL + GAP) + GAP)
