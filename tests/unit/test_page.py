@@ -2,6 +2,7 @@
 
 import csv
 import importlib.util
+import io
 import json
 import os
 
@@ -11,6 +12,7 @@ from PIL import Image
 from lockstep import config, report
 from lockstep.records import Picture
 from lockstep.report import charts, gallery, page
+from lockstep.report.sheets import CELL, sheet
 from lockstep.report.thumbnails import SIDE, make_thumbnails
 from tests.conftest import ROOT
 
@@ -138,6 +140,14 @@ def test_skipped_samples_are_listed_with_their_reason_and_are_no_failures(writte
     html = (written / "report.html").read_text(encoding="utf-8")
     failed, _, skipped = html.partition('<h2 id="skipped">')
     assert all(f"<bdi>{name}</bdi>" in skipped and name not in failed for name in ids)
+
+
+def test_a_contact_sheet_has_no_place_for_skipped_samples(tmp_path):
+    row = {"id": "a", "category": "physical", "score": None}
+    rows = [{**row, "status": status} for status in ("edit_failed", *["skipped"] * 8)]
+    with Image.open(io.BytesIO(sheet(rows, None, tmp_path))) as made:
+        # one line of cells, not two
+        assert made.height < 2 * CELL
 
 
 def test_failures_are_grouped_by_reason_whatever_the_sample():
