@@ -1,6 +1,6 @@
 """Each published format, the whole way: an editor and a judge of tiny models, and its protocol.
 
-Not among all tests: each format takes a quarter of a minute (`make formats`).
+Not among all tests: it takes some minutes (`make formats`).
 """
 
 import json
