@@ -55,7 +55,7 @@ screenshots: .venv/.browser
 test-cluster: setup
 	pytest tests/cluster --durations=0
 
-# other people's benchmarks, each the whole way on the tiny models
+# other people's benchmarks, each the whole way on the tiny models; some minutes
 formats: setup
 	pytest tests/whole -s
 

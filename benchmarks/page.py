@@ -33,6 +33,8 @@ FAILURES = (
     ("edit_failed", "the safety checker blacked out the image"),
     ("judge_failed", "found no JSON object with the criteria in the reply ('I cannot help with')"),
 )
+ONE_IMAGE = ("instruct-pix2pix",)
+"""Editors that skip samples of several source images."""
 JUDGE = {"type": "qwen3_vl", "model": "Qwen/Qwen3-VL-8B-Instruct", "mode": "reasoned"}
 
 
@@ -200,7 +202,9 @@ def _results(
     for sample in samples:
         scene = int(sample.image.removeprefix("images/").removesuffix(".png")) % len(pool)
         failed = next((f for f in FAILURES if chosen.random() < 0.015), None)
-        edit_failed = failed is not None and failed[0] == "edit_failed"
+        if sample.more and editor in ONE_IMAGE:
+            failed = "skipped", f"found {len(sample.more) + 1} source images, accepted is one"
+        edit_failed = failed is not None and failed[0] != "judge_failed"
         if not edit_failed:
             _link(pool[scene][number + 1], place / "images" / f"{sample.id}.png")
         edits.append(_edit(sample, failed if edit_failed else None, chosen))
@@ -230,7 +234,7 @@ def _edit(sample: Sample, failed: tuple[str, str] | None, chosen: random.Random)
         id=sample.id,
         category=sample.category,
         key="0" * 64,
-        status="edit_failed" if failed else "ok",
+        status=failed[0] if failed else "ok",
         error=failed[1] if failed else None,
         image=None if failed else f"images/{sample.id}.png",
         seed=0,

@@ -194,7 +194,7 @@ def _shown(stored: Image.Image) -> Image.Image:
     if image.mode in ("1", "L", "LA"):
         colours = whole.convert("L")
     else:
-        colours = whole if whole.mode == "CMYK" else whole.convert("RGB")
+        colours = whole if whole.mode in ("CMYK", "RGB") else whole.convert("RGB")
     shown = _in_srgb(colours, stored.info.get("icc_profile"))
     if whole.mode == "RGBA":
         shown.putalpha(whole.getchannel("A"))

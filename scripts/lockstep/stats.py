@@ -30,6 +30,8 @@ class Group(NamedTuple):
     scores: Sequence[float]
     failures: Mapping[str, int]
     """Samples without a score by kind."""
+    skipped: int = 0
+    """Samples that the editor does not take."""
 
 
 def summarise(group: Group, threshold: float, scale: tuple[float, float]) -> dict[str, Any]:
@@ -43,8 +45,8 @@ def summarise(group: Group, threshold: float, scale: tuple[float, float]) -> dic
         `mean, std, median, min, max` (None where there is nothing to say; std is the population's,
         ddof 0), `ci95`, the interval of the mean, and its `ci95_method` (see `mean_interval`),
         `threshold_share` of the scored samples, `count` of them, `failed` others, `failures` by
-        kind, `coverage` = count / (count + failed), and `bounds`, the means that there would be
-        were all failed samples lowest or all highest.
+        kind, `skipped` ones, which are in no other number, `coverage` = count / (count + failed),
+        and `bounds`, the means that there would be were all failed samples lowest or all highest.
     """
     values = np.asarray(group.scores, dtype=float)
     failed = sum(group.failures.values())
@@ -57,6 +59,7 @@ def summarise(group: Group, threshold: float, scale: tuple[float, float]) -> dic
         "count": len(values),
         "failed": failed,
         "failures": dict(group.failures),
+        "skipped": group.skipped,
         "coverage": len(values) / (len(values) + failed) if len(values) + failed else None,
         "bounds": _bounds(values, failed, scale),
     }
@@ -78,7 +81,8 @@ def overall(
     for group in groups:
         failures.update(group.failures)
     every = np.concatenate(parts) if parts else []
-    micro = summarise(Group(every, failures), threshold, scale)
+    skipped = sum(group.skipped for group in categories.values())
+    micro = summarise(Group(every, failures, skipped), threshold, scale)
     scored = parts if all(map(len, parts)) else []
     interval, method = mean_interval(scored)
     bounds = [

@@ -88,6 +88,7 @@ def group(frame: pd.DataFrame) -> stats.Group:
     return stats.Group(
         frame.loc[ok, "score"].to_numpy(dtype=float),
         {str(kind): int(number) for kind, number in sorted(failures.items())},
+        int((frame["status"] == "skipped").sum()),
     )
 
 

@@ -305,6 +305,31 @@ def test_a_failure_leads_to_its_samples(large, samples, open_page):
     assert "failed" in opened.page.inner_text("#facts")
 
 
+def test_skipped_samples_are_apart_from_failures(tmp_path, open_page):
+    more = [records.Picture(image="images/x.png", sha256="0" * 64, width=1, height=1)]
+    given = made_up.make_results(tmp_path, 150, change=lambda n: {"more": more} if n < 30 else {})
+    report.write_report(*given)
+    (editor,) = made_up.ONE_IMAGE
+    opened = open_page(page_of(tmp_path))
+    opened.page.locator("table.headline a[href='#skipped']").click()
+    assert opened.page.locator("#skipped").is_visible()
+    assert "30 samples were skipped" in opened.page.inner_text("#failures")
+    assert Axe().run(opened.page).response["violations"] == []
+    link = opened.page.locator("#skipped ~ .reason .ids a").first
+    name = link.inner_text()
+    link.click()
+    opened.page.wait_for_selector("#facts h3")
+    facts = opened.page.inner_text("#facts")
+    assert opened.page.inner_text("#viewer-title") == name
+    assert "skipped" in facts and "found 2 source images" in facts
+    opened.go(f"#samples?status=skipped&editor={editor}")
+    assert opened.found().startswith("30 of 150")
+    assert opened.page.locator("#cards .failed").count() == 0
+    failed = opened.page.inner_text("nav .count")
+    opened.go(f"#samples?status=failed&editor={editor}")
+    assert int(opened.found().split()[0]) <= int(failed) < 30
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_the_page_is_accessible(large, samples, open_page, scheme):
     opened = open_page(page_of(large), color_scheme=scheme)

@@ -2,6 +2,7 @@
 
 import csv
 import importlib.util
+import io
 import json
 import math
 import os
@@ -11,7 +12,9 @@ import pytest
 from PIL import Image
 
 from lockstep import config, report
+from lockstep.records import Picture
 from lockstep.report import charts, gallery, page
+from lockstep.report.sheets import CELL, sheet
 from lockstep.report.thumbnails import SIDE, make_thumbnails
 from lockstep.tables import read_table
 from tests.conftest import ROOT
@@ -24,9 +27,14 @@ EDITORS = list(made_up.EDITORS)
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):
-    """Return the folder of a written report of 60 samples."""
+    """Return the folder of a written report of 60 samples, of which one editor skips three."""
     folder = tmp_path_factory.mktemp("results")
-    report.write_report(*made_up.make_results(folder, 60, side=32), threads=2)
+    more = [Picture(image="images/more.png", sha256="0" * 64, width=1, height=1)]
+
+    def change(number):
+        return {"more": more} if number % 20 == 5 else {}
+
+    report.write_report(*made_up.make_results(folder, 60, side=32, change=change), threads=2)
     return folder / "report"
 
 
@@ -175,6 +183,31 @@ def test_a_broken_image_has_no_thumbnail_and_stops_nothing(tmp_path):
     assert make_thumbnails(wanted, "#00ff00", 2) == {tmp_path / "thumbs" / "good.jpg"}
     with Image.open(tmp_path / "thumbs" / "good.jpg") as made:
         assert made.getpixel((5, 5))[1] > 250
+
+
+def test_skipped_samples_are_listed_with_their_reason_and_are_no_failures(written):
+    told = json.loads((written / "report.json").read_text(encoding="utf-8"))
+    (editor,) = made_up.ONE_IMAGE
+    assert {own["editor"] for own in told["skipped"]} == {editor}
+    assert {own["reason"] for own in told["skipped"]} == {"found 2 source images, accepted is one"}
+    ids = [name for own in told["skipped"] for name in own["ids"]]
+    assert [name[:5] for name in sorted(ids)] == ["00005", "00025", "00045"]
+    assert told["editors"][editor]["overall"]["micro"]["skipped"] == 3
+    text = (written / "report.md").read_text(encoding="utf-8")
+    failed, _, skipped = text.partition("## Skipped samples")
+    assert all(name in skipped and name not in failed for name in ids)
+    assert skipped.count("| found 2 source images, accepted is one |") == len(told["skipped"])
+    html = (written / "report.html").read_text(encoding="utf-8")
+    failed, _, skipped = html.partition('<h2 id="skipped">')
+    assert all(f"<bdi>{name}</bdi>" in skipped and name not in failed for name in ids)
+
+
+def test_a_contact_sheet_has_no_place_for_skipped_samples(tmp_path):
+    row = {"id": "a", "category": "physical", "score": None}
+    rows = [{**row, "status": status} for status in ("edit_failed", *["skipped"] * 8)]
+    with Image.open(io.BytesIO(sheet(pd.DataFrame(rows), None, tmp_path))) as made:
+        # one line of cells, not two
+        assert made.height < 2 * CELL
 
 
 def test_failures_are_grouped_by_reason_whatever_the_sample():

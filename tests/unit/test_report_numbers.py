@@ -149,6 +149,38 @@ def test_below_the_least_coverage_nothing_is_ranked_and_the_first_line_says_so()
     assert texts.latex_table(of(frames).model_dump(mode="json")).startswith("% INCOMPLETE")
 
 
+def test_a_skipped_sample_is_counted_apart_and_is_in_no_other_number():
+    rows = [("a", "ok", 4.0), ("b", "skipped", None), ("c", "edit_failed", None)]
+    frames = {
+        "physical": table("physical", rows, difficulty="hard"),
+        "social": table("social", [("d", "skipped", None)], difficulty="hard"),
+    }
+    editor = of({"e": frames}).editors["e"]
+    groups = {**editor.categories, "hard": editor.difficulties["hard"]}
+    groups |= {"micro": editor.overall.micro, "macro": editor.overall.macro}
+    assert {
+        name: (row.count, row.failed, row.skipped, row.coverage, row.mean)
+        for name, row in groups.items()
+    } == {
+        "physical": (1, 1, 1, 0.5, 4),
+        "social": (0, 0, 1, None, None),
+        "hard": (1, 1, 2, 0.5, 4),
+        "micro": (1, 1, 2, 0.5, 4),
+        "macro": (1, 1, 2, 0.5, 4),
+    }
+    assert editor.overall.micro.failures == {"edit_failed": 1}
+    told = of({"e": frames}).model_dump(mode="json")
+    text = texts.markdown("compare.md.j2", told)
+    assert "| failed | skipped | coverage |" in text
+    assert "| 1 | 1 | 2 | 50.0% |" in text
+    assert "skipped" not in texts.markdown("compare.md.j2", plain())
+    assert next(texts.rows(told))["skipped"] == 1
+
+
+def plain():
+    return of({"e": {"physical": scored("physical", [2, 4])}}).model_dump(mode="json")
+
+
 def test_editors_are_compared_over_the_samples_that_both_have_a_score_for():
     first = {"physical": scored("physical", [9, 8, 7, 6, 5, 4, 9, 8], instruction="Do.")}
     rows = [(f"physical-{i}", "ok", score) for i, score in enumerate([1, 2, 1, 2, 1, 2])]

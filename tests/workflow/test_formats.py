@@ -35,7 +35,10 @@ def test_an_editor_that_takes_one_image_skips_samples_of_several(kris):
     (score,) = kris.records("scores")
     assert (score["status"], score["score"]) == ("skipped", None)
     row = kris.report()["editors"]["small"]["categories"][FRAMES]
-    assert (row["count"], row["failed"], row["status"]) == (0, 0, {"skipped": 1})
+    assert (row["count"], row["failed"], row["skipped"]) == (0, 0, 1)
+    (told,) = kris.report()["skipped"]
+    assert (told["editor"], told["category"], told["ids"]) == ("small", FRAMES, [skipped["id"]])
+    assert told["reason"] == skipped["error"]
     assert "1 of 1 samples skipped, small takes one source image" in kris.output
 
 

@@ -66,6 +66,7 @@ def of_run(
             "count": len(rejects),
             "samples": [reject.model_dump(mode="json") for reject in rejects],
         },
+        "skipped": _skipped(frames),
         "settings": settings.model_dump(mode="json"),
         "versions": {
             "lockstep": __version__,
@@ -285,6 +286,16 @@ def _controls(settings: config.Config, frames: Frames) -> list[dict[str, Any]]:
 
 def _scored(frame: pd.DataFrame) -> Sequence[float]:
     return tables.group(frame).scores
+
+
+def _skipped(frames: Frames) -> list[dict[str, Any]]:
+    """Return the samples that editors do not take, by editor, category and reason."""
+    return [
+        {"editor": editor, "category": category, "reason": str(reason), "ids": list(ids)}
+        for editor, own in frames.items()
+        for category, frame in own.items()
+        for reason, ids in frame[frame["status"] == "skipped"].groupby("error", sort=False)["id"]
+    ]
 
 
 def _versions(rows: Iterable[Mapping[str, Any]]) -> dict[str, str]:

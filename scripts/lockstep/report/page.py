@@ -28,7 +28,7 @@ VIEWS = {
 }
 
 REASONS = 100
-"""Most reasons of failures that are listed."""
+"""Most reasons of failures, and of skipping samples, that are listed."""
 
 IDS = 20
 """Most samples that are listed of each reason."""
@@ -85,6 +85,8 @@ def render(
         charts=drawn,
         plots=plots,
         failures=_failures(report, Samples(_failing(frames))),
+        skipped=sum(len(own["ids"]) for own in report["skipped"]),
+        limits={"reasons": REASONS, "ids": IDS},
         judge=getattr(settings.judge, "model", "precomputed replies"),
         judges=_judges(report),
         rubrics={
@@ -111,7 +113,8 @@ def _labels(report: Mapping[str, Any]) -> dict[str, str]:
 def _failing(frames: Frames) -> Frames:
     """Return the rows of the samples that failed for any editor."""
     every = [frame for own in frames.values() for frame in own.values()]
-    failed = pd.concat([frame.loc[frame["status"] != "ok", "id"] for frame in every]).unique()
+    lost = [frame.loc[~frame["status"].isin(["ok", "skipped"]), "id"] for frame in every]
+    failed = pd.concat(lost).unique()
     return {
         editor: {key: frame[frame["id"].isin(failed)] for key, frame in own.items()}
         for editor, own in frames.items()
@@ -123,7 +126,7 @@ def _failures(report: Mapping[str, Any], samples: Iterable[Mapping[str, Row]]) -
     found: dict[tuple[str, str, str], list[str]] = {}
     for own in samples:
         for editor, row in own.items():
-            if row["status"] != "ok":
+            if row["status"] not in ("ok", "skipped"):
                 own_id = rf"(?<!\w){re.escape(row['id'])}(?!\w)"
                 reason = re.sub(own_id, "…", row["error"] or "")
                 found.setdefault((editor, row["status"], reason), []).append(row["id"])

@@ -43,6 +43,8 @@ class Summary(Part):
     """Samples without a score."""
     failures: dict[str, int]
     """Samples without a score by kind: edit_failed, judge_failed, missing."""
+    skipped: int
+    """Samples that the editor does not take: neither scored nor failed, and in no other number."""
     coverage: float | None
     """count / (count + failed)."""
     bounds: Interval | None
@@ -202,6 +204,15 @@ class Rejects(Part):
     samples: list[dict[str, Any]]
 
 
+class Skipped(Part):
+    """Samples that an editor does not take, for one reason; they are no failures."""
+
+    editor: str
+    category: str
+    reason: str
+    ids: list[str]
+
+
 class Control(Part):
     """How well the judge tells edits from what deserves no score."""
 
@@ -227,6 +238,7 @@ class Report(Numbers):
     agreement: list[dict[str, Any]] = Field(default=[])
     """Agreement with human scores."""
     rejected: Rejects
+    skipped: list[Skipped]
     settings: dict[str, Any]
     """The effective configuration."""
     versions: dict[str, str]

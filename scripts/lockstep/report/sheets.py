@@ -25,8 +25,9 @@ def sheet(frame: pd.DataFrame, editor: str | None, folder: Path) -> bytes:
         editor: whose edits are shown; the sources if None.
         folder: the report's, with the thumbnails.
     """
-    worst = frame["score"].astype(float).fillna(-1).to_numpy().argsort(kind="stable")
-    shown = gallery.rows(frame.iloc[worst[: COLUMNS * ROWS]])
+    taken = frame[frame["status"] != "skipped"]
+    worst = taken["score"].astype(float).fillna(-1).to_numpy().argsort(kind="stable")
+    shown = gallery.rows(taken.iloc[worst[: COLUMNS * ROWS]])
     lines = max(1, -(-len(shown) // COLUMNS))
     size = (COLUMNS * (CELL + GAP) + GAP, lines * (CELL + GAP) + GAP)
     paper = Image.new("RGB", size, "white")

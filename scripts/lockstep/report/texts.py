@@ -143,7 +143,8 @@ def _flat(summary: Mapping[str, Any]) -> dict[str, Any]:
         **{"ci95_low": low, "ci95_high": high, "ci95_method": summary["ci95_method"]},
         **{key: summary[key] for key in ("threshold_share", "count", "failed")},
         **{kind: summary["failures"].get(kind, 0) for kind in FAILURES},
-        **{"coverage": summary["coverage"], "bound_low": least, "bound_high": most},
+        **{"skipped": summary["skipped"], "coverage": summary["coverage"]},
+        **{"bound_low": least, "bound_high": most},
         **{f"criterion_{name}": mean for name, mean in summary["criteria"].items()},
     }
 

@@ -26,11 +26,11 @@ function statusOf(index, editor, i) {
   return index.statuses[Number(editor.status[i])];
 }
 
-// How one editor did: its score, or what failed.
+// How one editor did: its score, or why there is none.
 function verdict(index, editor, i) {
   const status = statusOf(index, editor, i);
   if (status === "ok") return element("b", { className: "score" }, number(editor.score[i]));
-  return element("b", { className: "failed" }, words(status));
+  return element("b", { className: status === "skipped" ? "skipped" : "failed" }, words(status));
 }
 
 function picture(index, i, editor) {

@@ -34,10 +34,11 @@ function resultTest(index, query) {
   if (!query.status && !ranged) return null;
   const low = query.from === "" ? -Infinity : Number(query.from);
   const high = query.to === "" ? Infinity : Number(query.to);
-  const status = String(index.statuses.indexOf(query.status));
+  const wanted = index.statuses
+    .filter((name) => (query.status === "failed" ? name !== "ok" && name !== "skipped" : name === query.status))
+    .map((name) => String(index.statuses.indexOf(name)));
   return (editor, i) => {
-    const own = editor.status[i];
-    if (query.status === "failed" ? own === "0" : query.status && own !== status) return false;
+    if (query.status && !wanted.includes(editor.status[i])) return false;
     return !ranged || (editor.score[i] >= low && editor.score[i] <= high);
   };
 }
