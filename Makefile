@@ -78,11 +78,11 @@ format: setup
 	ruff format .
 	snakefmt Snakefile rules
 
-# renew the lock after a change of envs/requirements.in
 # a faster attention kernel for Hopper GPUs and later
 flash: setup
 	uv pip install --quiet --python $(BIN)/python --compile-bytecode -r envs/flash.txt
 
+# renew the locks after a change of envs/*.in
 lock: setup
 	uv pip compile --quiet --no-emit-index-url --python-version 3.11 \
 	  envs/requirements.in --output-file envs/requirements.txt
