@@ -54,6 +54,7 @@ def remove_incomplete(results: Path, shards: int, together: int = 1) -> list[Pat
         if samples < counts.get(manifest.stem, 0):
             found.append(manifest)
         for folder in results.glob(f"*/{manifest.stem}/"):
+            # the least of any shard, where it is not known on which one the category begins
             sizes = [samples // shards] * shards
             if manifest.stem in counts:
                 first = plan.place(counts, manifest.stem)

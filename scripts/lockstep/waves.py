@@ -186,12 +186,17 @@ class Barrier:
         began = time.monotonic()
         complaint = began + COMPLAINT
         looks = 0
-        while behind := self._late(wave):
+        missed: set[int] = set()
+        while behind := self._late(wave) - missed:
             stopping.check()
             now = time.monotonic()
             if wave <= max(self._begins) and now - began >= self._join_timeout:
-                log.warning("starting without %s", self._names(behind))
-                break
+                # who is at work on the wave before is no one to start without
+                absent = {number for number in behind if self._look(number).finished == LOADING}
+                if absent:
+                    log.warning("starting without %s", self._names(absent))
+                    missed |= absent
+                    continue
             if now >= complaint:
                 log.info("waiting for %s since %.0f s", self._names(behind), now - began)
                 complaint = now + COMPLAINT

@@ -108,6 +108,12 @@ def test_the_second_wave_waits_for_a_shard_that_begins_with_it(tmp_path):
         assert min(starts(events, wave)) >= max(ends(events, wave - 1))
 
 
+def test_a_peer_at_work_is_waited_for_however_long_its_first_edit_takes(tmp_path):
+    jobs = [((k, 2, 2, {"first": 1, "join_timeout": 0.2}), {"item": 0.4}) for k in range(2)]
+    events = run(tmp_path, jobs)
+    assert min(starts(events, 1)) >= max(ends(events, 0))
+
+
 def test_nobody_waits_for_a_process_that_has_no_slot(tmp_path):
     began = time.monotonic()
     run(tmp_path, [((0, 6, 3, {"slots": 1}), {})])
