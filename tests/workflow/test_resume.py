@@ -223,7 +223,9 @@ def test_a_worker_killed_while_it_saves_costs_that_image_and_the_next_and_holds_
     # it went on to its second edit, and its peer has done all that it has to
     until(lambda: finished_waves(workflow, 0) == 2, 60, workflow.printed)
     until(lambda: len(times(workflow, "edits/*")) == 1, 60, workflow.printed)
-    (job,) = {j.pid: j for j in children(run) if is_edit_job(j) and in_waves(j)}.values()
+    # a job lets go of its lock a moment after it has written its records
+    until(lambda: len(jobs_in_waves(run)) == 1, PROMPTLY, workflow.printed)
+    (job,) = jobs_in_waves(run)
     assert run.poll() is None
     kept = times(workflow, "images/*.png")
     assert len(kept) == 3
@@ -236,9 +238,13 @@ def test_a_worker_killed_while_it_saves_costs_that_image_and_the_next_and_holds_
     assert [r["cached"] for r in edit_records(workflow)] == [False] * 6
 
 
-def in_waves(process):
-    """Say whether a process holds the lock of a shard."""
-    return any(path.endswith(".lock") and "/waves/" in path for path in open_paths(process))
+def jobs_in_waves(run):
+    """Return the edit jobs that hold the lock of a shard."""
+    return [
+        job
+        for job in {job.pid: job for job in children(run) if is_edit_job(job)}.values()
+        if any(path.endswith(".lock") and "/waves/" in path for path in open_paths(job))
+    ]
 
 
 def test_jobs_end_by_themselves_when_snakemake_is_killed_and_leave_no_lock(prepared, tmp_path):
