@@ -272,6 +272,8 @@ def job(folder, ready):
             ready.set()
             time.sleep(0.5)
 
+    # what a shell starts in the background is told to ignore it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     with job_log(folder / "job.log"), running(editor, slow):
         edit(folder)
 
