@@ -14,6 +14,7 @@ from lockstep.errors import ConfigError, DeviceError, OutOfMemory
 from lockstep.judges import Pair, Rejected, qwen3_vl, step_attention
 from lockstep.judges.decoding import Vocabulary
 from lockstep.judges.qwen3_vl import Qwen3VLJudge
+from lockstep.judges.slots import Slots
 from lockstep.rubric import parse_reply, read_rubric
 from tests.conftest import ROOT, without_a_tensor
 from tests.pretended_gpus import kernel, pretended_gpus
@@ -372,6 +373,32 @@ def test_a_judge_on_two_gpus_judges_as_on_one(models, mode, monkeypatch):
         assert judge.fitting() == int(0.7 * 2**30) // 2**28
     assert said(found) == said(alone)
     assert judges.identity(two) == judges.identity(settings_of(models, mode=mode))
+
+
+def test_on_a_gpu_the_shape_of_a_step_does_not_depend_on_the_batch(models, monkeypatch):
+    """By its shape a GPU chooses in which order to add."""
+    given = pairs(3)
+    long = given[0]._replace(prompt=given[0].prompt + "x" * 600)
+    shapes = []
+
+    def compute(slots, tokens):
+        shapes.append(tokens.shape)
+        return read(slots, tokens)
+
+    read = Slots.compute
+    settings = {"batch_size": 5, "max_reasoning_tokens": 1}
+    with pretended_gpus(2):
+        monkeypatch.setattr(Slots, "compute", compute)
+        monkeypatch.setattr(step_attention, "attend", kernel(step_attention.attend))
+        judge = Qwen3VLJudge(
+            settings_of(models, gpus_per_judge=2, device_map=SPREAD, **settings), "cuda"
+        )
+        alone = judge.judge(given[:1])
+        once, shapes[:] = tuple(shapes), []
+        beside = judge.judge([long, *given])[1:]
+    assert tuple(shapes) == once
+    assert {count for count, _ in once} == {5}
+    assert beside[0] == alone[0]
 
 
 def test_a_map_that_takes_a_layer_apart_is_refused(models):

@@ -17,7 +17,7 @@ from lockstep.rubric import Rubric
 
 log = logging.getLogger(__name__)
 
-SEMANTICS = 3
+SEMANTICS = 4
 """Raised by hand when code changes the replies that the same settings give."""
 
 

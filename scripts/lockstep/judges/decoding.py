@@ -117,18 +117,19 @@ class Decoder:
 
     @torch.inference_mode()
     def reply(
-        self, prompts: Iterable[Mapping[str, Any]], requests: Sequence[Request]
+        self, prompts: Iterable[Mapping[str, Any]], requests: Sequence[Request], count: int
     ) -> list[Reply | None]:
         """Reply to each row.
 
         Args:
             prompts: what the processor makes of each prompt.
+            count: rows that are computed, whether there is a prompt for them or not.
 
         Returns:
             None where the model gives no numbers.
         """
         rows = [_Row(request, self._vocabulary) for request in requests]
-        slots = self._slots_for(rows)
+        slots = self._slots_for(rows, count)
         logits = slots.begin(prompts)
         if self._max_reasoning_tokens:
             self._reason(slots, logits, rows)
@@ -136,21 +137,26 @@ class Decoder:
             fed = [row.part(number) for row in rows]
             if not any(part.tokens for part in fed):
                 break
-            logits = slots.append([part.tokens for part in fed], trial=True)
+            width = max(row.longest(number) for row in rows)
+            logits = slots.append([part.tokens for part in fed], width, trial=True)
             for row, part, logs in zip(rows, fed, self._logs(logits), strict=True):
                 row.read(part, logs, self._temperature)
         return [row.reply() for row in rows]
 
-    def _slots_for(self, rows: Sequence["_Row"]) -> Slots:
+    def forget(self) -> None:
+        """Give the memory of the rows back."""
+        self._slots = None
+
+    def _slots_for(self, rows: Sequence["_Row"], count: int) -> Slots:
         """Return memory for rows; that of the last ones, if it suffices."""
         # what is fed is filled up to a grain, and never longer than this
         parts = max(
             sum(len(self._vocabulary.encode(name)) + 2 * WIDE for name in row.names) for row in rows
         )
         room = self._max_reasoning_tokens + parts + WIDE
-        if self._slots is None or not self._slots.fit(len(rows), room):
-            self._slots = None
-            self._slots = Slots(self._model, len(rows), room)
+        if self._slots is None or not self._slots.fit(count, room):
+            self.forget()
+            self._slots = Slots(self._model, count, room)
         return self._slots
 
     def _reason(self, slots: Slots, logits: torch.Tensor, rows: Sequence["_Row"]) -> None:
@@ -236,6 +242,15 @@ class _Row:
         before = ", " if number else self._opening()
         fixed = self._vocabulary.encode(f'{before}"{self.names[number]}": ')
         return _Part([*taken, *fixed, digits[1]], len(taken), True)
+
+    def longest(self, number: int) -> int:
+        """Return how many tokens a part can have at most, whatever the row has said before."""
+        digits = 2 if number else 0
+        if number >= len(self.names):
+            return digits
+        before = (", ",) if number else ("{", "\n{")
+        fixed = (self._vocabulary.encode(f'{b}"{self.names[number]}": ') for b in before)
+        return digits + max(map(len, fixed)) + 1
 
     def _opening(self) -> str:
         """Return how the object begins: on a line of its own."""

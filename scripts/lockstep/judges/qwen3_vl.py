@@ -29,6 +29,9 @@ transformers.utils.logging.disable_progress_bar()
 LARGEST = 64
 """Edits judged at a time where memory is no matter: more bring next to nothing."""
 
+STEP = 16
+"""Edits by which the number of those that are judged at a time changes with the memory."""
+
 BESIDE = 2**28
 """Bytes that an edit takes beside its slots, while its prompt is read."""
 
@@ -74,6 +77,9 @@ class Qwen3VLJudge:
                     f"judge.device_map: found a {type(part).__name__} on several GPUs, "
                     "accepted is each layer and the vision tower on one"
                 )
+        self._settings = settings
+        self._most: int | None = None
+        """Rows beyond which memory has not sufficed."""
         self._model.eval()
         optimize_vision(self._model.model.visual)
         optimize_text(self._model.model.language_model)
@@ -111,19 +117,38 @@ class Qwen3VLJudge:
             free, _ = torch.cuda.mem_get_info(device)
             # a prompt of two images of one megapixel has some 2,500 tokens
             size = min(size, int(0.7 * free) // (4096 * layers * layer + BESIDE))
-        size = max(1, size)
+        # a little more or less free memory is no reason for other sums
+        size = size - size % STEP if size > STEP else max(1, size)
         log.info("judging %d edits at a time", size)
         return size
 
     def judge(self, pairs: Sequence[Pair]) -> list[Judgement]:
+        count = self._count(pairs)
         try:
-            return self._judge(pairs)
+            return self._judge(pairs, count)
         except torch.OutOfMemoryError as error:
-            raise OutOfMemory(f"out of memory on the device ({one_sentence(error)})") from None
+            self._decoder.forget()
+            self._most = max(1, count // 2)
+            if count == len(pairs):
+                raise OutOfMemory(f"out of memory on the device ({one_sentence(error)})") from None
+            log.warning("no memory for %d edits at a time, going on with %d", count, self._most)
+            return self.judge(pairs)
         except torch.AcceleratorError as error:
             raise DeviceError(f"the device failed ({one_sentence(error)})") from error
 
-    def _judge(self, pairs: Sequence[Pair]) -> list[Judgement]:
+    def _count(self, pairs: Sequence[Pair]) -> int:
+        """Return how many rows are computed: on a GPU always those of a full batch.
+
+        For another number a GPU adds in another order, and scores would depend on how many
+        devices share the samples.
+        """
+        settings = self._settings
+        if self._model.device.type == "cpu" or not settings.use_batch_inference:
+            return len(pairs)
+        full = self.fitting() if settings.batch_size == "auto" else settings.batch_size
+        return max(len(pairs), min(full, self._most or full))
+
+    def _judge(self, pairs: Sequence[Pair], count: int) -> list[Judgement]:
         counts = []
 
         def prompts() -> Iterator[Mapping[str, torch.Tensor]]:
@@ -136,7 +161,7 @@ class Qwen3VLJudge:
         requests = [
             Request(pair.rubric.names, pair.seed, pair.rubric.reply.values) for pair in pairs
         ]
-        replies = self._decoder.reply(prompts(), requests)
+        replies = self._decoder.reply(prompts(), requests, count)
         return [
             Judgement(None, error="the model gave no numbers, try another judge.dtype")
             if reply is None

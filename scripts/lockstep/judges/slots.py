@@ -1,9 +1,10 @@
 """What a model has read of several rows side by side, in slots of fixed memory.
 
-Each prompt is read by itself, without padding, so what comes of it depends on no other. Behind the
-prompts all rows go on together: each step appends as many slots to every row, and those that a row
-does not need stay masked. On a GPU a step is captured once and replayed: launched one by one, its
-thousand kernels keep the CPU busy ten times as long as the GPU.
+Each prompt is read by itself, without padding, and behind it a row goes on in slots of its own. All
+rows go on together, in steps of one shape: rows that are missing, and tokens that a row does not
+need, are computed and forgotten. So the order of all sums of a row, and with it the last bit of
+what comes of it, depends on neither the other rows nor their number. A GPU captures a step and
+replays it: launched one by one, its thousand kernels keep the CPU busy ten times as long as the GPU.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -53,7 +54,11 @@ class Slots:
         AttentionInterface.register(NAME, _attend)
         AttentionMaskInterface.register(NAME, sdpa_mask)
         config._attn_implementation = NAME
-        self._length = self._start = 0
+        self._length = 0
+        self._lengths = torch.zeros(count, dtype=torch.long, device=model.device)
+        """Slots of each row that hold something."""
+        self._offset = torch.zeros(count, dtype=torch.long, device=model.device)
+        """What the position of a row's token is beyond its slot."""
         self.keys: list[torch.Tensor] = []
         self.values: list[torch.Tensor] = []
         self._graphs: dict[int, _Step] = {}
@@ -72,7 +77,8 @@ class Slots:
         Returns:
             The logits after each, rows × vocabulary.
         """
-        self._start = 0
+        self._lengths.zero_()
+        self._offset.zero_()
         logits = []
         for row, prompt in enumerate(prompts):
             logits.append(self._read(row, prompt))
@@ -96,17 +102,13 @@ class Slots:
             )
         length = tokens.shape[1]
         self._make_room(length + self._room)
-        if row == 0:
-            self._mask.zero_()
-            self._offset.zero_()
-        self._mask[row, :length] = True
+        self._lengths[row] = length
         self._offset[row] = int(offset)
         for layer, keys, values in zip(
             out.past_key_values.layers, self.keys, self.values, strict=True
         ):
             keys[row, :, :length] = layer.keys[0]
             values[row, :, :length] = layer.values[0]
-        self._start = max(self._start, length)
         return out.logits[0, -1].to(self._model.device)
 
     def _given(self, tensor: torch.Tensor) -> torch.Tensor:
@@ -115,52 +117,45 @@ class Slots:
         return pinned.to(self._model.device, non_blocking=True)
 
     @torch.inference_mode()
-    def append(self, rows: Sequence[Sequence[int]], trial: bool = False) -> torch.Tensor:
+    def append(
+        self, rows: Sequence[Sequence[int]], width: int = 1, trial: bool = False
+    ) -> torch.Tensor:
         """Let the model read tokens behind each row.
 
         Args:
             rows: tokens of each row.
+            width: most tokens that a row may have.
             trial: forget the last one of each row again.
 
         Returns:
             The logits after each token, rows × tokens × vocabulary, until the next step.
         """
-        width = most = max(map(len, rows))
-        device = self._model.device
-        if self._captured and width > 1:
+        if self._model.device.type == "cuda" and width > 1:
             width += -width % WIDE
-        filled = [[*row, *[-1] * (width - len(row))] for row in rows]
-        filled += [[-1] * width] * (self._count - len(rows))
-        tokens = torch.tensor(filled, device=device)
-        start = torch.tensor(self._start, device=device)
+        missing = self._count - len(rows)
+        filled = [[*row, *[0] * (width - len(row))] for row in rows] + [[0] * width] * missing
+        tokens = torch.tensor(filled, device=self._model.device)
         if self._captured:
             if width not in self._graphs:
-                self._graphs[width] = _Step(self, tokens, start)
-            logits = self._graphs[width].replay(tokens, start)
+                self._graphs[width] = _Step(self, tokens)
+            logits = self._graphs[width].replay(tokens)
         else:
-            logits = self.compute(tokens, start)
-        if trial:
-            for number, row in enumerate(rows):
-                if row:
-                    self._mask[number, self._start + len(row) - 1] = False
-        self._start += width
-        return logits[: len(rows), :most]
+            logits = self.compute(tokens)
+        kept = [max(0, len(row) - trial) for row in rows] + [0] * missing
+        self._lengths += torch.tensor(kept, device=self._model.device)
+        return logits[: len(rows)]
 
-    def compute(self, tokens: torch.Tensor, start: torch.Tensor) -> torch.Tensor:
-        """Read tokens into the slots from `start` on; -1 leaves a slot masked."""
-        now = start + torch.arange(tokens.shape[1], device=tokens.device)
+    def compute(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Read tokens into the slots behind what each row holds."""
+        now = self._lengths[:, None] + torch.arange(tokens.shape[1], device=tokens.device)
         self._now = {device: now.to(device) for device in self._devices}
-        self._mask.index_copy_(1, now, tokens >= 0)
-        positions = self._mask.cumsum(1).index_select(1, now) - 1 + self._offset[:, None]
-        place = torch.arange(self._length, device=tokens.device)
-        now = now[:, None]
-        # a masked slot sees itself, so that there is something to see
-        seen = (self._mask[:, None] & (place <= now)) | (place == now)
+        positions = now + self._offset[:, None]
+        seen = torch.arange(self._length, device=tokens.device) <= now[:, :, None]
         bias = torch.zeros(seen.shape, dtype=self._model.dtype, device=tokens.device)
         bias = bias.masked_fill(~seen, -torch.inf)[:, None].repeat(1, 1, self._groups, 1)
         with sdpa_kernel(KERNELS):
             hidden = self._text(
-                input_ids=tokens.clamp(min=0),
+                input_ids=tokens,
                 attention_mask=bias,
                 position_ids=positions.expand(3, -1, -1),
                 past_key_values=self,
@@ -172,9 +167,9 @@ class Slots:
         self, key: torch.Tensor, value: torch.Tensor, layer: int, *_: object
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Take a layer's newest keys and values, as a cache of transformers does."""
-        now = self._now[key.device]
-        self.keys[layer].index_copy_(2, now, key)
-        self.values[layer].index_copy_(2, now, value)
+        now = self._now[key.device][:, None, :, None].expand_as(key)
+        self.keys[layer].scatter_(2, now, key)
+        self.values[layer].scatter_(2, now, value)
         return self.keys[layer], self.values[layer]
 
     def _make_room(self, length: int) -> None:
@@ -185,20 +180,17 @@ class Slots:
         grown = length + -length % GRAIN - self._length
         self._length += grown
         if not self.keys:
-            config, device = self._text.config, self._model.device
+            config = self._text.config
             dim = self._text.layers[0].self_attn.head_dim
             shape = (self._count, config.num_key_value_heads, 0, dim)
             self.keys, self.values = (
                 [torch.empty(shape, dtype=self._model.dtype, device=own) for own in self._devices]
                 for _ in range(2)
             )
-            self._mask = torch.zeros(self._count, 0, dtype=torch.bool, device=device)
-            self._offset = torch.zeros(self._count, dtype=torch.long, device=device)
         # one layer after the other, so that little is there twice
         for layers in (self.keys, self.values):
             for number, layer in enumerate(layers):
                 layers[number] = F.pad(layer, (0, 0, 0, grown))
-        self._mask = F.pad(self._mask, (0, grown))
 
 
 def layer_devices(model: transformers.PreTrainedModel) -> list[torch.device]:
@@ -209,21 +201,20 @@ def layer_devices(model: transformers.PreTrainedModel) -> list[torch.device]:
 class _Step:
     """A step of some width, captured on the GPU."""
 
-    def __init__(self, slots: Slots, tokens: torch.Tensor, start: torch.Tensor) -> None:
-        self._tokens, self._start = tokens.clone(), start.clone()
+    def __init__(self, slots: Slots, tokens: torch.Tensor) -> None:
+        self._tokens = tokens.clone()
         stream = torch.cuda.Stream()
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
             # kernels are chosen and their memory is made before the capture
-            slots.compute(self._tokens, self._start)
+            slots.compute(self._tokens)
         torch.cuda.current_stream().wait_stream(stream)
         self._graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(self._graph):
-            self._logits = slots.compute(self._tokens, self._start)
+            self._logits = slots.compute(self._tokens)
 
-    def replay(self, tokens: torch.Tensor, start: torch.Tensor) -> torch.Tensor:
+    def replay(self, tokens: torch.Tensor) -> torch.Tensor:
         self._tokens.copy_(tokens)
-        self._start.copy_(start)
         self._graph.replay()
         return self._logits
 

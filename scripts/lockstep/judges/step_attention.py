@@ -2,7 +2,8 @@
 
 PyTorch's kernels with a mask give a row's head to one block of the GPU, which then waits for its
 memory. Here keys are split into chunks that are attended to side by side, and the parts are put
-together (as in FlashDecoding, Dao et al. 2023).
+together (as in FlashDecoding, Dao et al. 2023). The order of the sums does not depend on how much
+memory lies behind a row, and chunks that are masked are not read.
 """
 
 import torch
@@ -11,6 +12,9 @@ import triton.language as tl
 
 CHUNK = 512
 """Keys of a part."""
+
+PARTS = 32
+"""Parts that are put together in one order, whether there are so many or fewer."""
 
 
 def attend(
@@ -52,8 +56,9 @@ def attend(
         CHUNK=CHUNK,
     )
     out = torch.empty(query.shape, dtype=query.dtype, device=query.device)
+    most = max(PARTS, triton.next_power_of_2(parts))
     _join[(rows * heads, groups)](
-        sums, tops, totals, out, parts, GROUPS=groups, DIM=dim, PARTS=triton.next_power_of_2(parts)
+        sums, tops, totals, out, parts, GROUPS=groups, DIM=dim, PARTS=most
     )
     return out
 
@@ -89,22 +94,25 @@ def _attend_part(
     top = tl.full([QUERIES], -1e30, tl.float32)
     total = tl.zeros([QUERIES], tl.float32)
     attended = tl.zeros([QUERIES, DIM], tl.float32)
-    for begin in range(0, CHUNK, BLOCK):
-        slot = part * CHUNK + begin + tl.arange(0, BLOCK)
-        within = slot < length
-        at = (head * length + slot[:, None]) * DIM + dim[None, :]
-        key = tl.load(key_ptr + at, mask=within[:, None], other=0.0)
-        bias = tl.load(
-            bias_ptr + (head // heads) * bias_stride + slot, mask=within, other=-float("inf")
-        )
-        product = tl.dot(query, tl.trans(key)) * scale + bias.to(tl.float32)[None, :]
-        higher = tl.maximum(top, tl.max(product, axis=1))
-        share = tl.exp(product - higher[:, None])
-        shrink = tl.exp(top - higher)
-        value = tl.load(value_ptr + at, mask=within[:, None], other=0.0)
-        total = total * shrink + tl.sum(share, axis=1)
-        attended = attended * shrink[:, None] + tl.dot(share.to(value.dtype), value)
-        top = higher
+    bias_ptr += (head // heads) * bias_stride
+    slots = part * CHUNK + tl.arange(0, CHUNK)
+    chunk = tl.load(bias_ptr + slots, mask=slots < length, other=-float("inf")).to(tl.float32)
+    # nothing is read where all is masked
+    if tl.max(chunk, axis=0) > -float("inf"):
+        for begin in range(0, CHUNK, BLOCK):
+            slot = part * CHUNK + begin + tl.arange(0, BLOCK)
+            within = slot < length
+            at = (head * length + slot[:, None]) * DIM + dim[None, :]
+            key = tl.load(key_ptr + at, mask=within[:, None], other=0.0)
+            bias = tl.load(bias_ptr + slot, mask=within, other=-float("inf"))
+            product = tl.dot(query, tl.trans(key)) * scale + bias.to(tl.float32)[None, :]
+            higher = tl.maximum(top, tl.max(product, axis=1))
+            share = tl.exp(product - higher[:, None])
+            shrink = tl.exp(top - higher)
+            value = tl.load(value_ptr + at, mask=within[:, None], other=0.0)
+            total = total * shrink + tl.sum(share, axis=1)
+            attended = attended * shrink[:, None] + tl.dot(share.to(value.dtype), value)
+            top = higher
     place = (head * tl.num_programs(1) + part) * GROUPS + number
     tl.store(tops_ptr + place, top, mask=number < GROUPS)
     tl.store(totals_ptr + place, total, mask=number < GROUPS)
