@@ -283,6 +283,24 @@ def test_a_model_that_gives_no_numbers_gives_no_score(judge):
     assert "gave no numbers" in judgement.error
 
 
+def test_an_edit_that_gives_no_numbers_leaves_those_after_it_alone(judge):
+    """Memory is used again, and what is masked there is computed with all the same."""
+    ill, well = pairs(1, prompt="~" * 500) + pairs(1)
+    expected = said(judge.judge([well]))
+    (token,) = judge._processor.tokenizer.encode("~")
+
+    def overflow(_, given, embedded):
+        return embedded.masked_fill((given[0] == token)[..., None], math.nan)
+
+    embedding = judge._model.model.language_model.embed_tokens
+    hook = embedding.register_forward_hook(overflow)
+    try:
+        assert judge.judge([ill])[0].reply is None
+    finally:
+        hook.remove()
+    assert said(judge.judge([well])) == expected
+
+
 def test_out_of_memory_of_a_judge_is_told_from_other_failures(judge, monkeypatch):
     def fail(error):
         def reply(*_):

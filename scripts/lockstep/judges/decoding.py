@@ -141,7 +141,11 @@ class Decoder:
             logits = slots.append([part.tokens for part in fed], width, trial=True)
             for row, part, logs in zip(rows, fed, self._logs(logits), strict=True):
                 row.read(part, logs, self._temperature)
-        return [row.reply() for row in rows]
+        replies = [row.reply() for row in rows]
+        if None in replies:
+            # masked slots are computed with too, and nothing masks what is no number
+            self.forget()
+        return replies
 
     def forget(self) -> None:
         """Give the memory of the rows back."""
