@@ -16,7 +16,7 @@ import transformers
 from edit_job import source
 
 from lockstep import config
-from lockstep.judges import Pair
+from lockstep.judges import Judgement, Pair
 from lockstep.judges.qwen3_vl import Qwen3VLJudge
 from lockstep.rubric import read_rubric
 
@@ -55,12 +55,14 @@ def main() -> None:
         for size in sizes:
             best = max(best, measure(judge, size, alone))
         print(f"best {best:.2f} samples/s, {best * alone:.1f} times one by one", flush=True)
+        compare(judge, max(sizes))
         step(judge, 16)
         del judge
         torch.cuda.empty_cache()
         quick = load(folder, mode="score_only")
         for size in sizes:
             measure(quick, size, alone)
+        compare(quick, max(sizes))
 
 
 def load(folder: Path, **settings: object) -> Qwen3VLJudge:
@@ -93,6 +95,7 @@ def pairs(count: int) -> list[Pair]:
 def measure(judge: Qwen3VLJudge, size: int, alone: float) -> float:
     """Time batches of a size, preparing included; return samples a second."""
     given = pairs(size)
+    let_take(judge, size)
     try:
         judge.judge(given)
         seconds = []
@@ -114,6 +117,34 @@ def measure(judge: Qwen3VLJudge, size: int, alone: float) -> float:
         flush=True,
     )
     return rate
+
+
+def let_take(judge: Qwen3VLJudge, size: int) -> None:
+    """Let a judge compute so many rows at a time, however few there are."""
+    judge._settings = judge._settings.model_copy(update={"batch_size": size})
+    judge._decoder.forget()
+
+
+def compare(judge: Qwen3VLJudge, size: int) -> None:
+    """Tell how many judgements depend on what is judged together, and in which order."""
+    given = pairs(size)
+    let_take(judge, size)
+    expected = judge.judge(given)
+    for count in (1, 8):
+        found = [j for k in range(0, size, count) for j in judge.judge(given[k : k + count])]
+        tell(f"{count} at a time", found, expected)
+    tell("the other way round", judge.judge(given[::-1])[::-1], expected)
+
+
+def tell(how: str, found: Sequence[Judgement], expected: Sequence[Judgement]) -> None:
+    both = list(zip(found, expected, strict=True))
+    replies = sum(one.reply != other.reply for one, other in both)
+    shares = sum(one.probabilities != other.probabilities for one, other in both)
+    print(
+        f"{how}: of {len(both)} judgements {replies} have another reply, {shares} other "
+        "probabilities",
+        flush=True,
+    )
 
 
 @torch.inference_mode()
@@ -141,12 +172,11 @@ def generate_alone(judge: Qwen3VLJudge, folder: Path) -> float:
 def step(judge: Qwen3VLJudge, size: int) -> None:
     """Time one step of a batch and the reading of one prompt."""
     given = pairs(size)
-    # those of a larger batch would do, and take as long as for it
-    judge._decoder._slots = None
+    let_take(judge, size)
     judge.judge(given)
     slots = judge._decoder._slots
     rows: Sequence[Sequence[int]] = [[5]] * size
-    start = slots._start
+    start = slots._lengths.clone()
     for name, call, count in (
         ("decode step", lambda: slots.append(rows), 20),
         ("prompts read", lambda: slots.begin(judge._prompt(pair) for pair in given[:4]), 1),
@@ -154,7 +184,7 @@ def step(judge: Qwen3VLJudge, size: int) -> None:
         torch.cuda.synchronize()
         began = time.perf_counter()
         for _ in range(count):
-            slots._start = start
+            slots._lengths.copy_(start)
             call()
         torch.cuda.synchronize()
         print(f"{name} at batch {size}: {(time.perf_counter() - began) / count * 1e3:.1f} ms")

@@ -3,8 +3,9 @@
 Each prompt is read by itself, without padding, and behind it a row goes on in slots of its own. All
 rows go on together, in steps of one shape: rows that are missing, and tokens that a row does not
 need, are computed and forgotten. So the order of all sums of a row, and with it the last bit of
-what comes of it, depends on neither the other rows nor their number. A GPU captures a step and
-replays it: launched one by one, its thousand kernels keep the CPU busy ten times as long as the GPU.
+what comes of it, depends on neither the other rows nor their number. On a GPU a step is captured
+once and replayed: launched one by one, its thousand kernels keep the CPU busy ten times as long as
+the GPU.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
