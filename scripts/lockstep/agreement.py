@@ -84,7 +84,7 @@ def _with_interval(pairs: np.ndarray, measure) -> tuple[float | None, list[float
     if value is None or len(pairs) < 4:
         return value, None
     generator = np.random.default_rng(0)
-    drawn = generator.integers(len(pairs), size=(RESAMPLES, len(pairs)))
+    drawn = (generator.integers(len(pairs), size=len(pairs)) for _ in range(RESAMPLES))
     values = [v for rows in drawn if (v := _correlation(pairs[rows], measure)) is not None]
     return value, [float(bound) for bound in np.percentile(values, [2.5, 97.5])]
 
