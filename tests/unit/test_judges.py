@@ -283,19 +283,26 @@ def test_a_model_that_gives_no_numbers_gives_no_score(judge):
     assert "gave no numbers" in judgement.error
 
 
-def test_an_edit_that_gives_no_numbers_leaves_those_after_it_alone(judge):
+@pytest.mark.parametrize("where", ["prompt", "last value", "beside a failure"])
+def test_an_edit_that_gives_no_numbers_leaves_those_after_it_alone(judge, where):
     """Memory is used again, and what is masked there is computed with all the same."""
     ill, well = pairs(1, prompt="~" * 500) + pairs(1)
     expected = said(judge.judge([well]))
     (token,) = judge._processor.tokenizer.encode("~")
 
     def overflow(_, given, embedded):
-        return embedded.masked_fill((given[0] == token)[..., None], math.nan)
+        # two tokens are what a value takes at most, and none follows the last one
+        found = given[0] == token if where != "last value" else torch.tensor(given[0].shape[1] == 2)
+        return embedded.masked_fill(found[..., None], math.nan)
 
     embedding = judge._model.model.language_model.embed_tokens
     hook = embedding.register_forward_hook(overflow)
     try:
-        assert judge.judge([ill])[0].reply is None
+        if where == "beside a failure":
+            with pytest.raises(TypeError, match="NoneType"):
+                judge.judge([ill, well._replace(source=None)])
+        else:
+            assert judge.judge([ill])[0].reply is None
     finally:
         hook.remove()
     assert said(judge.judge([well])) == expected

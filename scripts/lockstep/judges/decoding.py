@@ -141,11 +141,7 @@ class Decoder:
             logits = slots.append([part.tokens for part in fed], width, trial=True)
             for row, part, logs in zip(rows, fed, self._logs(logits), strict=True):
                 row.read(part, logs, self._temperature)
-        replies = [row.reply() for row in rows]
-        if None in replies:
-            # masked slots are computed with too, and nothing masks what is no number
-            self.forget()
-        return replies
+        return [row.reply() for row in rows]
 
     def forget(self) -> None:
         """Give the memory of the rows back."""
@@ -317,7 +313,7 @@ class _Row:
         self._values.append(self._allowed[values.index(max(values))])
 
     def reply(self) -> Reply | None:
-        if self._broken:
+        if self._broken or any(map(math.isnan, self._masses)):
             return None
         named = zip(self.names, self._values, strict=True)
         members = ", ".join(f'"{name}": {value}' for name, value in named)

@@ -108,8 +108,10 @@ class Slots:
         for layer, keys, values in zip(
             out.past_key_values.layers, self.keys, self.values, strict=True
         ):
-            keys[row, :, :length] = layer.keys[0]
-            values[row, :, :length] = layer.values[0]
+            for held, read in ((keys, layer.keys), (values, layer.values)):
+                held[row, :, :length] = read[0]
+                # masked slots are computed with too, and nothing masks what is no number
+                held[row, :, length:] = 0
         return out.logits[0, -1].to(self._model.device)
 
     def _given(self, tensor: torch.Tensor) -> torch.Tensor:
