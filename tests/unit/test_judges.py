@@ -2,6 +2,7 @@
 
 import math
 import shutil
+import weakref
 from contextlib import contextmanager
 
 import pytest
@@ -321,6 +322,31 @@ def test_out_of_memory_of_a_judge_is_told_from_other_failures(judge, monkeypatch
     fail(torch.AcceleratorError("an illegal memory access"))
     with pytest.raises(DeviceError):
         judge.judge(pairs(1))
+
+
+def test_what_did_not_fit_is_given_back_before_less_is_tried(score_only, monkeypatch):
+    judge, given, made = score_only, pairs(1), []
+    expected = said(judge.judge(given))
+
+    def make(slots, *given):
+        assert not any(held() for held in made)
+        made.append(weakref.ref(slots))
+        start(slots, *given)
+
+    def compute(slots, tokens):
+        if slots._count > 1:
+            raise torch.OutOfMemoryError("too large")
+        return read(slots, tokens)
+
+    start, read = Slots.__init__, Slots.compute
+    monkeypatch.setattr(Slots, "__init__", make)
+    monkeypatch.setattr(Slots, "compute", compute)
+    monkeypatch.setattr(judge, "_most", 4)
+    # as on a GPU
+    monkeypatch.setattr(judge, "_count", lambda _: judge._most)
+    judge._decoder.forget()
+    assert said(judge.judge(given)) == expected
+    assert len(made) == 3
 
 
 def test_a_tokenizer_that_joins_digits_is_refused():

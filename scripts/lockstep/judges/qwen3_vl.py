@@ -132,9 +132,10 @@ class Qwen3VLJudge:
             if count == len(pairs):
                 raise OutOfMemory(f"out of memory on the device ({one_sentence(error)})") from None
             log.warning("no memory for %d edits at a time, going on with %d", count, self._most)
-            return self.judge(pairs)
         except torch.AcceleratorError as error:
             raise DeviceError(f"the device failed ({one_sentence(error)})") from error
+        # not while the error is handled: with it, what did not fit stays in memory
+        return self.judge(pairs)
 
     def _count(self, pairs: Sequence[Pair]) -> int:
         """Return how many rows are computed: on a GPU always those of a full batch.
