@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from importlib import metadata
@@ -55,7 +56,7 @@ def model_files(folder: str) -> list[Path]:
     """Return the files of a model's folder that decide what it gives, in order."""
     return sorted(
         path
-        for path in Path(folder).rglob("*")
+        for path in _files(folder)
         if path.suffix in SUFFIXES
         and not any(part.startswith(".") for part in path.relative_to(folder).parts)
     )
@@ -83,18 +84,22 @@ def check_weights(what: str, info: dict[str, Any]) -> None:
 def folder_state(folder: str) -> str:
     """Return what changes when any file of a folder does, without reading them."""
     state = hashlib.sha256()
-    for root, folders, files in os.walk(folder):
-        folders.sort()
-        for name in sorted(files):
-            path = os.path.join(root, name)
-            try:
-                found = os.stat(path)
-            except FileNotFoundError:
-                # a link that leads nowhere
-                continue
-            known = f"{os.path.relpath(path, folder)}\0{found.st_size}\0{found.st_mtime_ns}\0"
-            state.update(known.encode(errors="surrogateescape"))
+    for path in _files(folder):
+        try:
+            found = os.stat(path)
+        except FileNotFoundError:
+            # a link that leads nowhere
+            continue
+        known = f"{os.path.relpath(path, folder)}\0{found.st_size}\0{found.st_mtime_ns}\0"
+        state.update(known.encode(errors="surrogateescape"))
     return state.hexdigest()
+
+
+def _files(folder: str) -> Iterator[Path]:
+    """Yield a folder's files, and those of folders that links lead to."""
+    for root, folders, names in os.walk(folder, followlinks=True):
+        folders.sort()
+        yield from (Path(root, name) for name in sorted(names))
 
 
 @cache
