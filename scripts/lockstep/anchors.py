@@ -51,13 +51,17 @@ def collect(manifests: Sequence[Path], editors: Sequence[str], results: Path, fo
     for manifest in manifests:
         for scored in _spread(_scored(manifest, editors, results)):
             name = f"{scored.editor}.{scored.sample.id}"
-            source = Path(scored.sample.image)
-            image, edited = f"sources/{name}{source.suffix}", f"edits/{name}.png"
-            records.write_bytes(folder / image, source.read_bytes())
+            edited = f"edits/{name}.png"
             records.write_bytes(folder / edited, scored.path.read_bytes())
-            own = {"id": name, "image": image, "edited": edited}
-            own["pixels_sha256"] = scored.edit.pixels_sha256
-            anchors.append(Anchor.model_validate({**scored.sample.model_dump(), **own}))
+            sample = scored.sample.model_dump()
+            references = [] if sample["reference"] is None else [sample["reference"]]
+            for number, shown in enumerate((sample, *sample["more"], *references)):
+                source = Path(shown["image"])
+                place = f"sources/{number}" if number else "sources"
+                shown["image"] = f"{place}/{name}{source.suffix}"
+                records.write_bytes(folder / shown["image"], source.read_bytes())
+            own = {"id": name, "edited": edited, "pixels_sha256": scored.edit.pixels_sha256}
+            anchors.append(Anchor.model_validate({**sample, **own}))
             recorded.append(scored.score.model_copy(update={"id": name}))
     records.write_records(folder / "recorded.jsonl", recorded)
     records.write_records(folder / "anchors.jsonl", anchors)
@@ -104,7 +108,7 @@ def score_anchors(settings: config.Config, folder: Path, results: Path, place: P
         if anchor.category not in jobs:
             rubric = read_rubric(settings.judge.rubric_file(anchor.category))
             jobs[anchor.category] = Job(settings.judge, identity, rubric, "anchors")
-        sample = anchor.model_copy(update={"image": str(folder / anchor.image)})
+        sample = records.with_paths(anchor, folder)
         path = results / "judgements" / f"{anchor.id}.json"
         edited, pixels = folder / anchor.edited, anchor.pixels_sha256
         items.append(judging.item(jobs[anchor.category], sample, edited, pixels, path))

@@ -229,6 +229,7 @@ class ScoreRecord(Record):
 
 R = TypeVar("R", bound=Record)
 P = TypeVar("P", Picture, Sample)
+S = TypeVar("S", bound=Sample)
 
 
 def canonical_json(value: Any) -> str:
@@ -368,11 +369,13 @@ def read_manifest(path: Path) -> Rows[Sample]:
     """
     folder = Path(path).parent
     return rows.lines(
-        path, lambda number, line: _with_paths(_record(path, Sample, number, line), folder)
+        path, lambda number, line: with_paths(_record(path, Sample, number, line), folder)
     )
 
 
-def _with_paths(sample: Sample, folder: Path) -> Sample:
+def with_paths(sample: S, folder: Path) -> S:
+    """Return a sample whose images are paths that can be opened, from those in a folder."""
+
     def placed(record: P) -> P:
         return record.model_copy(update={"image": str(folder / record.image)})
 

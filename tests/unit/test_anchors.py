@@ -1,6 +1,7 @@
 """Anchors: made of a run, judged again by another."""
 
 import json
+import shutil
 
 import pytest
 from PIL import Image
@@ -8,7 +9,7 @@ from PIL import Image
 from lockstep import anchors, config, device, judges, records
 from lockstep.judges import Judgement
 from lockstep.judging import Place
-from lockstep.records import ScoreRecord
+from lockstep.records import Picture, ScoreRecord
 from lockstep.rubric import read_rubric
 from tests.conftest import ROOT
 from tests.score_job import Job
@@ -51,15 +52,24 @@ def use(monkeypatch):
 
 @pytest.fixture
 def made(tmp_path, use):
-    """Return the folder of an anchor set of 4 of 6 edits."""
+    """Return the folder of an anchor set of 4 of 6 edits, whose run is gone."""
     use(FakeJudge())
     (tmp_path / "run").mkdir()
     job = Job(tmp_path / "run", [Image.new("RGB", (8, 8), (i, 0, 0)) for i in range(6)])
+    shown = []
+    for name, side in (("more", 9), ("reference", 10)):
+        path = tmp_path / "run" / f"{name}.png"
+        Image.new("RGB", (side, side)).save(path)
+        shown.append(Picture(image=str(path), sha256=name, width=side, height=side))
+    also = {"more": shown[:1], "reference": shown[1]}
+    samples = [sample.model_copy(update=also) for sample in records.read_manifest(job.manifest)]
+    records.write_records(job.manifest, samples)
     job.run(SETTINGS.model_copy(update={"repeats": 1}), DEVICES)
     folder = tmp_path / "set"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(anchors, "PER_CATEGORY", 4)
         anchors.collect([job.manifest], ["e"], tmp_path / "run", folder)
+    shutil.rmtree(tmp_path / "run")
     return folder
 
 
@@ -90,6 +100,8 @@ def test_the_same_judge_does_not_drift(made, tmp_path, use, capsys):
     expected = {"anchors": 4, "count": 4, "difference": 0, "distance": 0, "largest": 0}
     assert all(row.items() >= {**expected, "same_judge": True}.items() for row in rows)
     assert [pair.seed for pair in judge.pairs] == [None] * 4
+    sizes = [[image.width for image in pair.shown] for pair in judge.pairs]
+    assert sizes == [[96, 9, 10, 8]] * 4
     # judged once, and known from then on
     judge_again(made, tmp_path, sys.stdout)
     assert len(judge.pairs) == 4
