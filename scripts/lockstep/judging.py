@@ -74,18 +74,16 @@ def item(
     edited: Path,
     pixels: str,
     path: Path,
-    told: Sample | None = None,
     seed: int | None = None,
 ) -> Item:
     """Return a judgement to make.
 
     Args:
         pixels: SHA-256 of the edited image's pixels.
-        told: whose instruction the judge is told, if not the sample's own.
         seed: seed of the sampling; None is greedy.
     """
     reasoned = job.settings.mode == "reasoned"
-    prompt = job.rubric.prompt(sample if told is None else told, reasoned)
+    prompt = job.rubric.prompt(sample, reasoned)
     sampling = None if seed is None else {"seed": seed, "temperature": job.settings.temperature}
     key = plan.score_key(sample, pixels, job.identity, job.rubric.asked(prompt), sampling)
     return Item(job, sample, edited, prompt, seed, key, path)

@@ -128,17 +128,16 @@ def _wanted(
         reason = f"{edited}: found {found}, run the edit again (--forcerun edit)"
         return _Edit(record.model_copy(update={"status": "missing", "error": reason}), [], None)
 
-    def item(place: str, told: Sample | None = None, seed: int | None = None) -> Item:
+    def item(place: str, sample: Sample, seed: int | None = None) -> Item:
         path = folder / "judgements" / place / f"{edit.id}.json"
-        return judging.item(
-            job, samples[position], edited, edit.pixels_sha256, path, told=told, seed=seed
-        )
+        return judging.item(job, sample, edited, edit.pixels_sha256, path, seed=seed)
 
+    own = samples[position]
     if (count := job.settings.repeats) == 1:
-        items = [item("")]
+        items = [item("", own)]
     else:
         seeds = [plan.sample_seed(base, f"{edit.id}/judge/{number}") for number in range(count)]
-        items = [item(f"repeat-{number}", seed=seed) for number, seed in enumerate(seeds)]
+        items = [item(f"repeat-{number}", own, seed) for number, seed in enumerate(seeds)]
     told = _other(samples, position) if job.settings.swapped_instruction else None
     return _Edit(record, items, None if told is None else item("swapped", told))
 
@@ -149,7 +148,7 @@ def _other(samples: Sequence[Sample], position: int) -> Sample | None:
     for step in range(1, len(samples)):
         other = samples[(position + step) % len(samples)]
         if other.instruction != own.instruction:
-            told = ("instruction", "rationale", "expected")
+            told = ("instruction", "rationale", "expected", "reference")
             asked = {name: getattr(other, name) for name in told}
             return own.model_copy(update=asked)
     return None

@@ -8,7 +8,7 @@ from PIL import Image
 from lockstep import config, device, judges, plan, records, scoring
 from lockstep.errors import DamagedError, DeviceError, OutOfMemory
 from lockstep.judges import Judgement, Usage
-from lockstep.records import EditRecord
+from lockstep.records import EditRecord, Picture
 from lockstep.rubric import read_rubric
 from tests.conftest import ROOT, make_sample
 from tests.score_job import Job
@@ -243,6 +243,24 @@ def test_an_edit_is_judged_against_another_samples_instruction_where_asked_for(r
     assert [record.swapped_score for record in run(judge, swapped_instruction=True)] == [0, 0, 0]
     assert [record.swapped_score for record in run(judge)] == [None, None, None]
     assert len(judge.pairs) == 6
+
+
+def test_with_another_samples_instruction_goes_its_reference(tmp_path, monkeypatch):
+    judge = FakeJudge()
+    monkeypatch.setattr(judges, "load_judge", lambda *_: judge)
+    monkeypatch.setattr(judges, "identity", lambda _: {"model": "fake"})
+    job = Job(tmp_path, [Image.new("RGB", (8, 8))] * 2)
+    samples = []
+    for width, sample in enumerate(records.read_manifest(job.manifest), 1):
+        path = tmp_path / f"reference-{width}.png"
+        Image.new("RGB", (width, 1)).save(path)
+        reference = Picture(image=str(path), sha256=path.name, width=width, height=1)
+        samples.append(sample.model_copy(update={"reference": reference}))
+    records.write_records(job.manifest, samples)
+    settings = {"type": "qwen3_vl", "model": "a/b", "swapped_instruction": True}
+    job.run(config.Qwen3VLJudge(**settings), DEVICES)
+    found = [(pair.id, pair.reference.width) for pair in judge.pairs]
+    assert found == [("s0", 1), ("s0", 2), ("s1", 2), ("s1", 1)]
 
 
 def test_what_no_other_sample_asks_for_is_not_judged_against_it(run):
