@@ -65,7 +65,9 @@ def agreement(tables: Mapping[str, Mapping[str, Path]], humans: Path) -> list[di
 def _read(path: Path, editors: list[str]) -> pd.DataFrame:
     """Return the mean of what humans gave each edit."""
     try:
-        frame = pd.read_csv(path, dtype={"id": str, "editor": str})
+        # texts such as `NA` stay what they are
+        texts = {"dtype": {"id": str, "editor": str}, "keep_default_na": False}
+        frame = pd.read_csv(path, **texts, na_values={"score": [""]})
         frame["score"] = frame["score"].astype(float)
     except (OSError, KeyError, ValueError) as error:
         raise ConfigError(f"{path}: found no CSV with id and score ({error})") from None
@@ -74,6 +76,8 @@ def _read(path: Path, editors: list[str]) -> pd.DataFrame:
     for column in ("id", "editor"):
         if column not in frame:
             raise ConfigError(f"{path}: found no column {column!r}, accepted are id, editor, score")
+        if (frame[column] == "").any():
+            raise ConfigError(f"{path}: found a row without {column}, accepted is one in each")
     if not np.isfinite(frame["score"]).all():
         raise ConfigError(f"{path}: found a score that is no number, accepted are numbers")
     return frame.groupby(["editor", "id"], as_index=False)["score"].mean()
