@@ -77,5 +77,7 @@ def _read(path: Path, _: int) -> Protocol:
     except ValidationError as error:
         mistakes = (f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
         raise RubricError(f"{path}: {'; '.join(mistakes)}") from None
+    except UnicodeDecodeError:
+        raise RubricError(f"{path}: found a text that is no UTF-8, accepted is UTF-8") from None
     except yaml.YAMLError as error:
         raise RubricError(f"{path}: {' '.join(str(error).split())}") from None

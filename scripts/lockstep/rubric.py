@@ -425,6 +425,8 @@ def read_rubric(path: Path) -> Rubric:
         raise RubricError(f"{path}: {'; '.join(mistakes)}") from None
     except FileNotFoundError:
         raise RubricError(f"{path}: found no file, accepted is a rubric") from None
+    except UnicodeDecodeError:
+        raise RubricError(f"{path}: found a text that is no UTF-8, accepted is UTF-8") from None
     except (yaml.YAMLError, jinja2.TemplateError) as error:
         raise RubricError(f"{path}: {' '.join(str(error).split())}") from None
     if rubric.category not in (None, Path(path).stem):

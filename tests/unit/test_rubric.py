@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from lockstep.categories import CATEGORIES
 from lockstep.errors import RubricError
+from lockstep.protocol import read_protocol
 from lockstep.rubric import ANCHORS, Rubric, read_rubric, uncertainty
 from tests.conftest import ROOT
 
@@ -163,6 +164,13 @@ def test_a_broken_rubric_is_one_clear_error(tmp_path, old, new, message):
     path.write_text(text.replace(old, new, 1), encoding="utf-8")
     with pytest.raises(RubricError, match=message):
         read_rubric(path)
+
+
+def test_a_text_in_another_encoding_is_one_clear_error(tmp_path):
+    for name, read in (("physical.yaml", read_rubric), ("protocol.yaml", read_protocol)):
+        (tmp_path / name).write_bytes("# 物理".encode("gb18030"))
+        with pytest.raises(RubricError, match=f"{name}: found a text that is no UTF-8"):
+            read(tmp_path / name)
 
 
 def test_the_hash_follows_the_text_and_not_its_layout(tmp_path):
