@@ -169,6 +169,7 @@ def test_what_passes_is_tried_again(serve, connect, tmp_path, failure):
         (answer(body="[]"), 1, "the server's answer is none"),
         (answer(body='{"choices": []}'), 1, "the server's answer is none (choices: .*)"),
         (answer(body='{"choices": [{"text": "7"}]}'), 1, "choices.0.message: Field required"),
+        (answer(body='{"error": {"message": "overloaded"}}'), 1, "answer is none (.*overloaded.*)"),
         (problem(429, after=999), 1, "asks for a pause of 999 s, accepted are up to 120 s"),
     ],
     ids=str,

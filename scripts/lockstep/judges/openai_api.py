@@ -307,7 +307,9 @@ def _completion(text: str) -> _Completion:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
-        said = f"the server's answer is none ({where}{': ' if where else ''}{first['msg']})"
+        said = f"{where}{': ' if where else ''}{first['msg']}"
+        # an error may come as an answer: what the server says of it is all that tells why
+        said = f"the server's answer is none ({said}; it said: {' '.join(text.split())[:300]})"
         if first["type"] == "json_invalid":
             # it was cut off on its way
             raise _Passing(said) from None
