@@ -68,6 +68,10 @@ def _read(path: Path, editors: list[str]) -> pd.DataFrame:
         # texts such as `NA` stay what they are
         texts = {"dtype": {"id": str, "editor": str}, "keep_default_na": False}
         frame = pd.read_csv(path, **texts, na_values={"score": [""]})
+        for column in ("id", "editor", "score"):
+            # pandas numbers the columns of one name
+            if f"{column}.1" in frame:
+                raise ValueError(f"column {column!r} is there twice")
         frame["score"] = frame["score"].astype(float)
     except (OSError, KeyError, ValueError) as error:
         raise ConfigError(f"{path}: found no CSV with id and score ({error})") from None

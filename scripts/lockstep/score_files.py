@@ -170,6 +170,10 @@ def _csv(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     # spreadsheets begin their files with a byte order mark
     with open(path, encoding="utf-8-sig", newline="") as file:
         reader = csv.DictReader(file, strict=True)
+        # spreadsheets end lines with columns of no name
+        columns = list(filter(None, reader.fieldnames or []))
+        if twice := sorted({column for column in columns if columns.count(column) > 1}):
+            raise ValueError(f"column {twice[0]!r} is there twice")
         for values in reader:
             if None in values or None in values.values():
                 raise ValueError(

@@ -91,6 +91,7 @@ def test_edits_without_a_score_of_the_judge_do_not_count(tables, tmp_path):
         ("name,score", ("physical-0", 1), "found no column 'id'"),
         ("id,score", ("physical-0", "good"), "found no CSV with id and score"),
         ("id,score", ("physical-0", ""), "found a score that is no number"),
+        ("id,score,score", ("physical-0", 1, 9), "column 'score' is there twice"),
         ("id,score", ("", 1), "found a row without id"),
         ("id,score,editor", ("physical-0", 1, ""), "found a row without editor"),
         ("id,score", ("NA", 1), "found 1 edits that this run does not have ('NA'"),

@@ -56,6 +56,7 @@ def test_all_kinds_of_files_say_the_same(suffix, tmp_path):
         ("category,id,score\na,1,inf", "line 2: score: found inf, accepted is a number from 0"),
         ("category,id,score\na,1,2\na,1,3", "line 3: found id '1' of 'a' a second time, accepted"),
         ("category,id,score\na,,2", "line 2: id: found '', accepted is a text"),
+        ("category,id,score,score\na,1,2,3", "column 'score' is there twice"),
         ("category,id,score\na,1", "line 2 has not as many values as there are columns"),
         ("category,id,score,editor\na,1,2,f", "found no scores of editor 'e', it has those of f"),
     ],
@@ -68,6 +69,12 @@ def test_a_mistake_in_a_file_is_one_clear_error_that_says_where(text, sentence, 
     assert str(path) in str(error.value)
     assert sentence in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_columns_without_a_name_are_passed_over(tmp_path):
+    path = tmp_path / "scores.csv"
+    path.write_text("category,id,score,,\na,1,2,,\n", encoding="utf-8")
+    check_scores(str(path), ["e"], {"a": RUBRIC})
 
 
 def test_with_several_editors_the_file_must_name_them(tmp_path):
