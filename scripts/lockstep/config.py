@@ -383,6 +383,11 @@ def _check_files(config: Config, source: str, produced: Collection[str]) -> None
     if config.judge.anchors is not None:
         need("judge.anchors", config.judge.anchors, "anchors.jsonl")
         need("judge.anchors", config.judge.anchors, "recorded.jsonl")
+        if Path(config.judge.anchors).resolve() == Path(config.results, "anchor_set").resolve():
+            raise ConfigError(
+                f"{source}: judge.anchors: found {config.judge.anchors!r}, which is made anew of "
+                "each run, accepted is a copy of it elsewhere"
+            )
     if config.report.human_scores is not None:
         need("report.human_scores", config.report.human_scores)
     for category in config.benchmark.categories:

@@ -207,6 +207,17 @@ def test_a_home_folder_is_expanded_everywhere(monkeypatch, tmp_path):
     assert loaded.editors[0].folder == str(tmp_path / "edits")
 
 
+def test_anchors_that_the_run_itself_makes_are_refused(tmp_path):
+    for folder in (tmp_path / "anchor_set", tmp_path / "kept"):
+        folder.mkdir()
+        for name in ("anchors", "recorded"):
+            (folder / f"{name}.jsonl").touch()
+    assert load(results=str(tmp_path), judge={"anchors": str(tmp_path / "kept")})
+    made = f"{tmp_path}/kept/../anchor_set"
+    with pytest.raises(ConfigError, match="made anew of each run, accepted is a copy of it"):
+        load(results=str(tmp_path), judge={"anchors": made})
+
+
 def test_files_that_the_workflow_makes_need_not_exist_yet():
     data = {**BASE, "benchmark": {"path": "results/b.json"}}
     with pytest.raises(ConfigError):
