@@ -2,7 +2,7 @@
 
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -126,9 +126,17 @@ def _plain_url(url: str) -> str:
             "found more than an address, accepted is one without user, password and query "
             "(judge.api_key_variable names the key)"
         )
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    if parts.scheme not in ("http", "https") or not parts.hostname or not _has_port(parts):
         raise ValueError(f"found {url!r}, accepted is an address such as http://localhost:8000/v1")
     return url.rstrip("/")
+
+
+def _has_port(parts: SplitResult) -> bool:
+    """Tell whether the port of an address, if it names one, can be one."""
+    try:
+        return parts.port != 0
+    except ValueError:
+        return False
 
 
 class OpenAIJudge(ModelJudge):

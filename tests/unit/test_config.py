@@ -114,6 +114,10 @@ def load(**sections):
             {"judge": SERVED | {"url": "a.b:80"}},
             "judge.url: found 'a.b:80', accepted is an address",
         ),
+        (
+            {"judge": SERVED | {"url": "http://a.b:80o0/v1"}},
+            "judge.url: found 'http://a.b:80o0/v1', accepted is an address",
+        ),
         ({"judge": SERVED | {"max_failed_share": 2}}, "judge.max_failed_share: found 2"),
         ({"devices": {"device_ids": [0, 1, 0]}}, "device_ids: found device 0 listed twice"),
         ({"devices": {"device_ids": [0, "0"]}}, "device_ids: found device 0 listed twice"),
