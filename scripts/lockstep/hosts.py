@@ -373,19 +373,23 @@ def sweep() -> None:
 def end_run() -> None:
     """End the hosts of this run, which is over."""
     run = os.environ[RUN][:8]
-    _end_all([host.path for host in _hosts() if host.run == run], "end", LEAVING)
+    paths = [host.path for host in _hosts() if host.run == run]
+    _end_all(paths, "end", LEAVING)
+    for path in paths:
+        path.unlink(missing_ok=True)
 
 
 def stop() -> int:
-    """End all hosts of this machine, each after the item in its hand, and return how many."""
+    """End all hosts of this machine, each after the item in its hand, and return how many.
+
+    Their sockets stay: a run that goes on may have bound others in the same places meanwhile.
+    """
     return _end_all([host.path for host in _hosts()], "stop", PATIENCE)
 
 
 def _end_all(paths: list[Path], how: str, patience: float) -> int:
     living = [connection for path in paths if (connection := _try_connect(path))]
     _end_each(living, how, patience)
-    for path in paths:
-        path.unlink(missing_ok=True)
     return len(living)
 
 

@@ -130,6 +130,31 @@ def test_only_what_runs_that_are_over_left_is_swept(settings):
     assert own.exists()
 
 
+def test_a_host_that_a_run_starts_while_others_are_stopped_is_found_afterwards(
+    settings, monkeypatch
+):
+    path = hosts._path([Device("cpu", "0")], "key")
+    with socket.socket(socket.AF_UNIX) as old, socket.socket(socket.AF_UNIX) as new:
+
+        def listen(listener):
+            path.unlink(missing_ok=True)
+            with hosts._short(path) as address:
+                listener.bind(address)
+            listener.listen()
+
+        listen(old)
+
+        def end(connections, *_):
+            connections[0].close()
+            # its job is tried again at once, while the host of another device takes its time
+            listen(new)
+
+        monkeypatch.setattr(hosts, "_end_each", end)
+        assert hosts.stop() == 1
+        with hosts._try_connect(path) as connection:
+            assert hosts._pid(connection) == os.getpid()
+
+
 def test_a_program_of_others_is_never_killed_for_a_host(settings):
     other = subprocess.Popen(["sleep", "60"], start_new_session=True)
     hosts._kill(other.pid)
