@@ -223,7 +223,6 @@ def _start(
     module: str = "",
 ) -> socket.socket:
     """Start a host and return a connection to it."""
-    path.unlink(missing_ok=True)
     given = {
         "key": key,
         "name": name,
@@ -234,8 +233,7 @@ def _start(
         "log": str(_log(devices, settings)),
     }
     with socket.socket(socket.AF_UNIX) as listener:
-        with _short(path) as address:
-            listener.bind(address)
+        bind(listener, path)
         listener.listen()
         process = subprocess.Popen(
             [sys.executable, "-P", "-c", CODE, str(listener.fileno()), json.dumps(given)],
@@ -325,14 +323,23 @@ def _try_connect(path: Path) -> socket.socket | None:
     return connection
 
 
+def bind(listener: socket.socket, path: Path) -> None:
+    """Make a socket that replaces what is at its path."""
+    bound = path.with_name(f"{os.getpid()}.new")
+    bound.unlink(missing_ok=True)
+    with _short(path.parent) as folder:
+        listener.bind(f"{folder}/{bound.name}")
+    bound.replace(path)
+
+
 @contextlib.contextmanager
 def _short(path: Path) -> Iterator[str]:
-    """Yield a name of a socket that is short enough, however long its folder's is."""
-    folder = os.open(path.parent, os.O_PATH)
+    """Yield a name of a file that is short enough for a socket's, of 107 bytes at most."""
+    handle = os.open(path, os.O_PATH)
     try:
-        yield f"/proc/self/fd/{folder}/{path.name}"
+        yield f"/proc/self/fd/{handle}"
     finally:
-        os.close(folder)
+        os.close(handle)
 
 
 def _pid(connection: socket.socket) -> int:

@@ -16,7 +16,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from lockstep.hosts import CODE, _short
+from lockstep.hosts import CODE, bind
 from tests.workflow.conftest import EDITOR, environment, make, until
 from tests.workflow.test_resume import EDITOR as CONTROL
 from tests.workflow.test_resume import Held, HeldDisk, alive, children, is_edit_job
@@ -245,8 +245,8 @@ def test_sockets_of_dead_hosts_are_removed_and_in_nobodys_way(workflow):
     for folder in (folder_of_sockets().parent, folder_of_sockets()):
         folder.mkdir(mode=0o700)
     left = folder_of_sockets() / f"{gone.pid}-abcdef01-cpu0-01234567.sock"
-    with socket.socket(socket.AF_UNIX) as listener, _short(left) as address:
-        listener.bind(address)
+    with socket.socket(socket.AF_UNIX) as listener:
+        bind(listener, left)
     workflow.run(*edits(workflow))
     assert not left.exists()
     assert_complete(workflow, {})

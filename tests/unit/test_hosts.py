@@ -60,14 +60,19 @@ def test_the_folder_of_sockets_is_this_users_alone(settings, tmp_path):
         records.host_folder()
 
 
-def test_a_socket_has_a_short_name_in_a_folder_with_a_long_one(settings, tmp_path, monkeypatch):
+def test_a_socket_has_a_short_name_whatever_the_length_of_its_own_and_its_folders(
+    settings, tmp_path, monkeypatch
+):
     long = tmp_path / ("x" * 120)
+    monkeypatch.setattr(hosts, "_folder", lambda: long)
     long.mkdir()
+    path = hosts._path([Device("cuda", f"GPU-{k:08}-61d1") for k in range(8)], "01234567")
+    assert len(path.name) > 107
     with socket.socket(socket.AF_UNIX) as listener:
-        with hosts._short(long / "a.sock") as address:
-            listener.bind(address)
+        hosts.bind(listener, path)
         listener.listen()
-        connection = hosts._try_connect(long / "a.sock")
+        (found,) = hosts._hosts()
+        connection = hosts._try_connect(found.path)
         assert hosts._pid(connection) == os.getpid()
         connection.close()
 
@@ -91,8 +96,7 @@ def test_a_host_takes_its_devices_from_those_that_hold_them_and_lets_others_stan
         path = hosts._path([Device("cpu", slot) for slot in slots], key)
         path = path.with_name(path.name.replace(str(os.getpid()), str(starter or os.getpid())))
         listener = socket.socket(socket.AF_UNIX)
-        with hosts._short(path) as address:
-            listener.bind(address)
+        hosts.bind(listener, path)
         listener.listen()
 
         def answer():
@@ -123,8 +127,8 @@ def test_only_what_runs_that_are_over_left_is_swept(settings):
     left = hosts._folder() / f"{gone.pid}-abcdef01-gpu0-01234567.sock"
     own = hosts._folder() / f"{os.getpid()}-abcdef01-gpu0-01234567.sock"
     for path in (left, own):
-        with socket.socket(socket.AF_UNIX) as listener, hosts._short(path) as address:
-            listener.bind(address)
+        with socket.socket(socket.AF_UNIX) as listener:
+            hosts.bind(listener, path)
     hosts.sweep()
     assert not left.exists()
     assert own.exists()
@@ -137,9 +141,7 @@ def test_a_host_that_a_run_starts_while_others_are_stopped_is_found_afterwards(
     with socket.socket(socket.AF_UNIX) as old, socket.socket(socket.AF_UNIX) as new:
 
         def listen(listener):
-            path.unlink(missing_ok=True)
-            with hosts._short(path) as address:
-                listener.bind(address)
+            hosts.bind(listener, path)
             listener.listen()
 
         listen(old)
