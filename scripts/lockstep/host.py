@@ -182,11 +182,13 @@ class Host:
 
     def _hear(self, client: Client) -> None:
         with self._guard:
-            self._clients.add(client)
             state = {"busy": self._serving is not None, "since": self._since}
             state["holds"] = self._model is not None
         known = {"key": self._given["key"], "name": self._given["name"], "pid": os.getpid()}
         client.say({**known, **state})
+        with self._guard:
+            # only now, as its first line is this one and no beat
+            self._clients.add(client)
         client.hear()
         match client.request.get("kind"):
             case None:

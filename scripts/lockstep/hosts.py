@@ -134,7 +134,9 @@ def stand_by(
         module: what to import.
     """
     path = _path(devices, key)
-    connection = _try_connect(path) or _start(path, devices, key, name, settings, module)
+    connection = _try_connect(path)
+    if connection is None:
+        connection, _ = _start(path, devices, key, name, settings, module)
     connection.close()
 
 
@@ -192,9 +194,9 @@ def _connected(
     _end_each(holding, "stop", patience)
     if found is not None:
         return found
-    connection = _start(path, devices, key, name, settings)
-    held = _greeting(connection, patience)
-    return connection, held["pid"] if held else -1
+    connection, pid = _start(path, devices, key, name, settings)
+    _greeting(connection, patience)
+    return connection, pid
 
 
 def _path(devices: Sequence[Device], key: str) -> Path:
@@ -221,8 +223,8 @@ def _start(
     name: str,
     settings: config.Config,
     module: str = "",
-) -> socket.socket:
-    """Start a host and return a connection to it."""
+) -> tuple[socket.socket, int]:
+    """Start a host and return a connection to it, and its process."""
     given = {
         "key": key,
         "name": name,
@@ -244,7 +246,7 @@ def _start(
         )
         # it outlives this process, which must not be warned of
         process.returncode = 0
-        return _try_connect(path)
+        return _try_connect(path), process.pid
 
 
 def _log(devices: Sequence[Device], settings: config.Config) -> Path:

@@ -2,16 +2,19 @@
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 
 from lockstep import config, hosts, jobs, records
 from lockstep.device import Device
 from lockstep.errors import ConfigError, HostError
+from lockstep.host import Client, Host
 
 SETTINGS = {
     "benchmark": {"path": "benchmark.json"},
@@ -75,6 +78,42 @@ def test_a_socket_has_a_short_name_whatever_the_length_of_its_own_and_its_folder
         connection = hosts._try_connect(found.path)
         assert hosts._pid(connection) == os.getpid()
         connection.close()
+
+
+def test_a_host_says_what_it_is_before_it_gives_signs_of_life(tmp_path, monkeypatch):
+    say = Client.say
+
+    def say_slowly(client, message, flags=0):
+        if message:
+            time.sleep(0.1)
+        say(client, message, flags)
+
+    monkeypatch.setattr(Client, "say", say_slowly)
+    monkeypatch.setattr(hosts, "BEAT", 0.01)
+    with socket.socket(socket.AF_UNIX) as listener:
+        hosts.bind(listener, tmp_path / "a.sock")
+        listener.listen()
+        host = Host(listener, {"key": "key", "name": "e"})
+        for work in (host._listen, host._beat):
+            threading.Thread(target=work, daemon=True).start()
+        with hosts._try_connect(tmp_path / "a.sock") as connection:
+            assert hosts._greeting(connection, patience=10)["key"] == "key"
+
+
+def test_a_host_that_is_silent_from_its_start_is_ended_with_a_sentence(
+    settings, tmp_path, monkeypatch
+):
+    starting = tmp_path / "starting"
+    starting.write_text(f"#!/bin/sh\necho $$ > {tmp_path}/pid\nsleep 60\n")
+    starting.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(starting))
+    with (
+        open(os.devnull, "w") as terminal,
+        pytest.raises(HostError, match=r"cpu0: found no sign of life of process \d+, .* ended it"),
+    ):
+        hosts.run({}, [Device("cpu", "0")], "key", "e", settings, terminal)
+    _, status = os.waitpid(int((tmp_path / "pid").read_text()), 0)
+    assert os.waitstatus_to_exitcode(status) == -signal.SIGKILL
 
 
 def test_a_host_that_dies_at_its_start_is_named_with_its_log(settings, tmp_path, monkeypatch):
