@@ -1,6 +1,7 @@
 """Where a job speaks: details to its log file, one line to the terminal."""
 
 import errno
+import io
 import logging
 import os
 import select
@@ -12,7 +13,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import psutil
 
@@ -36,7 +37,7 @@ def job_log(path: str | Path) -> Iterator[IO[str]]:
     process ends with the block.
     """
     with (
-        os.fdopen(os.dup(2), "w", buffering=1, encoding="utf-8") as terminal,
+        open_terminal(os.dup(2), closefd=True) as terminal,
         written_to(path, anew=_finished(path)),
     ):
         end_with_starter(lambda: os._exit(1))
@@ -84,9 +85,24 @@ def written_to(path: str | Path, anew: bool = False) -> Iterator[None]:
         yield
 
 
-def open_terminal(descriptor: int) -> IO[str]:
-    """Return a job's terminal, to be closed without closing its descriptor."""
-    return os.fdopen(descriptor, "w", buffering=1, encoding="utf-8", closefd=False)
+class _Terminal(io.FileIO):
+    """Loses what is written once nobody is there to read it, as after a logout."""
+
+    def write(self, data: Any) -> int:
+        try:
+            return super().write(data)
+        except OSError:
+            return len(data)
+
+
+def open_terminal(descriptor: int, closefd: bool = False) -> IO[str]:
+    """Return a job's terminal.
+
+    Args:
+        closefd: whether its descriptor is closed with it.
+    """
+    raw = io.BufferedWriter(_Terminal(descriptor, "w", closefd=closefd))
+    return io.TextIOWrapper(raw, encoding="utf-8", line_buffering=True)
 
 
 def tell(error: Exception, path: str | Path) -> str:

@@ -1,5 +1,6 @@
 """How a job's process ends."""
 
+import os
 import subprocess
 import sys
 
@@ -26,3 +27,12 @@ def test_a_job_that_is_done_does_not_fail_as_its_libraries_end(tmp_path, last, d
     log = (tmp_path / "job.log").read_text()
     assert "to the log" in log
     assert ("finished in" in log) == done
+
+
+def test_a_job_goes_on_when_its_terminal_has_gone(tmp_path):
+    ours, theirs = os.openpty()
+    os.close(ours)
+    job = [sys.executable, "-c", JOB.format(last="pass")]
+    assert subprocess.run(job, cwd=tmp_path, stderr=theirs).returncode == 0
+    os.close(theirs)
+    assert "finished in" in (tmp_path / "job.log").read_text()
