@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from itertools import takewhile
 from typing import Any, NamedTuple, Self, TypeVar
 
 import filelock
@@ -32,6 +33,9 @@ FREE = 2**30
 
 SETTLED = 2.0
 """Seconds without a change after which what is in use of a GPU's memory is taken for others'."""
+
+NO_DRIVER = {pynvml.NVML_ERROR_LIBRARY_NOT_FOUND, pynvml.NVML_ERROR_DRIVER_NOT_LOADED}
+"""What NVML says where there is no GPU."""
 
 Model = TypeVar("Model")
 
@@ -315,7 +319,7 @@ class Sampler:
 
     def __enter__(self) -> Self:
         if self._device.kind == "cuda":
-            uuid = _uuid(os.environ[VISIBLE])
+            uuid = _uuid(_given()[0])
             threading.Thread(target=self._sample, args=(uuid,), name="sampler", daemon=True).start()
         return self
 
@@ -368,18 +372,31 @@ def _try(lock: filelock.FileLock, timeout: float = 0) -> bool:
 
 def _given() -> list[str] | None:
     value = os.environ.get(VISIBLE)
-    return None if value is None else [i for i in value.split(",") if i]
+    if value is None:
+        return None
+    # as CUDA reads it: whatever names no GPU, such as -1, ends the list
+    ids = (text.strip() for text in value.split(","))
+    return list(takewhile(lambda i: i and not i.startswith("-") and i != "NoDevFiles", ids))
 
 
 def visible_gpus() -> list[str]:
-    """Return the ids of the GPUs that this process may use."""
+    """Return the ids of the GPUs that this process may use.
+
+    Raises:
+        DeviceError: if there is a driver, but it fails.
+    """
     given = _given()
     if given is not None:
         return given
     try:
         pynvml.nvmlInit()
-    except pynvml.NVMLError:
-        return []
+    except pynvml.NVMLError as error:
+        if error.value in NO_DRIVER:
+            return []
+        raise DeviceError(
+            f"devices.accelerator: found a GPU driver that fails ({error}), accepted is one with "
+            "which nvidia-smi lists the GPUs, or cpu"
+        ) from None
     try:
         return [str(i) for i in range(pynvml.nvmlDeviceGetCount())]
     finally:
@@ -392,8 +409,16 @@ def _uuid(device_id: str) -> str:
 
 
 def _used(device_id: str) -> int:
-    """Return how many bytes of a GPU's memory are in use, by whomever."""
-    return _ask(device_id, pynvml.nvmlDeviceGetMemoryInfo).used
+    """Return how many bytes of a GPU's memory are in use, by whomever; 0 if that is not told."""
+
+    def used(handle: Any) -> int:
+        try:
+            return pynvml.nvmlDeviceGetMemoryInfo(handle).used
+        except pynvml.NVMLError:
+            # it shares the host's memory, or is a slice of a GPU that is not all ours
+            return 0
+
+    return _ask(device_id, used)
 
 
 def _ask(device_id: str, question: Callable[[Any], Any]) -> Any:

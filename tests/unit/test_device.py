@@ -36,6 +36,29 @@ def test_auto_takes_cpu_slots_where_there_is_no_gpu(monkeypatch):
         names(accelerator="cuda")
 
 
+@pytest.mark.parametrize(
+    ("visible", "found"),
+    [("-1", []), ("NoDevFiles", []), ("3, 1", ["3", "1"]), ("2,-1,3", ["2"])],
+)
+def test_what_hides_gpus_from_cuda_hides_them_here(monkeypatch, visible, found):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert device.visible_gpus() == found
+
+
+@pytest.mark.parametrize("accelerator", ["auto", "cuda"])
+def test_a_driver_that_does_not_answer_is_no_reason_to_take_cpu_slots(monkeypatch, accelerator):
+    def fail():
+        raise pynvml.NVMLError(reason)
+
+    monkeypatch.setattr(pynvml, "nvmlInit", fail)
+    reason = pynvml.NVML_ERROR_LIB_RM_VERSION_MISMATCH
+    with pytest.raises(DeviceError, match=r"found a GPU driver that fails \(.*\), accepted is"):
+        names(accelerator=accelerator)
+    assert names(accelerator="cpu", device_ids=(0,)) == ["cpu0"]
+    reason = pynvml.NVML_ERROR_DRIVER_NOT_LOADED
+    assert device.visible_gpus() == []
+
+
 def test_any_subset_in_any_order(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1,2,3")
     assert names(device_ids=(2, 0)) == ["gpu2", "gpu0"]
@@ -178,6 +201,19 @@ def test_memory_that_others_keep_is_not_waited_for(monkeypatch, caplog):
     FakeGPU(monkeypatch, 9 * 2**30, 5 * 2**30)
     device.wait_until_free([Device("cuda", "4")])
     assert "gpu4: others use 5.0 GiB of its memory" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "reason", [pynvml.NVML_ERROR_NOT_SUPPORTED, pynvml.NVML_ERROR_NO_PERMISSION]
+)
+def test_memory_that_is_not_told_of_is_not_waited_for(monkeypatch, reason):
+    def fail(handle):
+        raise pynvml.NVMLError(reason)
+
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4")
+    FakeGPU(monkeypatch, 0)
+    monkeypatch.setattr(pynvml, "nvmlDeviceGetMemoryInfo", fail)
+    device.wait_until_free([Device("cuda", "4")])
 
 
 def test_a_sampler_summarises_what_the_gpu_did_and_is_silent_on_a_cpu_slot(monkeypatch):
