@@ -44,12 +44,11 @@ RUN = "LOCKSTEP_RUN"
 TRIES = 3
 """Hosts that a job asks one after the other, if they end before they begin with it."""
 
-CODE = (
-    # last, where the workflow's scripts hide no package of the same name
-    f"import sys; sys.path.append({str(Path(__file__).parents[1])!r}); "
-    "from lockstep.host import main; main()"
-)
-"""What a host runs."""
+MAIN = "from lockstep.host import main; main()"
+"""What a host runs, whichever copy of this library it is of."""
+
+# last, where the workflow's scripts hide no package of the same name
+CODE = f"import sys; sys.path.append({str(Path(__file__).parents[1])!r}); {MAIN}"
 
 BEAT = 0.5
 """Seconds between a host's signs of life."""
@@ -301,7 +300,7 @@ def _end(connection: socket.socket, how: str, patience: float) -> None:
 def _kill(pid: int) -> None:
     """Kill a host, if it is still there, with all that it started."""
     with contextlib.suppress(ProcessLookupError, psutil.NoSuchProcess):
-        if CODE in psutil.Process(pid).cmdline():
+        if any(text.endswith(MAIN) for text in psutil.Process(pid).cmdline()):
             os.killpg(pid, signal.SIGKILL)
             _wait(pid)
 
@@ -373,8 +372,11 @@ def sweep() -> None:
             continue
         connection = _try_connect(host.path)
         if connection is not None:
-            # one that can end does so by itself
+            # one that answers ends by itself, or with a run in a container, where processes have
+            # other numbers than here
             with connection:
+                if _greeting(connection, LEAVING) is not None:
+                    continue
                 _kill(_pid(connection))
         host.path.unlink(missing_ok=True)
 

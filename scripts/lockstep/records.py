@@ -304,7 +304,11 @@ def read_json(path: Path) -> Any:
 
 def host_folder() -> Path:
     """Return this user's folder for what concerns this host alone: locks, hashes of large files."""
-    folder = Path(tempfile.gettempdir()) / f"lockstep-{os.getuid()}"
+    name = f"lockstep-{os.getuid()}"
+    folder = Path(os.environ.get("TMPDIR") or "/tmp") / name
+    if not folder.is_dir():
+        # not always: while a disk is full this is another one, where no lock would be found
+        folder = Path(tempfile.gettempdir()) / name
     folder.mkdir(mode=0o700, exist_ok=True)
     status = folder.stat()
     if status.st_uid != os.getuid() or status.st_mode & 0o077:

@@ -27,6 +27,7 @@ SETTINGS = {
 @pytest.fixture
 def settings(tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setenv("LOCKSTEP_RUN", "abcdef0123")
     monkeypatch.setenv("LOCKSTEP_STARTER", str(os.getpid()))
     return config.Config.model_validate({**SETTINGS, "results": str(tmp_path / "results")})
@@ -171,6 +172,39 @@ def test_only_what_runs_that_are_over_left_is_swept(settings):
     hosts.sweep()
     assert not left.exists()
     assert own.exists()
+
+
+def test_a_host_in_a_container_whose_run_cannot_be_seen_from_here_is_left_alone(settings):
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    path = hosts._folder() / f"{gone.pid}-abcdef01-gpu0-01234567.sock"
+    with socket.socket(socket.AF_UNIX) as listener:
+        hosts.bind(listener, path)
+        listener.listen()
+
+        def answer():
+            with listener.accept()[0] as connection:
+                connection.sendall(b'{"key": "key"}\n')
+
+        threading.Thread(target=answer, daemon=True).start()
+        hosts.sweep()
+        assert path.exists()
+
+
+def test_a_program_of_another_checkout_is_known_for_a_host(settings):
+    code = hosts.CODE.replace("scripts", "elsewhere")
+    waits = [sys.executable, "-c", "import time; time.sleep(60)", code]
+    with subprocess.Popen(waits, start_new_session=True) as host:
+        hosts._kill(host.pid)
+        assert host.wait() == -signal.SIGKILL
+
+
+def test_hosts_are_found_while_the_disk_of_temporary_files_is_full(settings, tmp_path, monkeypatch):
+    known = hosts._folder()
+    # tempfile takes another folder then
+    (tmp_path / "other").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "other"))
+    assert hosts._folder() == known
 
 
 def test_a_host_that_a_run_starts_while_others_are_stopped_is_found_afterwards(
