@@ -201,7 +201,7 @@ class Devices(Section):
         600.0, description="Seconds without work after which a device's model is let go."
     )
     when_busy: Literal["stop", "wait"] = Field(
-        "stop", description="What to do where another run on this machine uses a GPU."
+        "stop", description="What to do where another run of yours on this machine uses a GPU."
     )
     load_concurrency: PositiveInt | None = Field(
         None, description="Models loaded at a time on one host; null sets no limit."
