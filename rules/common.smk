@@ -220,6 +220,15 @@ def finished(settings):
     return None if folder is None else models.folder_state(folder)
 
 
+def state(paths):
+    """Return what changes when another file takes the place of one that is an input.
+
+    That one may well be older than what was made of the one before, and Snakemake looks for newer
+    ones. What the workflow makes itself needs none.
+    """
+    return models.files_state(path for path in paths if path not in TINY_FILES)
+
+
 JUDGE_CODE = {
     "qwen3_vl": ["qwen_vl.py"]
     + [f"judges/{part}.py" for part in ("qwen3_vl", "decoding", "slots", "step_attention")],

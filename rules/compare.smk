@@ -18,9 +18,11 @@ if CONFIG.compare is not None:
     except LockstepError as error:
         raise WorkflowError(str(error)) from None
 
+    SOURCES = sorted({path for paths in COMPARED.values() for path in paths})
+
     rule compare:
         input:
-            sources=sorted({path for paths in COMPARED.values() for path in paths}),
+            sources=SOURCES,
             code=library_files("stats.py", "tables.py", "score_files.py", "rubric.py")
             + sorted(map(str, (LIBRARY / "report").glob("*.py")))
             + sorted(map(str, (LIBRARY / "report" / "templates").glob("*.md.j2"))),
@@ -37,6 +39,8 @@ if CONFIG.compare is not None:
             **CPU_CLAIMS,
         params:
             files=COMPARED,
+            # as in common.smk; what this run makes is not there yet
+            state=models.files_state(path for path in SOURCES if path not in OWN),
             compare=CONFIG.compare.model_dump(mode="json"),
             report=CONFIG.report.model_dump(mode="json"),
         message:

@@ -7,7 +7,7 @@ from snakemake.exceptions import WorkflowError
 sys.path.append(str(Path(workflow.basedir) / "scripts"))
 
 from lockstep import config as configuration
-from lockstep import score_files
+from lockstep import models, score_files
 from lockstep.errors import LockstepError
 
 try:

@@ -40,6 +40,7 @@ if CONFIG.judge.anchors:
         params:
             judge=CONFIG.judge.model_dump(mode="json", exclude=CONFIG.judge.pace),
             finished=finished(CONFIG.judge),
+            state=state(judge_files()),
         message:
             "scoring the anchors in {input.anchors}"
         script:
@@ -61,6 +62,8 @@ if CONFIG.report.human_scores:
             "../envs/report.yaml"
         resources:
             **CPU_CLAIMS,
+        params:
+            state=state([CONFIG.report.human_scores]),
         message:
             "comparing the judge with {input.humans}"
         script:

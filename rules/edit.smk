@@ -25,6 +25,7 @@ rule edit:
             mode="json", exclude={"offload"}
         ),
         finished=lambda wildcards: finished(CONFIG.editor(wildcards.editor)),
+        state=lambda wildcards: state(editor_files(wildcards)),
         # another file at the same place may well be older than the edits
         adapters=adapter_identities,
     message:

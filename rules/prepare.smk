@@ -34,6 +34,7 @@ rule prepare:
         **CPU_CLAIMS,
     params:
         benchmark=CONFIG.benchmark.model_dump(mode="json"),
+        state=state(benchmark_files()),
     message:
         f"reading {CONFIG.benchmark.path}"
     script:

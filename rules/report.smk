@@ -23,6 +23,7 @@ rule tabulate:
         **TABULATE_CLAIMS,
     params:
         threshold=CONFIG.report.threshold_on(rubric.SCALE),
+        rubric=lambda wildcards: rubrics[wildcards.category].sha256,
     message:
         "tabulating {wildcards.category} of {wildcards.editor}"
     script:

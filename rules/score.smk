@@ -19,6 +19,8 @@ rule score:
     params:
         judge=CONFIG.judge.model_dump(mode="json", exclude=CONFIG.judge.pace),
         finished=finished(CONFIG.judge),
+        state=state(judge_files()),
+        rubric=lambda wildcards: rubrics[wildcards.category].sha256,
     message:
         "scoring {wildcards.category} of {wildcards.editor}, shard {wildcards.shard}"
     script:

@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from importlib import metadata
@@ -96,10 +96,20 @@ def folder_state(folder: str) -> str:
 
 
 def _files(folder: str) -> Iterator[Path]:
-    """Yield a folder's files, and those of folders that links lead to."""
+    """Yield all files below a folder in order, also of folders that are links, as loading reads."""
     for root, folders, names in os.walk(folder, followlinks=True):
-        folders.sort()
+        here = Path(root).resolve()
+        # a link to a folder that it lies in has no end
+        folders[:] = sorted(
+            name for name in folders if not here.is_relative_to(Path(root, name).resolve())
+        )
         yield from (Path(root, name) for name in sorted(names))
+
+
+def files_state(paths: Iterable[str]) -> list[list[int]]:
+    """Return what changes when any of some files does, without reading them."""
+    found = map(os.stat, paths)
+    return [[status.st_size, status.st_mtime_ns] for status in found]
 
 
 @cache

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 
 from lockstep import tiny
 from tests.workflow.conftest import configuration, make
@@ -10,10 +11,12 @@ EDITS = [f"results/{name}/physical/edits/shard-0-of-1.jsonl" for name in ("tuned
 
 
 def test_another_adapter_at_the_same_place_redoes_its_editors_edits_alone(models, tmp_path):
+    model = tmp_path / "editor"
+    shutil.copytree(models / "editor", model)
     adapter = tmp_path / "latest.safetensors"
     tiny.make_adapter(adapter, models / "editor")
     (plain,) = configuration(models)["editors"]
-    plain = {**plain, "name": "plain", "call": {"width": 64, "height": 64}}
+    plain = {**plain, "name": "plain", "model": str(model), "call": {"width": 64, "height": 64}}
     tuned = {**plain, "name": "tuned", "adapters": [{"path": str(adapter)}]}
     workflow = make(
         tmp_path / "work",
@@ -44,3 +47,8 @@ def test_another_adapter_at_the_same_place_redoes_its_editors_edits_alone(models
     os.utime(adapter)
     workflow.run(*EDITS)
     assert workflow.records("edits", editor="tuned") == [second]
+
+    # another model at the same place is seen too, which its files' times need not tell
+    os.utime(model / "model_index.json", (10**9, 10**9))
+    planned = workflow.run("-n", *EDITS)
+    assert "jobs: 2 edit" in planned

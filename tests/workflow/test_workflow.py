@@ -143,6 +143,8 @@ def test_a_changed_instruction_is_one_edit_and_one_judgement(finished, tmp_path)
     assert items[5]["subset"] == "社会"
     items[5]["edit_instruction_en"] = "Set the table for two."
     records.write_text(path, json.dumps(items))
+    # put in its place, such a file may well be older than the edits
+    os.utime(path, (10**9, 10**9))
     workflow.run()
     changed = "00005_社会_hard"
     assert [r["id"] for r in workflow.records("edits") if not r["cached"]] == [changed]
