@@ -304,6 +304,11 @@ def load_config(data: Mapping[str, Any], source: str, produced: Collection[str] 
         ConfigError: with a sentence for each mistake.
     """
     data = dict(data)
+    benchmark = data.get("benchmark")
+    path = benchmark.get("path") if isinstance(benchmark, Mapping) else None
+    # its contents tell the format, and which categories there are
+    if isinstance(path, str) and path:
+        _need(os.path.expanduser(path), "benchmark.path", source, produced)
     editors = data.get("editors")
     if isinstance(editors, Sequence) and not isinstance(editors, str):
         data["editors"] = [_with_preset(editor, source) for editor in editors]
@@ -348,15 +353,16 @@ def _with_preset(editor: Any, source: str) -> Any:
     return merged
 
 
+def _need(path: str, key: str, source: str, produced: Collection[str]) -> None:
+    path = os.path.normpath(path)
+    if path not in map(os.path.normpath, produced) and not Path(path).exists():
+        raise ConfigError(f"{source}: {key}: found no file {path!r}")
+
+
 def _check_files(config: Config, source: str, produced: Collection[str]) -> None:
-    made = {os.path.normpath(path) for path in produced}
-
     def need(key: str, *parts: str) -> None:
-        path = os.path.normpath(os.path.join(*parts))
-        if path not in made and not Path(path).exists():
-            raise ConfigError(f"{source}: {key}: found no file {path!r}")
+        _need(os.path.join(*parts), key, source, produced)
 
-    need("benchmark.path", config.benchmark.path)
     if config.benchmark.images is not None:
         need("benchmark.images", config.benchmark.images)
     folders = config.benchmark.format in ("kris", "gedit", "table")

@@ -73,6 +73,14 @@ def load(**sections):
             'cluster.partition: found "gpu; rm -r x", accepted are letters, digits',
         ),
         ({"benchmark": {"path": "no.json"}}, "benchmark.path: found no file 'no.json'"),
+        (
+            {"benchmark": {"path": "no.csv", "format": "auto", "categories": ["cats"]}},
+            "benchmark.path: found no file 'no.csv'",
+        ),
+        (
+            {"benchmark": {"path": "no.csv", "format": "table"}},
+            "benchmark.path: found no file 'no.csv'",
+        ),
         ({"judge": {"gpus_per_judge": 0}}, "judge.gpus_per_judge: found 0, accepted is greater"),
         (
             {"judge": {"gpus_per_judge": 2, "device_map": {"model": 0, "lm_head": 2}}},
