@@ -246,7 +246,8 @@ def adapters(wildcards):
 
 
 def adapter_files(wildcards):
-    return [adapter.file for adapter in adapters(wildcards) if adapter.file is not None]
+    files = (adapter.file for adapter in adapters(wildcards))
+    return [str(Path(file)) for file in files if file is not None]
 
 
 def adapter_identities(wildcards):

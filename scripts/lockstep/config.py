@@ -44,7 +44,7 @@ from lockstep.config_judges import Judge as Judge
 from lockstep.config_judges import OpenAIJudge as OpenAIJudge
 from lockstep.config_report import Compare as Compare
 from lockstep.config_report import Report as Report
-from lockstep.config_section import PathText, Section, is_folder
+from lockstep.config_section import PathText, PlainPath, Section, is_folder
 from lockstep.errors import BenchmarkError, ConfigError, suggest
 from lockstep.images import WHITE, parse_colour
 
@@ -56,7 +56,7 @@ class Benchmark(Section):
     format: Literal["auto", "re-edit", "gedit", "imgedit", "kris", "rise", "uniredit", "table"] = (
         Field("auto", description="Format; auto tells it by the first item.")
     )
-    images: PathText | None = Field(
+    images: PlainPath | None = Field(
         None,
         description="Folder, tar or zip of images that are named by path; null is where the "
         "benchmark is.",
@@ -227,7 +227,7 @@ class Devices(Section):
         return ids
 
 
-Results = Annotated[PathText, Field(pattern=r"^[^{}]+$", description="Folder of all outputs.")]
+Results = Annotated[PlainPath, Field(pattern=r"^[^{}]+$", description="Folder of all outputs.")]
 
 
 class Config(Section):

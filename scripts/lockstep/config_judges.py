@@ -14,7 +14,7 @@ from pydantic import (
     model_validator,
 )
 
-from lockstep.config_section import Dtype, PathText, Section
+from lockstep.config_section import Dtype, PathText, PlainPath, Section
 from lockstep.protocol import PROTOCOL, read_protocol
 
 
@@ -25,7 +25,7 @@ class Judge(Section):
     """Whether it runs on the job's own device."""
     pace: ClassVar[frozenset[str]] = frozenset({"rubrics", "anchors"})
     """Keys that decide no score (rubrics and anchors are files); a change judges nothing anew."""
-    rubrics: PathText = Field(
+    rubrics: PlainPath = Field(
         "config/rubrics",
         description="Folder with one rubric per category or a protocol, or one file for all.",
     )
@@ -68,7 +68,7 @@ class ModelJudge(Judge):
         False,
         description="Judge each edit against another sample's instruction too, as a control.",
     )
-    anchors: PathText | None = Field(
+    anchors: PlainPath | None = Field(
         None, description="Folder of an anchor set, judged anew to see whether the judge drifts."
     )
 
@@ -202,7 +202,7 @@ class PrecomputedJudge(Judge):
     anchors: ClassVar[str | None] = None
     type: Literal["precomputed"]
     folder: PathText | None = Field(None, description="Folder of the replies.")
-    scores: PathText | None = Field(
+    scores: PlainPath | None = Field(
         None,
         description="CSV, JSONL or Parquet with category, id, a column for each criterion or "
         "score, and optionally editor.",

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field, PositiveFloat, field_validator
 
-from lockstep.config_section import Name, PathText, Section
+from lockstep.config_section import Name, PlainPath, Section
 from lockstep.rubric import SCALE, Combine
 
 
@@ -27,7 +27,7 @@ class Report(Section):
         description="Score from which on samples count into the reported share; null is 7 of 10, "
         "or as much of another scale.",
     )
-    human_scores: PathText | None = Field(
+    human_scores: PlainPath | None = Field(
         None, description="CSV of human scores (id, score, editor) to compare the judge with."
     )
 
@@ -46,7 +46,7 @@ def _rising(scale: tuple[float, float]) -> tuple[float, float]:
 class Compare(Section):
     """What `snakemake compare` compares."""
 
-    sources: dict[Name, PathText] = Field(
+    sources: dict[Name, PlainPath] = Field(
         description="Name → folder of results, or file of scores as `judge.scores` takes it.",
     )
     scale: Annotated[tuple[float, float], AfterValidator(_rising)] = Field(

@@ -8,6 +8,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=64)]
 PathText = Annotated[str, AfterValidator(os.path.expanduser), Field(min_length=1)]
+# Snakemake warns of each path that begins with ./ or holds //
+PlainPath = Annotated[PathText, AfterValidator(lambda path: str(Path(path)))]
 Dtype = Literal["bfloat16", "float16", "float32"]
 
 

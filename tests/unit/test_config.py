@@ -189,6 +189,12 @@ def test_a_colour_is_the_same_however_it_is_written():
     assert {loaded.benchmark.background for loaded in given} == {load().benchmark.background}
 
 
+def test_a_path_is_the_same_however_it_is_written():
+    loaded = load(results="./a//b/", judge={"rubrics": "./config/rubrics/"})
+    assert (loaded.results, loaded.judge.rubrics) == ("a/b", "config/rubrics")
+    assert load(results="a/../b").results == "a/../b"
+
+
 def test_chinese_category_names_are_keys():
     assert load(benchmark={"categories": ["因果", "physical"]}).benchmark.categories == (
         "causal",
