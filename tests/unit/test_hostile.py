@@ -108,6 +108,7 @@ TEXTS = [
     ({"instruction": ["a"]}, "accepted is a text"),
     ({"id": None}, "id: found nothing"),
     ({"id": 1.5}, "id: found 1.5"),
+    ({"language": "EN"}, "language: found 'EN', accepted is en or zh"),
     ({"seed": float("nan")}, "seed: found nan"),
     ({"seed": 1e400}, "seed: found inf"),
     ({"seed": 10**50}, "seed: found"),
@@ -132,6 +133,12 @@ def test_a_hostile_field_rejects_its_sample_alone(tmp_path, change, reason):
     samples, reasons = rows(tmp_path, {"id": "first"}, change, {"id": "last"})
     assert [sample.id for sample in samples] == ["first", "last"]
     assert re.search(reason, reasons[0]), reasons
+
+
+def test_an_empty_field_says_nothing(tmp_path):
+    (sample,), reasons = rows(tmp_path, {"language": "", "description": "", "reference": ""})
+    assert sample.reference is None
+    assert not reasons
 
 
 def test_ids_that_a_file_system_may_mix_up_are_told_apart_or_rejected(tmp_path):

@@ -106,7 +106,9 @@ def _item(settings: config.Benchmark, files: Files, row: Any) -> Item | None:
         raise SampleError(row)
     row = fields(row)
     language = text(row, "language")
-    if language and LANGUAGES.get(language, language) != settings.language:
+    if language and language not in LANGUAGES:
+        raise SampleError(f"language: found {language!r:.60}, accepted is en or zh")
+    if language and LANGUAGES[language] != settings.language:
         return None
     images = _images(row, "image", files) or _images(row, "file_name", files)
     if not images:
@@ -137,7 +139,7 @@ def _id(row: Mapping[str, Any]) -> str:
 
 def _images(row: Mapping[str, Any], field: str, files: Files) -> list[Image]:
     given = row.get(field)
-    several = given if isinstance(given, list) else [] if given is None else [given]
+    several = given if isinstance(given, list) else [] if given in (None, "") else [given]
     if len(several) > MAX_IMAGES:
         raise SampleError(f"{field}: found {len(several)} images, accepted are up to {MAX_IMAGES}")
     return [_image(each, field, files) for each in several]
