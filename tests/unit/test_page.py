@@ -174,6 +174,15 @@ def test_thumbnails_are_made_once_and_again_for_another_image(tmp_path):
         assert made.size == (SIDE // 2, SIDE)
 
 
+def test_another_background_makes_the_thumbnail_of_a_transparent_image_anew(tmp_path):
+    image, small = tmp_path / "a.png", tmp_path / "thumbs" / "a.jpg"
+    Image.new("RGBA", (40, 40)).save(image)
+    for background, colour in (("#ffffff", (255,) * 3), ("#000000", (0,) * 3)):
+        make_thumbnails([(image, small)], background, 1)
+        with Image.open(small) as thumbnail:
+            assert thumbnail.getpixel((0, 0)) == colour
+
+
 def test_a_broken_image_has_no_thumbnail_and_stops_nothing(tmp_path):
     broken, good = tmp_path / "broken.png", tmp_path / "good.png"
     broken.write_bytes(b"no image")

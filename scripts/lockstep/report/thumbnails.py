@@ -19,7 +19,8 @@ def make_thumbnails(
 ) -> set[Path]:
     """Write a thumbnail of each image that has none yet, and return those that there are.
 
-    A thumbnail has its image's time; one with another time is made again.
+    A thumbnail has its image's time, less some milliseconds that stand for the background; one with
+    another time is made again.
 
     Args:
         wanted: pairs of an image and its thumbnail.
@@ -34,7 +35,7 @@ def make_thumbnails(
 def _thumbnail(image: Path, path: Path, background: str) -> Path | None:
     """Return the thumbnail's path; None if there is no image to show."""
     try:
-        time = image.stat().st_mtime_ns
+        time = image.stat().st_mtime_ns + _number(background) - _number(images.WHITE)
         if not path.exists() or path.stat().st_mtime_ns != time:
             small = shrunk(image, SIDE, background)
             # it is made again in a moment, so it need not outlive a power loss
@@ -44,6 +45,10 @@ def _thumbnail(image: Path, path: Path, background: str) -> Path | None:
     except Exception:  # Pillow raises many kinds on what is no image, and the page says so
         return None
     return path
+
+
+def _number(colour: str) -> int:
+    return int(colour.removeprefix("#"), 16)
 
 
 def shrunk(path: Path, side: int, background: str, quality: int = 82) -> bytes:
