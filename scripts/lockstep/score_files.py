@@ -7,6 +7,7 @@ passed over. Only the file's own numbers count: an empty value is no score.
 import csv
 import json
 import math
+import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -39,6 +40,11 @@ class Row(NamedTuple):
     """As the file names it."""
     values: Mapping[str, Any]
     """All columns."""
+
+    @property
+    def categories(self) -> set[str]:
+        """The keys that its category may have: some benchmarks have 物理 for a key itself."""
+        return {self.category, unicodedata.normalize("NFC", str(self.values["category"]))}
 
 
 def source_files(path: str) -> list[str]:

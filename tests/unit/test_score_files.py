@@ -116,6 +116,15 @@ def test_a_judge_of_finished_scores_says_what_the_file_says_and_guesses_nothing(
     assert other == absent
 
 
+def test_scores_are_found_by_the_category_that_a_table_names_itself(tmp_path):
+    path = write(tmp_path / "scores.csv", [{"category": "物理", "id": "x", "score": 7}])
+    own, of_ours = judged(path, ("物理", "x"), ("physical", "x"))
+    assert own.finished.score == of_ours.finished.score == 7
+    path = write(tmp_path / "scores.csv", [{"category": "物理", "id": "x", "score": 70}])
+    with pytest.raises(ConfigError, match="found 70, accepted is a number from 0 to 10"):
+        check_scores(str(path), ["e"], {"物理": RUBRIC})
+
+
 def test_criteria_are_combined_by_the_rubric(tmp_path):
     values = {"instruction_following": 9, "physics": 2.5, "preservation": 8, "quality": 7}
     row = {"category": "physical", "id": "x", **values, "score": 1}

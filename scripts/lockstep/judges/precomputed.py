@@ -41,7 +41,11 @@ class PrecomputedScores:
 
     def __init__(self, path: str) -> None:
         self._file = read_score_file(path)
-        self._rows = {(row.editor, row.category, safe_id(row.id)): row for row in self._file.rows}
+        self._rows = {
+            (row.editor, category, safe_id(row.id)): row
+            for row in self._file.rows
+            for category in row.categories
+        }
 
     def judge(self, pairs: Sequence[Pair]) -> list[Judgement]:
         return [self._judge(pair) for pair in pairs]
@@ -75,8 +79,8 @@ def check_scores(path: str, editors: Sequence[str], rubrics: Mapping[str, Rubric
     _check_editors(file, editors)
     columns = {category: needed_columns(file, r.names) for category, r in rubrics.items()}
     for row in file.rows:
-        if row.category in columns:
-            _given(row, columns[row.category], rubrics[row.category])
+        for category in row.categories & columns.keys():
+            _given(row, columns[category], rubrics[category])
 
 
 def _given(row: Row, columns: Sequence[str], rubric: Rubric) -> dict[str, float | None]:
