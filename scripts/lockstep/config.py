@@ -462,7 +462,8 @@ def _sentence(where: str, errors: list[dict[str, Any]]) -> str:
             return f"{where}: {text}" if where else text
         case _:
             messages = (re.split(", (?:got|unable) ", e["msg"])[0] for e in errors)
-            accepted = dict.fromkeys(text.removeprefix("Input should be ") for text in messages)
+            words = r"^\w+ should (be|have) | after validation.*"
+            accepted = dict.fromkeys(re.sub(words, "", text) for text in messages)
             return f"{where}: found {found}, accepted is {' or '.join(accepted)}"
 
 

@@ -41,6 +41,11 @@ def load(**sections):
             {"benchmark": {"lmit": 1}},
             "benchmark.lmit: found an unknown key (did you mean 'limit'?)",
         ),
+        ({"results": ""}, 'c.yaml: results: found "", accepted is at least 1 item'),
+        (
+            {"editors": [{"name": "a" * 65, "type": "identity"}]},
+            "accepted is at most 64 characters",
+        ),
         ({"benchmark": {"limit": "x"}}, 'benchmark.limit: found "x", accepted is a valid integer'),
         ({"benchmark": {"limit": 0}}, "benchmark.limit: found 0, accepted is greater than 0"),
         ({"benchmark": {"strict": "maybe"}}, 'benchmark.strict: found "maybe"'),
