@@ -14,6 +14,7 @@ from PIL import Image
 from lockstep import config, config_editors, editors, tiny_editors
 from lockstep.editors import diffusers as module
 from lockstep.editors.diffusers import DiffusersEditor
+from lockstep.editors.loading import weight_files
 from lockstep.errors import ConfigError, DeviceError, EditError
 from lockstep.images import open_rgb
 from tests.conftest import make_sample, without_a_tensor
@@ -144,6 +145,24 @@ def test_a_safety_checkers_black_image_is_a_failure(sample, tmp_path):
     model = DiffusersEditor(settings(tmp_path, "pix2pix", **PIX2PIX), "cpu")
     with pytest.raises(EditError, match="the pipeline's safety checker withheld the image"):
         edit(model, sample)
+
+
+def test_variants_beside_a_parts_weights_are_not_read(models, tmp_path):
+    """They sort before what `from_pretrained` reads, and are other weights."""
+    for part, name in [("unet", "diffusion_pytorch_model"), ("text_encoder", "model")]:
+        folder = tmp_path / part
+        shutil.copytree(models / "pix2pix" / part, folder)
+        weights = folder / f"{name}.safetensors"
+        for variant in ("fp16", "non_ema"):
+            shutil.copy(weights, folder / f"{name}.{variant}.safetensors")
+        assert weight_files(folder) == [weights]
+        (folder / f"{name}.fp16.safetensors.index.json").write_text('{"weight_map": {"a": "b"}}')
+        assert weight_files(folder) == [weights]
+        weights.unlink()
+        assert weight_files(folder) == []
+        index = {"weight_map": {"a": "2-of-2", "b": "1-of-2", "c": "1-of-2"}}
+        (folder / f"{name}.safetensors.index.json").write_text(json.dumps(index))
+        assert weight_files(folder) == [folder / "1-of-2", folder / "2-of-2"]
 
 
 def test_an_edit_of_no_numbers_is_a_failure_and_no_black_image(loaded, answer, sample):

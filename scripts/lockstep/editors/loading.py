@@ -53,12 +53,24 @@ def load_part(
     return part, info
 
 
+WEIGHTS = (
+    *("diffusion_pytorch_model.safetensors.index.json", "diffusion_pytorch_model.safetensors"),
+    *("model.safetensors", "model.safetensors.index.json"),
+)
+"""Names that diffusers and transformers give a part's weights, in the order in which they look.
+
+Others beside them are variants (`fp16`, `non_ema`): other weights, which nobody asked for.
+"""
+
+
 def weight_files(folder: Path) -> list[Path]:
-    """Return the safetensors files of a part's weights; none where it has other kinds."""
-    for index in folder.glob("*.safetensors.index.json"):
-        names = json.loads(index.read_text())["weight_map"].values()
+    """Return the safetensors files that `from_pretrained` reads; none where it reads others."""
+    for path in filter(Path.exists, (folder / name for name in WEIGHTS)):
+        if path.suffix != ".json":
+            return [path]
+        names = json.loads(path.read_text())["weight_map"].values()
         return sorted({folder / name for name in names})
-    return sorted(folder.glob("*.safetensors"))[:1]
+    return []
 
 
 def read_tensors(files: list[Path], dtype: torch.dtype) -> dict[str, torch.Tensor]:
