@@ -6,6 +6,7 @@ import math
 import shutil
 from unittest import mock
 
+import diffusers
 import numpy as np
 import pytest
 import torch
@@ -14,7 +15,7 @@ from PIL import Image
 from lockstep import config, config_editors, editors, tiny_editors
 from lockstep.editors import diffusers as module
 from lockstep.editors.diffusers import DiffusersEditor
-from lockstep.editors.loading import weight_files
+from lockstep.editors.loading import load_part, weight_files
 from lockstep.errors import ConfigError, DeviceError, EditError
 from lockstep.images import open_rgb
 from tests.conftest import make_sample, without_a_tensor
@@ -145,6 +146,23 @@ def test_a_safety_checkers_black_image_is_a_failure(sample, tmp_path):
     model = DiffusersEditor(settings(tmp_path, "pix2pix", **PIX2PIX), "cpu")
     with pytest.raises(EditError, match="the pipeline's safety checker withheld the image"):
         edit(model, sample)
+
+
+def test_what_diffusers_loads_by_itself_lies_on_the_device_too(tmp_path):
+    """A safety checker is a class of a pipeline's own; left on the CPU it fails every edit."""
+    tiny_editors.make_instruct_pix2pix(tmp_path / "pix2pix", safety_checker=True)
+
+    def on_device(kind, folder, dtype, torch_device):
+        part, info = load_part(kind, folder, dtype, "cpu")
+        return part.to(torch_device), info
+
+    given = settings(tmp_path, "pix2pix", **PIX2PIX)
+    kind = diffusers.StableDiffusionInstructPix2PixPipeline
+    with mock.patch.object(module, "load_part", on_device):
+        pipeline = module._load(given, kind, kind.load_config(given.model), "meta")
+    parts = [part for part in pipeline.components.values() if isinstance(part, torch.nn.Module)]
+    assert {part.device.type for part in parts} == {"meta"}
+    assert pipeline.safety_checker in parts
 
 
 def test_variants_beside_a_parts_weights_are_not_read(models, tmp_path):

@@ -215,7 +215,12 @@ def _load(
         if part is not None:
             parts[name], info = load_part(part, folder / name, dtype, torch_device)
             check_weights(f"editors: {settings.name}: {settings.model}/{name}", info)
-    return kind.from_pretrained(folder, dtype=dtype, **parts)
+    pipeline = kind.from_pretrained(folder, dtype=dtype, **parts)
+    for name, part in pipeline.components.items():
+        # what diffusers has loaded by itself, such as a safety checker
+        if isinstance(part, torch.nn.Module) and name not in parts:
+            part.to(torch_device)
+    return pipeline
 
 
 def _kind(value: object) -> type[torch.nn.Module] | None:
