@@ -183,6 +183,20 @@ def test_variants_beside_a_parts_weights_are_not_read(models, tmp_path):
         assert weight_files(folder) == [folder / "1-of-2", folder / "2-of-2"]
 
 
+def test_a_part_that_transformers_has_renamed_is_loaded_and_an_unknown_one_told(models, tmp_path):
+    folder = tmp_path / "old"
+    shutil.copytree(models / "pix2pix", folder)
+    index = json.loads((folder / "model_index.json").read_text())
+
+    def load(**parts):
+        (folder / "model_index.json").write_text(json.dumps(index | parts))
+        return DiffusersEditor(settings(tmp_path, "old", **PIX2PIX), "cpu")
+
+    load(feature_extractor=["transformers", "CLIPFeatureExtractor"])
+    with pytest.raises(ConfigError, match=r"cannot load .*has no class `UNet9DConditionModel`"):
+        load(unet=["diffusers", "UNet9DConditionModel"])
+
+
 def test_an_edit_of_no_numbers_is_a_failure_and_no_black_image(loaded, answer, sample):
     answer(output(images=torch.full((1, 3, 8, 8), torch.nan)))
     with pytest.raises(EditError, match="no numbers"):

@@ -224,12 +224,16 @@ def _load(
 
 
 def _kind(value: object) -> type[torch.nn.Module] | None:
-    """Return the class of a part that has weights, from its line in model_index.json."""
+    """Return the class of a part that has weights, from its line in model_index.json.
+
+    None of what diffusers is left to load: parts without weights, classes of its pipelines' own,
+    and names that transformers no longer has, for which diffusers knows the new ones.
+    """
     libraries = {"diffusers": diffusers, "transformers": transformers}
     if not isinstance(value, list) or value[0] not in libraries:
         return None
-    kind = getattr(libraries[value[0]], value[1])
-    return kind if issubclass(kind, torch.nn.Module) else None
+    kind = getattr(libraries[value[0]], value[1], None)
+    return kind if isinstance(kind, type) and issubclass(kind, torch.nn.Module) else None
 
 
 def add_token_types(text_encoder: transformers.PreTrainedModel | None) -> None:
