@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from lockstep import config, editors, tiny
+from lockstep import models as models_module
 from lockstep.editors import adapters
 from lockstep.editors import diffusers as module
 from lockstep.editors.diffusers import DiffusersEditor
@@ -104,6 +105,45 @@ def test_adapters_of_other_families_are_read(models, tmp_path, sample):
         torch.testing.assert_close(after, weight + 1)
 
 
+def test_alphas_that_diffusers_would_mix_up_are_refused_and_others_count(models, tmp_path):
+    """It gives the most frequent alpha to a UNet's attention, and to layers that have none."""
+    free = {"true_cfg_scale": None, "negative_prompt": None}
+    path = tmp_path / "a.safetensors"
+
+    def unet(*adapters):
+        return DiffusersEditor(
+            settings(models, *adapters, name="pix2pix", **free), "cpu"
+        )._pipeline.unet
+
+    before = unet()
+    layers = [name for name, _ in before.named_modules() if name.endswith("to_q")]
+    assert len(layers) > 2
+
+    def fused(alphas):
+        stored = {}
+        for name, alpha in zip(layers, alphas, strict=True):
+            own = with_layer({}, f"lora_unet_{name.replace('.', '_')}", down=(2, 16), up=(16, 2))
+            own = {key: value for key, value in own.items() if alpha or not key.endswith("alpha")}
+            stored |= {
+                key: torch.tensor(alpha) if value.ndim == 0 else value for key, value in own.items()
+            }
+        models_module.adapter_sha256.cache_clear()
+        save_file(stored, path)
+        return unet({"path": str(path)})
+
+    after = fused([4.0] * len(layers))
+    for name in layers:
+        change = after.get_submodule(name).weight - before.get_submodule(name).weight
+        torch.testing.assert_close(change, torch.full((16, 16), 4.0))
+    few = len(layers) - 1
+    for alphas, found in [
+        ([4.0] * few + [1.0], f"found 2 different alphas in {few + 1} of {few + 1} layers"),
+        ([4.0] * few + [None], f"found 1 different alphas in {few} of {few + 1} layers"),
+    ]:
+        with pytest.raises(ConfigError, match=f"{found}, which diffusers would mix up"):
+            fused(alphas)
+
+
 def test_what_rounding_leaves_of_an_adapter_is_told(models, adapter, tmp_path, caplog):
     with caplog.at_level(logging.INFO):
         weights(settings(models, {"path": str(adapter)}, dtype="bfloat16"))
@@ -123,6 +163,11 @@ def with_layer(stored, name, down=(2, 32), up=(32, 2)):
     own = {"lora_down.weight": torch.ones(down), "lora_up.weight": torch.ones(up)}
     own["alpha"] = torch.tensor(1.0)
     return stored | {f"{name}.{key}": value for key, value in own.items()}
+
+
+def diffusers_layout(matrix):
+    sides = {"A": matrix, "B": matrix.clone().t().contiguous()}
+    return {f"transformer.{QUERY}.lora_{side}.weight": value for side, value in sides.items()}
 
 
 @pytest.mark.parametrize(
@@ -151,6 +196,15 @@ def with_layer(stored, name, down=(2, 32), up=(32, 2)):
             f"{QUERY} holds values that are no numbers",
         ),
         (lambda stored: {}, "it changes nothing"),
+        (
+            lambda stored: stored | {f"{QUERY}.alpha": torch.ones(2)},
+            "diffusers cannot read it (RuntimeError: a Tensor with 2 elements",
+        ),
+        (lambda stored: diffusers_layout(torch.ones(2)), f"{QUERY} for one"),
+        (
+            lambda stored: diffusers_layout(torch.ones(2, 32).to(torch.float8_e4m3fn)),
+            f"{QUERY} holds numbers of kind torch.float8_e4m3fn, accepted are float32",
+        ),
     ],
 )
 def test_an_adapter_that_does_not_fit_is_refused_before_weights_are_loaded(

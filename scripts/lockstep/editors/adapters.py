@@ -29,6 +29,9 @@ Weights = Mapping[str, torch.Tensor]
 DROPPED = ("dora_scale", "magnitude", "lokr_", "hada_")
 """Parts of keys of kinds of adapters that diffusers reads as a LoRA without them, or not at all."""
 
+FORMATS = {torch.float32, torch.bfloat16, torch.float16}
+"""Number formats of adapters."""
+
 FAINT = 0.5
 """Share of the change that rounding leaves below which there is a warning."""
 
@@ -145,14 +148,34 @@ def _state_dict(kind: type[diffusers.DiffusionPipeline], file: str) -> Weights:
         with safetensors.safe_open(file, framework="pt") as stored:
             keys = list(stored.keys())
         state = kind.lora_state_dict(file)
-    except (OSError, ValueError, KeyError, safetensors.SafetensorError) as error:
+    except Exception as error:  # diffusers' conversions raise many kinds on what they do not know
         raise _unreadable(f"diffusers cannot read it ({one_sentence(error)})") from None
     # of what these keys say, diffusers would leave a part out
     for key in keys:
         if any(word in key for word in DROPPED):
             raise _unreadable(f"{key} is no part of a LoRA")
+    if not isinstance(state, tuple):
+        return state
     # some pipelines return the alphas beside the weights
-    return state[0] if isinstance(state, tuple) else state
+    state, alphas = state
+    if alphas:
+        _check_alphas(alphas, len(state) // 2)
+    return state
+
+
+def _check_alphas(alphas: Mapping[str, float], layers: int) -> None:
+    """Refuse alphas that diffusers would give to other layers.
+
+    To the attention of a UNet, whose names it does not find again, and to layers that have none,
+    whose alpha is their rank, it gives the most frequent one.
+    """
+    values = set(alphas.values())
+    mixed = len(values) > 1 and any(".processor." in name for name in alphas)
+    if mixed or len(alphas) < layers:
+        raise _unreadable(
+            f"found {len(values)} different alphas in {len(alphas)} of {layers} layers, which "
+            "diffusers would mix up"
+        )
 
 
 def _check_fit(changes: Mapping[str, _Change], denoiser: torch.nn.Module) -> None:
@@ -164,6 +187,11 @@ def _check_fit(changes: Mapping[str, _Change], denoiser: torch.nn.Module) -> Non
             f"{unfit[0]} for one, accepted is a LoRA of this model"
         )
     for name, change in changes.items():
+        if not {matrix.dtype for matrix in change} <= FORMATS:
+            raise ConfigError(
+                f"{name} holds numbers of kind {change.down.dtype}, "
+                "accepted are float32, bfloat16 and float16"
+            )
         if not all(matrix.isfinite().all() for matrix in change):
             raise ConfigError(f"{name} holds values that are no numbers")
     if not any(change.down.any() and change.up.any() for change in changes.values()):
@@ -172,6 +200,8 @@ def _check_fit(changes: Mapping[str, _Change], denoiser: torch.nn.Module) -> Non
 
 def _fits(change: _Change, layer: torch.nn.Module | None) -> bool:
     if not isinstance(layer, torch.nn.Linear | torch.nn.Conv2d):
+        return False
+    if min(change.down.ndim, change.up.ndim) < 2:
         return False
     outputs, inputs = layer.weight.shape[:2]
     down, up = change.down.shape, change.up.shape
