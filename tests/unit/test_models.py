@@ -17,6 +17,34 @@ def test_all_that_decides_what_a_model_gives_is_watched(models):
     assert "RANDOM_WEIGHTS" not in names
 
 
+def test_a_part_behind_a_link_decides_what_a_model_is(tmp_path):
+    """A checkpoint is often a folder of links to parts; another part must not pass for this one."""
+    from lockstep import models as models_module
+
+    folder = tmp_path / "model"
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "model.safetensors").write_text(name)
+    folder.mkdir()
+    (folder / "model_index.json").write_text("{}")
+    # back to itself, which has no end
+    (folder / "again").symlink_to(folder)
+
+    def known(part):
+        (folder / "transformer").unlink(missing_ok=True)
+        (folder / "transformer").symlink_to(tmp_path / part)
+        models_module._fingerprint.cache_clear()
+        models_module.folder_state.cache_clear()
+        names = [str(path.relative_to(folder)) for path in models_module.model_files(str(folder))]
+        assert names == ["model_index.json", "transformer/model.safetensors"]
+        return model_identity(str(folder), None)["fingerprint"], models_module.folder_state(folder)
+
+    first, second = known("one"), known("two")
+    assert first[0] != second[0]
+    assert first[1] != second[1]
+    assert known("one") == first
+
+
 def test_a_readme_in_a_models_folder_changes_nothing(models, tmp_path):
     import shutil
 
