@@ -256,6 +256,12 @@ def test_an_editor_with_missing_weights_is_refused_and_not_random(models, tmp_pa
         ("pix2pix", {**OTHER, "pass_size": True}, "takes no width and height"),
         (
             "editor",
+            OTHER,
+            "negative_prompt: found null, but QwenImageEditPipeline guides by 4 of itself, which "
+            "without one is switched off; accepted is any text",
+        ),
+        (
+            "editor",
             {"scheduler": {"base_shft": 1}},
             "scheduler.base_shft: FlowMatchEulerDiscreteScheduler has no such key "
             "(did you mean 'base_shift'?)",

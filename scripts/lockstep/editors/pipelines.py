@@ -40,9 +40,18 @@ def pipeline_class(
                 f"editors: {settings.name}: pipeline: {name} takes no {needed}, "
                 "accepted is one that edits an image by a prompt"
             )
-    for argument in call_arguments(settings):
+    given = call_arguments(settings)
+    for argument in given:
         if argument not in takes:
             raise ConfigError(_surplus(settings, argument, name, takes))
+    # the configuration has looked at a scale that it gives; this one is the pipeline's own
+    scale = takes["true_cfg_scale"].default if "true_cfg_scale" in takes else 1
+    if scale > 1 and not {"true_cfg_scale", "negative_prompt"} & given.keys():
+        raise ConfigError(
+            f"editors: {settings.name}: negative_prompt: found null, but {name} guides by "
+            f"{scale:g} of itself, which without one is switched off; accepted is any text, a "
+            "space being neutral, or true_cfg_scale: 1"
+        )
     if settings.pass_size and not {"width", "height"} <= takes.keys():
         raise ConfigError(
             f"editors: {settings.name}: pass_size: found true, but {name} takes no width and height"
