@@ -50,6 +50,12 @@ def test_a_finished_image_that_is_none_fails_by_itself(tmp_path, sample, setting
     assert editors.identity(settings, sample)["file_sha256"]
     with pytest.raises(Image.UnidentifiedImageError):
         edited(settings, sample)
+    # as one that may not be read, before any edit begins
+    (tmp_path / "a.webp").unlink()
+    (tmp_path / "a.webp").mkdir()
+    assert editors.identity(settings, sample)["file_sha256"] is None
+    with pytest.raises(IsADirectoryError):
+        edited(settings, sample)
 
 
 def test_the_identity_editor_returns_the_source(sample):

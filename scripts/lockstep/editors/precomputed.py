@@ -53,7 +53,11 @@ def identity(folder: str, sample: Sample) -> dict[str, str | None]:
     path = _find(folder, sample)
     if path is None:
         return {"file_sha256": None}
-    data = path.read_bytes()
+    try:
+        data = path.read_bytes()
+    except OSError:
+        # it may not be read, or is a folder: that sample's edit fails, and no other
+        return {"file_sha256": None}
     known = {"file_sha256": records.sha256(data)}
     return {**known, "background": sample.background} if has_alpha(data) else known
 
