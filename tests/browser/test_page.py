@@ -110,6 +110,7 @@ FILTERS = {
     f"status=edit_failed&editor={EDITORS[1]}": fits("edit_failed", editors=EDITORS[1:2]),
     "from=9": fits(low=9),
     f"from=2&to=3.5&editor={EDITORS[0]}": fits(low=2, high=3.5, editors=EDITORS[:1]),
+    "from=8.2&to=8.3": fits(low=8.2, high=8.3),
     "text=winter+SNOW": text("winter", "snow"),
     "text=松开": text("松开"),
     "text=blacked": text("blacked"),

@@ -36,7 +36,8 @@ function request(name) {
 async function loadIndex() {
   const index = await load("index");
   for (const editor of index.editors) {
-    editor.score = Float32Array.from(editor.score, (value) => value ?? NaN);
+    // at half the bits a 7.35 is less than 7.35, and a filter from there on would lose it
+    editor.score = Float64Array.from(editor.score, (value) => value ?? NaN);
     editor.uncertainty = Float32Array.from(editor.uncertainty, (value) => value ?? NaN);
   }
   return index;
