@@ -51,6 +51,8 @@ rule:
         f"{RESULTS}/logs/import.log",
     conda:
         "../envs/report.yaml"
+    resources:
+        **CPU_CLAIMS,
     message:
         f"looking at {CONFIG.benchmark.path}"
     script:

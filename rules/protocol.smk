@@ -12,6 +12,8 @@ if CONFIG.judge.protocol_file is not None:
             f"{RESULTS}/logs/protocol.log",
         conda:
             "../envs/report.yaml"
+        resources:
+            **CPU_CLAIMS,
         message:
             "summing up by {input.protocol}"
         script:

@@ -96,6 +96,12 @@ def test_a_rules_script_is_thin(path):
     assert block.end_lineno - block.lineno < 25
 
 
+@pytest.mark.parametrize("path", sorted((ROOT / "rules").glob("*.smk")), ids=lambda p: p.name)
+def test_every_job_claims_what_the_cluster_is_told(path):
+    for rule in re.split(r"(?m)^ *rule\b", path.read_text(encoding="utf-8"))[1:]:
+        assert "_CLAIMS," in rule, rule.splitlines()[:3]
+
+
 def test_the_lock_names_no_address_and_the_environments_have_its_pins():
     lock = (ROOT / "envs" / "requirements.txt").read_text(encoding="utf-8")
     assert "://" not in lock
