@@ -124,6 +124,8 @@ def test_criteria_that_only_some_categories_have_have_no_overall_mean():
         ),
         "social": scored("social", [6], criteria=["quality", "custom"], quality=[8], custom=[9]),
     }
+    # of which an editor that takes none of its samples is asked nothing
+    frames["causal"] = table("causal", [("x", "skipped", None)], criteria=["quality", "cause"])
     editor = of({"e": frames}).editors["e"]
     assert editor.categories["physical"].criteria == {"quality": 2, "physics": 5}
     assert editor.overall.micro.criteria == {"quality": 4}

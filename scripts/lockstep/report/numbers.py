@@ -138,9 +138,11 @@ def _over_categories(
     every = pd.concat(
         [frame[[*needed, *tables.criteria(frame)]] for frame in own.values()], ignore_index=True
     )
+    # what the editor does not take says nothing of it
+    asked = [frame for frame in own.values() if (frame["status"] != "skipped").any()]
     # a criterion that only some categories have says nothing of all
-    asked = [set(tables.criteria(frame)) for frame in own.values() if len(frame)]
-    shared = [name for name in tables.criteria(every) if all(name in names for names in asked)]
+    known = [tables.criteria(frame) for frame in asked]
+    shared = [name for name in tables.criteria(every) if all(name in names for names in known)]
 
     def describe(frame: pd.DataFrame) -> dict[str, Any]:
         return tables.describe(frame, threshold, shared, scale)
@@ -148,7 +150,7 @@ def _over_categories(
     overall = stats.overall(
         {category: tables.group(frame) for category, frame in own.items()}, threshold, scale
     )
-    by_category = [tables.means(frame, shared) for frame in own.values() if len(frame)]
+    by_category = [tables.means(frame, shared) for frame in asked]
     criteria = {"micro": tables.means(every, shared), "macro": _means(by_category, shared)}
     return {
         "difficulties": {
