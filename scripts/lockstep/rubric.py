@@ -363,15 +363,16 @@ def combine(how: Combine, parts: Sequence[tuple[float, float]]) -> float:
         parts: each value with its weight.
     """
     total = sum(weight for _, weight in parts)
+    least, most = min(value for value, _ in parts), max(value for value, _ in parts)
     match how:
         case "weighted_mean":
-            return sum(value * weight for value, weight in parts) / total
+            mean = sum(value * weight for value, weight in parts) / total
         case "geometric_mean":
-            # no rounding may make a 10 of 10s less than 10
-            value = math.prod(value ** (weight / total) for value, weight in parts)
-            return min(value, max(value for value, _ in parts))
+            mean = math.prod(value ** (weight / total) for value, weight in parts)
         case "min":
-            return min(value for value, _ in parts)
+            mean = least
+    # no rounding may make more or less than 10 of 10s
+    return float(min(max(mean, least), most))
 
 
 def _images(sample: Sample) -> str:

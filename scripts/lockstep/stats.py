@@ -20,6 +20,9 @@ LARGEST = 5000
 AT_A_TIME = 2_000_000
 """Numbers resampled at a time: bounds memory and changes no result."""
 
+ROUNDING = 1e-9
+"""By what rounding tells scores apart at most, which are then equal."""
+
 LEVEL = 0.05
 """Corrected p-value below which two editors do not share a rank."""
 
@@ -140,8 +143,7 @@ def paired(first: Sequence[float], second: Sequence[float]) -> dict[str, Any]:
         than 9999), above `LARGEST` samples that of a normal mean (`p_value_method`).
     """
     one, two = np.asarray(first, dtype=float), np.asarray(second, dtype=float)
-    # what only rounding tells apart is equal
-    differences = np.where(np.isclose(one, two, rtol=0, atol=1e-9), 0.0, one - two)
+    differences = np.where(np.isclose(one, two, rtol=0, atol=ROUNDING), 0.0, one - two)
     interval, method = mean_interval([differences])
     p_value, p_method = _p_value(differences)
     some = len(differences) > 0
@@ -234,7 +236,7 @@ def _location(values: np.ndarray) -> dict[str, float | None]:
 
 
 def _share(values: np.ndarray, threshold: float) -> float | None:
-    return _mean(values >= threshold)
+    return _mean(values >= threshold - ROUNDING)
 
 
 def _bounds(values: np.ndarray, failed: int, scale: tuple[float, float]) -> list[float] | None:

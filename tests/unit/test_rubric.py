@@ -1,5 +1,6 @@
 """Rubrics: what is asked, and how a score follows from what is given."""
 
+import itertools
 import math
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from lockstep.categories import CATEGORIES
 from lockstep.errors import RubricError
 from lockstep.protocol import read_protocol
-from lockstep.rubric import ANCHORS, Rubric, read_rubric, uncertainty
+from lockstep.rubric import ANCHORS, Rubric, combine, read_rubric, uncertainty
 from tests.conftest import ROOT
 
 FOLDER = ROOT / "config" / "rubrics"
@@ -81,6 +82,13 @@ def test_the_geometric_mean_by_hand():
     assert rubric.score({"ca": 10, "cb": 10}) == 10
     heavy = changed(criteria=criteria(3, 1), combine="geometric_mean", caps=())
     assert heavy.score({"ca": 9, "cb": 4}) == pytest.approx((9**3 * 4) ** 0.25)
+
+
+@pytest.mark.parametrize("how", ["weighted_mean", "geometric_mean"])
+def test_equal_values_are_the_score_whatever_the_weights(how):
+    for weights in itertools.product((0.1, 0.3, 0.7, 0.9, 2), repeat=3):
+        for value in range(11):
+            assert combine(how, [(value, weight) for weight in weights]) == value
 
 
 def test_the_minimum_knows_no_weights():

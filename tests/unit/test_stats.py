@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.stats import bootstrap, norm, permutation_test
 
 from lockstep import stats
-from lockstep.rubric import SCALE
+from lockstep.rubric import SCALE, combine
 from lockstep.stats import Group
 
 # a golden data set: scores of two editors and two categories of eight samples each
@@ -51,6 +51,9 @@ def test_a_summary_by_hand():
     assert (summary["count"], summary["failed"], summary["coverage"]) == (3, 2, 0.6)
     assert summary["failures"] == {"missing": 1, "edit_failed": 1}
     assert summary["threshold_share"] == pytest.approx(2 / 3)
+    # weights of 0.3, 0.5 and 0.2 make of 9, 7 and 4 what is 7 but for rounding
+    seven = combine("weighted_mean", [(9, 0.3), (7, 0.5), (4, 0.2)])
+    assert summarise([2, seven])["threshold_share"] == 0.5
     # (18 + 2 · 0) / 5 and (18 + 2 · 10) / 5
     assert summary["bounds"] == [3.6, 7.6]
     assert stats.summarise(Group([0, 1], {"missing": 2}), 0.5, (0, 1))["bounds"] == [0.25, 0.75]
