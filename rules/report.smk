@@ -85,7 +85,8 @@ rule report:
 rule bundle:
     input:
         tables=expand(table_of("{editor}", "{category}"), editor=EDITORS, category=CATEGORIES),
-        files=report_files(),
+        # what the page leads to
+        files=[*report_files(), f"{RESULTS}/report/scores.csv"],
     output:
         f"{RESULTS}/report.zip",
     log:

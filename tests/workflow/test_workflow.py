@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import time
@@ -224,6 +225,9 @@ def test_the_report_is_packed_with_its_images_into_one_file(finished, tmp_path):
         names = packed.namelist()
         assert packed.testzip() is None
         details = packed.read("lockstep-report/data/details-0.js").decode()
+        page = packed.read("lockstep-report/report.html").decode()
+    for link in re.findall(r'href="([\w.-]+)"', page):
+        assert f"lockstep-report/{link}" in names
     assert "lockstep-report/report.html" in names
     for folder in ("thumbs/sources/", "thumbs/edits/", "images/sources/", "images/edits/"):
         assert sum(name.startswith(f"lockstep-report/{folder}") for name in names) == 10
