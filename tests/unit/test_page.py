@@ -6,6 +6,7 @@ import io
 import json
 import math
 import os
+import zipfile
 
 import pandas as pd
 import pytest
@@ -13,8 +14,8 @@ from PIL import Image
 
 from lockstep import config, report
 from lockstep.records import Picture
-from lockstep.report import charts, gallery, page
-from lockstep.report.sheets import CELL, sheet
+from lockstep.report import bundle, charts, gallery, page
+from lockstep.report.sheets import CELL, GAP, sheet
 from lockstep.report.thumbnails import SIDE, make_thumbnails
 from lockstep.tables import read_table
 from tests.conftest import ROOT
@@ -209,6 +210,44 @@ def test_skipped_samples_are_listed_with_their_reason_and_are_no_failures(writte
     html = (written / "report.html").read_text(encoding="utf-8")
     failed, _, skipped = html.partition('<h2 id="skipped">')
     assert all(f"<bdi>{name}</bdi>" in skipped and name not in failed for name in ids)
+
+
+def test_what_was_edited_before_is_shown_nowhere_once_it_is_gone(tmp_path):
+    image = tmp_path / "a.png"
+    Image.new("RGB", (20, 10), "red").save(image)
+    row = {"id": "a", "category": "physical", "score": 1.0, "status": "ok", "edited": str(image)}
+    small = tmp_path / gallery.edit_thumbnail(row, "e")
+
+    def middle(**changes):
+        with Image.open(io.BytesIO(sheet(pd.DataFrame([row | changes]), "e", tmp_path))) as made:
+            return made.getpixel((GAP + CELL // 2, GAP + CELL // 2))
+
+    make_thumbnails([(image, small)], "#ffffff", 1)
+    assert middle()[1] < 50
+    assert middle(status="edit_failed", score=None, edited=None)[1] > 200
+    image.write_bytes(b"broken")
+    make_thumbnails([(image, small)], "#ffffff", 1)
+    assert not small.exists()
+
+
+def test_a_bundle_has_the_thumbnail_of_an_image_that_is_gone(tmp_path):
+    made_up.make_results(tmp_path, 5, side=32)
+    frames = {
+        editor: {
+            key: read_table(tmp_path / editor / key / "table.csv") for key in made_up.CATEGORIES
+        }
+        for editor in EDITORS
+    }
+    wanted = list(gallery.images_of(gallery.Samples(frames), tmp_path / "report"))
+    make_thumbnails(wanted, "#ffffff", 1)
+    gone, small = wanted[-1]
+    gone.unlink()
+    bundle.write_bundle(frames, tmp_path / "report", [], "#ffffff", tmp_path / "a.zip", 1)
+    with zipfile.ZipFile(tmp_path / "a.zip") as packed:
+        names = packed.namelist()
+    name = f"{bundle.FOLDER}/{small.relative_to(tmp_path / 'report').as_posix()}"
+    assert name in names and name.replace("thumbs", "images") not in names
+    assert sum("/images/" in name for name in names) == len(wanted) - 1
 
 
 def test_a_contact_sheet_has_no_place_for_skipped_samples(tmp_path):

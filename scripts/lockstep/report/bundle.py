@@ -66,7 +66,16 @@ def _pictures(
     """Yield thumbnails and copies, some ahead of what is written but not all at once."""
     with ThreadPoolExecutor(threads) as pool:
         while part := list(islice(images, 64)):
-            copies = pool.map(lambda pair: shrunk(pair[0], SIDE, background, QUALITY), part)
+            copies = pool.map(lambda pair: _copy(pair[0], background), part)
             for (_, small), copy in zip(part, copies, strict=True):
                 yield small, (report / small).read_bytes()
-                yield _copy_of(small), copy
+                if copy is not None:
+                    yield _copy_of(small), copy
+
+
+def _copy(image: Path, background: str) -> bytes | None:
+    """Return an image's copy; None if it is gone, where the page shows the thumbnail instead."""
+    try:
+        return shrunk(image, SIDE, background, QUALITY)
+    except Exception:  # Pillow raises many kinds on what is no image
+        return None

@@ -34,17 +34,18 @@ def sheet(frame: pd.DataFrame, editor: str | None, folder: Path) -> bytes:
     for number, row in enumerate(shown):
         line, column = divmod(number, COLUMNS)
         name = gallery.edit_thumbnail(row, editor) if editor else gallery.source_thumbnail(row)
-        cell = _cell(folder / name)
+        # a thumbnail may be that of an earlier edit, where there is none now
+        cell = _cell(folder / name if editor is None or row["edited"] else None)
         paper.paste(cell, (GAP + column * (CELL + GAP), GAP + line * (CELL + GAP)))
     buffer = io.BytesIO()
     paper.save(buffer, "JPEG", quality=82)
     return buffer.getvalue()
 
 
-def _cell(path: Path) -> Image.Image:
-    """Return a square cell with a thumbnail in its middle."""
+def _cell(path: Path | None) -> Image.Image:
+    """Return a square cell with a thumbnail in its middle, if there is one."""
     cell = Image.new("RGB", (CELL, CELL), EMPTY)
-    if path.exists():
+    if path is not None and path.exists():
         with Image.open(path) as small:
             small.thumbnail((CELL, CELL))
             cell.paste(small, ((CELL - small.width) // 2, (CELL - small.height) // 2))

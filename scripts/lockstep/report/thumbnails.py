@@ -43,6 +43,8 @@ def _thumbnail(image: Path, path: Path, background: str) -> Path | None:
                 file.write(small)
             os.utime(path, ns=(time, time))
     except Exception:  # Pillow raises many kinds on what is no image, and the page says so
+        # one of what was there before shows nothing that is there now
+        path.unlink(missing_ok=True)
         return None
     return path
 
