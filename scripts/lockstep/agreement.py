@@ -65,9 +65,10 @@ def agreement(tables: Mapping[str, Mapping[str, Path]], humans: Path) -> list[di
 def _read(path: Path, editors: list[str]) -> pd.DataFrame:
     """Return the mean of what humans gave each edit."""
     try:
-        # texts such as `NA` stay what they are
-        texts = {"dtype": {"id": str, "editor": str}, "keep_default_na": False}
-        frame = pd.read_csv(path, **texts, na_values={"score": [""]})
+        # an id may be NA
+        texts = {"id": str, "editor": str}
+        nothing = {"id": [""], "editor": [""], "score": ["", "NA", "NaN", "nan"]}
+        frame = pd.read_csv(path, dtype=texts, keep_default_na=False, na_values=nothing)
         for column in ("id", "editor", "score"):
             # pandas numbers the columns of one name
             if f"{column}.1" in frame:
@@ -80,8 +81,9 @@ def _read(path: Path, editors: list[str]) -> pd.DataFrame:
     for column in ("id", "editor"):
         if column not in frame:
             raise ConfigError(f"{path}: found no column {column!r}, accepted are id, editor, score")
-        if (frame[column] == "").any():
-            raise ConfigError(f"{path}: found a row without {column}, accepted is one in each")
+        if frame[column].isna().any():
+            row = int(frame[column].isna().to_numpy().argmax()) + 1
+            raise ConfigError(f"{path}: found no {column} in row {row}, accepted is one in each")
     if not np.isfinite(frame["score"]).all():
         raise ConfigError(f"{path}: found a score that is no number, accepted are numbers")
     return frame.groupby(["editor", "id"], as_index=False)["score"].mean()

@@ -92,10 +92,10 @@ def test_edits_without_a_score_of_the_judge_do_not_count(tables, tmp_path):
         ("id,score", ("physical-0", "good"), "found no CSV with id and score"),
         ("id,score", ("physical-0", ""), "found a score that is no number"),
         ("id,score,score", ("physical-0", 1, 9), "column 'score' is there twice"),
-        ("id,score", ("", 1), "found a row without id"),
-        ("id,score,editor", ("physical-0", 1, ""), "found a row without editor"),
-        ("id,score", ("NA", 1), "found 1 edits that this run does not have ('NA'"),
         ("id,score,editor", ("physical-0", 1, "f"), "('physical-0' by 'f' is the first)"),
+        ("id,score,editor", ("physical-0", 1, ""), "found no editor in row 1"),
+        ("id,score", ("", 1), "found no id in row 1"),
+        ("id,score", ("NA", 1), "found 1 edits that this run does not have ('NA'"),
     ],
 )
 def test_a_file_that_is_none_is_one_clear_error(tables, tmp_path, columns, row, sentence):

@@ -59,23 +59,6 @@ def test_a_readme_in_a_models_folder_changes_nothing(models, tmp_path):
     assert model_identity(str(tmp_path / "judge"), None) != own
 
 
-def test_what_a_link_to_a_folder_leads_to_is_watched_too(tmp_path):
-    from lockstep import models as models_module
-
-    shared, folder = tmp_path / "shared", tmp_path / "replies"
-    shared.mkdir()
-    folder.mkdir()
-    (folder / "e").symlink_to(shared)
-    found = set()
-    for reply in ("I give it 7.", "I give it 10."):
-        (shared / "a.txt").write_text(reply)
-        models_module._fingerprint.cache_clear()
-        models_module.folder_state.cache_clear()
-        found.add(model_identity(str(folder), None)["fingerprint"])
-        found.add(models_module.folder_state(str(folder)))
-    assert len(found) == 4
-
-
 def test_the_hash_of_a_large_file_is_remembered_until_it_changes(tmp_path, monkeypatch):
     from lockstep import models as models_module
     from lockstep import records
