@@ -6,6 +6,7 @@ import io
 import json
 import math
 import os
+import re
 import zipfile
 
 import pandas as pd
@@ -156,6 +157,13 @@ def test_the_highest_score_is_in_the_last_bin():
 def test_a_chart_of_nothing_is_drawn():
     assert "<svg" in charts.distribution("c", {"e": []}, (0.0, 10.0)).svg
     assert "<svg" in charts.criteria("c", {"e": {"quality": None}}, (0.0, 10.0)).svg
+
+
+def test_the_longest_names_leave_room_for_a_chart():
+    name = "a" * 64
+    chart = charts.criteria("c", {"e": {name: 5.0}}, (0.0, 10.0))
+    assert chart.rows[0]["criterion"] == name
+    assert re.search(r">(a{35}…)<", chart.svg)
 
 
 def test_thumbnails_are_made_once_and_again_for_another_image(tmp_path):

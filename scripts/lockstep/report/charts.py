@@ -18,6 +18,9 @@ MARKERS = "osDv^PXh"
 WIDTH = 4.6
 """Inches of 72 units, so that text is of its size on a phone too."""
 
+LONGEST = 36
+"""Characters of a label that are shown; its CSV has all."""
+
 BINS = 20
 """Of a distribution; each is half a point wide on the scale from 0 to 10."""
 
@@ -54,14 +57,16 @@ def means(report: Mapping[str, Any], labels: Mapping[str, str]) -> Chart:
     groups = {"overall": "overall", **labels}
     with style("mean scores with 95% intervals") as title:
         step = 1 / (len(editors) + 1.2)
-        axes = _axes(len(groups) * max(0.34, 0.17 * (len(editors) + 1.2)), 7.2, report["scale"])
+        height = len(groups) * max(0.34, 0.17 * (len(editors) + 1.2))
+        names = list(map(_shown, groups.values()))
+        axes = _axes(height, 7.2, report["scale"], left=max(1.45, _width(names)))
         for number, editor in enumerate(editors):
             own = [row for row in rows if row["editor"] == editor]
             for place, row in enumerate(own):
                 y = place + (number - (len(editors) - 1) / 2) * step
                 _point(axes, row, y, number)
         axes.axhline(0.5, color=INK, linewidth=0.6, alpha=0.5)
-        axes.set_yticks(range(len(groups)), groups.values())
+        axes.set_yticks(range(len(groups)), names)
         axes.set_ylim(len(groups) - 0.5, -0.5)
         return Chart("means", svg(axes.figure, title), rows)
 
@@ -121,8 +126,8 @@ def criteria(
         for editor, own in means_of.items()
     ]
     with style(f"{category}: means of the criteria") as title:
-        left = 0.2 + 0.078 * max(len(name) for name in names)
-        axes = _axes(0.36 * len(names), WIDTH, scale, left=left)
+        shown = [_shown(name.replace("_", " ")) for name in names]
+        axes = _axes(0.36 * len(names), WIDTH, scale, left=_width(shown))
         for place in range(len(names)):
             axes.axhline(place, color=INK, linewidth=0.5, alpha=0.2)
         # the first editor lies on top where means are the same
@@ -139,9 +144,18 @@ def criteria(
                 zorder=3,
                 clip_on=False,
             )
-        axes.set_yticks(range(len(names)), [name.replace("_", " ") for name in names])
+        axes.set_yticks(range(len(names)), shown)
         axes.set_ylim(len(names) - 0.5, -0.5)
         return Chart(f"criteria-{category}", svg(axes.figure, title), rows)
+
+
+def _shown(name: str) -> str:
+    return name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…"
+
+
+def _width(labels: Sequence[str]) -> float:
+    """Return the inches that labels take."""
+    return 0.2 + 0.078 * max(map(len, labels))
 
 
 def _mean(numbers: Mapping[str, Any]) -> dict[str, Any]:
@@ -158,7 +172,7 @@ def _point(axes: Axes, row: Mapping[str, Any], y: float, number: int) -> None:
     axes.plot(row["mean"], y, marker, color=colour(number), markersize=5.5, clip_on=False)
 
 
-def _axes(height: float, width: float, scale: tuple[float, float], left: float = 1.45) -> Axes:
+def _axes(height: float, width: float, scale: tuple[float, float], left: float) -> Axes:
     """Return axes over the scale of scores; all sizes are inches."""
     below, above, right = 0.28, 0.08, 0.15
     total = height + below + above
