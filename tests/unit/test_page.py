@@ -25,16 +25,16 @@ spec = importlib.util.spec_from_file_location("page_benchmark", ROOT / "benchmar
 made_up = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(made_up)
 EDITORS = list(made_up.EDITORS)
+MORE = [Picture(image="images/more.png", sha256="0" * 64, width=1, height=1)]
 
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):
     """Return the folder of a written report of 60 samples, of which one editor skips three."""
     folder = tmp_path_factory.mktemp("results")
-    more = [Picture(image="images/more.png", sha256="0" * 64, width=1, height=1)]
 
     def change(number):
-        return {"more": more} if number % 20 == 5 else {}
+        return {"more": MORE} if number % 20 == 5 else {}
 
     report.write_report(*made_up.make_results(folder, 60, side=32, change=change), threads=2)
     return folder / "report"
@@ -218,6 +218,16 @@ def test_skipped_samples_are_listed_with_their_reason_and_are_no_failures(writte
     html = (written / "report.html").read_text(encoding="utf-8")
     failed, _, skipped = html.partition('<h2 id="skipped">')
     assert all(f"<bdi>{name}</bdi>" in skipped and name not in failed for name in ids)
+
+
+def test_an_editor_that_takes_no_sample_is_in_the_headline_all_the_same(tmp_path):
+    report.write_report(*made_up.make_results(tmp_path, 5, 32, change=lambda _: {"more": MORE}))
+    told = json.loads((tmp_path / "report" / "report.json").read_text(encoding="utf-8"))
+    (editor,) = made_up.ONE_IMAGE
+    assert told["complete"] and editor not in {row["editor"] for row in told["leaderboard"]}
+    html = (tmp_path / "report" / "report.html").read_text(encoding="utf-8")
+    headline = html[: html.index("</table>")]
+    assert re.search(rf"<td>–</td><th [^>]*>[^>]*></i>{editor}<", headline)
 
 
 def test_what_was_edited_before_is_shown_nowhere_once_it_is_gone(tmp_path):
