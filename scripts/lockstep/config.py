@@ -287,7 +287,7 @@ class Comparison(Section):
 RESERVED = frozenset(
     {"all", "edit", "logs", "manifest", "prepare", "report", "score"}
     | {"tabulate", "tiny", "tiny_models", "agreement", "anchor_set", "anchors", "bundle", "compare"}
-    | {"import", "rejected", "protocol"}
+    | {"import", "rejected", "protocol", "overall"}
 )
 """Names of targets, rules, folders and files, which no editor and no category can take."""
 

@@ -256,6 +256,21 @@ def test_criteria_of_a_file_are_combined_as_configured(tmp_path):
         assert frames["s"]["c"]["SC"].tolist() == [8]
 
 
+def test_no_category_of_a_file_is_taken_for_all_of_them(tmp_path):
+    path = tmp_path / "scores.csv"
+
+    def compare(category):
+        path.write_text(f"category,id,score\n{category},a,2\nphysical,b,4\n", encoding="utf-8")
+        found = sources.read_sources(config.Compare(sources={"s": str(path)}), {"s": [str(path)]})
+        return of(found[0]).model_dump(mode="json")
+
+    with pytest.raises(ConfigError, match=r"scores\.csv: line 2: category: found 'overall'"):
+        compare("overall")
+    rows = texts.latex_table(compare("macro")).splitlines()
+    assert next(row for row in rows if row.startswith(" &")).startswith(" & macro & physical & ")
+    assert next(row for row in rows if row.startswith("s &")).startswith("s & 2.00 & 4.00 & 3.00 ")
+
+
 def test_editors_of_several_sources_are_told_apart(tmp_path):
     for name in ("mine", "yours"):
         frame = scored("physical", [1, 2])

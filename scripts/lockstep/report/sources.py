@@ -80,6 +80,11 @@ def _of_file(path: str, settings: config.Compare, name: str) -> dict[str, dict[s
     samples: dict[str, dict[str, None]] = {}
     rows: dict[str, dict[tuple[str, str], Row]] = {}
     for row in file.rows:
+        if row.category == "overall":
+            raise ConfigError(
+                f"{row.place}: category: found 'overall', accepted is any other name; all "
+                "categories together are called so"
+            )
         samples.setdefault(row.category, {})[row.id] = None
         editor = name if row.editor is None else row.editor
         rows.setdefault(editor, {})[row.category, row.id] = row

@@ -88,22 +88,21 @@ def latex_table(report: Mapping[str, Any]) -> str:
     """
     digits = _digits(report["scale"])
     categories = list(dict.fromkeys(c for e in report["editors"].values() for c in e["categories"]))
-    columns = {category: category for category in categories}
-    columns |= {"micro": "overall (micro)", "macro": "overall (macro)"}
     cells: dict[str, dict[str, str]] = {}
     for editor, numbers in report["editors"].items():
-        summaries = {**numbers["categories"], **numbers["overall"]}
         cells[editor] = {
-            title: number(summaries[key]["mean"] if key in summaries else None, digits)
-            for key, title in columns.items()
+            category: number(numbers["categories"].get(category, {"mean": None})["mean"], digits)
+            for category in categories
         }
+        for kind, summary in numbers["overall"].items():
+            cells[editor][f"overall ({kind})"] = number(summary["mean"], digits)
         micro = numbers["overall"]["micro"]
         cells[editor]["95% interval (micro)"] = interval(micro["ci95"], digits)
         cells[editor]["coverage"] = percent(micro["coverage"])
     frame = pd.DataFrame.from_dict(cells, orient="index")
     bold = pd.DataFrame("", index=frame.index, columns=frame.columns)
     for category in (*categories, "overall"):
-        title = columns["micro" if category == "overall" else category]
+        title = "overall (micro)" if category == "overall" else category
         for editor in _best(report, category):
             bold.loc[editor, title] = "textbf:--rwrap;"
     styler = frame.style.apply(lambda _: bold, axis=None).format(escape="latex")
