@@ -258,8 +258,9 @@ def _score(
     if failed:
         return ScoreRecord(**common, status=failed[0], error=failed[1])
     level = chosen.gauss(mean, 1.8)
+    low, high = asked.scale
     criteria = {
-        name: float(min(10, max(0, round(chosen.gauss(level, 1.2))))) for name in asked.names
+        name: min(high, max(low, float(round(chosen.gauss(level, 1.2))))) for name in asked.names
     }
     return ScoreRecord(
         **common,

@@ -494,6 +494,28 @@ def test_an_image_that_is_gone_is_said_to_be_gone(tmp_path, open_page):
     assert opened.page.locator("#stage img").count() == 1
 
 
+def test_bars_are_full_at_the_highest_value_of_the_rubric(tmp_path, open_page):
+    judge = {"type": "qwen3_vl", "model": "judge", "rubrics": str(ROOT / "config/rubrics/imgedit")}
+    report.write_report(*made_up.make_results(tmp_path, 10, judge=judge))
+    shares = {}
+    opened = open_page(page_of(tmp_path), "#samples")
+    for name in opened.cards():
+        opened.go(f"#samples?editor={EDITORS[2]}&sample={name}")
+        opened.page.wait_for_selector("#facts h3")
+        shares |= opened.page.eval_on_selector_all(
+            ".criteria li",
+            """bars => Object.fromEntries(bars.map(bar => [
+                bar.querySelector('b').textContent,
+                Number(bar.querySelector('.meter').style.getPropertyValue('--share')),
+            ]))""",
+        )
+    assert {"5", "3"} <= shares.keys()
+    assert shares == {value: (float(value) - 1) / 4 for value in shares}
+    # the chart's axis is the rubric's too
+    axis = opened.page.text_content("#category-physical .chart >> nth=1").split()
+    assert "5" in axis and "10" not in axis
+
+
 def test_what_the_readme_shows_can_be_made(large, samples, open_page, tmp_path, request):
     """With --fix the screenshots in docs/ are made anew."""
     folder = ROOT / "docs" if request.config.getoption("--fix") else tmp_path

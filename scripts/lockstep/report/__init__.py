@@ -78,7 +78,7 @@ def write_report(
     records.write_text(folder / "scores.csv", texts.csv_table(report))
     records.write_text(folder / "scores.tex", texts.latex_table(report))
     _write_images(settings, frames, folder, threads)
-    drawn = page.draw(report, frames)
+    drawn = page.draw(report, settings, frames)
     records.write_text(folder / "means.svg", drawn["means"].svg)
     for chart in drawn.values():
         records.write_text(folder / f"{chart.name}.csv", _csv(chart.rows, list(chart.rows[0])))

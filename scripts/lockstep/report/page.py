@@ -16,6 +16,7 @@ from lockstep.records import canonical_json
 from lockstep.report import charts, texts
 from lockstep.report.charts import Chart
 from lockstep.report.gallery import Frames, Row, Samples
+from lockstep.rubric import read_rubric
 
 VIEWS = {
     "results": "Results",
@@ -34,9 +35,10 @@ IDS = 20
 """Most samples that are listed of each reason."""
 
 
-def draw(report: Mapping[str, Any], frames: Frames) -> dict[str, Chart]:
+def draw(report: Mapping[str, Any], settings: config.Config, frames: Frames) -> dict[str, Chart]:
     """Draw the charts of scores, by name."""
     labels = _labels(report)
+    scales = _scales(settings)
     drawn = [charts.means(report, labels)]
     for category in labels:
         scores = {
@@ -47,7 +49,7 @@ def draw(report: Mapping[str, Any], frames: Frames) -> dict[str, Chart]:
             editor: own["categories"][category]["criteria"]
             for editor, own in report["editors"].items()
         }
-        drawn.append(charts.criteria(category, criteria, report["scale"]))
+        drawn.append(charts.criteria(category, criteria, scales[category]))
     return {chart.name: chart for chart in drawn}
 
 
@@ -93,9 +95,16 @@ def render(
             category: Path(settings.judge.rubric_file(category)).read_text(encoding="utf-8")
             for category in settings.benchmark.categories
         },
+        scales=canonical_json(_scales(settings)),
         config=effective,
         command=f"snakemake --cores all --configfile {settings.results}/report/config.yaml",
     )
+
+
+def _scales(settings: config.Config) -> dict[str, tuple[float, float]]:
+    """Return the lowest and highest value of the criteria of each category."""
+    keys = settings.benchmark.categories
+    return {key: read_rubric(Path(settings.judge.rubric_file(key))).scale for key in keys}
 
 
 def _inline(name: str) -> Markup:

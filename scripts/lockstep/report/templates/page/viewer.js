@@ -1,6 +1,7 @@
 // One sample: the images, what was asked, and what the judge said.
 
 const viewer = document.getElementById("viewer");
+const scales = JSON.parse(viewer.dataset.scales);
 const look = { editor: 0, mode: "wipe", wipe: 50 };
 
 function chosen(state) {
@@ -169,7 +170,7 @@ function facts(state, editor, edit) {
     element("h3", { className: "who" }, dot(editor), editor.name),
     element("p", { className: "big" }, verdict(index, editor, i)),
     ...(edit?.error ? [prose(edit.error)] : []),
-    ...scores(editor, edit, i),
+    ...scores(editor, edit, i, scales[index.categories[index.category[i]]]),
     ...(edit?.reasoning ? part("Reasoning of the judge", prose(edit.reasoning)) : []),
     ...(edit?.judge
       ? [element("p", { className: "quiet" }, "judge ", element("a", { href: `#judge-${edit.judge}` }, edit.judge))]
@@ -177,14 +178,14 @@ function facts(state, editor, edit) {
   ];
 }
 
-function scores(editor, edit, i) {
+function scores(editor, edit, i, [low, high]) {
   if (!edit) return [];
   const bars = Object.entries(edit.criteria).map(([name, value]) =>
     element(
       "li",
       {},
       element("span", {}, words(name)),
-      element("span", { className: "meter", style: { "--share": value / 10 } }),
+      element("span", { className: "meter", style: { "--share": (value - low) / (high - low) } }),
       element("b", {}, String(value)),
     ),
   );
