@@ -208,6 +208,15 @@ def test_another_judge_is_named_as_such():
     ]
 
 
+def test_editors_of_other_samples_are_named_as_such():
+    shared = scored("physical", [1, 2, 3])
+    frames = {"a": {"physical": shared}, "b": {"physical": shared, "social": scored("social", [9])}}
+    (warning,) = texts.warnings(of(frames).model_dump(mode="json"))
+    assert warning.startswith("Different samples: ")
+    frames["a"]["social"] = table("social", [("social-0", "skipped", None)])
+    assert texts.warnings(of(frames).model_dump(mode="json")) == []
+
+
 def test_the_table_for_papers_is_escaped_and_sets_what_is_best_in_bold():
     scores = [3, 5, 4, 6, 5, 7, 4, 6, 5, 3]
     frames = {

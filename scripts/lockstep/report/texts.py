@@ -58,7 +58,22 @@ def warnings(report: Mapping[str, Any]) -> list[str]:
         found.append(f"Random weights ({names}): the scores below mean nothing.")
     if any(row["same_judge"] is False for row in report["comparisons"]):
         found.append("Different judges: scores of one may not be scores of the other.")
+    asked = list(map(_asked, report["editors"].values()))
+    if any(own != asked[0] for own in asked):
+        found.append(
+            "Different samples: means and ranks of editors are not over the same ones, only their "
+            "differences are."
+        )
     return found
+
+
+def _asked(editor: Mapping[str, Any]) -> dict[str, int]:
+    """Return how many samples an editor was asked of each category."""
+    asked = {
+        category: row["count"] + row["failed"] + row["skipped"]
+        for category, row in editor["categories"].items()
+    }
+    return {category: count for category, count in asked.items() if count}
 
 
 def rows(report: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
