@@ -36,7 +36,11 @@ def written(tmp_path_factory):
     def change(number):
         return {"more": MORE} if number % 20 == 5 else {}
 
-    report.write_report(*made_up.make_results(folder, 60, side=32, change=change), threads=2)
+    nothing = {"true_cfg_scale": None, "negative_prompt": None}
+    model = {"type": "diffusers", "model": "owner/name", **nothing}
+    editors = [{"name": name, **model} for name in EDITORS]
+    given = made_up.make_results(folder, 60, side=32, change=change, editors=editors)
+    report.write_report(*given, threads=2)
     return folder / "report"
 
 
@@ -297,5 +301,7 @@ def test_the_configuration_beside_the_report_is_one(written):
 
     plain = yaml.safe_load((written / "config.yaml").read_text(encoding="utf-8"))
     again = config.Config.model_validate_json(json.dumps(plain))
-    assert [editor.name for editor in again.editors] == EDITORS
+    told = json.loads((written / "report.json").read_text(encoding="utf-8"))
+    assert again.model_dump(mode="json") == told["settings"]
+    assert {editor.negative_prompt for editor in again.editors} == {None}
     assert tuple(script(written, "index")["statuses"]) == gallery.STATUSES

@@ -69,7 +69,7 @@ def write_report(
     numbers = of_run(settings, frames, summaries, steps, rejected, further)
     report = numbers.model_dump(mode="json")
     records.write_json(folder / "report.json", report)
-    plain = settings.model_dump(mode="json", exclude_none=True)
+    plain = settings.model_dump(mode="json")
     effective = yaml.safe_dump(plain, allow_unicode=True, sort_keys=False)
     records.write_text(folder / "config.yaml", effective)
     records.write_text(
