@@ -8,6 +8,7 @@ import pytest
 
 from lockstep import config, score_files
 from lockstep.errors import ConfigError
+from lockstep.ids import safe_id
 from lockstep.report import numbers, schema, sources, texts
 from lockstep.report.compare import write_comparison
 from lockstep.rubric import COLUMNS, SCALE
@@ -263,6 +264,14 @@ def test_criteria_of_a_file_are_combined_as_configured(tmp_path):
         frames, _ = sources.read_sources(compare, {"s": [str(path)]})
         assert frames["s"]["c"]["score"].tolist() == pytest.approx([score])
         assert frames["s"]["c"]["SC"].tolist() == [8]
+
+
+def test_a_file_may_call_its_samples_as_the_benchmark_does(tmp_path):
+    path = tmp_path / "scores.csv"
+    path.write_text("category,id,score\nphysical,a/b c.png,4\n", encoding="utf-8")
+    frames, _ = sources.read_sources(config.Compare(sources={"s": str(path)}), {"s": [str(path)]})
+    own = table("physical", [(safe_id("a/b c.png"), "ok", 3.0)])
+    assert of({"e": {"physical": own}, **frames}).comparisons[-1].count == 1
 
 
 def test_no_category_of_a_file_is_taken_for_all_of_them(tmp_path):

@@ -9,6 +9,7 @@ import pandas as pd
 from lockstep import config, rubric, score_files
 from lockstep.categories import CATEGORIES
 from lockstep.errors import ConfigError
+from lockstep.ids import safe_id
 from lockstep.report.numbers import Frames
 from lockstep.rubric import COLUMNS
 from lockstep.score_files import Row
@@ -85,9 +86,11 @@ def _of_file(path: str, settings: config.Compare, name: str) -> dict[str, dict[s
                 f"{row.place}: category: found 'overall', accepted is any other name; all "
                 "categories together are called so"
             )
-        samples.setdefault(row.category, {})[row.id] = None
+        # as a run's tables call it
+        sample = safe_id(row.id)
+        samples.setdefault(row.category, {})[sample] = None
         editor = name if row.editor is None else row.editor
-        rows.setdefault(editor, {})[row.category, row.id] = row
+        rows.setdefault(editor, {})[row.category, sample] = row
     return {
         editor: {
             category: _frame(
