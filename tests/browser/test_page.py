@@ -516,6 +516,14 @@ def test_bars_are_full_at_the_highest_value_of_the_rubric(tmp_path, open_page):
     assert "5" in axis and "10" not in axis
 
 
+def test_an_address_that_was_cut_off_still_opens_the_page(large, open_page):
+    opened = open_page(page_of(large), "#category-%E7%89%9")
+    opened.go("#samples?sort=lowest&more=%E5%A4%9")
+    assert len(opened.cards()) == PAGE
+    opened.page.click("nav a[href='#results']")
+    assert opened.page.inner_text("#results h1") == opened.page.title()
+
+
 def test_what_the_readme_shows_can_be_made(large, samples, open_page, tmp_path, request):
     """With --fix the screenshots in docs/ are made anew."""
     folder = ROOT / "docs" if request.config.getoption("--fix") else tmp_path

@@ -44,13 +44,22 @@ function showView(name) {
   else if (view.id !== "samples" || state.sample === null) scrollTo(0, 0);
 }
 
+// What the address names; nothing if it was cut off in the middle of a character.
+function decoded(name) {
+  try {
+    return decodeURIComponent(name);
+  } catch {
+    return "";
+  }
+}
+
 function readAddress() {
-  const [name, text] = decodeURI(location.hash.slice(1)).length
+  const [name, text] = location.hash.length > 1
     ? location.hash.slice(1).split(/\?(.*)/s)
     : ["results", ""];
   if (name !== "samples") {
     closeViewer();
-    showView(decodeURIComponent(name));
+    showView(decoded(name));
     return;
   }
   const values = new URLSearchParams(text ?? "");
@@ -188,7 +197,7 @@ async function start() {
   const saved = savedTheme();
   setTheme(saved in THEMES ? saved : "auto");
   const named = location.hash.slice(1).split("?")[0] || "results";
-  showView(decodeURIComponent(named));
+  showView(decoded(named));
   const index = await loadIndex();
   state.index = index;
   fill("category", index.categories);
