@@ -1,7 +1,10 @@
 """The barrier, with processes that live, finish, die and join late."""
 
+import errno
+import fcntl
 import json
 import multiprocessing
+import os
 import threading
 import time
 
@@ -28,8 +31,6 @@ def work(folder, shard, shards, waves, options, die_at=None, late=0.0, item=0.02
             barrier.wait(wave)
             log.write(json.dumps(["start", shard, wave, time.monotonic()]) + "\n")
             if wave == die_at:
-                import os
-
                 os._exit(9)
             time.sleep(item * (1 + shard))
             log.write(json.dumps(["end", shard, wave, time.monotonic()]) + "\n")
@@ -256,6 +257,20 @@ def test_without_notice_of_changes_looking_now_and_then_still_works(tmp_path, mo
     monkeypatch.setattr("inotify_simple.INotify", refuse)
     events = run(tmp_path, [((k, 3, 4, {}), {}) for k in range(3)])
     assert largest_lead(events) == 1
+
+
+def test_locks_are_looked_at_as_nfs_allows(tmp_path, monkeypatch):
+    flock = fcntl.flock
+
+    def on_nfs(file, operation):
+        # flock(2): for an exclusive lock the file must be open for writing
+        if operation & fcntl.LOCK_EX and fcntl.fcntl(file, fcntl.F_GETFL) & 3 == os.O_RDONLY:
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+        flock(file, operation)
+
+    monkeypatch.setattr("fcntl.flock", on_nfs)
+    events = run(tmp_path, [((k, 3, 4, {}), {}) for k in range(3)])
+    assert len(ends(events, 3)) == 3
 
 
 @pytest.mark.parametrize("content", ["", "{", '{"run": 1}'])
