@@ -79,6 +79,8 @@ def edit_shard(
             number
             for number in range(count)
             if number != shard.number
+            # one without a sample may well wait for its device
+            and plan.shard_indices(len(samples), number, count, shard.first)
             and not _is_done(folder / "edits" / plan.shard_file(number, count), items(number))
         ],
         slots=shard.slots,

@@ -141,3 +141,10 @@ def test_a_shard_that_cannot_have_its_device_is_not_waited_for(tmp_path):
     assert time.monotonic() - began < 20
     broken.join()
     assert broken.exitcode == 1
+
+
+def test_a_shard_without_a_sample_is_not_waited_for(tmp_path):
+    manifest(tmp_path, 1)
+    began = time.monotonic()
+    assert len(edit(tmp_path, 0, 2, join_timeout=5)) == 1
+    assert time.monotonic() - began < 4
