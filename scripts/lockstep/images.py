@@ -156,7 +156,7 @@ def has_alpha(data: bytes) -> bool:
     try:
         with _open(io.BytesIO(data)) as image:
             return image.has_transparency_data
-    except (OSError, SyntaxError, SampleError):
+    except (OSError, SyntaxError, ValueError, SampleError):
         # what cannot be opened fails by itself where it is
         return False
 

@@ -1,7 +1,7 @@
 """Editors that need no model."""
 
 import pytest
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from lockstep import config, editors
 from lockstep.errors import EditError
@@ -55,6 +55,13 @@ def test_a_finished_image_that_is_none_fails_by_itself(tmp_path, sample, setting
     (tmp_path / "a.webp").mkdir()
     assert editors.identity(settings, sample)["file_sha256"] is None
     with pytest.raises(IsADirectoryError):
+        edited(settings, sample)
+    (tmp_path / "a.webp").rmdir()
+    notes = PngImagePlugin.PngInfo()
+    notes.add_text("workflow", "x" * 2**21, zip=True)
+    frames[0].save(tmp_path / "a.png", pnginfo=notes)
+    assert editors.identity(settings, sample)["file_sha256"]
+    with pytest.raises(ValueError, match="Decompressed data too large"):
         edited(settings, sample)
 
 
