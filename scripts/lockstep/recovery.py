@@ -47,8 +47,9 @@ def remove_incomplete(results: Path, shards: int, together: int = 1) -> list[Pat
         those that were incomplete: without a line for each sample of their shard (a row for each
         sample, in a table), or with a broken one.
     """
-    counts = _read_whole(results / "manifest" / "counts.json") or {}
-    found, stale = [], []
+    listed = results / "manifest" / "counts.json"
+    counts = _read_whole(listed) or {}
+    found, stale = [listed] if listed.exists() and not counts else [], []
     for manifest in results.glob("manifest/*.jsonl"):
         samples = _count_lines(manifest)
         if samples < counts.get(manifest.stem, 0):

@@ -403,6 +403,16 @@ def test_what_lost_its_end_is_removed_with_all_that_was_made_of_it(scored, tmp_p
     assert before - left == later | pages
 
 
+@pytest.mark.parametrize("how", [cut, lose_lines, empty])
+def test_counts_of_samples_that_lost_their_end_are_removed_alone(tmp_path, how):
+    counts = tmp_path / "manifest" / "counts.json"
+    records.write_json(counts, {"physical": 4, "social": 4})
+    assert recovery.remove_incomplete(tmp_path, shards=2) == []
+    damage([counts], how)
+    assert recovery.remove_incomplete(tmp_path, shards=2) == [counts]
+    assert not counts.exists()
+
+
 # what is removed is what decides, so each kind need be seen but once
 @pytest.mark.parametrize(
     ("kind", "how"), list(zip(KINDS, (cut, lose_lines, empty, cut), strict=True)), ids=KINDS
