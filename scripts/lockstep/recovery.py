@@ -45,7 +45,8 @@ def remove_incomplete(results: Path, shards: int, together: int = 1) -> list[Pat
 
     Returns:
         those that were incomplete: without a line for each sample of their shard (a row for each
-        sample, in a table), or with a broken one.
+        sample, in a table), or with a broken one. What is older than its manifest may well be of
+        other samples, and only a broken line tells.
     """
     listed = results / "manifest" / "counts.json"
     counts = _read_whole(listed) or {}
@@ -69,7 +70,8 @@ def remove_incomplete(results: Path, shards: int, together: int = 1) -> list[Pat
                 expected[path] = sum(sizes[k] for k in plan.edit_shards(j, together))
             expected |= {folder / "table.csv": samples, folder / "summary.json": 1}
             made = [path for path in expected if path.exists()]
-            broken = [path for path in made if _count(path) < expected[path]]
+            of_these = {path for path in made if _time(path) >= _time(manifest)}
+            broken = [p for p in made if _count(p) < (expected[p] if p in of_these else 0)]
             found += broken
             stale += made if manifest in found else made[made.index(broken[0]) :] if broken else []
     pages = [path for path in results.glob("report/*") if path.is_file()]
@@ -77,6 +79,10 @@ def remove_incomplete(results: Path, shards: int, together: int = 1) -> list[Pat
     for path in (*found, *stale, *(pages if found else ())):
         path.unlink(missing_ok=True)
     return found
+
+
+def _time(path: Path) -> int:
+    return path.stat().st_mtime_ns
 
 
 def _count(path: Path) -> int:

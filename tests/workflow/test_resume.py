@@ -413,6 +413,18 @@ def test_counts_of_samples_that_lost_their_end_are_removed_alone(tmp_path, how):
     assert not counts.exists()
 
 
+def test_results_of_fewer_samples_than_are_asked_for_now_are_not_incomplete(tmp_path):
+    manifest = tmp_path / "manifest" / "physical.jsonl"
+    edits = tmp_path / EDITOR / "physical" / "edits" / "shard-0-of-1.jsonl"
+    records.write_text(edits, "{}\n")
+    records.write_text(manifest, "{}\n{}\n")
+    later = manifest.stat().st_mtime_ns + 1
+    os.utime(edits, ns=(later - 2, later - 2))
+    assert recovery.remove_incomplete(tmp_path, shards=1) == []
+    os.utime(edits, ns=(later, later))
+    assert recovery.remove_incomplete(tmp_path, shards=1) == [edits]
+
+
 # what is removed is what decides, so each kind need be seen but once
 @pytest.mark.parametrize(
     ("kind", "how"), list(zip(KINDS, (cut, lose_lines, empty, cut), strict=True)), ids=KINDS
