@@ -1,3 +1,4 @@
+import json
 import os
 import sys
 import uuid
@@ -136,6 +137,8 @@ else:
             "(judge.gpus_per_judge)"
         )
     os.environ.setdefault("LOCKSTEP_SLOTS", str(slots("gpu", "_cores")))
+    if workflow.is_main_process:
+        os.environ[allocation.BEGUN_WITH] = json.dumps(DEVICES)
 
 # Jobs inherit the environment: the invocation's name and the shards that can run at a time.
 os.environ.setdefault("LOCKSTEP_RUN", uuid.uuid4().hex)

@@ -1,5 +1,6 @@
 """The devices of the shards, where a scheduler gives them and where it does not."""
 
+import json
 import os
 import time
 
@@ -8,6 +9,9 @@ import filelock
 from lockstep import config, device, records
 from lockstep.device import Device
 from lockstep.errors import DeviceError
+
+BEGUN_WITH = "LOCKSTEP_DEVICES"
+"""Environment variable with the devices that a run on this machine has begun with, as JSON."""
 
 
 def planned(settings: config.Config) -> list[Device]:
@@ -27,8 +31,10 @@ def of_job(
 ) -> list[Device]:
     """Return the devices of all shards as the job of one of them knows them.
 
-    On a cluster the scheduler has given this job its devices, or those of several jobs to all of
-    them; then this process takes free ones and holds them for as long as it lives.
+    On one machine they are those that the run has begun with, even if this process finds others:
+    a driver that is updated meanwhile shows no GPU to new processes. On a cluster the scheduler has
+    given this job its devices, or those of several jobs to all of them; then this process takes
+    free ones and holds them for as long as it lives.
 
     Args:
         needed: whether the job runs on its devices; to others the scheduler gives none.
@@ -37,6 +43,8 @@ def of_job(
     Raises:
         DeviceError: as `devices`, or if the scheduler gave no GPU, or too few.
     """
+    if settings.cluster is None and BEGUN_WITH in os.environ:
+        return [Device(*device) for device in json.loads(os.environ[BEGUN_WITH])]
     found = planned(settings)
     if settings.cluster is not None:
         node = os.environ.get("SLURMD_NODENAME") or os.uname().nodename.partition(".")[0]

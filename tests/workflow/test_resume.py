@@ -338,6 +338,18 @@ def test_a_judge_killed_in_its_work_costs_the_judgement_in_its_hand(prepared, tm
     assert [judged[name] for name in order] == [True] + [False] * 5
 
 
+def test_jobs_take_the_devices_that_the_run_began_with(models, tmp_path, monkeypatch):
+    workflow = workflow_of(tmp_path / "work", models, samples=2)
+    workflow.config["devices"]["device_ids"] = "auto"
+    # as a driver that is updated meanwhile: new processes find other devices
+    code = "import os; os.cpu_count = lambda: 1 if 'LOCKSTEP_RUN' in os.environ else 2"
+    (tmp_path / "sitecustomize.py").write_text(code)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    workflow.run(*EDITS)
+    (record,) = records.read_records(workflow.folder / EDITS[1], records.EditRecord)
+    assert (record.status, record.device) == ("ok", "cpu1")
+
+
 # power loss: files that are shorter than what was written
 
 
