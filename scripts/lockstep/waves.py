@@ -265,7 +265,11 @@ class Barrier:
     def _beat(self) -> None:
         while not self._leaving.wait(self._heartbeat_timeout / 6):
             self._beats += 1
-            self._publish()
+            try:
+                self._publish()
+            except OSError as error:
+                # what goes wrong once on a shared file system must not end all that come after it
+                log.warning("no heartbeat (%s)", error)
 
     def _publish(self, **changes: object) -> None:
         with self._publishing:

@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import threading
 import time
+from unittest import mock
 
 import pytest
 from hypothesis import given, settings
@@ -226,6 +227,16 @@ def test_a_peer_on_another_host_lives_as_long_as_its_heart_beats(tmp_path):
         # it has not finished wave 0 and lives for 1.5 s, then is silent for 0.6 s
         assert 1.5 < barrier.wait(1) < 4
         assert beating.is_set()
+
+
+def test_a_heart_goes_on_after_a_beat_that_could_not_be_written(tmp_path):
+    with Barrier(tmp_path, 0, 2, "r", [0, 1], 2, heartbeat_timeout=0.3):
+        with mock.patch("lockstep.records.atomic", side_effect=OSError(116, "Stale file handle")):
+            time.sleep(0.2)
+        path = tmp_path / "shard-0-of-2.json"
+        before = records.read_json(path)["beats"]
+        time.sleep(0.2)
+        assert records.read_json(path)["beats"] > before
 
 
 def test_a_peer_on_another_host_releases_by_its_state(tmp_path):
