@@ -46,6 +46,15 @@ class Opened:
             "document.querySelector('#cards .instruction').textContent.trim()"
         )
 
+    def follow(self, link: str) -> None:
+        """Click on a link within the page, by its selector, and wait until the page has read it."""
+        found = self.page.locator(link).first
+        place = found.get_attribute("href")
+        found.click()
+        self.page.wait_for_function(
+            "place => window.placeRead === new URL(place, location).hash", arg=place
+        )
+
     def cards(self) -> list[str]:
         """Return the ids of the samples that are shown."""
         return self.page.eval_on_selector_all(
@@ -96,6 +105,11 @@ def open_page(browser) -> Iterator:
 
     def start(path: Path, place: str = "", **settings) -> Opened:
         page = browser.new_page(**{"viewport": {"width": 1280, "height": 900}, **settings})
+        # a click on a link has its effect some time after it
+        page.add_init_script(
+            "window.placeRead = location.hash;"
+            "addEventListener('hashchange', () => { window.placeRead = location.hash; });"
+        )
         pages.append(Opened(page, path))
         pages[-1].go(place)
         return pages[-1]

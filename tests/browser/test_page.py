@@ -61,13 +61,13 @@ def test_every_view_opens_without_complaint_and_asks_for_nothing_outside(large, 
     opened = open_page(page_of(large))
     assert opened.page.title() == "1,000 made-up samples"
     for key, name in VIEWS.items():
-        opened.page.click(f"nav a[href='#{key}']")
+        opened.follow(f"nav a[href='#{key}']")
         assert opened.page.inner_text(f"#{key} h1") in (name, opened.page.title())
         shown = opened.page.eval_on_selector_all(
             "[data-view]", "views => views.filter(view => !view.hidden).map(view => view.id)"
         )
         assert shown == [key]
-    opened.page.click("nav a[href='#samples']")
+    opened.follow("nav a[href='#samples']")
     opened.page.click("#cards .card >> nth=3")
     opened.page.wait_for_selector("#stage img")
     opened.page.wait_for_load_state("networkidle")
@@ -293,9 +293,8 @@ def test_a_failure_leads_to_its_samples(large, samples, open_page):
     assert opened.page.inner_text("#failures-title") == "Failures"
     total = sum(row["status"] != "ok" for one in samples for row in one["rows"].values())
     assert opened.page.inner_text("nav .count") == str(total)
-    link = opened.page.locator("#failures table a").first
-    count = int(link.inner_text())
-    link.click()
+    count = int(opened.page.locator("#failures table a").first.inner_text())
+    opened.follow("#failures table a")
     assert opened.found().startswith(f"{count} of 1,000")
     opened.go("#failures")
     link = opened.page.locator(".reason .ids a").first
@@ -312,7 +311,7 @@ def test_skipped_samples_are_apart_from_failures(tmp_path, open_page):
     report.write_report(*given)
     (editor,) = made_up.ONE_IMAGE
     opened = open_page(page_of(tmp_path))
-    opened.page.locator("table.headline a[href='#skipped']").click()
+    opened.follow("table.headline a[href='#skipped']")
     assert opened.page.locator("#skipped").is_visible()
     assert "30 samples were skipped" in opened.page.inner_text("#failures")
     assert Axe().run(opened.page).response["violations"] == []
@@ -520,7 +519,7 @@ def test_an_address_that_was_cut_off_still_opens_the_page(large, open_page):
     opened = open_page(page_of(large), "#category-%E7%89%9")
     opened.go("#samples?sort=lowest&more=%E5%A4%9")
     assert len(opened.cards()) == PAGE
-    opened.page.click("nav a[href='#results']")
+    opened.follow("nav a[href='#results']")
     assert opened.page.inner_text("#results h1") == opened.page.title()
 
 
