@@ -85,13 +85,9 @@ def folder_state(folder: str) -> str:
     """Return what changes when any file of a folder does, without reading them."""
     state = hashlib.sha256()
     for path in _files(folder):
-        try:
-            found = os.stat(path)
-        except FileNotFoundError:
-            # a link that leads nowhere
-            continue
-        known = f"{os.path.relpath(path, folder)}\0{found.st_size}\0{found.st_mtime_ns}\0"
-        state.update(known.encode(errors="surrogateescape"))
+        if known := _stat(path):
+            line = "\0".join([os.path.relpath(path, folder), *map(str, known), ""])
+            state.update(line.encode(errors="surrogateescape"))
     return state.hexdigest()
 
 
@@ -108,8 +104,16 @@ def _files(folder: str) -> Iterator[Path]:
 
 def files_state(paths: Iterable[str]) -> list[list[int]]:
     """Return what changes when any of some files does, without reading them."""
-    found = map(os.stat, paths)
-    return [[status.st_size, status.st_mtime_ns] for status in found]
+    return list(map(_stat, paths))
+
+
+def _stat(path: str | Path) -> list[int]:
+    """Return a file's size and time; nothing of a link that leads nowhere."""
+    try:
+        found = os.stat(path)
+    except FileNotFoundError:
+        return []
+    return [found.st_size, found.st_mtime_ns]
 
 
 @cache

@@ -39,6 +39,10 @@ def test_a_part_behind_a_link_decides_what_a_model_is(tmp_path):
         assert names == ["model_index.json", "transformer/model.safetensors"]
         return model_identity(str(folder), None)["fingerprint"], models_module.folder_state(folder)
 
+    # one that leads nowhere is for whoever loads the model to tell of
+    (folder / "gone.json").symlink_to(tmp_path / "gone")
+    assert models_module.files_state([str(folder / "gone.json")]) == [[]]
+    (folder / "gone.json").unlink()
     first, second = known("one"), known("two")
     assert first[0] != second[0]
     assert first[1] != second[1]
