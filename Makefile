@@ -1,5 +1,6 @@
 # make demo   everything on tiny models, no GPU needed; ends with the report's path
 # make test   all tests
+# make bits   tests that compare results to the last bits, as on other processors
 # make test-browser   the report's page in Chromium
 # make screenshots    those of the README, made anew by the same tests
 # make import says what the benchmark of config/config.yaml holds
@@ -12,7 +13,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 # nothing here needs a model hub, and nothing may wait for one
 export HF_HUB_OFFLINE := 1
 
-.PHONY: setup flash demo import test formats fuzz test-browser screenshots hosts test-cluster chaos lint format lock clean
+.PHONY: setup flash demo import test bits formats fuzz test-browser screenshots hosts test-cluster chaos lint format lock clean
 
 setup: .venv/.done
 
@@ -34,7 +35,20 @@ import: setup
 
 # in two processes: tests mostly wait for those that they start
 test: setup
+	@echo "all tests: 6 to 12 minutes on 2 cores"
 	pytest --numprocesses 2 --dist worksteal
+
+# With narrow instructions alone, and with what the libraries take by themselves on this processor.
+BITS := tests/unit/test_adapters.py tests/unit/test_diffusers_editor.py tests/unit/test_float8.py \
+  tests/unit/test_judges.py tests/unit/test_kernels.py tests/unit/test_qwen_image.py \
+  tests/unit/test_qwen_vl.py \
+  tests/workflow/test_workflow.py::test_results_are_the_same_for_one_two_and_three_devices
+NARROW := MKL_ENABLE_INSTRUCTIONS=SSE4_2 MKL_CBWR=AUTO ONEDNN_MAX_CPU_ISA=SSE41 \
+  ATEN_CPU_CAPABILITY=default
+WIDE := MKL_CBWR=AUTO ONEDNN_MAX_CPU_ISA=DEFAULT
+bits: setup
+	env $(NARROW) pytest --numprocesses 2 --dist worksteal $(BITS)
+	env $(WIDE) pytest --numprocesses 2 --dist worksteal $(BITS)
 
 # kills, stops and hangs of the processes that hold models; five minutes
 hosts: setup

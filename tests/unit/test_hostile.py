@@ -95,7 +95,7 @@ def test_an_image_that_is_none_or_a_bomb_is_rejected_in_bounded_time_and_memory(
     if name != "pixels that unpack to 200 MB":
         assert len(samples) == 1
         assert reason in reasons[0], reasons
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < 120
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 150_000
 
 

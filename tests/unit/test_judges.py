@@ -76,12 +76,17 @@ def leaning(judge, **logits):
         head.bias = None
 
 
-def said(judgements):
-    """Return what must be the same whatever is judged beside it."""
-    return [
-        (j.reply, parse_reply(j.reply, RUBRIC), RUBRIC.expected_score(j.probabilities), j.usage)
-        for j in judgements
-    ]
+def assert_alike(found, expected):
+    """Hold what must be the same whatever is judged beside it.
+
+    On a CPU the last bits of a probability may differ: libraries choose how to add by the number of
+    rows. What is said never does.
+    """
+    assert [(j.reply, j.usage) for j in found] == [(j.reply, j.usage) for j in expected]
+    for one, other in zip(found, expected, strict=True):
+        assert one.probabilities.keys() == other.probabilities.keys()
+        for name, own in one.probabilities.items():
+            assert own == pytest.approx(other.probabilities[name], abs=1e-5)
 
 
 def in_batches(judge, given, size):
@@ -102,12 +107,8 @@ def test_judgements_depend_on_neither_batch_nor_order(judge, lean):
         alone = in_batches(judge, given, 1)
         for size in (3, 8):
             together = in_batches(judge, given, size)
-            assert said(together) == said(alone)
-            assert said(in_batches(judge, given[::-1], size)[::-1]) == said(alone)
-            for one, other in zip(alone, together, strict=True):
-                for name in RUBRIC.names:
-                    expected = pytest.approx(one.probabilities[name], abs=1e-5)
-                    assert other.probabilities[name] == expected
+            assert_alike(together, alone)
+            assert_alike(in_batches(judge, given[::-1], size)[::-1], alone)
     assert len({judgement.reply for judgement in alone}) > 1
     values = {v for j in alone for v in parse_reply(j.reply, RUBRIC).criteria.values()}
     assert (10 in values and len(values) > 2) or not lean
@@ -126,11 +127,11 @@ def test_a_longer_prompt_beside_it_changes_nothing(judge, longer):
     """It begins its reply behind slots that it does not use, as behind padding."""
     (given,) = pairs(1)
     companion = given._replace(prompt=given.prompt + "x" * longer)
-    alone = said(judge.judge([given]))
-    assert said(judge.judge([given, companion])[:1]) == alone
-    assert said(judge.judge([companion, given])[1:]) == alone
+    alone = judge.judge([given])
+    assert_alike(judge.judge([given, companion])[:1], alone)
+    assert_alike(judge.judge([companion, given])[1:], alone)
     # and so does what an earlier, longer batch left in the slots
-    assert said(judge.judge([given])) == alone
+    assert_alike(judge.judge([given]), alone)
 
 
 def plain(judge, pair, text):
@@ -213,7 +214,7 @@ def test_one_row_may_write_on_where_another_has_ended(reasoned):
         together = reasoned.judge(given)
     lengths = {len(parse_reply(judgement.reply, RUBRIC).reasoning) for judgement in alone}
     assert len(lengths) > 2
-    assert said(together) == said(alone)
+    assert_alike(together, alone)
 
 
 def test_scores_alone_take_one_pass_over_the_prompt_and_a_step_for_each(score_only):
@@ -233,7 +234,7 @@ def test_scores_alone_take_one_pass_over_the_prompt_and_a_step_for_each(score_on
 def test_a_sampled_reply_depends_on_its_seed_and_on_nothing_beside_it(judge):
     given = [pair._replace(seed=number) for number, pair in enumerate(pairs(4))]
     alone = in_batches(judge, given, 1)
-    assert said(judge.judge(given[::-1])[::-1]) == said(alone)
+    assert_alike(judge.judge(given[::-1])[::-1], alone)
     seeds = [given[0]._replace(seed=seed) for seed in (*range(6), None, None)]
     *sampled, first, second = [judgement.reply for judgement in judge.judge(seeds)]
     assert len(set(sampled)) > 3
@@ -288,7 +289,7 @@ def test_a_model_that_gives_no_numbers_gives_no_score(judge):
 def test_an_edit_that_gives_no_numbers_leaves_those_after_it_alone(judge, where):
     """Memory is used again, and what is masked there is computed with all the same."""
     ill, well = pairs(1, prompt="~" * 500) + pairs(1)
-    expected = said(judge.judge([well]))
+    expected = judge.judge([well])
     (token,) = judge._processor.tokenizer.encode("~")
 
     def overflow(_, given, embedded):
@@ -306,7 +307,7 @@ def test_an_edit_that_gives_no_numbers_leaves_those_after_it_alone(judge, where)
             assert judge.judge([ill])[0].reply is None
     finally:
         hook.remove()
-    assert said(judge.judge([well])) == expected
+    assert_alike(judge.judge([well]), expected)
 
 
 def test_out_of_memory_of_a_judge_is_told_from_other_failures(judge, monkeypatch):
@@ -326,7 +327,7 @@ def test_out_of_memory_of_a_judge_is_told_from_other_failures(judge, monkeypatch
 
 def test_what_did_not_fit_is_given_back_before_less_is_tried(score_only, monkeypatch):
     judge, given, made = score_only, pairs(1), []
-    expected = said(judge.judge(given))
+    expected = judge.judge(given)
 
     def make(slots, *given):
         assert not any(held() for held in made)
@@ -345,7 +346,7 @@ def test_what_did_not_fit_is_given_back_before_less_is_tried(score_only, monkeyp
     # as on a GPU
     monkeypatch.setattr(judge, "_count", lambda _: judge._most)
     judge._decoder.forget()
-    assert said(judge.judge(given)) == expected
+    assert_alike(judge.judge(given), expected)
     assert len(made) == 3
 
 
@@ -385,7 +386,7 @@ def test_qwen2_5_vl_judges_too(models, tmp_path):
     ).save_pretrained(tmp_path / "judge")
     judge = Qwen3VLJudge(settings_of(tmp_path), "cpu")
     given = pairs(3)
-    assert said(judge.judge(given)) == said(in_batches(judge, given, 1))
+    assert_alike(judge.judge(given), in_batches(judge, given, 1))
 
 
 SPREAD = {
@@ -422,7 +423,7 @@ def test_a_judge_on_two_gpus_judges_as_on_one(models, mode, monkeypatch):
         assert {parameter.device.index for parameter in judge._model.parameters()} == {0, 1}
         assert [keys.device.index for keys in judge._decoder._slots.keys] == [0, 1]
         assert judge.fitting() == int(0.7 * 2**30) // 2**28
-    assert said(found) == said(alone)
+    assert_alike(found, alone)
     assert judges.identity(two) == judges.identity(settings_of(models, mode=mode))
 
 
@@ -446,10 +447,10 @@ def test_on_a_gpu_the_shape_of_a_step_does_not_depend_on_the_batch(models, monke
         )
         alone = judge.judge(given[:1])
         once, shapes[:] = tuple(shapes), []
-        beside = judge.judge([long, *given])[1:]
+        beside = judge.judge([long, *given])[1:2]
     assert tuple(shapes) == once
     assert {count for count, _ in once} == {5}
-    assert beside[0] == alone[0]
+    assert_alike(beside, alone)
 
 
 def test_a_map_that_takes_a_layer_apart_is_refused(models):

@@ -171,7 +171,7 @@ def test_replies_under_way_are_kept_when_a_job_ends(serve, tmp_path, monkeypatch
     began = time.monotonic()
     with pytest.raises(ServerError, match="the server answered 401"):
         job.run()
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < 120
     assert job.judged() == ["s2", "s3"]
     assert len(server.requests) == 4
 

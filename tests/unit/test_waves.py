@@ -38,7 +38,7 @@ def work(folder, shard, shards, waves, options, die_at=None, late=0.0, item=0.02
             barrier.finish(wave)
 
 
-def run(folder, jobs, limit=30):
+def run(folder, jobs, limit=120):
     folder.mkdir(parents=True, exist_ok=True)
     processes = [SPAWN.Process(target=work, args=(folder, *args), kwargs=kw) for args, kw in jobs]
     for process in processes:
@@ -117,21 +117,19 @@ def test_a_peer_at_work_is_waited_for_however_long_its_first_edit_takes(tmp_path
 
 
 def test_nobody_waits_for_a_process_that_has_no_slot(tmp_path):
-    began = time.monotonic()
-    run(tmp_path, [((0, 6, 3, {"slots": 1}), {})])
-    assert time.monotonic() - began < 5
+    run(tmp_path, [((0, 6, 3, {"slots": 1, "join_timeout": 600}), {})])
 
 
 def test_nobody_waits_for_a_shard_that_has_nothing_to_do(tmp_path):
-    began = time.monotonic()
-    run(tmp_path, [((k, 3, 3, {"expected": {0, 1}}), {}) for k in range(2)])
-    assert time.monotonic() - began < 5
+    options = {"expected": {0, 1}, "join_timeout": 600}
+    run(tmp_path, [((k, 3, 3, options), {}) for k in range(2)])
 
 
 def test_a_shard_that_never_comes_costs_the_timeout_once(tmp_path):
     began = time.monotonic()
     events = run(tmp_path, [((k, 3, 4, {"join_timeout": 1.0}), {}) for k in range(2)])
-    assert 1 <= time.monotonic() - began < 6
+    assert time.monotonic() - began >= 1
+    assert starts(events, 3)[0] - starts(events, 0)[0] < 3, "each wave cost it"
     assert largest_lead(events) == 1
 
 
