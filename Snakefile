@@ -12,10 +12,12 @@ if not workflow.overwrite_configfiles:
 if "compare" in config and "benchmark" not in config:
 
     include: "rules/comparison.smk"
+    include: "rules/because.smk"
 
 else:
 
     include: "rules/common.smk"
+    include: "rules/because.smk"
     include: "rules/prepare.smk"
     include: "rules/edit.smk"
     include: "rules/score.smk"

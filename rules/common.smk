@@ -9,8 +9,8 @@ from snakemake.exceptions import WorkflowError
 sys.path.append(str(Path(workflow.basedir) / "scripts"))
 
 from lockstep import config as configuration
-from lockstep import allocation, device, hosts, models, plan, recovery, rubric, score_files
-from lockstep.benchmark.detect import deciding_files
+from lockstep import allocation, device, hosts, layout, plan, provenance, recovery, rubric
+from lockstep import score_files
 from lockstep.errors import LockstepError
 from lockstep.judges import precomputed as finished_scores
 
@@ -61,10 +61,6 @@ try:
         device.check_visible(DEVICES)
     if workflow.is_main_process and not workflow.output_settings.dryrun:
         recovery.check_writable(Path(CONFIG.results))
-        hosts.sweep()
-        # a power loss may leave files that only look complete
-        for path in recovery.remove_incomplete(Path(CONFIG.results), len(DEVICES), TOGETHER):
-            print(f"{path}: found it incomplete, it is made again", file=sys.stderr)
     rubrics = {
         category: rubric.read_rubric(CONFIG.judge.rubric_file(category))
         for category in CONFIG.benchmark.categories
@@ -73,6 +69,7 @@ try:
         finished_scores.check_scores(
             CONFIG.judge.scores, [editor.name for editor in CONFIG.editors], rubrics
         )
+    BECAUSE = provenance.stale(CONFIG, len(DEVICES), rubrics) if workflow.is_main_process else {}
 except LockstepError as error:
     raise WorkflowError(str(error)) from None
 
@@ -82,7 +79,6 @@ EDITORS = [editor.name for editor in CONFIG.editors]
 SHARDS = [plan.shard_file(k, len(DEVICES)) for k in range(len(DEVICES))]
 SCORE_SHARDS = [plan.shard_file(k, len(JUDGES)) for k in range(len(JUDGES))]
 
-# what decides pixels and scores; a change of other code redoes no GPU work
 LIBRARY = Path(os.path.relpath(workflow.basedir)) / "scripts" / "lockstep"
 
 
@@ -140,6 +136,9 @@ else:
     if workflow.is_main_process:
         os.environ[allocation.BEGUN_WITH] = json.dumps(DEVICES)
 
+HELD = []
+"""The lock of the results, for as long as this process executes."""
+
 # Jobs inherit the environment: the invocation's name and the shards that can run at a time.
 os.environ.setdefault("LOCKSTEP_RUN", uuid.uuid4().hex)
 # Jobs end with the process that reads this file, which is the one that starts them on their host.
@@ -148,6 +147,14 @@ os.environ["LOCKSTEP_STARTER"] = str(os.getpid())
 # Models stay on devices between jobs of this process; a job that runs elsewhere loads its own.
 if workflow.remote_exec:
     config.setdefault("devices", {})["resident"] = False
+
+
+onstart:
+    try:
+        HELD.append(recovery.hold(Path(CONFIG.results)))
+    except LockstepError as error:
+        raise WorkflowError(str(error)) from None
+    hosts.sweep()
 
 
 onsuccess:
@@ -183,78 +190,10 @@ def priority(stage):
     )
 
 
-def model_files(model):
-    """Return the files of a model's folder that decide what it gives; none of a hub id."""
-    if not configuration.is_folder(model):
-        return []
-    made = [path for path in TINY_FILES if path.startswith(f"{os.path.normpath(model)}/")]
-    return made or list(map(str, models.model_files(model)))
-
-
-def benchmark_files():
-    """Return the files of the benchmark that decide its samples, but for images named by path."""
-    settings = CONFIG.benchmark
-    archive = [settings.images] if settings.images and os.path.isfile(settings.images) else []
-    return [*map(str, deciding_files(settings.path, settings.format)), *archive]
-
-
-def editor_files(wildcards):
-    editor = CONFIG.editor(wildcards.editor)
-    return model_files(editor.model) if isinstance(editor, configuration.DiffusersEditor) else []
-
-
-def judge_files():
-    """Return the files that the judge's scores come from; a server's cannot be seen from here."""
-    match CONFIG.judge:
-        case configuration.Qwen3VLJudge(model=model):
-            return model_files(model)
-        case configuration.PrecomputedJudge(scores=str(scores)):
-            return [scores]
-        case _:
-            return []
-
-
-def finished(settings):
-    """Return the state of a folder of finished images or replies, a file for each sample.
-
-    As inputs so many files would be as many in each job.
-    """
-    folder = getattr(settings, "folder", None)
-    return None if folder is None else models.folder_state(folder)
-
-
-def state(paths):
-    """Return what changes when another file takes the place of one that is an input.
-
-    That one may well be older than what was made of the one before, and Snakemake looks for newer
-    ones. What the workflow makes itself needs none.
-    """
-    return models.files_state(path for path in paths if path not in TINY_FILES)
-
-
-JUDGE_CODE = {
-    "qwen3_vl": ["qwen_vl.py"]
-    + [f"judges/{part}.py" for part in ("qwen3_vl", "decoding", "slots", "step_attention")],
-    "openai": ["judges/openai_api.py"],
-    "precomputed": ["judges/precomputed.py", "score_files.py"],
-}[CONFIG.judge.type]
-
-
-SCORE_CODE = ["images.py", "judging.py", "models.py", "plan.py", "records.py", "rubric.py"]
-SCORE_CODE += ["judges/__init__.py", *JUDGE_CODE]
-
-
-def adapters(wildcards):
-    return getattr(CONFIG.editor(wildcards.editor), "adapters", ())
-
-
-def adapter_files(wildcards):
-    files = (adapter.file for adapter in adapters(wildcards))
-    return [str(Path(file)) for file in files if file is not None]
-
-
-def adapter_identities(wildcards):
-    return list(map(models.adapter_identity, adapters(wildcards)))
+def made_here(model):
+    """Return the files of a model's folder that the workflow makes itself; none of another."""
+    folder = os.path.normpath(getattr(model, "model", ""))
+    return [path for path in TINY_FILES if path.startswith(f"{folder}/")]
 
 
 def library_files(*names):
@@ -266,11 +205,7 @@ def table_of(editor, category):
 
 
 def report_files():
-    names = ["report.html", "report.md", "report.json", "config.yaml", "scores.tex"]
-    names += ["means.csv", "data/index.js"]
-    names += [f"{plot}-{key}.csv" for plot in ("distribution", "criteria") for key in CATEGORIES]
-    names += [f"lockstep-{editor}-{key}.csv" for editor in EDITORS for key in ("timeline", "curve")]
-    return [f"{RESULTS}/report/{name}" for name in names]
+    return list(map(str, layout.report(Path(RESULTS), EDITORS, CATEGORIES)))
 
 
 def protocol_files():

@@ -18,14 +18,17 @@ if CONFIG.compare is not None:
     except LockstepError as error:
         raise WorkflowError(str(error)) from None
 
+    if workflow.is_main_process:
+        output = provenance.compared(Path(RESULTS), CONFIG.compare, CONFIG.report, COMPARED)
+        if reason := provenance.misfit(output):
+            BECAUSE[output.files[0]] = reason
+
     SOURCES = sorted({path for paths in COMPARED.values() for path in paths})
 
     rule compare:
         input:
             sources=SOURCES,
-            code=library_files("stats.py", "tables.py", "score_files.py", "rubric.py")
-            + sorted(map(str, (LIBRARY / "report").glob("*.py")))
-            + sorted(map(str, (LIBRARY / "report" / "templates").glob("*.md.j2"))),
+            because=because(Path(RESULTS, "compare", "compare.md")),
         output:
             f"{RESULTS}/compare/compare.md",
             f"{RESULTS}/compare/compare.json",
@@ -39,8 +42,6 @@ if CONFIG.compare is not None:
             **CPU_CLAIMS,
         params:
             files=COMPARED,
-            # as in common.smk; what this run makes is not there yet
-            state=models.files_state(path for path in SOURCES if path not in OWN),
             compare=CONFIG.compare.model_dump(mode="json"),
             report=CONFIG.report.model_dump(mode="json"),
         message:

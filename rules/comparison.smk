@@ -7,7 +7,7 @@ from snakemake.exceptions import WorkflowError
 sys.path.append(str(Path(workflow.basedir) / "scripts"))
 
 from lockstep import config as configuration
-from lockstep import models, score_files
+from lockstep import provenance, score_files
 from lockstep.errors import LockstepError
 
 try:
@@ -20,11 +20,7 @@ except LockstepError as error:
 RESULTS = CONFIG.results
 EDITORS = CATEGORIES = []
 CPU_CLAIMS = {}
-LIBRARY = Path(os.path.relpath(workflow.basedir)) / "scripts" / "lockstep"
-
-
-def library_files(*names):
-    return [str(LIBRARY / name) for name in names]
+BECAUSE = {}
 
 
 def report_files():

@@ -2,6 +2,7 @@ rule anchor_set:
     input:
         manifests=expand(f"{RESULTS}/manifest/{{category}}.jsonl", category=CATEGORIES),
         tables=expand(table_of("{editor}", "{category}"), editor=EDITORS, category=CATEGORIES),
+        because=because(Path(RESULTS, "anchor_set", "anchors.jsonl")),
     output:
         f"{RESULTS}/anchor_set/anchors.jsonl",
         f"{RESULTS}/anchor_set/recorded.jsonl",
@@ -11,8 +12,6 @@ rule anchor_set:
         "../envs/score.yaml"
     resources:
         **CPU_CLAIMS,
-    params:
-        editors=EDITORS,
     message:
         "making an anchor set of this run's edits"
     script:
@@ -24,10 +23,9 @@ if CONFIG.judge.anchors:
     rule anchors:
         input:
             anchors=f"{CONFIG.judge.anchors}/anchors.jsonl",
-            rubrics=sorted({CONFIG.judge.rubric_file(category) for category in CATEGORIES}),
             recorded=f"{CONFIG.judge.anchors}/recorded.jsonl",
-            model=judge_files(),
-            code=library_files("anchors.py", *SCORE_CODE),
+            model=made_here(CONFIG.judge),
+            because=because(Path(RESULTS, "anchors", "scores.jsonl")),
         output:
             f"{RESULTS}/anchors/scores.jsonl",
             f"{RESULTS}/anchors/drift.json",
@@ -37,10 +35,6 @@ if CONFIG.judge.anchors:
             "../envs/score.yaml"
         resources:
             **ANCHOR_CLAIMS,
-        params:
-            judge=CONFIG.judge.model_dump(mode="json", exclude=CONFIG.judge.pace),
-            finished=finished(CONFIG.judge),
-            state=state(judge_files()),
         message:
             "scoring the anchors in {input.anchors}"
         script:
@@ -53,7 +47,7 @@ if CONFIG.report.human_scores:
         input:
             humans=CONFIG.report.human_scores,
             tables=expand(table_of("{editor}", "{category}"), editor=EDITORS, category=CATEGORIES),
-            code=library_files("agreement.py"),
+            because=because(Path(RESULTS, "agreement.json")),
         output:
             f"{RESULTS}/agreement.json",
         log:
@@ -62,8 +56,6 @@ if CONFIG.report.human_scores:
             "../envs/report.yaml"
         resources:
             **CPU_CLAIMS,
-        params:
-            state=state([CONFIG.report.human_scores]),
         message:
             "comparing the judge with {input.humans}"
         script:

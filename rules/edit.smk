@@ -3,11 +3,16 @@ rule edit:
         manifest=f"{RESULTS}/manifest/{{category}}.jsonl",
         # where a category begins decides which device edits what
         counts=f"{RESULTS}/manifest/counts.json",
-        model=editor_files,
-        adapters=adapter_files,
-        code=library_files("editing.py", "images.py", "models.py", "plan.py", "records.py")
-        + library_files("qwen_vl.py", "stages.py")
-        + sorted(map(str, (LIBRARY / "editors").glob("*.py"))),
+        model=lambda wildcards: made_here(CONFIG.editor(wildcards.editor)),
+        because=lambda wildcards: because(
+            layout.edits(
+                Path(RESULTS),
+                wildcards.editor,
+                wildcards.category,
+                int(wildcards.shard),
+                len(DEVICES),
+            )
+        ),
     output:
         f"{RESULTS}/{{editor}}/{{category}}/edits/shard-{{shard}}-of-{len(DEVICES)}.jsonl",
     log:
@@ -19,15 +24,6 @@ rule edit:
         "../envs/edit.yaml"
     resources:
         **EDIT_CLAIMS,
-    params:
-        seed=CONFIG.seed,
-        editor=lambda wildcards: CONFIG.editor(wildcards.editor).model_dump(
-            mode="json", exclude={"offload"}
-        ),
-        finished=lambda wildcards: finished(CONFIG.editor(wildcards.editor)),
-        state=lambda wildcards: state(editor_files(wildcards)),
-        # another file at the same place may well be older than the edits
-        adapters=adapter_identities,
     message:
         "editing {wildcards.category} with {wildcards.editor}, shard {wildcards.shard}"
     script:

@@ -19,22 +19,19 @@ rule tiny_models:
 
 rule prepare:
     input:
-        benchmark=benchmark_files(),
-        code=library_files("categories.py", "images.py")
-        + sorted(map(str, (LIBRARY / "benchmark").glob("*.py"))),
+        benchmark=[path for path in [CONFIG.benchmark.path] if path in TINY_FILES],
+        because=because(layout.counts(Path(RESULTS))),
     output:
         manifests=expand(f"{RESULTS}/manifest/{{category}}.jsonl", category=CATEGORIES),
         rejected=f"{RESULTS}/manifest/rejected.jsonl",
         counts=f"{RESULTS}/manifest/counts.json",
+        sources=f"{RESULTS}/manifest/sources.jsonl",
     log:
         f"{RESULTS}/logs/prepare.log",
     conda:
         "../envs/report.yaml"
     resources:
         **CPU_CLAIMS,
-    params:
-        benchmark=CONFIG.benchmark.model_dump(mode="json"),
-        state=state(benchmark_files()),
     message:
         f"reading {CONFIG.benchmark.path}"
     script:
@@ -46,7 +43,7 @@ rule:
     name:
         "import"
     input:
-        benchmark=benchmark_files(),
+        benchmark=[path for path in [CONFIG.benchmark.path] if path in TINY_FILES],
     log:
         f"{RESULTS}/logs/import.log",
     conda:

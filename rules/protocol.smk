@@ -3,9 +3,8 @@ if CONFIG.judge.protocol_file is not None:
     rule protocol:
         input:
             protocol=CONFIG.judge.protocol_file,
-            rubrics=sorted({CONFIG.judge.rubric_file(category) for category in CATEGORIES}),
             tables=expand(table_of("{editor}", "{category}"), editor=EDITORS, category=CATEGORIES),
-            code=library_files("protocol.py", "published.py", "rubric.py", "tables.py"),
+            because=because(Path(protocol_files()[0])),
         output:
             protocol_files(),
         log:

@@ -3,8 +3,9 @@ rule tabulate:
         manifest=f"{RESULTS}/manifest/{{category}}.jsonl",
         edits=[f"{RESULTS}/{{editor}}/{{category}}/edits/{shard}" for shard in SHARDS],
         scores=[f"{RESULTS}/{{editor}}/{{category}}/scores/{shard}" for shard in SCORE_SHARDS],
-        rubric=lambda wildcards: CONFIG.judge.rubric_file(wildcards.category),
-        code=library_files("tables.py", "stats.py"),
+        because=lambda wildcards: because(
+            layout.table(Path(RESULTS), wildcards.editor, wildcards.category)
+        ),
     output:
         table=report(
             f"{RESULTS}/{{editor}}/{{category}}/table.csv",
@@ -21,9 +22,6 @@ rule tabulate:
         "../envs/report.yaml"
     resources:
         **TABULATE_CLAIMS,
-    params:
-        threshold=CONFIG.report.threshold_on(rubric.SCALE),
-        rubric=lambda wildcards: rubrics[wildcards.category].sha256,
     message:
         "tabulating {wildcards.category} of {wildcards.editor}"
     script:
@@ -43,12 +41,9 @@ rule report:
             shard=SHARDS,
         ),
         rejected=f"{RESULTS}/manifest/rejected.jsonl",
-        rubrics=[CONFIG.judge.rubric_file(category) for category in CATEGORIES],
         anchors=[f"{RESULTS}/anchors/drift.json"] if CONFIG.judge.anchors else [],
         agreement=[f"{RESULTS}/agreement.json"] if CONFIG.report.human_scores else [],
-        code=library_files("drift.py", "stats.py", "tables.py")
-        + sorted(map(str, (LIBRARY / "report").glob("*.py")))
-        + sorted(str(path) for path in (LIBRARY / "report" / "templates").rglob("*.*")),
+        because=because(Path(report_files()[0])),
     output:
         report_files(),
         means=report(f"{RESULTS}/report/means.svg", category="Scores", caption="captions/means.rst"),
@@ -75,7 +70,7 @@ rule report:
     resources:
         **CPU_CLAIMS,
     params:
-        config=CONFIG.model_dump(mode="json"),
+        shards=len(DEVICES),
     message:
         "writing the report"
     script:

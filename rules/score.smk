@@ -2,9 +2,16 @@ rule score:
     input:
         manifest=f"{RESULTS}/manifest/{{category}}.jsonl",
         edits=judged_edits,
-        rubric=lambda wildcards: CONFIG.judge.rubric_file(wildcards.category),
-        model=judge_files(),
-        code=library_files("scoring.py", *SCORE_CODE),
+        model=made_here(CONFIG.judge),
+        because=lambda wildcards: because(
+            layout.scores(
+                Path(RESULTS),
+                wildcards.editor,
+                wildcards.category,
+                int(wildcards.shard),
+                len(JUDGES),
+            )
+        ),
     output:
         f"{RESULTS}/{{editor}}/{{category}}/scores/shard-{{shard}}-of-{len(JUDGES)}.jsonl",
     log:
@@ -16,11 +23,6 @@ rule score:
         "../envs/score.yaml"
     resources:
         **JUDGE_CLAIMS,
-    params:
-        judge=CONFIG.judge.model_dump(mode="json", exclude=CONFIG.judge.pace),
-        finished=finished(CONFIG.judge),
-        state=state(judge_files()),
-        rubric=lambda wildcards: rubrics[wildcards.category].sha256,
     message:
         "scoring {wildcards.category} of {wildcards.editor}, shard {wildcards.shard}"
     script:

@@ -3,16 +3,19 @@
 from collections import defaultdict
 from pathlib import Path
 
-from lockstep import records
+from lockstep import provenance, records
 from lockstep.agreement import agreement
+from lockstep.config import load_config
 from lockstep.joblog import job_log
 
 with job_log(snakemake.log[0]) as terminal:
     tables = defaultdict(dict)
     for path in map(Path, snakemake.input.tables):
         tables[path.parents[1].name][path.parent.name] = path
-    rows = agreement(tables, Path(snakemake.input.humans))
-    records.write_json(snakemake.output[0], rows)
+    settings = load_config(snakemake.config, source="configuration")
+    with provenance.noted(provenance.agreed(settings)):
+        rows = agreement(tables, Path(snakemake.input.humans))
+        records.write_json(snakemake.output[0], rows)
     for row in rows:
         found = "–" if row["spearman"] is None else f"{row['spearman']:.2f}"
         print(f"{row['category']}: Spearman {found} over {row['count']} edits", file=terminal)

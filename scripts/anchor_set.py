@@ -2,10 +2,14 @@
 
 from pathlib import Path
 
-from lockstep import anchors
+from lockstep import anchors, provenance
+from lockstep.config import load_config
 from lockstep.joblog import job_log
 
 with job_log(snakemake.log[0]):
     folder = Path(snakemake.output[0]).parent
+    settings = load_config(snakemake.config, source="configuration")
     manifests = list(map(Path, snakemake.input.manifests))
-    anchors.collect(manifests, snakemake.params.editors, results=folder.parent, folder=folder)
+    editors = [editor.name for editor in settings.editors]
+    with provenance.noted(provenance.collected(settings)):
+        anchors.collect(manifests, editors, results=folder.parent, folder=folder)

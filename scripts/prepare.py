@@ -2,12 +2,13 @@
 
 from pathlib import Path
 
-from lockstep import benchmark, config
+from lockstep import benchmark, config, provenance
 from lockstep.joblog import job_log
 
 with job_log(snakemake.log[0]) as terminal:
-    settings = config.load_config(snakemake.config, source="configuration").benchmark
-    counts = benchmark.prepare(settings, Path(snakemake.output.rejected).parent)
+    settings = config.load_config(snakemake.config, source="configuration")
+    with provenance.noted(provenance.prepared(settings)):
+        counts = benchmark.prepare(settings.benchmark, Path(snakemake.output.rejected).parent)
     listed = ", ".join(f"{count} {category}" for category, count in counts.samples.items())
     print(f"prepare: {listed}, {counts.rejected} rejected", file=terminal)
     if counts.left_out:

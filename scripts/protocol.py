@@ -3,7 +3,7 @@
 from collections import defaultdict
 from pathlib import Path
 
-from lockstep import published, records, tables
+from lockstep import provenance, published, records, tables
 from lockstep.config import load_config
 from lockstep.joblog import job_log
 from lockstep.protocol import read_protocol
@@ -17,6 +17,7 @@ with job_log(snakemake.log[0]) as terminal:
     used = read_protocol(Path(snakemake.input.protocol))
     keys = settings.benchmark.categories
     rubrics = {key: read_rubric(Path(used.rubric_file(key))) for key in keys}
-    numbers = {editor: published.aggregate(used, own, rubrics) for editor, own in frames.items()}
-    records.write_json(snakemake.output[0], numbers)
-    records.write_text(snakemake.output[1], published.markdown(numbers))
+    with provenance.noted(provenance.summed_up(settings, rubrics)):
+        numbers = {name: published.aggregate(used, own, rubrics) for name, own in frames.items()}
+        records.write_json(snakemake.output[0], numbers)
+        records.write_text(snakemake.output[1], published.markdown(numbers))

@@ -1,37 +1,26 @@
 """Write the report over all editors and categories."""
 
-from collections import defaultdict
 from pathlib import Path
 
+from lockstep import layout, provenance
 from lockstep.config import load_config
 from lockstep.joblog import job_log
 from lockstep.report import write_report
-
-
-def by_editor(paths):
-    """Return editor → category → file of paths that end in editor/category/file."""
-    files = defaultdict(dict)
-    for path in map(Path, paths):
-        files[path.parents[1].name][path.parent.name] = path
-    return files
-
-
-def edits_by_editor(paths):
-    """Return editor → category → files of paths that end in editor/category/edits/file."""
-    files = defaultdict(lambda: defaultdict(list))
-    for path in map(Path, paths):
-        files[path.parents[2].name][path.parents[1].name].append(path)
-    return files
-
+from lockstep.rubric import read_rubric
 
 with job_log(snakemake.log[0]):
-    write_report(
-        load_config(snakemake.config, source="configuration"),
-        by_editor(snakemake.input.tables),
-        by_editor(snakemake.input.summaries),
-        edits_by_editor(snakemake.input.edits),
-        Path(snakemake.input.rejected),
-        {"anchors": snakemake.input.anchors, "agreement": snakemake.input.agreement},
-        Path(snakemake.output[0]).parent,
-        snakemake.threads,
-    )
+    settings = load_config(snakemake.config, source="configuration")
+    results, shards = Path(settings.results), snakemake.params.shards
+    keys = settings.benchmark.categories
+    rubrics = {key: read_rubric(Path(settings.judge.rubric_file(key))) for key in keys}
+    tables, summaries, edits = {}, {}, {}
+    for name in [editor.name for editor in settings.editors]:
+        tables[name] = {key: layout.table(results, name, key) for key in keys}
+        summaries[name] = {key: layout.summary(results, name, key) for key in keys}
+        edits[name] = {key: layout.all_edits(results, name, key, shards) for key in keys}
+    rejected, folder = Path(snakemake.input.rejected), Path(snakemake.output[0]).parent
+    further = {"anchors": snakemake.input.anchors, "agreement": snakemake.input.agreement}
+    provenance.check_tabulated(settings, shards, rubrics)
+    with provenance.noted(provenance.reported(settings, shards, rubrics)):
+        given = (settings, tables, summaries, edits, rejected, further, folder)
+        write_report(*given, snakemake.threads)

@@ -20,6 +20,6 @@ with job_log(snakemake.log[0]) as terminal:
         terminal=terminal,
         manifest=snakemake.input.manifest,
         edits=list(snakemake.input.edits),
-        rubric=snakemake.input.rubric,
+        rubric=judge.rubric_file(snakemake.wildcards.category),
         folder=str(Path(snakemake.output[0]).parents[1]),
     )

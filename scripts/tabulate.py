@@ -2,15 +2,21 @@
 
 from pathlib import Path
 
-from lockstep import records, tables
+from lockstep import provenance, records, tables
+from lockstep.config import load_config
 from lockstep.joblog import job_log
-from lockstep.rubric import read_rubric
+from lockstep.rubric import SCALE, read_rubric
 
 with job_log(snakemake.log[0]):
-    rubric = read_rubric(Path(snakemake.input.rubric))
+    settings = load_config(snakemake.config, source="configuration")
+    editor, category = snakemake.wildcards.editor, snakemake.wildcards.category
+    rubric = read_rubric(Path(settings.judge.rubric_file(category)))
     edits, scores = snakemake.input.edits, snakemake.input.scores
     folder = Path(snakemake.output.table).parent
-    frame = tables.table(Path(snakemake.input.manifest), edits, scores, rubric, folder)
-    records.write_text(snakemake.output.table, tables.to_csv(frame))
-    summary = tables.summary(frame, edits, scores, rubric, snakemake.params.threshold)
-    records.write_json(snakemake.output.summary, summary)
+    provenance.check_scored(settings, editor, category, len(edits), rubric)
+    with provenance.noted(provenance.tabulated(settings, editor, category, len(edits), rubric)):
+        frame = tables.table(Path(snakemake.input.manifest), edits, scores, rubric, folder)
+        records.write_text(snakemake.output.table, tables.to_csv(frame))
+        threshold = settings.report.threshold_on(SCALE)
+        summary = tables.summary(frame, edits, scores, rubric, threshold)
+        records.write_json(snakemake.output.summary, summary)

@@ -8,6 +8,7 @@ from PIL import Image
 from lockstep import config, device, plan, records, scoring
 from lockstep.device import Device
 from lockstep.records import EditRecord, ScoreRecord
+from lockstep.rubric import read_rubric
 from tests.conftest import ROOT, make_sample
 
 
@@ -57,7 +58,7 @@ class Job:
             config.Config.model_construct(seed=0, judge=judge, devices=config.Devices()),
             manifest=self.manifest,
             edits=[self.category / "edits" / "shard-0-of-1.jsonl"],
-            rubric_file=self.rubric,
+            rubric=read_rubric(self.rubric),
             folder=self.category,
             devices=device.split(devices, 1),
             shard=0,

@@ -5,9 +5,12 @@ import resource
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import IO, NamedTuple
+
+from pydantic import ValidationError
 
 from lockstep import config, editors, plan, records, recovery, staging
 from lockstep.device import Device, Loaded, Sampler, loaded
@@ -17,6 +20,9 @@ from lockstep.stages import Item, Job, edit_waves
 from lockstep.waves import Barrier
 
 log = logging.getLogger(__name__)
+
+READERS = 4
+"""Edits that are looked at a time."""
 
 
 class Shard(NamedTuple):
@@ -96,7 +102,8 @@ def edit_shard(
     log.info("%s", "\n  ".join(plan_lines))
     # all that can fail is done inside, so that peers hear of a failure and do not wait
     with barrier:
-        mine = aside(item._replace(known=_cached(item)) for item in items(shard.number))
+        with ThreadPoolExecutor(READERS) as pool:
+            mine = aside(pool.map(_looked_up, items(shard.number)))
         missing = sum(item.known is None for item in mine)
         log.info("%d of %d samples are in the cache", len(mine) - missing, len(mine))
         if missing:
@@ -181,13 +188,22 @@ def _item(sample: Sample, base: int, editor: config.AnyEditor, folder: Path) -> 
     return Item(sample, seed, key, folder / "images" / f"{sample.id}.png")
 
 
+def _looked_up(item: Item) -> Item:
+    return item._replace(known=_cached(item))
+
+
 def _cached(item: Item) -> EditRecord | None:
     """Return the record of an edit whose key fits, whoever made it."""
     provenance = records.read_provenance(item.path)
     if provenance is None or provenance.get("key") != item.key:
         return None
     known = {key: value for key, value in provenance.items() if key in EditRecord.model_fields}
-    return EditRecord.model_validate({**known, "cached": True})
+    found = {"cached": True, "image_bytes": item.path.stat().st_size}
+    try:
+        return EditRecord.model_validate({**known, **found})
+    except ValidationError:
+        # somebody wrote into it, or an early version made it
+        return None
 
 
 def _is_done(path: Path, items: Iterable[Item]) -> bool:

@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any
 
-from lockstep import config, hosts, models, records
+from lockstep import config, hosts, models, provenance, records
 from lockstep.device import Device, Loaded, joined, loaded, split
+from lockstep.rubric import read_rubric
 
 LIBRARY = Path(__file__).parent
 
@@ -116,15 +117,17 @@ def _edit(
 ) -> None:
     from lockstep.editing import Shard, edit_shard
 
-    edit_shard(
-        settings,
-        settings.editor(editor),
-        manifest=Path(manifest),
-        folder=Path(folder),
-        shard=Shard(shard, devices, slots, run, first),
-        terminal=terminal,
-        loaded=loaded,
-    )
+    category, own = Path(manifest).stem, settings.editor(editor)
+    with provenance.noted(provenance.edited(settings, own, category, shard, len(devices))):
+        edit_shard(
+            settings,
+            own,
+            manifest=Path(manifest),
+            folder=Path(folder),
+            shard=Shard(shard, devices, slots, run, first),
+            terminal=terminal,
+            loaded=loaded,
+        )
 
 
 def _score(
@@ -141,17 +144,21 @@ def _score(
 ) -> None:
     from lockstep.scoring import score_shard
 
-    score_shard(
-        settings,
-        manifest=Path(manifest),
-        edits=list(map(Path, edits)),
-        rubric_file=Path(rubric),
-        folder=Path(folder),
-        devices=split(devices, settings.judge.gpus_per_judge),
-        shard=shard,
-        terminal=terminal,
-        loaded=loaded,
-    )
+    category, editor, count = Path(manifest).stem, Path(folder).parent.name, len(devices)
+    # read once, so that the note is of what the scores were made with
+    told = read_rubric(Path(rubric))
+    with provenance.noted(provenance.scored(settings, editor, category, shard, count, told)):
+        score_shard(
+            settings,
+            manifest=Path(manifest),
+            edits=list(map(Path, edits)),
+            rubric=told,
+            folder=Path(folder),
+            devices=split(devices, settings.judge.gpus_per_judge),
+            shard=shard,
+            terminal=terminal,
+            loaded=loaded,
+        )
 
 
 def _anchors(
@@ -169,7 +176,12 @@ def _anchors(
 
     groups = split(devices, settings.judge.gpus_per_judge)
     place = Place(groups, shard, f"score anchors {joined(groups[shard])}", terminal, loaded)
-    score_anchors(settings, folder=Path(folder), results=Path(results), place=place)
+    rubrics = {
+        category: read_rubric(Path(settings.judge.rubric_file(category)))
+        for category in settings.benchmark.categories
+    }
+    with provenance.noted(provenance.anchored(settings, rubrics)):
+        score_anchors(settings, folder=Path(folder), results=Path(results), place=place)
 
 
 KINDS = {"edit": _edit, "score": _score, "anchors": _anchors}

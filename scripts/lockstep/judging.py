@@ -14,7 +14,14 @@ from tqdm import tqdm
 
 from lockstep import config, images, judges, plan, records, serving, staging, stopping
 from lockstep.device import Device, Loaded, loaded
-from lockstep.errors import DeviceError, OutOfMemory, ReplyError, ServerError, one_sentence
+from lockstep.errors import (
+    DeviceError,
+    OutOfMemory,
+    ReplyError,
+    SampleError,
+    ServerError,
+    one_sentence,
+)
 from lockstep.judges import Judgement, Pair, Rejected
 from lockstep.models import versions
 from lockstep.records import Picture, Sample, ScoreRecord
@@ -42,6 +49,8 @@ class Item(NamedTuple):
     job: Job
     sample: Sample
     edited: Path
+    pixels: str
+    """SHA-256 of its pixels."""
     prompt: str
     seed: int | None
     key: str
@@ -86,7 +95,7 @@ def item(
     prompt = job.rubric.prompt(sample, reasoned)
     sampling = None if seed is None else {"seed": seed, "temperature": job.settings.temperature}
     key = plan.score_key(sample, pixels, job.identity, job.rubric.asked(prompt), sampling)
-    return Item(job, sample, edited, prompt, seed, key, path)
+    return Item(job, sample, edited, pixels, prompt, seed, key, path)
 
 
 def judge_missing(
@@ -258,11 +267,17 @@ def _pair(item: Item) -> Pair:
     def seen(picture: Picture) -> Image.Image:
         return images.open_rgb(picture.image, sample.background)
 
+    edited = images.open_rgb(item.edited)
+    if records.pixels_sha256(edited) != item.pixels:
+        raise SampleError(
+            f"{item.edited}: expected the pixels of the edit, found others; delete the file and "
+            "run again to have it edited anew"
+        )
     return Pair(
         id=sample.id,
         editor=item.job.editor,
         source=images.open_rgb(sample.image, sample.background),
-        edited=images.open_rgb(item.edited),
+        edited=edited,
         rubric=item.job.rubric,
         prompt=item.prompt,
         seed=item.seed,

@@ -1,14 +1,19 @@
-"""What a power loss or a foreign hand may leave behind, found before a run builds on it."""
+"""A folder of results: who writes to it, and what an earlier run has left in it."""
 
-import csv
-import json
+import getpass
 import os
-from collections import Counter
+import shlex
+import sys
+import time
 from pathlib import Path
-from typing import Any
 
-from lockstep import plan, records
+import filelock
+
+from lockstep import records
 from lockstep.errors import ConfigError
+
+LOCK = ".lock"
+HOLDER = ".lock.holder"
 
 
 def check_writable(folder: Path) -> None:
@@ -31,93 +36,44 @@ def forget_other_counts(folder: Path, count: int) -> None:
             path.unlink(missing_ok=True)
 
 
-def remove_incomplete(results: Path, shards: int, together: int = 1) -> list[Path]:
-    """Remove outputs that hold less than what was written, and what was made from them.
+def hold(folder: Path) -> filelock.BaseFileLock:
+    """Hold a folder of results against every other run, until the lock returned is let go.
 
-    No kill leaves such files, a power loss may, and a workflow engine takes any file for complete.
-    Images and judgements stay: each tells by itself whether it is whole, so nothing is redone that
-    takes a model.
+    The kernel lets go of it when this process ends, however that comes.
 
-    Args:
-        results: the folder of all results.
-        shards: number of shards of each category's edits.
-        together: how many of them one judge scores.
-
-    Returns:
-        those that were incomplete: without a line for each sample of their shard (a row for each
-        sample, in a table), or with a broken one. What is older than its manifest may well be of
-        other samples, and only a broken line tells.
+    Raises:
+        ConfigError: if another run holds it, naming that run and since when.
     """
-    listed = results / "manifest" / "counts.json"
-    counts = _read_whole(listed) or {}
-    found, stale = [listed] if listed.exists() and not counts else [], []
-    for manifest in results.glob("manifest/*.jsonl"):
-        samples = _count_lines(manifest)
-        if samples < counts.get(manifest.stem, 0):
-            found.append(manifest)
-        for folder in results.glob(f"*/{manifest.stem}/"):
-            # the least of any shard, where it is not known on which one the category begins
-            sizes = [samples // shards] * shards
-            if manifest.stem in counts:
-                first = plan.place(counts, manifest.stem)
-                sizes = [len(plan.shard_indices(samples, k, shards, first)) for k in range(shards)]
-            expected = {
-                folder / "edits" / plan.shard_file(k, shards): size for k, size in enumerate(sizes)
-            }
-            judges = shards // together
-            for j in range(judges):
-                path = folder / "scores" / plan.shard_file(j, judges)
-                expected[path] = sum(sizes[k] for k in plan.edit_shards(j, together))
-            expected |= {folder / "table.csv": samples, folder / "summary.json": 1}
-            made = [path for path in expected if path.exists()]
-            of_these = {path for path in made if _time(path) >= _time(manifest)}
-            broken = [p for p in made if _count(p) < (expected[p] if p in of_these else 0)]
-            found += broken
-            stale += made if manifest in found else made[made.index(broken[0]) :] if broken else []
-    pages = [path for path in results.glob("report/*") if path.is_file()]
-    found += [path for path in pages if path.stat().st_size == 0]
-    for path in (*found, *stale, *(pages if found else ())):
-        path.unlink(missing_ok=True)
-    return found
-
-
-def _time(path: Path) -> int:
-    return path.stat().st_mtime_ns
-
-
-def _count(path: Path) -> int:
-    """Count what a file of lines, of rows or of one value holds; −1 if it is broken."""
-    match path.suffix:
-        case ".jsonl":
-            return _count_lines(path)
-        case ".csv":
-            return _count_rows(path)
-        case _:
-            return -1 if _read_whole(path) is None else 1
-
-
-def _count_lines(path: Path) -> int:
-    """Count the lines of a JSON lines file; −1 if one is broken."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = filelock.FileLock(folder / LOCK)
     try:
-        with open(path, "rb") as file:
-            return sum(isinstance(json.loads(line), dict) for line in file)
-    except ValueError:
-        return -1
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        raise ConfigError(held_by(folder)) from None
+    except (OSError, NotImplementedError) as error:
+        raise ConfigError(
+            f"{folder}: expected a file system with locks, found one without ({error}); take "
+            "another folder for results"
+        ) from None
+    since = time.strftime("%Y-%m-%d %H:%M:%S")
+    host, command = os.uname().nodename, shlex.join(sys.argv)
+    holder = f"process {os.getpid()} of {_user()} on {host} since {since} ({command})"
+    records.write_text(folder / HOLDER, holder[:500])
+    return lock
 
 
-def _count_rows(path: Path) -> int:
-    """Count the rows of a table; −1 if one is broken."""
+def held_by(folder: Path) -> str:
+    """Return a sentence that says who holds a folder of results."""
     try:
-        with open(path, encoding="utf-8", newline="") as file:
-            widths = Counter(len(row) for row in csv.reader(file, strict=True))
-    except (ValueError, csv.Error):
-        return -1
-    return widths.total() - 1 if len(widths) < 2 else -1
+        who = (folder / HOLDER).read_text(encoding="utf-8", errors="replace")
+    except FileNotFoundError:
+        who = "another run"
+    return f"{folder}: found it in use by {who}; wait for its end, or take another folder"
 
 
-def _read_whole(path: Path) -> Any:
-    """Return what a JSON file holds, None if it is not there or broken."""
+def _user() -> str:
     try:
-        return records.read_json(path)
-    except (FileNotFoundError, ValueError):
-        return None
+        return getpass.getuser()
+    except (KeyError, OSError):
+        # a container may have no name for this user
+        return str(os.getuid())

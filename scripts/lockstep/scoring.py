@@ -15,7 +15,7 @@ from lockstep.errors import DamagedError
 from lockstep.judging import Item, Job, Place
 from lockstep.records import EditRecord, Sample, ScoreRecord
 from lockstep.rows import aside
-from lockstep.rubric import read_rubric
+from lockstep.rubric import Rubric
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ def score_shard(
     settings: config.Config,
     manifest: Path,
     edits: Sequence[Path],
-    rubric_file: Path,
+    rubric: Rubric,
     folder: Path,
     devices: Sequence[Sequence[Device]],
     shard: int,
@@ -60,7 +60,7 @@ def score_shard(
     began = time.monotonic()
     category, folder = Path(manifest).stem, Path(folder)
     identity = judges.identity(settings.judge)
-    job = Job(settings.judge, identity, read_rubric(rubric_file), folder.parent.name)
+    job = Job(settings.judge, identity, rubric, folder.parent.name)
     samples = records.read_manifest(manifest)
     recovery.forget_other_counts(folder / "scores", len(devices))
     wanted = [

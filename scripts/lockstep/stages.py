@@ -222,7 +222,8 @@ def _edit(
     except Exception as error:
         log.debug("traceback", exc_info=True)
         # an image of other settings must not pass for this sample's edit
-        item.path.unlink(missing_ok=True)
+        if not item.path.is_dir():
+            item.path.unlink(missing_ok=True)
         status = "skipped" if isinstance(error, SkipError) else "edit_failed"
         failure = {"status": status, "error": one_sentence(error)}
         seconds = {"edit_seconds": round(time.monotonic() - began, 4)}
@@ -257,9 +258,10 @@ def _save(job: Job, item: Item, edited: _Edited) -> EditRecord:
         "source_sha256": item.sample.image_sha256,
         "editor": editors.identity(job.editor, item.sample),
     }
-    records.save_edit(item.path, image, {**record.model_dump(mode="json"), **decides})
+    provenance = {**record.model_dump(mode="json", exclude={"image_bytes"}), **decides}
+    size = records.save_edit(item.path, image, provenance)
     log.info("%s saved in %.2f s", item.sample.id, time.monotonic() - began)
-    return record
+    return record.model_copy(update={"image_bytes": size})
 
 
 def _known(record: EditRecord) -> Future[EditRecord]:

@@ -15,8 +15,11 @@ from snakemake_interface_logger_plugins.settings import LogHandlerSettingsBase
 NOISE = re.compile(
     "Assuming unrestricted shared filesystem|Building DAG|Complete log|Conda environments: ignored"
     "|Execute |Job stats|Provided|Rules claiming|Select jobs|Using shell|host: |localrules"
-    "|Reasons:|.*occurring in jobs"
+    "|Reasons:|.*occurring in jobs|.*missing provenance/metadata|Rules with missing metadata"
 )
+
+BECAUSE = ".snakemake/because/"
+"""Where the files lie that the workflow calls by the reasons why outputs are made again."""
 
 
 @dataclass
@@ -157,4 +160,6 @@ def _short(reason: str) -> str:
     """Return the first of a job's reasons, with the first of the files that it names."""
     head, _, files = reason.partition("; ")[0].partition(": ")
     first, *others = files.split(", ")
+    if first.startswith(BECAUSE):
+        return first.removeprefix(BECAUSE).replace("-", " ")
     return head if not first else f"{head}: {first}{', …' if others else ''}"

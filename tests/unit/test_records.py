@@ -16,7 +16,8 @@ def image() -> Image.Image:
 def test_an_edit_gives_its_pixels_and_its_provenance_back(tmp_path):
     path = tmp_path / "物理.png"
     records.save_edit(path, image(), {"key": "k", "id": "物理"})
-    assert records.read_provenance(path) == {"key": "k", "id": "物理"}
+    pixels = records.pixels_sha256(image())
+    assert records.read_provenance(path) == {"key": "k", "id": "物理", "pixels_sha256": pixels}
     with Image.open(path) as stored:
         assert records.pixels_sha256(stored) == records.pixels_sha256(image())
 

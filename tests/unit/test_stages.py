@@ -50,7 +50,7 @@ def running(editor, before_save=lambda number: None):
 
     def slow_save(path, image, provenance):
         before_save(image.getpixel((0, 0))[0])
-        save(path, image, provenance)
+        return save(path, image, provenance)
 
     with (
         mock.patch("lockstep.editors.load_editor", return_value=editor),

@@ -139,6 +139,7 @@ def prepare(settings: config.Benchmark, folder: Path) -> Counts:
             for category in settings.categories
         }
         rejects = stack.enter_context(records.atomic(intake.folder / "rejected.jsonl"))
+        stack.enter_context(records.atomic(intake.folder / "sources.jsonl"))
         for found in samples(intake):
             if isinstance(found, Sample):
                 manifests[found.category].write(records.json_line(found))

@@ -1,0 +1,25 @@
+# An output that does not fit what is asked for gets one more input: a file that is newer than it,
+# called by the reason. It lies in the working folder, which all jobs see; the results stay as they
+# are until jobs run.
+
+import time
+import uuid
+from functools import cache
+
+
+@cache
+def mark(reason):
+    """Make the file of a reason anew, newer than every output that is made again."""
+    times = [path.stat().st_mtime for path in BECAUSE if path.exists()]
+    path = Path(".snakemake", "because", reason)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Snakemake takes a file of the same content for the same
+    path.write_text(uuid.uuid4().hex)
+    newer = max([time.time(), *times]) + 1
+    os.utime(path, (newer, newer))
+    return str(path)
+
+
+def because(output):
+    """Return the file of the reason why an output is made again; nothing if it fits."""
+    return [mark(BECAUSE[output])] if output in BECAUSE else []
