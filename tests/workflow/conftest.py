@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 import yaml
 
-from lockstep import tiny
+from lockstep import provenance, tiny
 from lockstep.categories import category_key
+from lockstep.config import load_config
 from lockstep.rubric import read_rubric
 from tests.conftest import ROOT
 
@@ -102,6 +103,19 @@ class Workflow:
         """Return a copy of the whole folder, times and Snakemake's notes included."""
         shutil.copytree(self.folder, folder, symlinks=True)
         return Workflow(folder, json.loads(json.dumps(self.config)))
+
+
+def misfits(workflow: Workflow, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """Return what a run would find not to fit, by path below the results, with the reason."""
+    monkeypatch.chdir(workflow.folder)
+    settings = load_config(workflow.config, "config.yaml")
+    rubrics = {
+        key: read_rubric(Path(settings.judge.rubric_file(key)))
+        for key in settings.benchmark.categories
+    }
+    shards = len(settings.devices.device_ids)
+    found = provenance.stale(settings, shards, rubrics)
+    return {str(path.relative_to(settings.results)): reason for path, reason in found.items()}
 
 
 def until(condition: Callable[[], Any], seconds: float, what: Callable[[], str] = str) -> Any:

@@ -17,8 +17,9 @@ import psutil
 import pytest
 from PIL import Image
 
-from lockstep import records, recovery
-from tests.workflow.conftest import judge_by_files, make, until
+from lockstep import provenance, records
+from lockstep.plan import shard_file
+from tests.workflow.conftest import judge_by_files, make, misfits, until
 
 EDITOR = "control"
 FOLDER = f"results/{EDITOR}/physical"
@@ -385,6 +386,10 @@ KINDS = {
 }
 
 
+def file_of(shard):
+    return shard_file(shard, 2)
+
+
 def numbers(workflow):
     """Return what the report says of the category, without what it says of times."""
     row = workflow.report()["editors"][EDITOR]["categories"]["physical"]
@@ -403,41 +408,24 @@ def files_of(workflow, *kinds):
 
 @pytest.mark.parametrize("how", [cut, lose_lines, empty])
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_lost_its_end_is_removed_with_all_that_was_made_of_it(scored, tmp_path, kind, how):
+def test_what_lost_its_end_is_found_whatever_its_time(scored, tmp_path, monkeypatch, kind, how):
     workflow = scored.copy(tmp_path / "work")
-    damaged = files_of(workflow, kind)
-    later = files_of(workflow, *list(KINDS)[list(KINDS).index(kind) :])
-    pages = {path for path in workflow.results.glob("report/*") if path.is_file()}
-    before = {path for path in workflow.results.rglob("*") if path.is_file()}
-    damage(damaged, how)
-    assert set(recovery.remove_incomplete(workflow.results, shards=2)) == damaged
-    left = {path for path in workflow.results.rglob("*") if path.is_file()}
-    assert before - left == later | pages
+    damage(files_of(workflow, kind), how, keep_times=True)
+    before = {path: path.read_bytes() for path in workflow.results.rglob("*") if path.is_file()}
+    found = misfits(workflow, monkeypatch)
+    first = {
+        "manifest": {"manifest/counts.json": provenance.ALTERED},
+        "edits": {f"{EDITOR}/physical/edits/{file_of(k)}": provenance.ALTERED for k in range(2)},
+        "scores": {f"{EDITOR}/physical/scores/{file_of(k)}": provenance.ALTERED for k in range(2)},
+        "tables": {f"{EDITOR}/physical/table.csv": provenance.ALTERED},
+    }
+    assert first[kind].items() <= found.items()
+    earlier = {key for other in list(KINDS)[: list(KINDS).index(kind)] for key in first[other]}
+    assert not earlier & found.keys()
+    assert {path: path.read_bytes() for path in before} == before
 
 
-@pytest.mark.parametrize("how", [cut, lose_lines, empty])
-def test_counts_of_samples_that_lost_their_end_are_removed_alone(tmp_path, how):
-    counts = tmp_path / "manifest" / "counts.json"
-    records.write_json(counts, {"physical": 4, "social": 4})
-    assert recovery.remove_incomplete(tmp_path, shards=2) == []
-    damage([counts], how)
-    assert recovery.remove_incomplete(tmp_path, shards=2) == [counts]
-    assert not counts.exists()
-
-
-def test_results_of_fewer_samples_than_are_asked_for_now_are_not_incomplete(tmp_path):
-    manifest = tmp_path / "manifest" / "physical.jsonl"
-    edits = tmp_path / EDITOR / "physical" / "edits" / "shard-0-of-1.jsonl"
-    records.write_text(edits, "{}\n")
-    records.write_text(manifest, "{}\n{}\n")
-    later = manifest.stat().st_mtime_ns + 1
-    os.utime(edits, ns=(later - 2, later - 2))
-    assert recovery.remove_incomplete(tmp_path, shards=1) == []
-    os.utime(edits, ns=(later, later))
-    assert recovery.remove_incomplete(tmp_path, shards=1) == [edits]
-
-
-# what is removed is what decides, so each kind need be seen but once
+# what is found is what decides, so each kind need be seen but once
 @pytest.mark.parametrize(
     ("kind", "how"), list(zip(KINDS, (cut, lose_lines, empty, cut), strict=True)), ids=KINDS
 )
@@ -446,8 +434,9 @@ def test_records_and_tables_that_lost_their_end_are_made_again(scored, tmp_path,
     before = work(workflow)
     paths = files_of(workflow, kind)
     damage(paths, how)
-    output = workflow.run()
-    assert "found it incomplete, it is made again" in output
+    planned = workflow.run("-n")
+    workflow.run()
+    assert "altered or cut off" in planned
     assert numbers(workflow) == numbers(scored)
     assert work(workflow) == before
     for path in paths:

@@ -1,0 +1,208 @@
+"""Results belong to what made them, whatever folder they are used from."""
+
+import json
+import shutil
+
+import pytest
+import yaml
+
+from lockstep import provenance
+from tests.conftest import ROOT
+from tests.workflow.conftest import EDITOR, Workflow, misfits
+
+CATEGORIES = ("physical", "environmental", "social", "causal", "referential")
+
+
+def of(stage, category="*", count=2):
+    """Return the outputs of a stage as a run names them."""
+    keys = CATEGORIES if category == "*" else [category]
+    files = ["table.csv"] if stage == "table" else []
+    files = files or [f"{stage}/shard-{k}-of-{count}.jsonl" for k in range(count)]
+    return {f"{EDITOR}/{key}/{file}" for key in keys for file in files}
+
+
+def test_finished_results_fit(finished, monkeypatch):
+    assert misfits(finished, monkeypatch) == {}
+
+
+CHANGES = {
+    "judge": ({"judge": {"mode": "score_only"}}, "scores", "made-with-another-judge"),
+    "steps": ({"editor": {"num_inference_steps": 3}}, "edits", "made-with-another-editor"),
+    "size": ({"editor": {"size": "source"}}, "edits", "made-with-another-editor"),
+    "seed": ({"seed": 7}, "edits", "made-with-another-seed"),
+    "threshold": ({"report": {"threshold": 3}}, "table", "made-with-another-configuration"),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_other_settings_are_told_from_those_that_made_an_output(
+    finished, tmp_path, monkeypatch, name
+):
+    change, stage, reason = CHANGES[name]
+    workflow = Workflow(finished.folder, json.loads(json.dumps(finished.config)))
+    for key, value in change.items():
+        place = workflow.config["editors"][0] if key == "editor" else workflow.config
+        if key == "editor":
+            place.update(value)
+        elif isinstance(value, dict):
+            place.setdefault(key, {}).update(value)
+        else:
+            place[key] = value
+    found = misfits(workflow, monkeypatch)
+    report = {"report/report.html": "made-with-another-configuration"}
+    assert found == {**dict.fromkeys(of(stage), reason), **report}
+
+
+def test_what_decides_nothing_changes_nothing_but_the_report(finished, monkeypatch):
+    workflow = Workflow(finished.folder, json.loads(json.dumps(finished.config)))
+    workflow.config["judge"]["batch_size"] = 1
+    workflow.config["devices"]["max_wave_lead"] = 1
+    workflow.config["report"] = {"title": "Another"}
+    found = misfits(workflow, monkeypatch)
+    assert found == {"report/report.html": "made-with-another-configuration"}
+
+
+def test_another_model_at_the_same_place_is_another(finished, tmp_path, monkeypatch, models):
+    workflow = Workflow(finished.folder, json.loads(json.dumps(finished.config)))
+    for kind, place in (("editor", workflow.config["editors"][0]), ("judge", None)):
+        copy = tmp_path / kind
+        shutil.copytree(models / kind, copy)
+        place = workflow.config["judge"] if place is None else place
+        place["model"] = str(copy)
+    assert "manifest/counts.json" not in misfits(workflow, monkeypatch)
+    moved = misfits(workflow, monkeypatch)
+    assert not moved.keys() & (of("edits") | of("scores")), "a copy with its times is the same"
+    weights = next((tmp_path / "judge").glob("*.safetensors"))
+    weights.write_bytes(weights.read_bytes() + b" ")
+    found = misfits(workflow, monkeypatch)
+    assert {found[path] for path in of("scores")} == {"made-with-another-judge"}
+    assert not found.keys() & of("edits")
+
+
+def lose(pattern):
+    def change(results):
+        found = sorted(results.glob(pattern))
+        assert found
+        found[0].unlink()
+
+    return change
+
+
+def write(name, text):
+    return lambda results: (results / name).write_text(text, encoding="utf-8")
+
+
+def exaggerate(results):
+    path = results / EDITOR / "causal" / "table.csv"
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    place = lines[0].split(",").index('"score"')
+    cells = lines[1].split(",")
+    cells[place] = "500"
+    path.write_text("".join([lines[0], ",".join(cells), *lines[2:]]), encoding="utf-8")
+
+
+def repaint(results):
+    from PIL import Image
+
+    path = sorted((results / EDITOR / "causal" / "images").glob("*.png"))[0]
+    Image.new("RGB", (8, 8)).save(path)
+
+
+DAMAGES = {
+    "an edited image is lost": (
+        lose(f"{EDITOR}/causal/images/*.png"),
+        {f"{EDITOR}/causal/edits": provenance.LOST},
+    ),
+    "an edited image is another": (repaint, {f"{EDITOR}/causal/edits": provenance.LOST}),
+    "a source image is lost": (lose("manifest/images/*"), {"manifest": provenance.LOST}),
+    "an editor's folder is lost": (
+        lambda results: shutil.rmtree(results / EDITOR),
+        {f"{EDITOR}/{category}": provenance.LOST for category in CATEGORIES},
+    ),
+    "a score is off the scale": (exaggerate, {f"{EDITOR}/causal/table": provenance.ALTERED}),
+    "counts are a list": (write("manifest/counts.json", "[]"), {"manifest": provenance.ALTERED}),
+    "counts are a word": (write("manifest/counts.json", "no"), {"manifest": provenance.ALTERED}),
+    "the report is cut off": (write("report/report.json", "{"), {"report": provenance.ALTERED}),
+    "the notes are lost": (
+        lambda results: shutil.rmtree(results / "provenance"),
+        {"manifest": provenance.UNKNOWN, "report": provenance.UNKNOWN},
+    ),
+    "a note is none": (
+        write(f"provenance/{EDITOR}/causal/table.csv.json", "[1]"),
+        {f"{EDITOR}/causal/table": provenance.UNKNOWN},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGES)
+def test_lost_and_altered_files_are_noticed(finished, tmp_path, monkeypatch, name):
+    workflow = finished.copy(tmp_path / "work")
+    change, expected = DAMAGES[name]
+    change(workflow.results)
+    found = misfits(workflow, monkeypatch)
+    for start, reason in expected.items():
+        reasons = {found[path] for path in found if path.startswith(start)}
+        assert reasons == {reason}, found
+
+
+def test_results_are_known_without_snakemakes_notes_in_another_working_folder(finished, tmp_path):
+    shutil.copytree(finished.results, tmp_path / "moved")
+    workflow = Workflow(tmp_path / "elsewhere", json.loads(json.dumps(finished.config)))
+    workflow.folder.mkdir()
+    shutil.copy2(finished.folder / "benchmark.json", workflow.folder)
+    workflow.config["results"] = str(tmp_path / "moved")
+    assert "Nothing to be done" in workflow.run("-n")
+    workflow.config["judge"]["mode"] = "score_only"
+    planned = workflow.run("physical", "-n")
+    assert "2 score, 1 tabulate" in planned
+    assert "made with another judge" in planned
+    workflow.run("physical")
+    found = workflow.records("scores", "physical")
+    assert {record["judge"]["mode"] for record in found} == {"score_only"}
+    assert "Nothing to be done" in workflow.run("physical", "-n")
+
+
+def test_a_rubric_that_changed_for_a_while_leaves_no_scores_under_its_name(
+    finished, tmp_path, monkeypatch
+):
+    workflow = finished.copy(tmp_path / "work")
+    shutil.copytree(ROOT / "config" / "rubrics", workflow.folder / "rubrics")
+    workflow.config["judge"]["rubrics"] = "rubrics"
+    path = workflow.folder / "rubrics" / "physical.yaml"
+    before = path.read_text(encoding="utf-8")
+    shard = f"results/{EDITOR}/physical/scores/shard-0-of-2.jsonl"
+    path.write_text(before.replace("Was the", "Was really the"), encoding="utf-8")
+    workflow.run(shard)
+    path.write_text(before, encoding="utf-8")
+    found = misfits(workflow, monkeypatch)
+    assert found[f"{EDITOR}/physical/scores/shard-0-of-2.jsonl"] == "made-with-another-rubric"
+    # a job that is made to go on with them refuses
+    table = f"results/{EDITOR}/physical/table.csv"
+    output = workflow.run(table, "--allowed-rules", "tabulate", "--force", check=False)
+    assert "found it made with another rubric" in output + workflow.logs("tabulate/**/*.log")
+    assert "edit" not in workflow.run("physical", "-n").split("jobs: ")[1].splitlines()[0]
+    workflow.run("physical")
+    assert misfits(workflow, monkeypatch).keys() == {"report/report.html"}
+
+
+def test_of_two_runs_on_one_folder_of_results_the_second_is_told_who_holds_it(finished, tmp_path):
+    workflow = finished.copy(tmp_path / "work")
+    from lockstep import recovery
+
+    held = recovery.hold(workflow.results)
+    try:
+        shutil.rmtree(workflow.results / "report")
+        output = workflow.run(check=False)
+        assert "found it in use by process" in output
+        assert "Traceback" not in output
+        assert "writing the report" in workflow.run("-n")
+        workflow.run("--dag")
+    finally:
+        held.release()
+    workflow.run()
+
+
+def test_a_setting_of_yaml_is_no_other_for_being_written_otherwise(finished, monkeypatch):
+    workflow = Workflow(finished.folder, yaml.safe_load(yaml.safe_dump(finished.config)))
+    workflow.config["devices"]["device_ids"] = ["0", "1"]
+    assert not misfits(workflow, monkeypatch).keys() & (of("edits") | of("scores"))
