@@ -11,10 +11,9 @@ import types
 import pytest
 from PIL import Image
 
-from lockstep import config
+from lockstep import config, transport
 from lockstep.device import Device
 from lockstep.errors import ServerError
-from lockstep.judges import openai_api
 from lockstep.serving import side_by_side
 from tests.fake_server import CUT, REPLY, answer, problem
 from tests.score_job import Job
@@ -25,7 +24,7 @@ REFUSAL = answer(reply=None, refusal="I can't help with that.")
 
 @pytest.fixture(autouse=True)
 def _quick_and_with_a_key(monkeypatch):
-    monkeypatch.setattr(openai_api, "FIRST_PAUSE", 0.02)
+    monkeypatch.setattr(transport, "FIRST_PAUSE", 0.02)
     monkeypatch.setenv("JUDGE_KEY", KEY)
 
 
@@ -156,7 +155,7 @@ def test_of_a_small_shard_no_less_than_the_share_may_fail(serve, tmp_path):
 
 def test_replies_under_way_are_kept_when_a_job_ends(serve, tmp_path, monkeypatch):
     """They are paid for; pauses are not waited for."""
-    monkeypatch.setattr(openai_api, "FIRST_PAUSE", 60)
+    monkeypatch.setattr(transport, "FIRST_PAUSE", 60)
     together = threading.Barrier(4)
 
     def give(body):
