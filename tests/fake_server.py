@@ -53,6 +53,8 @@ class Server(ThreadingHTTPServer):
         self.answers = list(answers)
         self.requests = []
         """When, headers and body of each request."""
+        self.models = answer(body='{"data": []}')
+        """Given to who asks for its models."""
         self.delay = 0.0
         self.busy = self.most = 0
         self.lock = threading.Lock()
@@ -79,6 +81,9 @@ class Server(ThreadingHTTPServer):
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
+    def do_GET(self):
+        self.send(self.server.models)
+
     def do_POST(self):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         given = self.server.take(self.headers, body)
@@ -88,6 +93,9 @@ class Handler(BaseHTTPRequestHandler):
             return
         if isinstance(given, Endless):
             self.send_without_end(given)
+        self.send(given)
+
+    def send(self, given):
         status, headers, text = answer() if given == CUT_WITHIN else given
         data = text if isinstance(text, bytes) else text.encode()
         self.send_response(status)

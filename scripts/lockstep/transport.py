@@ -198,8 +198,9 @@ class Client:
             raise Passing(f"found no whole answer at {self._url} within {seconds}") from None
         # not only httpx's own: some of what a server can send fails in the libraries below it
         except Exception as error:
-            said = redact(one_sentence(error), self._key)
-            raise Passing(f"found no answer at {self._url} ({said})") from None
+            # the key first: of one that is cut off, half would stay
+            said = " ".join(redact(f"{type(error).__name__}: {error}", self._key).split())
+            raise Passing(f"found no answer at {self._url} ({said[:500]})") from None
 
     async def _exchange(self, request: httpx.Request) -> Answer:
         async with asyncio.timeout(self._limits.timeout):
