@@ -92,6 +92,7 @@ Odd = WrapValidator(_or_none)
 """Of a field that decides nothing: whatever it is not meant to be is unknown."""
 
 Text = Annotated[str | None, Strict(), Odd]
+Name = Annotated[Annotated[str, Strict(), Field(max_length=200)] | None, Odd]
 Tokens = Annotated[Annotated[int, Strict(), Field(ge=0, lt=2**53)] | None, Odd]
 
 
@@ -122,8 +123,8 @@ class _Completion(BaseModel):
         BeforeValidator(lambda given: given[:1] if isinstance(given, list) else given),
     ]
     usage: Annotated[_Usage | None, Odd] = None
-    model: Text = None
-    system_fingerprint: Text = None
+    model: Name = None
+    system_fingerprint: Name = None
 
     @property
     def tokens(self) -> Usage | None:
@@ -211,7 +212,7 @@ class OpenAIJudge:
             error=None if fault is None else str(fault),
             usage=completion.tokens,
             versions=completion.versions,
-            finish_reason=choice.finish_reason or UNKNOWN,
+            finish_reason=(choice.finish_reason or UNKNOWN)[:100],
         )
 
     def _read(self, answer: Answer) -> _Completion:
@@ -306,7 +307,8 @@ def _completion(given: Any, answer: Answer) -> _Completion:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
-        found = f"{where}: {first['msg']}" if where else "no object"
+        message = first["msg"].partition(" or instance of")[0]
+        found = f"{where}: {message}" if where else "no object"
         raise Failed(f"{NO_COMPLETION} {found} ({answer.said})") from None
 
 
@@ -318,13 +320,17 @@ def _problem(given: Any) -> dict[str, Any] | None:
     if not isinstance(given, dict):
         return None
     found = given.get("error")
-    if not found and "choices" not in given and ("code" in given or given.get("object") == "error"):
+    if (
+        not found
+        and not given.get("choices")
+        and ("code" in given or given.get("object") == "error")
+    ):
         # without an object of its own: SGLang, vLLM before 0.10
         return given
     if not found:
         return None
     if not isinstance(found, dict):
-        return {**given, "message": found}
+        return {"code": None if " " in str(found) else found, **given}
     # some say that there is none
     return None if found.get("code") in (0, "0", 200, "200") and "choices" in given else found
 
@@ -357,7 +363,7 @@ def _words(said: Any) -> set[str]:
         return set().union(map(_plain, names), *map(_words, (*kinds, *nested)))
     if isinstance(said, bool) or not isinstance(said, str | int):
         return set()
-    parts = re.split(r"[.:/\s]", str(said)[:200])
+    parts = re.split(r"[.:/]", str(said)[:200])
     return {_plain(str(said)[:200]), *map(_plain, parts)}
 
 
