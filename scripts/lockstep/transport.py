@@ -87,6 +87,7 @@ class Answer:
 
     @property
     def good(self) -> bool:
+        """Whether the status says that the request was done."""
         return 200 <= self.status < 300
 
     @property
@@ -218,7 +219,7 @@ class Client:
             Failed: if it is longer than it may be; no more than that is held.
             Passing: if it cannot be unpacked.
         """
-        unpack, body = _unpacker(response.headers), bytearray()
+        unpack, body = self._unpacker(response.headers), bytearray()
         async for part in response.aiter_raw():
             most = self._limits.answer + 1 - len(body)
             body += part[:most] if unpack is None else unpack.decompress(part, most)
@@ -230,6 +231,16 @@ class Client:
         if unpack is not None and not unpack.eof:
             raise Passing(f"the answer at {self._url} was cut off")
         return bytes(body)
+
+    def _unpacker(self, headers: httpx.Headers) -> Any:
+        """Return what unpacks a body; None if nothing has to."""
+        packed = headers.get("Content-Encoding", "").strip()
+        if packed.lower() in ("", "identity"):
+            return None
+        if packed.lower() in ("gzip", "x-gzip", "deflate"):
+            return zlib.decompressobj(zlib.MAX_WBITS | 32)
+        found = redact(packed, self._key)[:50]
+        raise Failed(f"expected an answer that is not packed, or by gzip, found {found!r}")
 
     def _keep_to(self, after: float | None, said: str) -> None:
         """Have all requests wait for the seconds that a server asks for."""
@@ -247,16 +258,6 @@ class Client:
         """Return the seconds until the next try: each time up to twice as long."""
         doubled = FIRST_PAUSE * 2.0 ** min(state.attempt_number - 1, 60)
         return _jitter(min(doubled, self._limits.max_wait))
-
-
-def _unpacker(headers: httpx.Headers) -> Any:
-    """Return what unpacks a body; None if nothing has to."""
-    packed = headers.get("Content-Encoding", "").strip().lower()
-    if packed in ("", "identity"):
-        return None
-    if packed in ("gzip", "x-gzip", "deflate"):
-        return zlib.decompressobj(zlib.MAX_WBITS | 32)
-    raise Failed(f"expected an answer that is not packed, or by gzip, found {packed[:50]!r}")
 
 
 def read_key(variable: str | None, option: str) -> str | None:
@@ -409,8 +410,7 @@ def retry_after(headers: httpx.Headers) -> float | None:
 def _date(text: str) -> datetime.datetime | None:
     try:
         date = email.utils.parsedate_to_datetime(text)
-    # the parser has more ways to fail than it tells of: years beyond the calendar, digits of other
-    # scripts, fields that are not there
+    # the parser has more ways to fail than it tells of, and they differ between versions of Python
     except Exception:
         return None
     return date if date.tzinfo else date.replace(tzinfo=datetime.UTC)
