@@ -144,6 +144,26 @@ os.environ.setdefault("LOCKSTEP_RUN", uuid.uuid4().hex)
 # Jobs end with the process that reads this file, which is the one that starts them on their host.
 os.environ["LOCKSTEP_STARTER"] = str(os.getpid())
 
+
+def check_server(reach):
+    """Check what a judge behind a server needs, before the first edit."""
+    if isinstance(CONFIG.judge, configuration.OpenAIJudge):
+        from lockstep.judges.openai_api import check_environment
+
+        try:
+            check_environment(CONFIG.judge, reach)
+        except LockstepError as error:
+            raise WorkflowError(str(error)) from None
+
+
+if workflow.is_main_process and workflow.output_settings.dryrun:
+    try:
+        check_server(reach=False)
+    except WorkflowError as error:
+        # a dry run shows jobs that may not judge
+        print(f"Before anything can be judged: {error}", file=sys.stderr)
+
+
 # Models stay on devices between jobs of this process; a job that runs elsewhere loads its own.
 if workflow.remote_exec:
     config.setdefault("devices", {})["resident"] = False
@@ -155,6 +175,10 @@ onstart:
     except LockstepError as error:
         raise WorkflowError(str(error)) from None
     hosts.sweep()
+    # what only a judgement needs is asked for where any is to be made
+    asking = {job.rule.name for job in workflow.dag.needrun_jobs()} & {"score", "anchors"}
+    if workflow.is_main_process and asking and not workflow.touch:
+        check_server(reach=CONFIG.cluster is None)
 
 
 onsuccess:

@@ -4,6 +4,7 @@ import json
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import NamedTuple
 
 REPLY = 'It fell. {"instruction_following": 7, "physics": 3, "preservation": 10, "quality": 0}'
 """Scores of the rubric `physical`."""
@@ -28,6 +29,16 @@ def problem(status, code=None, message="no", after=None):
     return answer(status=status, after=after, body=body)
 
 
+class Endless(NamedTuple):
+    """Bytes of a server that comes to no end."""
+
+    head: bytes
+    part: bytes
+    """Sent again and again."""
+    pause: float = 0.0
+    """Seconds before each."""
+
+
 CUT = "cut the connection"
 CUT_WITHIN = "cut the connection within the answer"
 
@@ -42,6 +53,8 @@ class Server(ThreadingHTTPServer):
         self.answers = list(answers)
         self.requests = []
         """When, headers and body of each request."""
+        self.models = answer(body='{"data": []}')
+        """Given to who asks for its models."""
         self.delay = 0.0
         self.busy = self.most = 0
         self.lock = threading.Lock()
@@ -68,6 +81,9 @@ class Server(ThreadingHTTPServer):
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
+    def do_GET(self):
+        self.send(self.server.models)
+
     def do_POST(self):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         given = self.server.take(self.headers, body)
@@ -75,14 +91,26 @@ class Handler(BaseHTTPRequestHandler):
         if given == CUT:
             self.close_connection = True
             return
+        if isinstance(given, Endless):
+            self.send_without_end(given)
+        self.send(given)
+
+    def send(self, given):
         status, headers, text = answer() if given == CUT_WITHIN else given
-        data = text.encode()
+        data = text if isinstance(text, bytes) else text.encode()
         self.send_response(status)
         for name, value in {**headers, "Content-Length": len(data)}.items():
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(data[:20] if given == CUT_WITHIN else data)
         self.close_connection = given == CUT_WITHIN
+
+    def send_without_end(self, given):
+        """Send until the client goes, which is an error that the server stays silent of."""
+        self.wfile.write(given.head)
+        while True:
+            time.sleep(given.pause)
+            self.wfile.write(given.part)
 
     def log_message(self, *_):
         """Stay silent."""

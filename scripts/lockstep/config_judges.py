@@ -175,7 +175,7 @@ class OpenAIJudge(ModelJudge):
     )
     concurrency: PositiveInt = Field(16, description="Requests at a time, all jobs together.")
     timeout: PositiveFloat = Field(
-        300.0, description="Seconds of silence after which a try has failed."
+        300.0, description="Seconds within which a try must be over, to the answer's last byte."
     )
     attempts: PositiveInt = Field(8, description="Most tries of one request.")
     max_wait: PositiveFloat = Field(

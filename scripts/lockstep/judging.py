@@ -170,11 +170,20 @@ def _kept(item: Item) -> ScoreRecord | None:
         return None
     # the reply is what took the judge; its score follows from today's rules
     judgement = Judgement(
-        kept.reply, probabilities=kept.probabilities or None, schema_mass=kept.schema_mass
+        kept.reply,
+        probabilities=kept.probabilities or None,
+        schema_mass=kept.schema_mass,
+        finish_reason=kept.finish_reason,
     )
     same = ("rejected", "prompt_tokens", "reply_tokens", "judge_seconds", "versions")
     known = {name: getattr(kept, name) for name in same}
-    return _score(item, judgement).model_copy(update={**known, "cached": True})
+    record = _score(item, judgement).model_copy(update={**known, "cached": True})
+    served = isinstance(item.job.settings, config.OpenAIJudge)
+    if served and record.status != "ok" and kept.finish_reason is None:
+        # earlier versions kept replies that a server had broken off or never given, and did not say
+        # how they ended
+        return None
+    return record
 
 
 def _judge_pending(
@@ -302,10 +311,11 @@ def _reply_error(judgement: Judgement, rubric: Rubric) -> str | None:
 def _record(item: Item, judgements: Sequence[Judgement], seconds: float) -> ScoreRecord:
     """Return what came of an item that was asked once, or once more."""
     used = [judgement.usage for judgement in judgements if judgement.usage is not None]
+    known = len(used) == len(judgements)
     took = {
         "rejected": judgements[0].reply if len(judgements) > 1 else None,
-        "prompt_tokens": sum(usage.prompt_tokens for usage in used) if used else None,
-        "reply_tokens": sum(usage.reply_tokens for usage in used) if used else None,
+        "prompt_tokens": sum(usage.prompt_tokens for usage in used) if known else None,
+        "reply_tokens": sum(usage.reply_tokens for usage in used) if known else None,
         "judge_seconds": seconds,
     }
     return _score(item, judgements[-1]).model_copy(update=took)
@@ -321,6 +331,7 @@ def _score(item: Item, judgement: Judgement) -> ScoreRecord:
             "reply": judgement.reply,
             "probabilities": probabilities or {},
             "schema_mass": mass,
+            "finish_reason": judgement.finish_reason,
             "versions": versions() if judgement.versions is None else judgement.versions,
         }
     )

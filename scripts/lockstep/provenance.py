@@ -34,7 +34,7 @@ JUDGING = ("images.py", "judges/__init__.py", "judging.py", "models.py", "plan.p
 JUDGING += ("rubric.py", "scoring.py")
 JUDGES = {
     "qwen3_vl": ("qwen_vl.py", "judges/[dqs]*.py"),
-    "openai": ("judges/openai_api.py",),
+    "openai": ("judges/openai_api.py", "redaction.py", "transport.py"),
     "precomputed": ("judges/precomputed.py", "score_files.py"),
 }
 TABLES = ("rubric.py", "stats.py", "tables.py")

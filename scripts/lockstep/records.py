@@ -215,6 +215,8 @@ class ScoreRecord(Record):
     """SHA-256 of the rubric."""
     prompt_tokens: int | None = None
     reply_tokens: int | None = None
+    finish_reason: str | None = None
+    """What ended the reply, in the server's word; None where no server was asked."""
     judge_seconds: float | None = None
     versions: dict[str, str] = {}
     """Software that judged."""

@@ -6,17 +6,15 @@ import logging
 import re
 import threading
 import time
-from datetime import UTC, datetime, timedelta
-from email.utils import format_datetime
 
-import httpx
 import pytest
 from PIL import Image
+from pydantic_core import from_json, to_json
 
-from lockstep import config, judges
+from lockstep import config, judges, transport
 from lockstep.errors import ConfigError, ServerError
-from lockstep.judges import Pair, Rejected, openai_api
-from lockstep.judges.openai_api import OpenAIJudge, retry_after
+from lockstep.judges import Pair, Rejected
+from lockstep.judges.openai_api import OpenAIJudge
 from lockstep.rubric import read_rubric
 from tests.conftest import ROOT, make_sample
 from tests.fake_server import CUT, CUT_WITHIN, REPLY, answer, problem
@@ -27,7 +25,7 @@ KEY = "sk-very-secret-0123456789"
 
 @pytest.fixture(autouse=True)
 def _quick_and_with_a_key(monkeypatch):
-    monkeypatch.setattr(openai_api, "FIRST_PAUSE", 0.02)
+    monkeypatch.setattr(transport, "FIRST_PAUSE", 0.02)
     monkeypatch.setenv("JUDGE_KEY", KEY)
 
 
@@ -161,16 +159,16 @@ def test_what_passes_is_tried_again(serve, connect, tmp_path, failure):
     [
         (problem(500, message="out of order"), 3, "the server answered 500 (.*out of order.*)"),
         (CUT, 3, "found no answer at http://127.0.0.1:.*RemoteProtocolError"),
-        (answer(body="{"), 3, "the server's answer is none"),
+        (answer(body="{"), 3, "expected a chat completion, found no JSON: EOF"),
         (problem(400, message="too many images"), 1, "answered 400 (.*too many images.*)"),
         (problem(403, message="flagged"), 1, "answered 403 (.*flagged.*)"),
         (problem(422), 1, "answered 422"),
         (answer(status=307, body=""), 1, "answered 307"),
-        (answer(body="[]"), 1, "the server's answer is none"),
-        (answer(body='{"choices": []}'), 1, "the server's answer is none (choices: .*)"),
+        (answer(body="[]"), 1, "expected a chat completion, found no object (.*)"),
+        (answer(body='{"choices": []}'), 1, "chat completion, found choices: .*"),
         (answer(body='{"choices": [{"text": "7"}]}'), 1, "choices.0.message: Field required"),
-        (answer(body='{"error": {"message": "overloaded"}}'), 1, "answer is none (.*overloaded.*)"),
-        (problem(429, after=999), 1, "asks for a pause of 999 s, accepted are up to 120 s"),
+        (answer(body='{"error": {"message": "overloaded"}}'), 1, "answered 200 (.*overloaded.*)"),
+        (problem(429, after=999), 1, "asks for a pause of 999 s, expected at most 120 s"),
     ],
     ids=str,
 )
@@ -189,7 +187,7 @@ def test_a_slow_server_is_tried_again_and_then_given_up(serve, connect, tmp_path
     server = serve(answer())
     server.delay = 0.5
     (judgement,) = connect(server, timeout=0.1, attempts=2).judge([pair(tmp_path)])
-    assert "ReadTimeout" in judgement.error
+    assert "found no whole answer at http://127.0.0.1" in judgement.error
     assert len(server.requests) == 2
 
 
@@ -217,11 +215,184 @@ def test_a_refusal_is_recorded_as_one_and_is_no_failed_request(serve, connect, t
     assert (len(server.requests), judge.asked, judge.failures) == (1, 1, [])
 
 
+def completion(**changes):
+    """Return an answer of which some fields differ."""
+    given = from_json(answer()[2])
+    choice = given["choices"][0]
+    for name, value in changes.items():
+        place = next(part for part in (choice["message"], choice, given) if name in part)
+        place[name] = value
+    return answer(body=to_json(given))
+
+
+@pytest.mark.parametrize("field", ["usage", "model", "system_fingerprint", "finish_reason"])
+@pytest.mark.parametrize("odd", [None, [], [1], {}, {"a": []}, 1.5, 7, True, "", -1, 10**30])
+def test_a_valid_reply_counts_whatever_stands_beside_it(serve, connect, tmp_path, field, odd):
+    judge = connect(serve(completion(**{field: odd})))
+    (judgement,) = judge.judge([pair(tmp_path)])
+    assert (judgement.reply, judgement.error) == (REPLY, None)
+    assert judgement.usage == (None if field == "usage" else (100, 20))
+    assert set(judgement.versions) == {"served model", "system fingerprint"} - {
+        {"model": "served model"}.get(field, field.replace("_", " "))
+    }
+    assert judgement.finish_reason == ("unknown" if field == "finish_reason" else "stop")
+    assert (judge.failures, judge.usage) == ([], judgement.usage or (0, 0))
+
+
+@pytest.mark.parametrize("odd", [None, [], 1.5, 100.0, "100", True, -1, 10**30, {"a": 1}])
+@pytest.mark.parametrize("field", ["prompt_tokens", "completion_tokens"])
+def test_tokens_that_are_no_count_are_unknown(serve, connect, tmp_path, field, odd):
+    usage = {"prompt_tokens": 1, "completion_tokens": 2, "prompt_tokens_details": None, field: odd}
+    (judgement,) = connect(serve(completion(usage=usage))).judge([pair(tmp_path)])
+    assert (judgement.reply, judgement.error, judgement.usage) == (REPLY, None, None)
+
+
+def test_further_choices_and_fields_are_not_read(serve, connect, tmp_path):
+    given = from_json(completion(refusal=False, index="first")[2])
+    given |= {"error": None, "code": 0, "choices": [*given["choices"], None], "usage": {"a": 1}}
+    (judgement,) = connect(serve(answer(body=to_json(given)))).judge([pair(tmp_path)])
+    assert (judgement.reply, judgement.error) == (REPLY, None)
+
+
+@pytest.mark.parametrize("word", ["stop", "STOP", "eos_token", "end_turn", "FINISH_REASON_STOP"])
+def test_a_normal_end_has_several_names(serve, connect, tmp_path, word):
+    (judgement,) = connect(serve(answer(reason=word))).judge([pair(tmp_path)])
+    assert (judgement.reply, judgement.error, judgement.finish_reason) == (REPLY, None, word)
+
+
+@pytest.mark.parametrize(
+    ("reason", "tries", "message"),
+    [
+        ("abort", 3, "expected a reply that ended by itself, found the end 'abort'"),
+        ("error", 3, "found the end 'error'"),
+        ("network_error", 3, "found the end 'network_error'"),
+        ("tool_calls", 1, "found the end 'tool_calls'"),
+        ("OTHER", 1, "found the end 'OTHER'"),
+        ("length", 1, "the reply was cut off"),
+        ("MAX_TOKENS", 1, "the reply was cut off"),
+        ("model_context_window_exceeded", 1, "the reply was cut off"),
+    ],
+)
+def test_a_reply_that_did_not_end_by_itself_is_a_failure(
+    serve, connect, tmp_path, reason, tries, message
+):
+    server = serve(answer(reason=reason))
+    judge = connect(server)
+    (judgement,) = judge.judge([pair(tmp_path)])
+    assert message in judgement.error
+    assert (len(server.requests), len(judge.failures)) == (tries, 1)
+    assert judge.usage == (100 * tries, 20 * tries)
+
+
 def test_a_reply_that_was_cut_off_is_kept_and_does_not_count(serve, connect, tmp_path):
     (judgement,) = connect(serve(answer(reason="length"))).judge([pair(tmp_path)])
     assert judgement.reply == REPLY
-    assert "cut off" in judgement.error
     assert "judge.max_reasoning_tokens" in judgement.error
+
+
+@pytest.mark.parametrize("field", ["reasoning_content", "reasoning"])
+@pytest.mark.parametrize("reply", [None, "", " \n"])
+def test_reasoning_without_a_reply_is_a_failure(serve, connect, tmp_path, reply, field):
+    given = from_json(answer(reply=reply)[2])
+    given["choices"][0]["message"][field] = "I think that"
+    judge = connect(serve(answer(body=to_json(given))))
+    (judgement,) = judge.judge([pair(tmp_path)])
+    assert "expected a reply, found none beside 12 characters of reasoning" in judgement.error
+    assert len(judge.failures) == 1
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        {"error": {"code": 503, "message": "busy"}},
+        {"error": {"code": "429"}},
+        {"error": {"code": None, "type": "server_error"}},
+        {"type": "error", "error": {"type": "overloaded_error", "message": "busy"}},
+        [{"error": {"code": 429, "status": "RESOURCE_EXHAUSTED"}}],
+        {"object": "error", "message": "busy", "code": 500},
+        {"code": "Throttling.RateQuota", "message": "busy"},
+        {"error": "we are busy", "error_type": "overloaded"},
+        {"error": 503},
+        {"choices": [], "code": "service_unavailable"},
+        {"choices": [{"message": {"content": REPLY}, "error": {"code": 502}}]},
+        {"error": {"code": 500}, "choices": [{"message": {"content": REPLY}}]},
+    ],
+    ids=str,
+)
+def test_an_error_within_an_answer_is_tried_again_as_its_status(serve, connect, tmp_path, error):
+    server = serve(answer(body=to_json(error)), answer())
+    (judgement,) = connect(server).judge([pair(tmp_path)])
+    assert (judgement.reply, len(server.requests)) == (REPLY, 2)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        {"error": {"code": 401}},
+        {"error": {"code": "invalid_api_key"}},
+        {"error": {"code": "insufficient_quota", "type": "rate_limit_error"}},
+        {"object": "error", "type": "NotFoundError", "code": 404},
+        {"choices": [{"message": {"content": None}, "error": {"code": 402}}]},
+    ],
+    ids=str,
+)
+def test_an_error_within_an_answer_ends_the_job_as_its_status(serve, connect, tmp_path, error):
+    with pytest.raises(ServerError, match=r"judge: the server answered 200 .* expected a server"):
+        connect(serve(answer(body=to_json(error)))).judge([pair(tmp_path)])
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        {"error": {"code": 400, "message": "no"}},
+        {"error": {"code": "strange"}},
+        {"error": "no"},
+        {"error": "headers are case sensitive, no timeout"},
+        {"error": [1]},
+        {"error": True},
+        {"code": 418, "message": "no"},
+        {"error": {"code": 403, "metadata": {"code": 401}}},
+        {"choices": [{"message": {"content": REPLY}, "error": "no"}]},
+    ],
+    ids=str,
+)
+def test_another_error_within_an_answer_is_a_failed_request(serve, connect, tmp_path, error):
+    server = serve(answer(body=to_json(error)))
+    judge = connect(server)
+    (judgement,) = judge.judge([pair(tmp_path)])
+    assert judgement.error.startswith("the server answered 200 (")
+    assert (judgement.reply, len(server.requests), len(judge.failures)) == (None, 1, 1)
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        problem(400, code="data_inspection_failed"),
+        problem(400, code="1301"),
+        problem(400, code=1301),
+        problem(500, code="SensitiveContentDetected.Violence"),
+        problem(451),
+        answer(status=400, body=to_json({"code": "DataInspectionFailed", "message": "no"})),
+        answer(status=403, body=to_json({"error": {"metadata": {"flagged_input": "the text"}}})),
+        answer(
+            status=400,
+            body=to_json({"error": {"innererror": {"code": "ResponsibleAIPolicyViolation"}}}),
+        ),
+        answer(body=to_json({"error": {"code": "1301", "message": "no"}})),
+        answer(body=to_json({"choices": [{"message": {}, "error": {"code": "SAFETY"}}]})),
+        answer(reason="SAFETY"),
+        answer(reply=None, reason="sensitive"),
+        answer(reply="", reason="content_filter: PROHIBITED_CONTENT"),
+        answer(reply=None, reason="guardrail_intervened"),
+    ],
+    ids=str,
+)
+def test_refusals_of_other_vendors_are_refusals(serve, connect, tmp_path, refusal):
+    server = serve(refusal)
+    judge = connect(server)
+    (judgement,) = judge.judge([pair(tmp_path)])
+    assert judgement.error.startswith("the server's content filter refused to judge (")
+    assert (len(server.requests), judge.failures) == (1, [])
 
 
 @pytest.mark.parametrize(
@@ -236,7 +407,7 @@ def test_a_reply_that_was_cut_off_is_kept_and_does_not_count(serve, connect, tmp
 )
 def test_a_server_of_no_use_ends_the_job_at_once(serve, connect, tmp_path, failure):
     server = serve(failure)
-    with pytest.raises(ServerError, match=r"judge: the server answered 4\d\d .* accepted are"):
+    with pytest.raises(ServerError, match=r"judge: the server answered 4\d\d .* expected a server"):
         connect(server).judge([pair(tmp_path)])
     assert len(server.requests) == 1
 
@@ -246,7 +417,7 @@ def test_a_pause_that_the_server_asks_for_is_kept_by_all(serve, connect, tmp_pat
     judge = connect(server)
     first = threading.Thread(target=judge.judge, args=([pair(tmp_path)],))
     first.start()
-    while not judge._resume:
+    while not judge._client._resume:
         time.sleep(0.005)
     judge.judge([pair(tmp_path)])
     first.join()
@@ -259,7 +430,7 @@ def test_pauses_grow_and_differ(serve, connect, tmp_path, monkeypatch):
     server = serve(problem(500))
     judge = connect(server, attempts=9, max_wait=0.1)
     slept = []
-    monkeypatch.setattr(judge._stopping, "wait", lambda timeout: slept.append(timeout))
+    monkeypatch.setattr(judge._client._stopping, "wait", lambda timeout: slept.append(timeout))
     judge.judge([pair(tmp_path)])
     pauses = [timeout for timeout in slept if timeout]
     assert len(pauses) == 8
@@ -269,7 +440,7 @@ def test_pauses_grow_and_differ(serve, connect, tmp_path, monkeypatch):
 
 
 def test_stopping_ends_the_pauses(serve, connect, tmp_path, monkeypatch):
-    monkeypatch.setattr(openai_api, "FIRST_PAUSE", 60)
+    monkeypatch.setattr(transport, "FIRST_PAUSE", 60)
     server = serve(problem(500))
     judge = connect(server)
     found = []
@@ -284,40 +455,14 @@ def test_stopping_ends_the_pauses(serve, connect, tmp_path, monkeypatch):
     assert len(server.requests) == 1
 
 
-NOW = datetime(2026, 11, 20, 12, 0, 0, tzinfo=UTC)
-
-
-@pytest.mark.parametrize(
-    ("headers", "seconds"),
-    [
-        ({}, None),
-        ({"Retry-After": "7"}, 7),
-        ({"Retry-After": " 0 "}, 0),
-        ({"Retry-After": "-1"}, None),
-        ({"Retry-After": "soon"}, None),
-        ({"Retry-After": ""}, None),
-        ({"Retry-After": format_datetime(NOW + timedelta(seconds=90), usegmt=True)}, 90),
-        ({"Retry-After": format_datetime(NOW - timedelta(seconds=90), usegmt=True)}, 0),
-        ({"Retry-After": "Fri, 20 Nov 2026 12:01:00 -0000"}, 60),
-    ],
-)
-def test_the_pause_that_a_server_asks_for(headers, seconds):
-    date = {"Date": format_datetime(NOW, usegmt=True)}
-    assert retry_after(httpx.Headers({**date, **headers})) == seconds
-
-
-def test_without_the_servers_clock_ours_counts():
-    until = datetime.now(UTC) + timedelta(seconds=60)
-    found = retry_after(httpx.Headers({"Retry-After": format_datetime(until, usegmt=True)}))
-    assert 50 < found <= 60
-
-
 @pytest.mark.parametrize("key", [None, "", "  ", "a\nb", "a b", "schlüssel"])
 def test_what_is_no_key_is_one_clear_error_that_does_not_show_it(monkeypatch, key):
     monkeypatch.delenv("JUDGE_KEY")
     if key is not None:
         monkeypatch.setenv("JUDGE_KEY", key)
-    with pytest.raises(ConfigError, match=r"judge\.api_key_variable: found .* JUDGE_KEY") as error:
+    with pytest.raises(
+        ConfigError, match=r"judge\.api_key_variable: expected .* found .* JUDGE_KEY"
+    ) as error:
         OpenAIJudge(settings("http://127.0.0.1:9/v1"))
     assert not key or not key.strip() or key not in str(error.value)
 

@@ -1,5 +1,6 @@
 """Score jobs that ask a server: several requests at a time, nothing lost, an end to failures."""
 
+import base64
 import json
 import logging
 import subprocess
@@ -7,14 +8,15 @@ import sys
 import threading
 import time
 import types
+from urllib.parse import quote
 
 import pytest
 from PIL import Image
 
-from lockstep import config
+from lockstep import config, records, transport
 from lockstep.device import Device
 from lockstep.errors import ServerError
-from lockstep.judges import openai_api
+from lockstep.redaction import redact
 from lockstep.serving import side_by_side
 from tests.fake_server import CUT, REPLY, answer, problem
 from tests.score_job import Job
@@ -25,7 +27,7 @@ REFUSAL = answer(reply=None, refusal="I can't help with that.")
 
 @pytest.fixture(autouse=True)
 def _quick_and_with_a_key(monkeypatch):
-    monkeypatch.setattr(openai_api, "FIRST_PAUSE", 0.02)
+    monkeypatch.setattr(transport, "FIRST_PAUSE", 0.02)
     monkeypatch.setenv("JUDGE_KEY", KEY)
 
 
@@ -120,6 +122,57 @@ def test_a_refusal_costs_its_own_sample_and_the_next_run_asks_again(serve, tmp_p
     assert len(server.requests) == 4
 
 
+def test_what_did_not_end_normally_is_not_kept_and_the_next_run_asks_again(serve, tmp_path):
+    odd = {
+        0: answer(reason="abort"),
+        1: answer(reason="MAX_TOKENS"),
+        2: answer(reply=None),
+        3: answer(reply=" "),
+        4: answer(body=b'{"error": {"code": 400}}'),
+    }
+    server = serve(by_sample(odd))
+    job = ServedJob(tmp_path, 7, server, max_failed_share=1)
+    found = job.run()
+    assert [record.status for record in found.values()] == ["judge_failed"] * 5 + ["ok"] * 2
+    assert {found[f"s{number}"].score for number in odd} == {None}
+    assert (found["s0"].finish_reason, found["s6"].finish_reason) == (None, "stop")
+    assert job.judged() == ["s5", "s6"]
+    server.answers = [answer()]
+    assert {record.status for record in job.run().values()} == {"ok"}
+
+
+@pytest.mark.parametrize("reason", ["abort", "length", "tool_calls"])
+def test_a_server_that_ends_no_reply_normally_ends_the_job(serve, tmp_path, reason):
+    job = ServedJob(tmp_path, 30, serve(answer(reason=reason)), concurrency=1, attempts=1)
+    with pytest.raises(ServerError, match="judge: 5 of 5 requests failed"):
+        job.run()
+
+
+def test_failures_that_earlier_versions_kept_are_asked_for_again(serve, tmp_path):
+    server = serve(answer(reply="I give it 7/10."))
+    job = ServedJob(tmp_path, 3, server)
+    assert {record.status for record in job.run().values()} == {"judge_failed"}
+    assert job.judged() == ["s0", "s1", "s2"]
+    # they did not say how a reply had ended, and took none for an empty one
+    for name, reply in (("s0", ""), ("s1", "It fell. {")):
+        path = job.category / "judgements" / f"{name}.json"
+        (kept,) = records.read_records(path, records.ScoreRecord)
+        records.write_records(
+            path, [kept.model_copy(update={"reply": reply, "finish_reason": None})]
+        )
+    server.answers = [answer()]
+    found = job.run()
+    assert [found[name].status for name in ("s0", "s1", "s2")] == ["ok", "ok", "judge_failed"]
+    assert [record.cached for record in found.values()] == [False, False, True]
+
+
+def test_tokens_of_which_a_server_tells_a_part_are_unknown(serve, tmp_path):
+    partly = answer(body=answer()[2].replace('"prompt_tokens": 100', '"prompt_tokens": null'))
+    server = serve(answer(reply="I give it 7/10."), partly)
+    (record,) = ServedJob(tmp_path, 1, server).run().values()
+    assert (record.status, record.prompt_tokens, record.reply_tokens) == ("ok", None, None)
+
+
 def test_few_failures_are_failed_judgements(serve, tmp_path):
     server = serve(by_sample({0: problem(500), 3: CUT}))
     found = ServedJob(tmp_path, 10, server, max_failed_share=0.2).run()
@@ -156,7 +209,7 @@ def test_of_a_small_shard_no_less_than_the_share_may_fail(serve, tmp_path):
 
 def test_replies_under_way_are_kept_when_a_job_ends(serve, tmp_path, monkeypatch):
     """They are paid for; pauses are not waited for."""
-    monkeypatch.setattr(openai_api, "FIRST_PAUSE", 60)
+    monkeypatch.setattr(transport, "FIRST_PAUSE", 60)
     together = threading.Barrier(4)
 
     def give(body):
@@ -220,11 +273,17 @@ def test_the_key_is_in_no_file_and_in_no_log(serve, tmp_path, caplog, capfd):
         5: answer(body=KEY),
         6: CUT,
         7: answer(body=answer(reply=KEY)[2].replace("/", "\\/")),
+        8: answer(body=answer(reply=KEY)[2].replace("-", "\\u002D")),
+        9: answer(reply=" ".join(KEY)),
+        10: problem(400, message="\0".join(KEY)),
+        11: answer(reply=base64.b64encode(KEY.encode()).decode()),
+        12: problem(400, message=quote(KEY, safe="")),
+        13: answer(reply=None, reason=KEY),
     }
     server = serve(by_sample(leaking))
-    job = ServedJob(tmp_path, 8, server, max_failed_share=1)
+    job = ServedJob(tmp_path, 14, server, max_failed_share=1)
     found = job.run()
-    assert [record.status for record in found.values()].count("judge_failed") == 8
+    assert [record.status for record in found.values()].count("judge_failed") == 14
     server.answers = [problem(401, message=f"wrong key: {KEY}")]
     with pytest.raises(ServerError) as error:
         job.run()
@@ -236,3 +295,8 @@ def test_the_key_is_in_no_file_and_in_no_log(serve, tmp_path, caplog, capfd):
     )
     assert b"[key]" in said
     assert KEY.encode() not in said
+    for spelt in (" ".join(KEY), "\0".join(KEY), quote(KEY, safe=""), KEY.replace("-", "\\u002D")):
+        assert spelt.encode() not in said
+    assert base64.b64encode(KEY.encode()) not in said
+    text = said.decode("utf-8", "ignore")
+    assert redact(text, KEY) == text

@@ -64,3 +64,32 @@ def test_a_served_judge_scores_without_a_device_and_its_key_stays_secret(workflo
     written = b"".join(p.read_bytes() for p in workflow.folder.rglob("*") if p.is_file())
     assert KEY.encode() not in written
     assert KEY not in printed + failed
+
+
+def test_what_the_judge_needs_is_known_before_the_first_edit(workflow, monkeypatch):
+    monkeypatch.delenv("JUDGE_KEY")
+    sentence = "judge.api_key_variable: expected a variable of the environment that holds"
+    failed = workflow.run(check=False)
+    assert sentence in failed
+    assert "Before anything can be judged: judge.api_key_variable" in workflow.run("-n")
+    monkeypatch.setenv("JUDGE_KEY", KEY)
+    monkeypatch.setenv("NO_PROXY", "")
+    monkeypatch.setenv("ALL_PROXY", "socks5://")
+
+    judge = workflow.config["judge"]
+    judge["url"], there = "http://127.0.0.1:9/v1", judge["url"]
+    failed += workflow.run(check=False)
+    assert "tried GET http://127.0.0.1:9/v1/models: found no answer" in failed
+    judge["url"] = "http://api.example.org/v1"
+    failed += workflow.run(check=False)
+    assert "all_proxy: expected the address of a proxy" in failed
+    assert "Traceback" not in failed
+    assert not workflow.results.joinpath(EDITOR).exists()
+
+    # a table needs nothing of it once all is judged
+    judge["url"] = there
+    workflow.run("physical")
+    monkeypatch.delenv("JUDGE_KEY")
+    judge["url"] = "http://127.0.0.1:9/v1"
+    (workflow.results / EDITOR / "physical" / "table.csv").unlink()
+    workflow.run("physical")

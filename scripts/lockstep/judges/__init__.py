@@ -98,6 +98,8 @@ class Judgement(NamedTuple):
     """Of what judged; None is the software of this process."""
     finished: Finished | None = None
     """Scores in place of a reply."""
+    finish_reason: str | None = None
+    """What ended the reply, in the server's word; None where no server was asked."""
 
 
 class Judge(Protocol):

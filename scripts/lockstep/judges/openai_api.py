@@ -2,72 +2,137 @@
 
 The server gets what the judge in this process gets: the system text, both images (as PNG, so that
 no pixel changes), the user text. Which weights it holds cannot be seen from here; its `model` and
-`revision` in the configuration name them. The key is read from the environment and sent, and
-nothing else: whatever a server says is rid of it before anybody sees it.
+`revision` in the configuration name them. A reply counts only if the server says that it ended by
+itself, or says nothing of its end; what else an answer holds may be of any form.
 """
 
 import base64
-import datetime
-import email.utils
 import io
 import logging
-import os
-import random
+import re
 import threading
-import time
 from collections.abc import Sequence
 from typing import Annotated, Any
 
-import httpx
-import tenacity
 from PIL import Image
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, Field, Strict, ValidationError, WrapValidator
+from pydantic_core import from_json
 
-from lockstep import config
-from lockstep.errors import ConfigError, LockstepError, ServerError, one_sentence
+from lockstep import config, transport
+from lockstep.errors import LockstepError, ServerError
 from lockstep.judges import Judgement, Pair, Usage
 from lockstep.rubric import Rubric
+from lockstep.transport import Answer, Client, Failed, Limits, Passing
 
 log = logging.getLogger(__name__)
 
-# one line per request would fill the log
-logging.getLogger("httpx").setLevel(logging.WARNING)
+LONGEST_ANSWER = 4 * 2**20
+"""Most bytes of an answer; a reply has some kilobytes, a long reasoning some hundred."""
 
-FIRST_PAUSE = 1.0
-"""Longest pause after the first failed try, in seconds; it doubles with every further one."""
-
-CONNECT_TIMEOUT = 10.0
-"""Seconds for a connection to be made."""
+NO_COMPLETION = "expected a chat completion, found"
 
 NO_USE = {401, 402, 404}
 """Statuses that every other request would get as well: no valid key, no money, no such model."""
 
-FILTERED = {"content_filter", "content_policy_violation", "moderation_blocked"}
-"""Codes of errors by which servers say that a content filter refused."""
+UNKNOWN = "unknown"
+"""End of a reply of which the server says nothing that can be read."""
+
+NORMAL = {UNKNOWN, "stop", "eos", "eostoken", "endturn", "stopsequence", "complete", "completed"}
+"""Words by which servers say that a reply ended by itself, as `_plain` writes them."""
+
+CUT = {"length", "maxtokens", "maxoutputtokens", "modellength", "modelcontextwindowexceeded"}
+"""Words by which they say that it became too long."""
+
+BROKEN = {"abort", "aborted", "cancelled", "error", "networkerror", "insufficientsystemresource"}
+"""Words by which they say that they failed, and may not the next time."""
+
+FILTERED = {
+    # OpenAI, Azure, Moonshot
+    *("contentfilter", "contentpolicyviolation", "moderationblocked"),
+    *("responsibleaipolicyviolation", "imagecontentpolicyviolation"),
+    # Anthropic, Google
+    *("refusal", "safety", "imagesafety", "prohibitedcontent", "blocklist", "recitation", "spii"),
+    # Alibaba, Zhipu, StepFun
+    *("datainspectionfailed", "1301", "sensitive", "censorshipblocked", "451"),
+    # Volcano Engine
+    *("sensitivecontentdetected", "inputtextsensitivecontentdetected"),
+    *("inputimagesensitivecontentdetected", "outputtextsensitivecontentdetected"),
+    # Amazon, OpenRouter, gateways
+    *("guardrailintervened", "contentfiltered", "flaggedinput"),
+    *("sensitivewordsdetected", "promptblocked"),
+}
+"""Words by which servers say that a content filter refused: codes and ends of replies."""
+
+STATUS = {
+    **dict.fromkeys(("badrequest", "badrequesterror", "invalidrequesterror"), 400),
+    **dict.fromkeys(
+        ("invalidapikey", "authenticationerror", "unauthorized", "unauthenticated"), 401
+    ),
+    **dict.fromkeys(("insufficientquota", "insufficientbalance", "arrearage"), 402),
+    **dict.fromkeys(("permissiondenied", "permissionerror", "forbidden"), 403),
+    **dict.fromkeys(("modelnotfound", "notfounderror", "notfound"), 404),
+    **dict.fromkeys(("requesttimeout", "timeout"), 408),
+    **dict.fromkeys(("ratelimitexceeded", "ratelimiterror", "toomanyrequests"), 429),
+    **dict.fromkeys(("resourceexhausted", "throttling"), 429),
+    **dict.fromkeys(("servererror", "internalerror", "internalservererror", "apierror"), 500),
+    **dict.fromkeys(("overloaded", "overloadederror", "serviceunavailable", "unavailable"), 503),
+    "deadlineexceeded": 504,
+}
+"""Statuses by the words that stand for them in errors."""
+
+
+def _or_none(value: Any, validate: Any) -> Any:
+    try:
+        return validate(value)
+    except ValidationError:
+        return None
+
+
+Odd = WrapValidator(_or_none)
+"""Of a field that decides nothing: whatever it is not meant to be is unknown."""
+
+Text = Annotated[str | None, Strict(), Odd]
+Name = Annotated[Annotated[str, Strict(), Field(max_length=200)] | None, Odd]
+Tokens = Annotated[Annotated[int, Strict(), Field(ge=0, lt=2**53)] | None, Odd]
 
 
 class _Message(BaseModel):
     content: str | None = None
-    refusal: str | None = None
+    refusal: Text = None
+    reasoning: Text = None
+    reasoning_content: Text = None
 
 
 class _Choice(BaseModel):
     message: _Message
-    finish_reason: str | None = None
+    finish_reason: Text = None
+    error: Any = None
 
 
 class _Usage(BaseModel):
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
+    prompt_tokens: Tokens = None
+    completion_tokens: Tokens = None
 
 
 class _Completion(BaseModel):
     """A server's answer, as far as it is read."""
 
-    choices: Annotated[list[_Choice], Field(min_length=1)]
-    usage: _Usage | None = None
-    model: str | None = None
-    system_fingerprint: str | None = None
+    choices: Annotated[
+        list[_Choice],
+        Field(min_length=1),
+        BeforeValidator(lambda given: given[:1] if isinstance(given, list) else given),
+    ]
+    usage: Annotated[_Usage | None, Odd] = None
+    model: Name = None
+    system_fingerprint: Name = None
+
+    @property
+    def tokens(self) -> Usage | None:
+        """What the judgement took; None if the server does not tell all of it."""
+        usage = self.usage or _Usage()
+        if usage.prompt_tokens is None or usage.completion_tokens is None:
+            return None
+        return Usage(usage.prompt_tokens, usage.completion_tokens)
 
     @property
     def versions(self) -> dict[str, str]:
@@ -76,55 +141,37 @@ class _Completion(BaseModel):
         return {name: value for name, value in said.items() if value}
 
 
-class _Problem(BaseModel):
-    code: str | int | None = None
-
-
-class _Error(BaseModel):
-    """A server's error, as far as it is read."""
-
-    error: _Problem
-
-
-class _Failed(LockstepError):
-    """One try of a request failed."""
-
-
-class _Passing(_Failed):
-    """One try of a request failed, another may not."""
-
-
-class _Refused(LockstepError):
+class _Refused(Failed):
     """The server's content filter refused."""
+
+
+def check_environment(settings: config.OpenAIJudge, reach: bool) -> None:
+    """Check what a judge behind a server needs of the environment.
+
+    Args:
+        reach: whether the server must be there.
+
+    Raises:
+        ConfigError: if the key's variable, a proxy or certificates are none, or if the server is
+            not there or does not take the key.
+    """
+    key = _key(settings)
+    transport.check(settings.url, key, "judge.url", "models" if reach else None)
 
 
 class OpenAIJudge:
     """A client of a server; several threads may use it at a time.
 
     Raises:
-        ConfigError: if the configured variable holds no key.
+        ConfigError: if the configured variable holds no key, or if the environment names a proxy
+            or certificates that cannot be.
     """
 
     def __init__(self, settings: config.OpenAIJudge) -> None:
         self._settings = settings
-        self._key = _key(settings.api_key_variable)
-        headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
-        timeout = httpx.Timeout(settings.timeout, connect=min(CONNECT_TIMEOUT, settings.timeout))
-        # how many requests there are at a time is for those who call
-        limits = httpx.Limits(max_connections=None)
-        self._client = httpx.Client(headers=headers, timeout=timeout, limits=limits)
-        self._stopping = threading.Event()
+        limits = Limits(settings.timeout, settings.attempts, settings.max_wait, LONGEST_ANSWER)
+        self._client = Client(settings.url, _key(settings), limits)
         self._counting = threading.Lock()
-        self._resume = 0.0
-        self._retrying = tenacity.Retrying(
-            retry=tenacity.retry_if_exception_type(_Passing),
-            stop=tenacity.stop_after_attempt(settings.attempts)
-            | tenacity.stop_when_event_set(self._stopping),
-            wait=self._pause,
-            sleep=tenacity.sleep_using_event(self._stopping),
-            before_sleep=_log_retry,
-            reraise=True,
-        )
         self.asked = 0
         """Requests that are over: answered, refused or failed for good."""
         self.failures: list[str] = []
@@ -137,11 +184,10 @@ class OpenAIJudge:
 
     def stop(self) -> None:
         """Let what the server works on end, and try nothing again."""
-        self._stopping.set()
+        self._client.stop()
 
     def close(self) -> None:
         """Drop all connections and log what they were used for."""
-        self.stop()
         self._client.close()
         log.info(
             "%d requests, %d failed, %d prompt tokens, %d reply tokens%s",
@@ -152,85 +198,58 @@ class OpenAIJudge:
         )
 
     def _judge(self, pair: Pair) -> Judgement:
+        body = request(self._settings, pair)
         try:
-            completion = self._retrying(self._send, request(self._settings, pair))
-        except _Refused as error:
-            self._count(None)
-            return Judgement(None, error=str(error), versions={})
-        except _Failed as error:
-            self._count(None, failure=str(error))
+            completion = self._client.post("chat/completions", body, self._read)
+        except Failed as error:
+            self._count(error)
             return Judgement(None, error=str(error), versions={})
         choice = completion.choices[0]
         fault = _fault(choice)
+        self._count(fault)
         return Judgement(
-            choice.message.content or (None if fault else ""),
-            error=fault,
-            usage=self._count(completion.usage),
+            choice.message.content or None,
+            error=None if fault is None else str(fault),
+            usage=completion.tokens,
             versions=completion.versions,
+            finish_reason=(choice.finish_reason or UNKNOWN)[:100],
         )
 
-    def _send(self, body: dict[str, Any]) -> _Completion:
-        """Try a request once."""
-        # a server that asked to be left alone means all requests
-        pause = self._resume - time.monotonic()
-        if self._stopping.wait(pause + _jitter(FIRST_PAUSE) if pause > 0 else 0):
-            raise _Failed("the job has stopped")
+    def _read(self, answer: Answer) -> _Completion:
+        """Return the completion that an answer holds.
+
+        Raises:
+            Failed: if it holds none; `Passing`, if another try may bring one.
+            ServerError: if no request can bring one.
+        """
         try:
-            response = self._client.post(f"{self._settings.url}/chat/completions", json=body)
-        except httpx.RequestError as error:
-            raise _Passing(
-                f"found no answer at {self._settings.url} ({one_sentence(error)})"
-            ) from None
-        text = self._without_key(response.text)
-        if response.is_success:
-            return _completion(text)
-        said = f"the server answered {response.status_code} ({' '.join(text.split())[:300]})"
-        code = _code(text)
-        if code in FILTERED:
-            raise _Refused(_refusal(said))
-        if response.status_code in NO_USE or code == "insufficient_quota":
-            raise ServerError(
-                f"judge: {said}, accepted are judge.url and judge.model of a running server "
-                f"and a key in the variable named by judge.api_key_variable"
-            )
-        if response.status_code in (408, 429) or response.status_code >= 500:
-            self._keep_to(retry_after(response.headers), said)
-            raise _Passing(said)
-        raise _Failed(said)
+            given = from_json(answer.text)
+        except ValueError as error:
+            if not answer.good:
+                raise _failure({}, answer) from None
+            # it was cut off on its way
+            raise Passing(f"{NO_COMPLETION} no JSON: {error} ({answer.said})") from None
+        problem = _problem(given)
+        if problem is not None or not answer.good:
+            raise _failure(problem or {}, answer)
+        completion = _completion(given, answer)
+        if completion.tokens is not None:
+            # they are paid for, whatever the reply is worth
+            with self._counting:
+                self.usage = Usage(*map(sum, zip(self.usage, completion.tokens, strict=True)))
+        choice = completion.choices[0]
+        if choice.error:
+            raise _failure(_problem({"error": choice.error}) or {}, answer)
+        if BROKEN & _words(choice.finish_reason):
+            raise Passing(_ended(choice))
+        return completion
 
-    def _without_key(self, text: str) -> str:
-        # in JSON a slash may be escaped
-        for form in (self._key, self._key.replace("/", "\\/")) if self._key else ():
-            text = text.replace(form, "[key]")
-        return text
-
-    def _keep_to(self, after: float | None, said: str) -> None:
-        """Have all requests wait for the seconds that a server asks for."""
-        if after is None:
-            return
-        if after > self._settings.max_wait:
-            raise _Failed(
-                f"{said} and asks for a pause of {after:.0f} s, "
-                f"accepted are up to {self._settings.max_wait:.0f} s (judge.max_wait)"
-            )
-        self._resume = max(self._resume, time.monotonic() + after)
-
-    def _pause(self, state: tenacity.RetryCallState) -> float:
-        """Return the seconds until the next try: each time up to twice as long."""
-        return _jitter(min(FIRST_PAUSE * 2 ** (state.attempt_number - 1), self._settings.max_wait))
-
-    def _count(self, usage: _Usage | None, failure: str | None = None) -> Usage | None:
+    def _count(self, failure: Failed | None) -> None:
+        """Count a request that is over; a refusal is an answer."""
         with self._counting:
             self.asked += 1
-            if failure is not None:
-                self.failures.append(failure)
-            if usage is None:
-                return None
-            self.usage = Usage(
-                self.usage.prompt_tokens + usage.prompt_tokens,
-                self.usage.reply_tokens + usage.completion_tokens,
-            )
-        return Usage(usage.prompt_tokens, usage.completion_tokens)
+            if failure is not None and not isinstance(failure, _Refused):
+                self.failures.append(str(failure))
 
     def _price(self) -> str:
         """Return what the tokens cost, as the end of a line; nothing if no price is configured."""
@@ -278,59 +297,103 @@ def _max_tokens(settings: config.OpenAIJudge, rubric: Rubric) -> int:
     return reasoning + len(rubric.example)
 
 
-def retry_after(headers: httpx.Headers) -> float | None:
-    """Return the seconds that a server asks to wait before the next request, None if it does not.
-
-    Retry-After holds seconds or a date (RFC 9110, 10.2.3); the server's own clock counts.
-    """
-    given = headers.get("Retry-After", "").strip()
-    if given.isdigit():
-        return float(given)
-    until, now = _date(given), _date(headers.get("Date", ""))
-    if until is None:
-        return None
-    now = now or datetime.datetime.now(datetime.UTC)
-    return max(0.0, (until - now).total_seconds())
+def _key(settings: config.OpenAIJudge) -> str | None:
+    return transport.read_key(settings.api_key_variable, "judge.api_key_variable")
 
 
-def _date(text: str) -> datetime.datetime | None:
+def _completion(given: Any, answer: Answer) -> _Completion:
     try:
-        date = email.utils.parsedate_to_datetime(text)
-    except ValueError:
-        return None
-    return date if date.tzinfo else date.replace(tzinfo=datetime.UTC)
-
-
-def _completion(text: str) -> _Completion:
-    try:
-        return _Completion.model_validate_json(text)
+        return _Completion.model_validate(given)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
-        said = f"{where}{': ' if where else ''}{first['msg']}"
-        # an error may come as an answer: what the server says of it is all that tells why
-        said = f"the server's answer is none ({said}; it said: {' '.join(text.split())[:300]})"
-        if first["type"] == "json_invalid":
-            # it was cut off on its way
-            raise _Passing(said) from None
-        raise _Failed(said) from None
+        message = first["msg"].partition(" or instance of")[0]
+        found = f"{where}: {message}" if where else "no object"
+        raise Failed(f"{NO_COMPLETION} {found} ({answer.said})") from None
 
 
-def _code(text: str) -> str | int | None:
-    """Return the code of a server's error."""
-    try:
-        return _Error.model_validate_json(text).error.code
-    except ValidationError:
+def _problem(given: Any) -> dict[str, Any] | None:
+    """Return the error that an answer holds in one of the forms that servers give it, or None."""
+    if isinstance(given, list):
+        # Google's come in a list
+        given = next(iter(given), None)
+    if not isinstance(given, dict):
         return None
+    found = given.get("error")
+    if (
+        not found
+        and not given.get("choices")
+        and ("code" in given or given.get("object") == "error")
+    ):
+        # without an object of its own: SGLang, vLLM before 0.10
+        return given
+    if not found:
+        return None
+    if not isinstance(found, dict):
+        return {"code": None if " " in str(found) else found, **given}
+    # some say that there is none
+    return None if found.get("code") in (0, "0", 200, "200") and "choices" in given else found
 
 
-def _fault(choice: _Choice) -> str | None:
-    """Return why a reply is none to read; None if it is one."""
-    if choice.message.refusal or choice.finish_reason == "content_filter":
-        return _refusal(choice.message.refusal or choice.message.content or "no more was said")
-    if choice.finish_reason == "length":
-        return "the reply was cut off, accepted is a shorter one (judge.max_reasoning_tokens)"
+def _failure(problem: dict[str, Any], answer: Answer) -> LockstepError:
+    """Return what an error means: its status is the answer's own, or the one that it names."""
+    # what stands deeper may be the error of another server, which this one asked
+    own = _words({name: value for name, value in problem.items() if not isinstance(value, dict)})
+    named = {STATUS[word] for word in own & STATUS.keys()}
+    named |= {int(word) for word in own if re.fullmatch("[45][0-9]{2}", word)}
+    status = {answer.status} if not answer.good else named
+    if _words(problem) & FILTERED or 451 in status:
+        return _Refused(_refusal(answer.said))
+    if status & NO_USE or 402 in named:
+        return ServerError(
+            f"judge: {answer.said}, expected a server that runs at judge.url, has judge.model and "
+            "takes the key in the variable that judge.api_key_variable names"
+        )
+    if any(code in (408, 429) or code >= 500 for code in status):
+        return Passing(answer.said)
+    return Failed(answer.said)
+
+
+def _words(said: Any) -> set[str]:
+    """Return the words, small and without signs, by which an error or an end names its kind."""
+    if isinstance(said, dict):
+        names = {str(name) for name, value in said.items() if value}
+        kinds = (said.get(name) for name in ("code", "type", "status", "reason", "error_type"))
+        nested = (value for value in said.values() if isinstance(value, dict))
+        return set().union(map(_plain, names), *map(_words, (*kinds, *nested)))
+    if isinstance(said, bool) or not isinstance(said, str | int):
+        return set()
+    parts = re.split(r"[.:/]", str(said)[:200])
+    return {_plain(str(said)[:200]), *map(_plain, parts)}
+
+
+def _plain(word: str) -> str:
+    small = re.sub(r"[^a-z0-9]", "", word.lower())
+    return small.removeprefix("finishreason")
+
+
+def _fault(choice: _Choice) -> Failed | None:
+    """Return why a choice holds no reply to read; None if it holds one."""
+    message, words = choice.message, _words(choice.finish_reason or UNKNOWN)
+    if message.refusal or words & FILTERED:
+        return _Refused(_refusal(message.refusal or message.content or _ended(choice)))
+    if words & CUT:
+        return Failed("the reply was cut off, expected a shorter one (judge.max_reasoning_tokens)")
+    if not words & NORMAL:
+        return Failed(_ended(choice))
+    if not (message.content or "").strip():
+        reasoning = message.reasoning_content or message.reasoning
+        aside = f" beside {len(reasoning)} characters of reasoning" if reasoning else ""
+        return Failed(
+            f"expected a reply, found none{aside}; leave more room (judge.max_reasoning_tokens) "
+            "or have the server not reason by itself (judge.request)"
+        )
     return None
+
+
+def _ended(choice: _Choice) -> str:
+    """Return the sentence on a reply that did not end by itself."""
+    return f"expected a reply that ended by itself, found the end {choice.finish_reason[:100]!r}"
 
 
 def _refusal(said: str) -> str:
@@ -343,34 +406,3 @@ def _image(image: Image.Image) -> dict[str, Any]:
     image.save(buffer, "PNG", compress_level=1)
     data = base64.b64encode(buffer.getvalue()).decode()
     return {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{data}"}}
-
-
-def _key(variable: str | None) -> str | None:
-    """Return the server's key from the environment; None where none is configured.
-
-    Raises:
-        ConfigError: if there is none, or if it cannot be one. It is not shown.
-    """
-    if variable is None:
-        return None
-    key = os.environ.get(variable, "").strip()
-    if not key:
-        raise ConfigError(
-            f"judge.api_key_variable: found no key in {variable}, "
-            "accepted is a variable of the environment that holds one"
-        )
-    if not (key.isascii() and key.isprintable() and " " not in key):
-        raise ConfigError(
-            f"judge.api_key_variable: found a key in {variable} with characters that no key has, "
-            "accepted are letters, digits and signs"
-        )
-    return key
-
-
-def _jitter(longest: float) -> float:
-    """Return a pause, by chance: all who were turned away together must not come back together."""
-    return random.uniform(longest / 2, longest)
-
-
-def _log_retry(state: tenacity.RetryCallState) -> None:
-    log.warning("%s, trying again (try %d)", state.outcome.exception(), state.attempt_number + 1)
