@@ -9,8 +9,8 @@ from snakemake.exceptions import WorkflowError
 sys.path.append(str(Path(workflow.basedir) / "scripts"))
 
 from lockstep import config as configuration
-from lockstep import allocation, device, hosts, layout, plan, provenance, recovery, rubric
-from lockstep import score_files
+from lockstep import allocation, device, hosts, layout, plan, provenance, records, recovery
+from lockstep import rubric, score_files
 from lockstep.errors import LockstepError
 from lockstep.judges import precomputed as finished_scores
 
@@ -175,6 +175,7 @@ onstart:
     except LockstepError as error:
         raise WorkflowError(str(error)) from None
     hosts.sweep()
+    records.sweep(Path(CONFIG.results))
     # what only a judgement needs is asked for where any is to be made
     asking = {job.rule.name for job in workflow.dag.needrun_jobs()} & {"score", "anchors"}
     if workflow.is_main_process and asking and not workflow.touch:

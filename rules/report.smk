@@ -52,14 +52,14 @@ rule report:
         ),
         sheets=[
             report(
-                f"{RESULTS}/report/sheets/{editor}-{category}-{image}.jpg",
+                str(sheet),
                 category="Images",
                 caption="captions/sheet.rst",
                 labels={"editor": editor, "category": category, "image": image},
             )
             for editor in EDITORS
             for category in CATEGORIES
-            for image in ("source", "edited")
+            for image, sheet in layout.sheets(Path(RESULTS), editor, category).items()
         ],
     log:
         f"{RESULTS}/logs/report.log",

@@ -129,15 +129,20 @@ def versions() -> dict[str, str]:
 
 
 @cache
-def _fingerprint(folder: str) -> str:
-    """Hash the names and contents of a model's files."""
+def folder_hashes(folder: str) -> dict[str, str]:
+    """Return the SHA-256 of each file of a model's folder, by its path in it.
+
+    They are read once a process.
+    """
     paths = model_files(folder)
     with ThreadPoolExecutor() as pool:
-        hashes = pool.map(file_sha256, paths)
-        listed = [
-            f"{path.relative_to(folder)}\0{digest}"
-            for path, digest in zip(paths, hashes, strict=True)
-        ]
+        names = (str(path.relative_to(folder)) for path in paths)
+        return dict(zip(names, pool.map(file_sha256, paths), strict=True))
+
+
+def _fingerprint(folder: str) -> str:
+    """Hash the names and contents of a model's files."""
+    listed = [f"{name}\0{digest}" for name, digest in folder_hashes(folder).items()]
     return records.sha256("\0".join(listed).encode())
 
 

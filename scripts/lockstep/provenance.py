@@ -146,6 +146,19 @@ def check_tabulated(settings: config.Config, shards: int, rubrics: Mapping[str, 
     )
 
 
+def check_whole(results: Path, output: Path) -> None:
+    """Refuse an output that is not what was written, as far as a note tells.
+
+    Raises:
+        DamagedError: if it is another.
+    """
+    note = _read_note(layout.note(results, output))
+    if note is not None and note.files.get(str(output.relative_to(results))) != sha256(output):
+        raise DamagedError(
+            f"{output}: found it altered or cut off, run that workflow again to have it made anew"
+        )
+
+
 def _check(outputs: Iterable[Output]) -> None:
     for output in outputs:
         if reason := misfit(output):

@@ -8,6 +8,8 @@ import hashlib
 import io
 import json
 import os
+import re
+import secrets
 import shutil
 import tempfile
 import time
@@ -29,6 +31,9 @@ PROVENANCE = "lockstep"
 
 PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
 """Last chunk of every complete PNG; Pillow does not look for it."""
+
+TEMPORARY = re.compile(r"\.[0-9a-f]{16}\.tmp")
+"""Names of files that are being written."""
 
 Status = Literal["ok", "edit_failed", "judge_failed", "missing", "skipped"]
 
@@ -262,10 +267,11 @@ def atomic(path: Path, durable: bool = True) -> Iterator[IO[bytes]]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    # always the same name, so that what a kill leaves behind is overwritten by the next try
-    temporary = path.with_name(f".{path.name}.tmp")
+    # a name that nobody can foresee, and no link that leads elsewhere
+    temporary = path.with_name(f".{secrets.token_hex(8)}.tmp")
+    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666)
     try:
-        with open(temporary, "wb") as file:
+        with open(handle, "wb") as file:
             yield file
             if durable:
                 file.flush()
@@ -274,6 +280,14 @@ def atomic(path: Path, durable: bool = True) -> Iterator[IO[bytes]]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def sweep(folder: Path) -> None:
+    """Remove what kills have left of unfinished files; nobody may be writing there."""
+    for root, _, names in os.walk(folder):
+        for name in names:
+            if TEMPORARY.fullmatch(name):
+                os.unlink(os.path.join(root, name))
 
 
 def write_bytes(path: Path, data: bytes, durable: bool = True) -> None:

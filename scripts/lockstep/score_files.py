@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from lockstep import records
 from lockstep.categories import category_key
 from lockstep.errors import ConfigError
 
@@ -48,7 +49,9 @@ class Row(NamedTuple):
 
 
 def source_files(path: str) -> list[str]:
-    """Return the files of a source: itself, or the tables of a folder of results.
+    """Return the files of a source: itself, or the tables that a folder of results reports.
+
+    Tables of what is no longer part of that run are not among them.
 
     Raises:
         ConfigError: if there are none.
@@ -58,12 +61,30 @@ def source_files(path: str) -> list[str]:
         return [path]
     if not source.exists():
         raise ConfigError(f"compare.sources: found no file {path!r}")
-    found = sorted(source.glob(f"*/*/{TABLE}"))
-    if not found:
+    listed = source / "report" / "report.json"
+    try:
+        editors = records.read_json(listed)["editors"]
+        names = [(name, key) for name, own in editors.items() for key in own["categories"]]
+    except FileNotFoundError:
         raise ConfigError(
-            f"compare.sources: found no {{editor}}/{{category}}/{TABLE} in {path!r}, accepted is "
-            "the folder of results of a run, or a file of scores"
-        )
+            f"compare.sources: expected a file of scores, or the folder of a finished run with "
+            f"report/report.json, found {path!r} without it"
+        ) from None
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        raise ConfigError(
+            f"{listed}: expected the report of a run, found a file that is none; run that workflow "
+            "again to have it made anew"
+        ) from None
+    found = []
+    for name, key in names:
+        table = source / name / key / TABLE
+        # a report may come from others
+        if not (table.is_file() and table.parents[2].resolve() == source.resolve()):
+            raise ConfigError(
+                f"{listed}: found {name!r} with {key!r} and no {TABLE} of them; run that workflow "
+                "again to have it made anew"
+            )
+        found.append(table)
     return list(map(str, found))
 
 

@@ -13,7 +13,7 @@ from typing import IO, Any, NamedTuple
 from PIL import Image
 from tqdm import tqdm
 
-from lockstep import config, editors, images, records, stopping
+from lockstep import config, editors, images, plan, records, stopping
 from lockstep.background import background
 from lockstep.device import Sampler
 from lockstep.errors import DeviceError, SkipError, one_sentence
@@ -239,6 +239,10 @@ def _save(job: Job, item: Item, edited: _Edited) -> EditRecord:
     A disk that does not take it is no failure of the sample; it ends the job.
     """
     began = time.monotonic()
+    identity = editors.identity(job.editor, item.sample)
+    if plan.edit_key(item.sample, identity, item.seed) != item.key:
+        error = "expected the finished image that was there at first, found another; run again"
+        return edited.record.model_copy(update={"status": "edit_failed", "error": error})
     native = edited.image
     image = native
     if edited.size is not None:
@@ -256,7 +260,7 @@ def _save(job: Job, item: Item, edited: _Edited) -> EditRecord:
     decides = {
         "instruction": item.sample.instruction,
         "source_sha256": item.sample.image_sha256,
-        "editor": editors.identity(job.editor, item.sample),
+        "editor": identity,
     }
     provenance = {**record.model_dump(mode="json", exclude={"image_bytes"}), **decides}
     size = records.save_edit(item.path, image, provenance)

@@ -411,7 +411,7 @@ def test_the_identity_of_an_editor_follows_its_weights_and_not_their_place(
     data = bytearray(weights.read_bytes())
     data[-1] ^= 1
     weights.write_bytes(data)
-    models_module._fingerprint.cache_clear()
+    models_module.folder_hashes.cache_clear()
     assert editors.identity(settings(tmp_path, "copy"), sample) != own
     assert models_module.model_identity("owner/name", "v1") == {
         "model": "owner/name",

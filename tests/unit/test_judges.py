@@ -534,5 +534,5 @@ def test_finished_replies_are_found_by_editor_and_id(tmp_path):
     assert "p1.txt', accepted is a text file" in second.error
     own = judges.identity(given)
     path.write_text("I give it 8.", encoding="utf-8")
-    models_module._fingerprint.cache_clear()
+    models_module.folder_hashes.cache_clear()
     assert judges.identity(given) != own

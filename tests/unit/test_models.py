@@ -33,7 +33,7 @@ def test_a_part_behind_a_link_decides_what_a_model_is(tmp_path):
     def known(part):
         (folder / "transformer").unlink(missing_ok=True)
         (folder / "transformer").symlink_to(tmp_path / part)
-        models_module._fingerprint.cache_clear()
+        models_module.folder_hashes.cache_clear()
         models_module.folder_state.cache_clear()
         names = [str(path.relative_to(folder)) for path in models_module.model_files(str(folder))]
         assert names == ["model_index.json", "transformer/model.safetensors"]
@@ -59,7 +59,7 @@ def test_a_readme_in_a_models_folder_changes_nothing(models, tmp_path):
     (tmp_path / "judge" / "chat_template.jinja").write_text("hello")
     from lockstep import models as models_module
 
-    models_module._fingerprint.cache_clear()
+    models_module.folder_hashes.cache_clear()
     assert model_identity(str(tmp_path / "judge"), None) != own
 
 

@@ -6,7 +6,7 @@ import re
 import pandas as pd
 import pytest
 
-from lockstep import config, score_files
+from lockstep import config, records, score_files
 from lockstep.errors import ConfigError
 from lockstep.ids import safe_id
 from lockstep.report import numbers, schema, sources, texts
@@ -296,6 +296,11 @@ def test_editors_of_several_sources_are_told_apart(tmp_path):
         folder.mkdir(parents=True)
         # written before tables had these columns
         frame.drop(columns=["difficulty", "tags", "rationale"]).to_csv(folder / "table.csv")
+        listed = {"editors": {"editor": {"categories": {"physical": {}}}}}
+        records.write_json(tmp_path / name / "report" / "report.json", listed)
+        # what is no longer part of the run
+        (tmp_path / name / "editor" / "causal").mkdir()
+        (tmp_path / name / "editor" / "causal" / "table.csv").write_text("id,score\n")
     (tmp_path / "theirs.csv").write_text("category,id,score\n物理,physical-0,1\n", encoding="utf-8")
     paths = {name: str(tmp_path / name) for name in ("mine", "yours", "theirs.csv")}
     paths["theirs"] = paths.pop("theirs.csv")
@@ -306,5 +311,15 @@ def test_editors_of_several_sources_are_told_apart(tmp_path):
     assert of(frames).comparisons[-1].count == 1
     with pytest.raises(ConfigError, match=r"found 2 of sample 'physical-1', accepted is a number"):
         sources.read_sources(config.Compare(sources=paths, scale=(0, 1)), files)
-    with pytest.raises(ConfigError, match="accepted is the folder of results of a run, or a file"):
+    with pytest.raises(ConfigError, match="or the folder of a finished run"):
         score_files.source_files(str(tmp_path / "mine" / "editor"))
+    records.write_json(
+        tmp_path / "mine" / "report" / "report.json",
+        {"editors": {"../yours/editor": {"categories": {"physical": {}}}}},
+    )
+    with pytest.raises(ConfigError, match=r"report\.json: found '\.\./yours/editor'"):
+        score_files.source_files(str(tmp_path / "mine"))
+    for damaged in ("{", "[]", '{"editors": 1}'):
+        (tmp_path / "mine" / "report" / "report.json").write_text(damaged)
+        with pytest.raises(ConfigError, match="found a file that is none"):
+            score_files.source_files(str(tmp_path / "mine"))

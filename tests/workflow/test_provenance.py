@@ -2,11 +2,13 @@
 
 import json
 import shutil
+import subprocess
+import sys
 
 import pytest
 import yaml
 
-from lockstep import provenance
+from lockstep import provenance, records, recovery
 from tests.conftest import ROOT
 from tests.workflow.conftest import EDITOR, Workflow, misfits
 
@@ -187,8 +189,6 @@ def test_a_rubric_that_changed_for_a_while_leaves_no_scores_under_its_name(
 
 def test_of_two_runs_on_one_folder_of_results_the_second_is_told_who_holds_it(finished, tmp_path):
     workflow = finished.copy(tmp_path / "work")
-    from lockstep import recovery
-
     held = recovery.hold(workflow.results)
     try:
         shutil.rmtree(workflow.results / "report")
@@ -206,3 +206,82 @@ def test_a_setting_of_yaml_is_no_other_for_being_written_otherwise(finished, mon
     workflow = Workflow(finished.folder, yaml.safe_load(yaml.safe_dump(finished.config)))
     workflow.config["devices"]["device_ids"] = ["0", "1"]
     assert not misfits(workflow, monkeypatch).keys() & (of("edits") | of("scores"))
+
+
+def test_verify_reads_everything_and_finds_what_a_start_does_not(finished, tmp_path):
+    workflow = finished.copy(tmp_path / "work")
+    assert _verify(workflow)[0] == 0
+    image = sorted((workflow.results / EDITOR / "causal" / "images").glob("*.png"))[0]
+    source = sorted((workflow.results / "manifest" / "images").iterdir())[0]
+    flip_last_pixel(image)
+    source.write_bytes(source.read_bytes() + b" ")
+    (workflow.results / EDITOR / "social" / "table.csv").unlink()
+    code, printed = _verify(workflow)
+    assert code == 1
+    lines = {line.rpartition(": ")[2] for line in printed.splitlines() if ": " in line}
+    assert {"is lost", "is no complete edit with its own pixels"} <= lines
+    assert f"{source.name}: is not the image of sample" in printed
+    assert "3 of them not what was written" in printed
+    code, printed = _verify(workflow, "nowhere")
+    assert code == 1
+    assert printed.startswith("Error: nowhere: expected a folder of results")
+
+
+def _verify(workflow, *arguments):
+    command = [sys.executable, "-m", "lockstep", "verify", *(arguments or ["results"])]
+    done = subprocess.run(command, cwd=workflow.folder, capture_output=True, text=True)
+    assert "Traceback" not in done.stderr
+    return done.returncode, done.stdout + done.stderr
+
+
+def flip_last_pixel(path):
+    """Replace pixels under the provenance that a file keeps."""
+    from PIL import Image, PngImagePlugin
+
+    with Image.open(path) as image:
+        text = PngImagePlugin.PngInfo()
+        text.add_itxt(records.PROVENANCE, image.info[records.PROVENANCE])
+        pixels = image.copy()
+    pixels.putpixel((0, 0), tuple(255 - value for value in pixels.getpixel((0, 0))))
+    pixels.save(path, "PNG", pnginfo=text)
+
+
+def test_replaced_pixels_are_no_cached_edit_and_are_not_judged(finished, tmp_path):
+    workflow = finished.copy(tmp_path / "work")
+    image = sorted((workflow.results / EDITOR / "causal" / "images").glob("*.png"))[0]
+    before = image.read_bytes()
+    flip_last_pixel(image)
+    assert records.read_provenance(image) is None
+    workflow.run("causal", "--forcerun", "edit")
+    found = {record["id"]: record["cached"] for record in workflow.records("edits", "causal")}
+    assert found.pop(image.stem) is False
+    assert all(found.values())
+    assert records.read_provenance(image)["key"] in before.decode("latin-1")
+
+
+def test_a_folder_where_an_image_belongs_and_foreign_provenance_are_no_edit(finished, tmp_path):
+    from PIL import Image, PngImagePlugin
+
+    workflow = finished.copy(tmp_path / "work")
+    first, second = sorted((workflow.results / EDITOR / "causal" / "images").glob("*.png"))
+    first.unlink()
+    first.mkdir()
+    (first / "kept").write_text("somebody's")
+    text = PngImagePlugin.PngInfo()
+    text.add_text(records.PROVENANCE, "[1]")
+    Image.new("RGB", (8, 8)).save(second, pnginfo=text)
+    workflow.run("causal")
+    found = workflow.records("edits", "causal")
+    assert [(record["status"], record["cached"]) for record in found] == [("ok", False)] * 2
+    assert [path.read_text() for path in first.parent.glob("*/kept")] == ["somebody's"]
+
+
+def test_what_is_no_longer_part_of_the_run_leaves_the_report(finished, tmp_path):
+    workflow = finished.copy(tmp_path / "work")
+    workflow.config["benchmark"]["categories"] = ["physical", "social"]
+    workflow.run()
+    report = workflow.results / "report"
+    names = {path.stem for path in report.rglob("*") if path.is_file()}
+    assert not [name for name in names if "causal" in name or "因果" in name]
+    assert list((report / "thumbs").rglob("*.jpg"))
+    assert (workflow.results / EDITOR / "causal" / "table.csv").is_file()

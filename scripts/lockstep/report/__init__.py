@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from lockstep import config, drift, records
+from lockstep import config, drift, layout, records
 from lockstep.records import EditRecord
 from lockstep.report import gallery, page, plots, texts
 from lockstep.report.numbers import of_run
@@ -84,6 +84,19 @@ def write_report(
         records.write_text(folder / f"{chart.name}.csv", _csv(chart.rows, list(chart.rows[0])))
     text = page.render(report, settings, frames, drawn, plotted, effective)
     records.write_text(folder / "report.html", text)
+    _forget_others(folder, list(frames), settings.benchmark.categories)
+
+
+def _forget_others(folder: Path, editors: Sequence[str], categories: Sequence[str]) -> None:
+    """Remove files of editors and categories that are no longer reported."""
+    results = folder.parent
+    own = set(layout.report(results, editors, categories))
+    for editor in editors:
+        for category in categories:
+            own.update(layout.sheets(results, editor, category).values())
+    for pattern in ("lockstep-*.csv", "distribution-*.csv", "criteria-*.csv", "sheets/*.jpg"):
+        for path in set(folder.glob(pattern)) - own:
+            path.unlink()
 
 
 def _measure(
@@ -102,17 +115,23 @@ def _write_images(
     settings: config.Config, frames: gallery.Frames, folder: Path, threads: int
 ) -> None:
     """Write thumbnails, what the page loads, and contact sheets."""
+    shown: set[str] = set()
 
     def pictured(some: Iterable[Mapping[str, gallery.Row]]) -> set[str]:
         images = gallery.images_of(some, folder)
         made = make_thumbnails(images, settings.benchmark.background, threads)
-        return {path.relative_to(folder).as_posix() for path in made}
+        names = {path.relative_to(folder).as_posix() for path in made}
+        shown.update(names)
+        return names
 
     gallery.write_gallery(gallery.Samples(frames), list(frames), folder, pictured)
+    for path in (folder / "thumbs").rglob("*.jpg"):
+        if path.relative_to(folder).as_posix() not in shown:
+            path.unlink()
     for editor, own in frames.items():
         for category, frame in own.items():
             for kind, whose in (("source", None), ("edited", editor)):
-                path = folder / "sheets" / f"{editor}-{category}-{kind}.jpg"
+                path = layout.sheets(folder.parent, editor, category)[kind]
                 records.write_bytes(path, sheet(frame, whose, folder))
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from lockstep import config, rubric, score_files
+from lockstep import config, provenance, rubric, score_files
 from lockstep.categories import CATEGORIES
 from lockstep.errors import ConfigError
 from lockstep.ids import safe_id
@@ -48,6 +48,7 @@ def _of_results(
     order = list(CATEGORIES)
     found: dict[str, dict[str, pd.DataFrame]] = {}
     for path in sorted(files, key=lambda path: _place(order, path.parent.name)):
+        provenance.check_whole(path.parents[2], path)
         frame = read_table(path)
         for column in ("score", *criteria(frame)):
             _check_scale(frame, column, path, settings.scale)

@@ -1,0 +1,41 @@
+"""Commands beside the workflow: python -m lockstep COMMAND."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from tqdm import tqdm
+
+from lockstep.errors import LockstepError
+from lockstep.verify import verify
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m lockstep", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    own = commands.add_parser(
+        "verify", help="read and hash every file of a folder of results", description=verify.__doc__
+    )
+    own.add_argument("results", nargs="?", type=Path, default=Path("results"))
+    arguments = parser.parse_args()
+    try:
+        sys.exit(_verify(arguments.results))
+    except LockstepError as error:
+        sys.exit(f"Error: {error}")
+
+
+def _verify(results: Path) -> int:
+    count = faults = 0
+    for fault in tqdm(verify(results), desc="verify", unit=" files", disable=None):
+        count += 1
+        if fault is not None:
+            faults += 1
+            tqdm.write(f"{fault.path}: {fault.what}")
+    print(f"{count} files looked at, {faults} of them not what was written")
+    if faults:
+        print("run the workflow again: what is lost or altered is made anew")
+    return int(faults > 0)
+
+
+if __name__ == "__main__":
+    main()
