@@ -6,8 +6,6 @@ from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
-sys.path.append(str(Path(workflow.basedir) / "scripts"))
-
 from lockstep import config as configuration
 from lockstep import allocation, device, hosts, models, plan, recovery, rubric, score_files
 from lockstep.benchmark.detect import deciding_files

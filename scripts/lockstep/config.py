@@ -8,7 +8,6 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
-import yaml
 from pydantic import (
     AfterValidator,
     Field,
@@ -47,6 +46,7 @@ from lockstep.config_report import Report as Report
 from lockstep.config_section import PathText, PlainPath, Section, is_folder
 from lockstep.errors import BenchmarkError, ConfigError, suggest
 from lockstep.images import WHITE, parse_colour
+from lockstep.yaml_files import read_yaml
 
 
 class Benchmark(Section):
@@ -345,7 +345,7 @@ def _with_preset(editor: Any, source: str) -> Any:
             f"{source}: editors: found preset {editor['preset']!r}"
             f"{suggest(editor['preset'], names)}, accepted are {', '.join(names)}"
         )
-    merged = yaml.safe_load(path.read_text(encoding="utf-8"))
+    merged = read_yaml(path, ConfigError)
     for key, value in editor.items():
         if key in MERGED and isinstance(value, Mapping):
             value = {**merged.get(key, {}), **value}
