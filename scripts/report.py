@@ -3,7 +3,7 @@
 from collections import defaultdict
 from pathlib import Path
 
-from lockstep.config import load_config
+from lockstep.config import of_job
 from lockstep.joblog import job_log
 from lockstep.report import write_report
 
@@ -26,7 +26,7 @@ def edits_by_editor(paths):
 
 with job_log(snakemake.log[0]):
     write_report(
-        load_config(snakemake.config, source="configuration"),
+        of_job(snakemake.config),
         by_editor(snakemake.input.tables),
         by_editor(snakemake.input.summaries),
         edits_by_editor(snakemake.input.edits),

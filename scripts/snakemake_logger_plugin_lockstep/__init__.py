@@ -86,7 +86,7 @@ class LogHandler(LogHandlerBase, ColorizingTextHandler):
 
 def _check_configuration() -> None:
     """Refuse files of the command line on which Snakemake, which reads them next, would hang."""
-    parser = argparse.ArgumentParser(add_help=False)
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--configfile", "--configfiles", nargs="+", type=Path, default=[])
     given, _ = parser.parse_known_args()
     try:
