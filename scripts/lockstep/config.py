@@ -389,6 +389,9 @@ def _check_files(config: Config, source: str, produced: Collection[str]) -> None
     def need(key: str, *parts: str) -> None:
         _need(os.path.join(*parts), key, source, produced)
 
+    for path in (Path(config.results), *Path(config.results).parents):
+        if path.exists() and not path.is_dir():
+            raise ConfigError(f"{source}: results: found a file {str(path)!r}, expected a folder")
     if config.benchmark.images is not None:
         need("benchmark.images", config.benchmark.images)
         if Path(config.benchmark.images).is_dir():

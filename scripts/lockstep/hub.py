@@ -38,7 +38,7 @@ def lacking(config: Config, source: str, stages: Collection[str] = STAGES) -> li
 
 
 def _named(config: Config) -> Iterator[tuple[str, str, str, str | None, str]]:
-    """Yield of each hub id its stage and key, itself, its revision, and a file that it must have."""
+    """Yield the stage and key of each hub id, the id, its revision and a file that it must have."""
     for number, editor in enumerate(config.editors):
         if not isinstance(editor, DiffusersEditor):
             continue

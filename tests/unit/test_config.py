@@ -260,6 +260,7 @@ def precomputed(folder):
 @pytest.mark.parametrize(
     ("sections", "sentence"),
     [
+        ({"results": "b.json/x/y"}, "results: found a file 'b.json', expected a folder"),
         (
             {"benchmark": {"images": "empty"}},
             "benchmark.images: found no file in 'empty', expected",
@@ -282,6 +283,7 @@ def test_a_folder_without_what_each_sample_needs_is_told_before_anything_runs(
     judge = sections.get("judge", {"scores": "s.csv"})
     rubrics = str(ROOT / "config" / "rubrics")
     data = {
+        **sections,
         "benchmark": {"path": "b.json", "format": "re-edit", **sections.get("benchmark", {})},
         "editors": sections.get("editors", BASE["editors"]),
         "judge": {"type": "precomputed", "rubrics": rubrics, **judge},

@@ -259,6 +259,6 @@ def test_loading_takes_turns_only_if_told_to(monkeypatch, tmp_path):
 
 def test_gpus_by_number_are_refused_where_there_is_none(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    with pytest.raises(DeviceError, match="found gpu0.gpu1, but this machine shows no GPU"):
+    with pytest.raises(DeviceError, match=r"found gpu0\+gpu1, but this machine shows no GPU"):
         names(accelerator="cuda", device_ids=[0, 1])
     assert names(device_ids=[0, 1]) == ["cpu0", "cpu1"]

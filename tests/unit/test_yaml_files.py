@@ -139,9 +139,11 @@ def test_a_value_of_the_command_line(entry, value):
 
 
 def test_a_mistake_on_the_command_line_is_not_blamed_on_a_file():
-    with pytest.raises(ConfigError, match="^--config benchmark: line 1: found the key 'limit' twi"):
+    with pytest.raises(
+        ConfigError, match=r"^--config benchmark: line 1: found the key 'limit' twi"
+    ):
         parse_entry("benchmark={limit: 1, limit: 2}", ConfigError)
-    with pytest.raises(ConfigError, match="^--config x: line [0-9]: found aliases"):
+    with pytest.raises(ConfigError, match=r"^--config x: line [0-9]: found aliases"):
         parse_entry("x=" + bomb("list"), ConfigError)
 
 
