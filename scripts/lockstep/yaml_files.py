@@ -5,6 +5,7 @@ deep, or whose aliases make it so.
 """
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -40,18 +41,19 @@ def read_yaml(path: Path, kind: type[LockstepError]) -> Any:
     return parse_yaml(_text(Path(path), kind), str(path), kind)
 
 
-def parse_yaml(text: str, where: str, kind: type[LockstepError]) -> Any:
+def parse_yaml(text: str, where: str, kind: type[LockstepError], none: bool = False) -> Any:
     """Return the value of a text.
 
     Args:
         where: what to call it in messages.
         kind: class of errors.
+        none: whether a plain `None` is null.
 
     Raises:
         LockstepError: of that kind, if it is no such YAML.
     """
     try:
-        loader = _Loader(text)
+        loader = (_PythonLoader if none else _Loader)(text)
         node = _composed(loader)
         return None if node is None else loader.construct_document(node)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
@@ -78,7 +80,7 @@ def check_file(path: Path, kind: type[LockstepError]) -> None:
 def parse_entry(entry: str, kind: type[LockstepError]) -> dict[str, Any]:
     """Return what one `key=value` of the command line gives, the value read as in a file.
 
-    A value that is no YAML is a text.
+    A value that is no YAML is a text. `None` is null, as Snakemake's profiles write it.
 
     Raises:
         LockstepError: of that kind, for a key twice and the like.
@@ -91,7 +93,7 @@ def parse_entry(entry: str, kind: type[LockstepError]) -> dict[str, Any]:
         yaml.compose(text, Loader=yaml.SafeLoader)
     except (yaml.YAMLError, RecursionError):
         return {key: inner}
-    return {key: parse_yaml(text, f"--config {key}", kind)}
+    return {key: parse_yaml(text, f"--config {key}", kind, none=True)}
 
 
 class _Broken(ValueError):
@@ -104,6 +106,13 @@ class _Loader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[str, Any]:
         self.flatten_mapping(node)
         return {key.value: self.construct_object(value, deep) for key, value in node.value}
+
+
+class _PythonLoader(_Loader):
+    """A loader that takes Python's null too."""
+
+
+_PythonLoader.add_implicit_resolver("tag:yaml.org,2002:null", re.compile("^None$"), ["N"])
 
 
 def _text(path: Path, kind: type[LockstepError]) -> str:

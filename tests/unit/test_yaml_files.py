@@ -130,6 +130,11 @@ def test_nested_values_of_the_command_line_are_what_a_file_gives(text):
         ("cluster=", None),
         ("judge='{a: 1}'", {"a": 1}),
         ("judge={'a': \"1\"}", {"a": "1"}),
+        # as Snakemake hands on what a profile nests
+        (
+            f"judge={ {'a': None, 'b': [True, 'None'], 'c': 0.5} }",
+            {"a": None, "b": [True, "None"], "c": 0.5},
+        ),
         ("editors=[{name: a}]", [{"name": "a"}]),
         ("editors=[{name: a", "[{name: a"),
     ],

@@ -19,10 +19,7 @@ def judged(tmp_path_factory, models):
     """Two categories of three samples, an editor that returns the source and one of its own."""
     workflow = make(tmp_path_factory.mktemp("judged") / "work", models, per_category=3)
     workflow.config["benchmark"]["categories"] = ["physical", "social"]
-    workflow.config["editors"] = [
-        {"name": EDITOR, "type": "identity"},
-        {"name": "finished", "type": "precomputed", "folder": "finished"},
-    ]
+    workflow.config["editors"] = [{"name": EDITOR, "type": "identity"}]
     workflow.config["judge"]["swapped_instruction"] = True
     workflow.config["devices"]["device_ids"] = [0]
     (workflow.folder / "finished").mkdir()
@@ -31,6 +28,8 @@ def judged(tmp_path_factory, models):
         for number, sample in enumerate(read_manifest(manifest)):
             edit = Image.new("RGB", (96, 64), (80 * number, 0, 99))
             edit.save(workflow.folder / "finished" / f"{sample.id}.png")
+    finished = {"name": "finished", "type": "precomputed", "folder": "finished"}
+    workflow.config["editors"].append(finished)
     workflow.run()
     return workflow
 
