@@ -6,11 +6,9 @@ from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
-sys.path.append(str(Path(workflow.basedir) / "scripts"))
-
 from lockstep import config as configuration
-from lockstep import allocation, device, hosts, layout, plan, provenance, records, recovery
-from lockstep import rubric, score_files
+from lockstep import allocation, device, hosts, hub, layout, plan, provenance, records
+from lockstep import recovery, rubric, score_files
 from lockstep.errors import LockstepError
 from lockstep.judges import precomputed as finished_scores
 
@@ -51,14 +49,34 @@ TINY_JUDGE = [
 TINY_FILES = [TINY_BENCHMARK, *TINY_EDITOR, *TINY_JUDGE]
 
 try:
-    CONFIG = configuration.load_config(
-        config, source=" + ".join(map(str, workflow.configfiles)), produced=TINY_FILES
-    )
+    # a job may run before what others look for is made
+    if workflow.is_main_process:
+        SOURCE = " + ".join(map(str, workflow.configfiles))
+        CONFIG = configuration.load_config(config, SOURCE, produced=TINY_FILES)
+    else:
+        CONFIG = configuration.of_job(config)
     DEVICES = allocation.planned(CONFIG)
     TOGETHER = CONFIG.judge.gpus_per_judge
     JUDGES = device.split(DEVICES, TOGETHER)
     if workflow.is_main_process and CONFIG.cluster is None:
+        limits = workflow.resource_settings.resources
+        limits = {name: workflow.global_resources[name].value for name in limits}
+        allocation.check_limits(limits, TOGETHER)
         device.check_visible(DEVICES)
+        if CONFIG.devices.accelerator == "auto" and DEVICES[0].kind == "cpu":
+            print(
+                f"devices: found no GPU here, runs on CPU slots: {', '.join(d.name for d in DEVICES)} "
+                "(devices.accelerator: auto)",
+                file=sys.stderr,
+            )
+    if workflow.is_main_process and workflow.output_settings.dryrun:
+        # what would stop a run
+        for sentence in hub.lacking(CONFIG, SOURCE):
+            print(sentence, file=sys.stderr)
+        try:
+            recovery.check_writable(Path(CONFIG.results))
+        except LockstepError as error:
+            print(error, file=sys.stderr)
     if workflow.is_main_process and not workflow.output_settings.dryrun:
         recovery.check_writable(Path(CONFIG.results))
     rubrics = {
@@ -69,6 +87,12 @@ try:
         finished_scores.check_scores(
             CONFIG.judge.scores, [editor.name for editor in CONFIG.editors], rubrics
         )
+    if workflow.is_main_process and CONFIG.report.human_scores is not None:
+        # it takes pandas
+        from lockstep import agreement
+
+        humans = Path(CONFIG.report.human_scores)
+        agreement.read_humans(humans, [editor.name for editor in CONFIG.editors])
     BECAUSE = provenance.stale(CONFIG, len(DEVICES), rubrics) if workflow.is_main_process else {}
 except LockstepError as error:
     raise WorkflowError(str(error)) from None
@@ -125,13 +149,6 @@ else:
         workflow.register_resource(f"gpu{k}", 1)
     if "gpu" not in workflow.global_resources:
         workflow.register_resource("gpu", len(DEVICES))
-    gpus = workflow.global_resources["gpu"].value
-    # Snakemake would lower what a job claims to the limit, and start it all the same
-    if TOGETHER > 1 and isinstance(gpus, int) and gpus < TOGETHER:
-        raise WorkflowError(
-            f"--resources gpu={gpus}: found too few for one judge, accepted is {TOGETHER} or more "
-            "(judge.gpus_per_judge)"
-        )
     os.environ.setdefault("LOCKSTEP_SLOTS", str(slots("gpu", "_cores")))
     if workflow.is_main_process:
         os.environ[allocation.BEGUN_WITH] = json.dumps(DEVICES)
@@ -174,11 +191,13 @@ onstart:
         HELD.append(recovery.hold(Path(CONFIG.results)))
     except LockstepError as error:
         raise WorkflowError(str(error)) from None
+    stages = {job.rule.name for job in workflow.dag.needrun_jobs()}
+    if lacking := hub.lacking(CONFIG, SOURCE, stages):
+        raise WorkflowError("\n".join(lacking))
     hosts.sweep()
     records.sweep(Path(CONFIG.results))
     # what only a judgement needs is asked for where any is to be made
-    asking = {job.rule.name for job in workflow.dag.needrun_jobs()} & {"score", "anchors"}
-    if workflow.is_main_process and asking and not workflow.touch:
+    if workflow.is_main_process and stages & {"score", "anchors"} and not workflow.touch:
         check_server(reach=CONFIG.cluster is None)
 
 

@@ -1,10 +1,7 @@
 import os
-import sys
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
-
-sys.path.append(str(Path(workflow.basedir) / "scripts"))
 
 from lockstep import config as configuration
 from lockstep import provenance, score_files

@@ -5,14 +5,14 @@ from pathlib import Path
 
 from lockstep import provenance, records
 from lockstep.agreement import agreement
-from lockstep.config import load_config
+from lockstep.config import of_job
 from lockstep.joblog import job_log
 
 with job_log(snakemake.log[0]) as terminal:
     tables = defaultdict(dict)
     for path in map(Path, snakemake.input.tables):
         tables[path.parents[1].name][path.parent.name] = path
-    settings = load_config(snakemake.config, source="configuration")
+    settings = of_job(snakemake.config)
     with provenance.noted(provenance.agreed(settings)):
         rows = agreement(tables, Path(snakemake.input.humans))
         records.write_json(snakemake.output[0], rows)

@@ -3,11 +3,11 @@
 from pathlib import Path
 
 from lockstep import allocation, jobs
-from lockstep.config import load_config
+from lockstep.config import of_job
 from lockstep.joblog import job_log
 
 with job_log(snakemake.log[0]) as terminal:
-    settings = load_config(snakemake.config, source="configuration")
+    settings = of_job(snakemake.config)
     judge = settings.judge
     jobs.run(
         "anchors",

@@ -4,13 +4,13 @@ from collections import defaultdict
 from pathlib import Path
 
 from lockstep import provenance, published, records, tables
-from lockstep.config import load_config
+from lockstep.config import of_job
 from lockstep.joblog import job_log
 from lockstep.protocol import read_protocol
 from lockstep.rubric import read_rubric
 
 with job_log(snakemake.log[0]) as terminal:
-    settings = load_config(snakemake.config, source="configuration")
+    settings = of_job(snakemake.config)
     frames = defaultdict(dict)
     for path in map(Path, snakemake.input.tables):
         frames[path.parents[1].name][path.parent.name] = tables.read_table(path)

@@ -3,13 +3,13 @@
 from pathlib import Path
 
 from lockstep import layout, provenance
-from lockstep.config import load_config
+from lockstep.config import of_job
 from lockstep.joblog import job_log
 from lockstep.report import write_report
 from lockstep.rubric import read_rubric
 
 with job_log(snakemake.log[0]):
-    settings = load_config(snakemake.config, source="configuration")
+    settings = of_job(snakemake.config)
     results, shards = Path(settings.results), snakemake.params.shards
     keys = settings.benchmark.categories
     rubrics = {key: read_rubric(Path(settings.judge.rubric_file(key))) for key in keys}

@@ -3,12 +3,12 @@
 from pathlib import Path
 
 from lockstep import provenance, records, tables
-from lockstep.config import load_config
+from lockstep.config import of_job
 from lockstep.joblog import job_log
 from lockstep.rubric import SCALE, read_rubric
 
 with job_log(snakemake.log[0]):
-    settings = load_config(snakemake.config, source="configuration")
+    settings = of_job(snakemake.config)
     editor, category = snakemake.wildcards.editor, snakemake.wildcards.category
     rubric = read_rubric(Path(settings.judge.rubric_file(category)))
     edits, scores = snakemake.input.edits, snakemake.input.scores

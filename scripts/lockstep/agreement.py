@@ -40,7 +40,7 @@ def agreement(tables: Mapping[str, Mapping[str, Path]], humans: Path) -> list[di
             for path in files.values()
         ]
     )
-    given = _read(humans, list(tables))
+    given = read_humans(humans, list(tables))
     unknown = given.merge(judged, on=["editor", "id"], how="left", indicator=True)
     unknown = unknown[unknown["_merge"] == "left_only"]
     if len(unknown):
@@ -62,8 +62,12 @@ def agreement(tables: Mapping[str, Mapping[str, Path]], humans: Path) -> list[di
     return rows
 
 
-def _read(path: Path, editors: list[str]) -> pd.DataFrame:
-    """Return the mean of what humans gave each edit."""
+def read_humans(path: Path, editors: list[str]) -> pd.DataFrame:
+    """Return the mean of what humans gave each edit.
+
+    Raises:
+        ConfigError: if the file is no such CSV.
+    """
     try:
         # an id may be NA
         texts = {"id": str, "editor": str}

@@ -3,6 +3,9 @@
 import json
 import os
 import time
+from collections.abc import Mapping
+from difflib import get_close_matches
+from typing import Any
 
 import filelock
 
@@ -24,6 +27,32 @@ def planned(settings: config.Config) -> list[Device]:
         return device.devices(settings.devices)
     kind = "cpu" if settings.devices.accelerator == "cpu" else "cuda"
     return [Device(kind, str(k), f"shard {k}") for k in range(settings.cluster.shards)]
+
+
+def check_limits(limits: Mapping[str, Any], together: int) -> None:
+    """Refuse limits of resources (`--resources`) that would not hold.
+
+    Args:
+        limits: by name; one that is no number is passed over.
+        together: devices of one judge.
+
+    Raises:
+        DeviceError: for the first mistake.
+    """
+    for name, limit in limits.items():
+        if name == "requests":
+            raise DeviceError(
+                f"--resources {name}={limit}: expected judge.concurrency, which sets this limit"
+            )
+        if name != "gpu" and get_close_matches(name.lower(), ["gpu"], cutoff=0.75):
+            raise DeviceError(
+                f"--resources {name}={limit}: found a resource that no job uses, "
+                "expected gpu=N (how many jobs have a device at a time)"
+            )
+        # a job that claims more than the limit would be started all the same
+        if name == "gpu" and isinstance(limit, int) and limit < together:
+            least = "1" if together == 1 else f"{together} (judge.gpus_per_judge)"
+            raise DeviceError(f"--resources gpu={limit}: found too few, expected at least {least}")
 
 
 def of_job(

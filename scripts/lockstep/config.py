@@ -8,12 +8,10 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
-import yaml
 from pydantic import (
     AfterValidator,
     Field,
     NonNegativeInt,
-    PositiveFloat,
     PositiveInt,
     ValidationError,
     ValidationInfo,
@@ -44,9 +42,10 @@ from lockstep.config_judges import Judge as Judge
 from lockstep.config_judges import OpenAIJudge as OpenAIJudge
 from lockstep.config_report import Compare as Compare
 from lockstep.config_report import Report as Report
-from lockstep.config_section import PathText, PlainPath, Section, is_folder
+from lockstep.config_section import PathText, PlainPath, Seconds, Section, is_folder
 from lockstep.errors import BenchmarkError, ConfigError, suggest
 from lockstep.images import WHITE, parse_colour
+from lockstep.yaml_files import read_yaml
 
 
 class Benchmark(Section):
@@ -184,10 +183,10 @@ class Devices(Section):
     max_wave_lead: NonNegativeInt = Field(
         0, description="Waves that a device may be ahead of the slowest."
     )
-    join_timeout: PositiveFloat = Field(
+    join_timeout: Seconds = Field(
         600.0, description="Seconds to wait at the first wave for devices that still load."
     )
-    heartbeat_timeout: PositiveFloat = Field(
+    heartbeat_timeout: Seconds = Field(
         60.0,
         description="Seconds of silence after which a device on another host, or the process that "
         "holds a device's model, counts as dead.",
@@ -197,7 +196,7 @@ class Devices(Section):
         description="Keep models on their devices from job to job, where all jobs run on this "
         "machine.",
     )
-    idle_timeout: PositiveFloat = Field(
+    idle_timeout: Seconds = Field(
         600.0, description="Seconds without work after which a device's model is let go."
     )
     when_busy: Literal["stop", "wait"] = Field(
@@ -295,6 +294,8 @@ RESERVED = frozenset(
 def load_config(data: Mapping[str, Any], source: str, produced: Collection[str] = ()) -> Config:
     """Return the typed configuration of what a YAML file and the command line gave.
 
+    The files that it names are looked for.
+
     Args:
         data: the configuration as plain values.
         source: what to call it in messages, usually the file's path.
@@ -303,18 +304,30 @@ def load_config(data: Mapping[str, Any], source: str, produced: Collection[str] 
     Raises:
         ConfigError: with a sentence for each mistake.
     """
-    data = dict(data)
     benchmark = data.get("benchmark")
     path = benchmark.get("path") if isinstance(benchmark, Mapping) else None
     # its contents tell the format, and which categories there are
     if isinstance(path, str) and path:
         _need(os.path.expanduser(path), "benchmark.path", source, produced)
+    config = _typed(data, source)
+    _check_files(config, source, produced)
+    return config
+
+
+def of_job(data: Mapping[str, Any]) -> Config:
+    """Return the typed configuration of a run in one of its jobs.
+
+    The run has looked for the files that it names. A job may run before those of others are made.
+    """
+    return _typed(data, "configuration")
+
+
+def _typed(data: Mapping[str, Any], source: str) -> Config:
+    data = dict(data)
     editors = data.get("editors")
     if isinstance(editors, Sequence) and not isinstance(editors, str):
         data["editors"] = [_with_preset(editor, source) for editor in editors]
-    config = _validated(Config, data, source)
-    _check_files(config, source, produced)
-    return config
+    return _validated(Config, data, source)
 
 
 def load_comparison(data: Mapping[str, Any], source: str) -> Comparison:
@@ -345,7 +358,7 @@ def _with_preset(editor: Any, source: str) -> Any:
             f"{source}: editors: found preset {editor['preset']!r}"
             f"{suggest(editor['preset'], names)}, accepted are {', '.join(names)}"
         )
-    merged = yaml.safe_load(path.read_text(encoding="utf-8"))
+    merged = read_yaml(path, ConfigError)
     for key, value in editor.items():
         if key in MERGED and isinstance(value, Mapping):
             value = {**merged.get(key, {}), **value}
@@ -359,18 +372,46 @@ def _need(path: str, key: str, source: str, produced: Collection[str]) -> None:
         raise ConfigError(f"{source}: {key}: found no file {path!r}")
 
 
+def _need_some(folder: str, suffixes: tuple[str, ...], key: str, source: str) -> None:
+    """Refuse a folder without a file of some kind; it would only fail each sample."""
+    try:
+        with os.scandir(folder) as entries:
+            if any(entry.name.lower().endswith(suffixes) for entry in entries):
+                return
+        kinds = f" ending in {', '.join(suffixes)}" if any(suffixes) else ""
+        found = f"no file{kinds} in {folder!r}"
+    except OSError as error:
+        found = f"{folder!r}, which is no folder that can be read ({error.strerror})"
+    raise ConfigError(f"{source}: {key}: found {found}, expected a folder with one for each sample")
+
+
 def _check_files(config: Config, source: str, produced: Collection[str]) -> None:
     def need(key: str, *parts: str) -> None:
         _need(os.path.join(*parts), key, source, produced)
 
+    for path in (Path(config.results), *Path(config.results).parents):
+        if path.exists() and not path.is_dir():
+            raise ConfigError(f"{source}: results: found a file {str(path)!r}, expected a folder")
     if config.benchmark.images is not None:
         need("benchmark.images", config.benchmark.images)
+        if Path(config.benchmark.images).is_dir():
+            _need_some(config.benchmark.images, ("",), "benchmark.images", source)
     folders = config.benchmark.format in ("kris", "gedit", "table")
     if Path(config.benchmark.path).is_dir() and not folders:
         raise ConfigError(
             f"{source}: benchmark.path: found a folder {config.benchmark.path!r}, "
             "accepted is a file"
         )
+    _check_editors(config, source, need)
+    _check_judge(config, source, need)
+    if config.report.human_scores is not None:
+        need("report.human_scores", config.report.human_scores)
+
+
+def _check_editors(config: Config, source: str, need: Callable[..., None]) -> None:
+    # editors take the configuration, which is defined here
+    from lockstep.editors.precomputed import SUFFIXES
+
     for number, editor in enumerate(config.editors):
         if isinstance(editor, DiffusersEditor) and is_folder(editor.model):
             need(f"editors[{number}].model", editor.model, "model_index.json")
@@ -379,11 +420,17 @@ def _check_files(config: Config, source: str, produced: Collection[str]) -> None
                 need(f"editors[{number}].adapters[{place}].path", adapter.file)
         if isinstance(editor, PrecomputedEditor):
             need(f"editors[{number}].folder", editor.folder)
+            _need_some(editor.folder, SUFFIXES, f"editors[{number}].folder", source)
+
+
+def _check_judge(config: Config, source: str, need: Callable[..., None]) -> None:
     match config.judge:
         case Qwen3VLJudge(model=model) if is_folder(model):
             need("judge.model", model, "config.json")
-        case PrecomputedJudge(scores=None, folder=folder):
-            need("judge.folder", folder)
+        case PrecomputedJudge(scores=None, folder=str(folder)):
+            for editor in config.editors:
+                need("judge.folder", folder, editor.name)
+                _need_some(f"{folder}/{editor.name}", (".txt",), "judge.folder", source)
         case PrecomputedJudge(scores=scores):
             need("judge.scores", scores)
     if config.judge.anchors is not None:
@@ -394,10 +441,13 @@ def _check_files(config: Config, source: str, produced: Collection[str]) -> None
                 f"{source}: judge.anchors: found {config.judge.anchors!r}, which is made anew of "
                 "each run, accepted is a copy of it elsewhere"
             )
-    if config.report.human_scores is not None:
-        need("report.human_scores", config.report.human_scores)
     for category in config.benchmark.categories:
-        need("judge.rubrics", config.judge.rubric_file(category))
+        file = config.judge.rubric_file(category)
+        if not Path(file).is_file():
+            raise ConfigError(
+                f"{source}: judge.rubrics: found no file {file!r}, the rubric of {category!r}; "
+                "expected a file for each category, or the path of one .yaml file for all"
+            )
 
 
 def _sentences(errors: list[dict[str, Any]]) -> list[str]:

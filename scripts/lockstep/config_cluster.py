@@ -14,7 +14,8 @@ class Cluster(Section):
     """What jobs on a cluster ask for."""
 
     shards: PositiveInt = Field(
-        description="Shards of each category, one on a device; without `cluster` all runs here."
+        le=10_000,
+        description="Shards of each category, one on a device; without `cluster` all runs here.",
     )
     allocation: Literal["category", "shard"] = Field(
         "category",

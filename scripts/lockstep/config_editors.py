@@ -158,7 +158,7 @@ class DiffusersEditor(Editor):
         None, description="Class in diffusers; null takes what the model names."
     )
     dtype: Dtype = Field("bfloat16", description="Number format of the weights.")
-    num_inference_steps: PositiveInt | None = Field(
+    num_inference_steps: Annotated[int, Field(gt=0, le=1000)] | None = Field(
         50, description="Denoising steps; null where the pipeline takes no such argument."
     )
     true_cfg_scale: Annotated[float, Field(ge=1)] | None = Field(

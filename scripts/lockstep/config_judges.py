@@ -14,7 +14,7 @@ from pydantic import (
     model_validator,
 )
 
-from lockstep.config_section import Dtype, PathText, PlainPath, Section
+from lockstep.config_section import Dtype, PathText, PlainPath, Seconds, Section
 from lockstep.protocol import PROTOCOL, read_protocol
 
 
@@ -56,13 +56,15 @@ class ModelJudge(Judge):
         "reasoned", description="Reason before the scores, or for quick looks give them at once."
     )
     repeats: PositiveInt = Field(
-        1, description="Judgements of each edit; their mean is its score, their spread is reported."
+        1,
+        le=100,
+        description="Judgements of each edit; their mean is its score, their spread is reported.",
     )
     temperature: PositiveFloat = Field(
         0.7, description="Temperature of several judgements; a single one is greedy."
     )
     max_reasoning_tokens: PositiveInt = Field(
-        256, description="Longest reasoning before the scores."
+        256, le=32_768, description="Longest reasoning before the scores."
     )
     swapped_instruction: bool = Field(
         False,
@@ -173,12 +175,14 @@ class OpenAIJudge(ModelJudge):
     request: dict[str, Any] = Field(
         {}, description="Further fields of the requests; null leaves a usual one out."
     )
-    concurrency: PositiveInt = Field(16, description="Requests at a time, all jobs together.")
-    timeout: PositiveFloat = Field(
+    concurrency: PositiveInt = Field(
+        16, le=10_000, description="Requests at a time, all jobs together."
+    )
+    timeout: Seconds = Field(
         300.0, description="Seconds within which a try must be over, to the answer's last byte."
     )
-    attempts: PositiveInt = Field(8, description="Most tries of one request.")
-    max_wait: PositiveFloat = Field(
+    attempts: PositiveInt = Field(8, le=100, description="Most tries of one request.")
+    max_wait: Seconds = Field(
         120.0, description="Longest pause between two tries; a server that wants more has failed."
     )
     max_failed_share: float = Field(

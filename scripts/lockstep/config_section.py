@@ -10,11 +10,13 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=
 PathText = Annotated[str, AfterValidator(os.path.expanduser), Field(min_length=1)]
 # Snakemake warns of each path that begins with ./ or holds //
 PlainPath = Annotated[PathText, AfterValidator(lambda path: str(Path(path)))]
+# no wait of Python's takes more than some 300 years
+Seconds = Annotated[float, Field(gt=0, le=1e9)]
 Dtype = Literal["bfloat16", "float16", "float32"]
 
 
 class Section(BaseModel):
-    # not strict: what --config nests, as in benchmark='{limit: 2}', arrives as text
+    # not strict: a number in quotes is a number
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 

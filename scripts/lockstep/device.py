@@ -114,7 +114,14 @@ def check_visible(wanted: Sequence[Device]) -> None:
     Raises:
         DeviceError: if one is not among those that are visible.
     """
-    gpus = visible_gpus() if wanted[0].kind == "cuda" else []
+    if wanted[0].kind == "cpu":
+        return
+    gpus = visible_gpus()
+    if not gpus:
+        raise DeviceError(
+            f"devices.device_ids: found {joined(wanted)}, but this machine shows no GPU, "
+            "expected accelerator: auto or cpu here"
+        )
     # UUIDs and numbers name the same GPUs; only numbers can be compared with numbers
     known = {i for i in gpus if i.isdigit()}
     numbers = {device.id for device in wanted if device.id.isdigit()}

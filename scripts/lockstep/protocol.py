@@ -9,10 +9,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from lockstep.errors import RubricError
+from lockstep.yaml_files import read_yaml
 
 PROTOCOL = "protocol.yaml"
 """Name of the file in a folder of rubrics that makes it a protocol."""
@@ -70,14 +70,10 @@ def read_protocol(path: Path) -> Protocol:
 def _read(path: Path, _: int) -> Protocol:
     """Read a file as it is at a time: it is asked for once for each category and job."""
     try:
-        value = yaml.safe_load(path.read_text(encoding="utf-8"))
+        value = read_yaml(path, RubricError)
         if not isinstance(value, dict) or "folder" in value:
             raise RubricError(f"{path}: found no protocol")
         return Protocol.model_validate({**value, "folder": str(path.parent)})
     except ValidationError as error:
         mistakes = (f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
         raise RubricError(f"{path}: {'; '.join(mistakes)}") from None
-    except UnicodeDecodeError:
-        raise RubricError(f"{path}: found a text that is no UTF-8, accepted is UTF-8") from None
-    except yaml.YAMLError as error:
-        raise RubricError(f"{path}: {' '.join(str(error).split())}") from None

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
 import jinja2
-import yaml
+import jinja2.meta
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -27,8 +27,9 @@ from pydantic import (
     model_validator,
 )
 
-from lockstep.errors import ReplyError, RubricError
+from lockstep.errors import ReplyError, RubricError, suggest
 from lockstep.records import Sample, canonical_json, sha256
+from lockstep.yaml_files import read_yaml
 
 COLUMNS = (
     "id",
@@ -53,6 +54,12 @@ COLUMNS = (
 
 ANCHORS = {0, 3, 5, 8, 10}
 """Values whose meaning every criterion on the scale 0 to 10 must give; on others, all values."""
+
+VARIABLES = (
+    *("instruction", "description", "rationale", "expected"),
+    *("criteria", "reply", "reasoned"),
+)
+"""Variables of a rubric's template."""
 
 SCALE = (0.0, 10.0)
 """Lowest and highest score."""
@@ -410,6 +417,17 @@ def _compiled(template: str) -> jinja2.Template:
     return environment.from_string(template)
 
 
+def _check_variables(path: Path, template: str) -> None:
+    """Refuse unknown variables, also where the example's text does not reach them."""
+    environment = jinja2.Environment()
+    used = jinja2.meta.find_undeclared_variables(environment.parse(template))
+    for name in sorted(used.difference(environment.globals, VARIABLES)):
+        raise RubricError(
+            f"{path}: template: found the variable {name!r}{suggest(name, VARIABLES)}, "
+            f"expected one of {', '.join(VARIABLES)}"
+        )
+
+
 def read_rubric(path: Path) -> Rubric:
     """Read a rubric file.
 
@@ -417,8 +435,9 @@ def read_rubric(path: Path) -> Rubric:
         RubricError: with a clause for each mistake.
     """
     try:
-        value = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        value = read_yaml(Path(path), RubricError)
         rubric = Rubric.model_validate(value)
+        _check_variables(path, rubric.template)
         for reasoned in (True, False):
             rubric.prompt(_EXAMPLE, reasoned)
     except ValidationError as error:
@@ -426,10 +445,9 @@ def read_rubric(path: Path) -> Rubric:
         raise RubricError(f"{path}: {'; '.join(mistakes)}") from None
     except FileNotFoundError:
         raise RubricError(f"{path}: found no file, accepted is a rubric") from None
-    except UnicodeDecodeError:
-        raise RubricError(f"{path}: found a text that is no UTF-8, accepted is UTF-8") from None
-    except (yaml.YAMLError, jinja2.TemplateError) as error:
-        raise RubricError(f"{path}: {' '.join(str(error).split())}") from None
+    except jinja2.TemplateError as error:
+        line = f" line {error.lineno}:" if isinstance(error, jinja2.TemplateSyntaxError) else ""
+        raise RubricError(f"{path}: template:{line} {' '.join(str(error).split())}") from None
     if rubric.category not in (None, Path(path).stem):
         raise RubricError(
             f"{path}: category: found {rubric.category!r}, accepted is the file's name"

@@ -5,7 +5,6 @@ passed over. Only the file's own numbers count: an empty value is no score.
 """
 
 import csv
-import json
 import math
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from lockstep import records
+from lockstep.benchmark.streams import Fields, loads
 from lockstep.categories import category_key
 from lockstep.errors import ConfigError
 
@@ -214,9 +214,11 @@ def _json_lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         for number, line in enumerate(file, 1):
             if not line.strip():
                 continue
-            values = json.loads(line)
-            if not isinstance(values, dict):
+            values = loads(line)
+            if not isinstance(values, Fields):
                 raise ValueError(f"line {number} is no JSON object")
+            if values.twice is not None:
+                raise ValueError(f"line {number} has the key {values.twice!r:.60} twice")
             yield f"line {number}", values
 
 

@@ -1,16 +1,22 @@
 """Snakemake's output as one line a job: what it did, how long it took, what is still to do."""
 
+import argparse
 import logging
 import re
 import sys
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from snakemake.exceptions import WorkflowError
 from snakemake.logging import ColorizingTextHandler, DefaultFilter, DefaultFormatter
 from snakemake_interface_logger_plugins.base import LogHandlerBase
 from snakemake_interface_logger_plugins.common import LogEvent
 from snakemake_interface_logger_plugins.settings import LogHandlerSettingsBase
+
+from lockstep import yaml_files
+from lockstep.errors import ConfigError
 
 NOISE = re.compile(
     "Assuming unrestricted shared filesystem|Building DAG|Complete log|Conda environments: ignored"
@@ -31,6 +37,7 @@ class LogHandler(LogHandlerBase, ColorizingTextHandler):
     """Writes to the terminal; counts jobs as Snakemake announces and finishes them."""
 
     def __post_init__(self) -> None:
+        _check_configuration()
         settings = self.common_settings
         ColorizingTextHandler.__init__(
             self,
@@ -78,6 +85,18 @@ class LogHandler(LogHandlerBase, ColorizingTextHandler):
     @property
     def needs_rulegraph(self) -> bool:
         return False
+
+
+def _check_configuration() -> None:
+    """Refuse files of the command line on which Snakemake, which reads them next, would hang."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--configfile", "--configfiles", nargs="+", type=Path, default=[])
+    given, _ = parser.parse_known_args()
+    try:
+        for file in filter(Path.is_file, given.configfile):
+            yaml_files.check_file(file, ConfigError)
+    except ConfigError as error:
+        raise WorkflowError(str(error)) from None
 
 
 class _Lines(DefaultFormatter):

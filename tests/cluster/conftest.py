@@ -58,7 +58,8 @@ def make_run(cluster, tmp_path, models):
     """Make a workflow of the identity editor, whose edits take time and no model."""
 
     def build(seconds: float, samples: int, **asked) -> ClusterWorkflow:
-        (tmp_path / "replies").mkdir()
+        (tmp_path / "replies" / "small").mkdir(parents=True)
+        (tmp_path / "replies" / "small" / "of no sample.txt").touch()
         made = make(
             tmp_path,
             models,

@@ -59,3 +59,23 @@ def test_a_job_on_a_node_without_a_gpu_says_so(monkeypatch, node):
         allocation.of_job(on_cluster(2), 0)
     assert allocation.of_job(on_cluster(2, "cpu"), 1)[1].name == "n7:cpu1"
     assert allocation.of_job(on_cluster(2), 1, needed=False)[1].name == "n7:cpu1"
+
+
+@pytest.mark.parametrize(
+    ("limits", "together", "sentence"),
+    [
+        ({"gpu": 0}, 1, "--resources gpu=0: found too few, expected at least 1"),
+        ({"gpu": 1}, 2, r"gpu=1: found too few, expected at least 2 \(judge.gpus_per_judge\)"),
+        ({"mem_mb": 9, "gpus": 2}, 1, "gpus=2: found a resource that no job uses, expected gpu=N"),
+        ({"GPU": 2}, 1, "GPU=2: found a resource that no job uses, expected gpu=N"),
+        ({"gpu0": 2}, 1, "gpu0=2: found a resource that no job uses, expected gpu=N"),
+        ({"requests": 2}, 1, "--resources requests=2: expected judge.concurrency"),
+    ],
+)
+def test_a_limit_that_would_not_hold_is_refused(limits, together, sentence):
+    with pytest.raises(DeviceError, match=sentence):
+        allocation.check_limits(limits, together)
+
+
+def test_other_limits_are_for_snakemake():
+    allocation.check_limits({"gpu": 2, "mem_mb": 0, "cpu": 4, "nvidia": 0}, 2)

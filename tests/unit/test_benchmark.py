@@ -223,4 +223,4 @@ def test_the_demo_benchmark_is_accepted_whole(tmp_path):
     tiny.make_benchmark(tmp_path / "b.json", per_category=3)
     settings = config.Benchmark(path=str(tmp_path / "b.json"))
     counts = benchmark.prepare(settings, tmp_path / "manifest")
-    assert counts == (dict.fromkeys(settings.categories, 3), 0, {})
+    assert counts == (dict.fromkeys(settings.categories, 3), 0, {}, {})

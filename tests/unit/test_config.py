@@ -116,7 +116,18 @@ def load(**sections):
             "editors[0].folder: found no file 'no'",
         ),
         ({"judge": {"model": "./no"}}, "judge.model: found no file 'no/config.json'"),
-        ({"judge": {"rubrics": "no"}}, "judge.rubrics: found no file 'no/physical.yaml'"),
+        (
+            {"judge": {"rubrics": "no"}},
+            "judge.rubrics: found no file 'no/physical.yaml', the rubric of 'physical'; expected "
+            "a file for each category, or the path of one .yaml file for all",
+        ),
+        ({"judge": {"repeats": 10**9}}, "judge.repeats: found 1000000000, accepted is less than"),
+        ({"judge": {"max_reasoning_tokens": 10**9}}, "judge.max_reasoning_tokens: found 10000000"),
+        ({"judge": SERVED | {"attempts": 10**9}}, "judge.attempts: found 1000000000, accepted is"),
+        ({"judge": SERVED | {"concurrency": 10**9}}, "judge.concurrency: found 1000000000, acc"),
+        ({"judge": SERVED | {"timeout": 1e300}}, "judge.timeout: found"),
+        ({"devices": {"join_timeout": 1e300}}, "devices.join_timeout: found"),
+        ({"cluster": {"shards": 10**9}}, "cluster.shards: found 1000000000, accepted is less than"),
         ({"judge": {"batch_size": 0}}, "judge.batch_size: found 0"),
         (
             {"judge": {"type": "opnai"}},
@@ -222,6 +233,7 @@ def test_a_home_folder_is_expanded_everywhere(monkeypatch, tmp_path):
     (tmp_path / "judge").mkdir()
     (tmp_path / "judge" / "config.json").touch()
     (tmp_path / "edits").mkdir()
+    (tmp_path / "edits" / "a.png").touch()
     loaded = load(
         judge={"model": "~/judge"},
         editors=[{"name": "p", "type": "precomputed", "folder": "~/edits"}],
@@ -239,6 +251,65 @@ def test_anchors_that_the_run_itself_makes_are_refused(tmp_path):
     made = f"{tmp_path}/kept/../anchor_set"
     with pytest.raises(ConfigError, match="made anew of each run, accepted is a copy of it"):
         load(results=str(tmp_path), judge={"anchors": made})
+
+
+def precomputed(folder):
+    return [{"name": "control", "type": "precomputed", "folder": folder}]
+
+
+@pytest.mark.parametrize(
+    ("sections", "sentence"),
+    [
+        ({"results": "b.json/x/y"}, "results: found a file 'b.json', expected a folder"),
+        (
+            {"benchmark": {"images": "empty"}},
+            "benchmark.images: found no file in 'empty', expected",
+        ),
+        (
+            {"editors": precomputed("empty")},
+            "editors[0].folder: found no file ending in .png, .jpg, .jpeg, .webp in 'empty', exp",
+        ),
+        (
+            {"editors": precomputed("b.json")},
+            "editors[0].folder: found 'b.json', which is no folder that can be read (Not a direct",
+        ),
+        ({"judge": {"folder": "empty"}}, "judge.folder: found no file 'empty/control'"),
+        ({"judge": {"folder": "replies"}}, "judge.folder: found no file ending in .txt in 'repl"),
+    ],
+)
+def test_a_folder_without_what_each_sample_needs_is_told_before_anything_runs(
+    tmp_path, monkeypatch, sections, sentence
+):
+    judge = sections.get("judge", {"scores": "s.csv"})
+    rubrics = str(ROOT / "config" / "rubrics")
+    data = {
+        **sections,
+        "benchmark": {"path": "b.json", "format": "re-edit", **sections.get("benchmark", {})},
+        "editors": sections.get("editors", BASE["editors"]),
+        "judge": {"type": "precomputed", "rubrics": rubrics, **judge},
+    }
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "replies" / "control").mkdir(parents=True)
+    for name in ("b.json", "s.csv"):
+        (tmp_path / name).touch()
+    with pytest.raises(ConfigError) as error:
+        config.load_config(data, "c")
+    assert f"c: {sentence}" in str(error.value)
+
+
+def test_a_job_looks_for_no_file_of_another(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    data = {
+        "benchmark": {"path": "made/later.json"},
+        "editors": [{"name": "a", "type": "diffusers", "model": "./made/later"}],
+        "judge": {"type": "qwen3_vl", "model": "./made/later", "rubrics": "made"},
+    }
+    with pytest.raises(ConfigError):
+        config.load_config(data, "c.yaml")
+    assert config.of_job(data).judge.model == "./made/later"
+    with pytest.raises(ConfigError, match="seed: found"):
+        config.of_job({**data, "seed": -1})
 
 
 def test_files_that_the_workflow_makes_need_not_exist_yet():

@@ -143,6 +143,10 @@ def test_call_arguments_beside_a_preset_replace_its_own_one_by_one():
             {"adapters": [{"path": "a.safetensors", "weight": 0}]},
             "editors[0].adapters[0]: found weight 0, which changes nothing",
         ),
+        (
+            {"num_inference_steps": 10**9},
+            "editors[0].num_inference_steps: found 1000000000, accepted is less than or equal to",
+        ),
         ({"lossy": {"cach": 1}}, "editors[0].lossy.cach: found an unknown key (did you mean"),
         ({"lossy": {"cache": "tea"}}, 'editors[0].lossy.cache: found "tea", accepted is \'first'),
         ({"lossy": {"cache": "mag"}}, "editors[0].lossy: found cache mag without mag_ratios"),

@@ -268,3 +268,10 @@ def test_a_cpu_slot_computes_as_on_other_processors_unless_the_user_says_otherwi
     with open("/proc/cpuinfo", encoding="utf-8") as file:
         given = device.STEADY if " avx2 " in file.read() else dict.fromkeys(device.STEADY)
     assert found == {**given, "MKL_CBWR": "COMPATIBLE"}
+
+
+def test_gpus_by_number_are_refused_where_there_is_none(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    with pytest.raises(DeviceError, match=r"found gpu0\+gpu1, but this machine shows no GPU"):
+        names(accelerator="cuda", device_ids=[0, 1])
+    assert names(device_ids=[0, 1]) == ["cpu0", "cpu1"]

@@ -87,6 +87,13 @@ def test_with_several_editors_the_file_must_name_them(tmp_path):
         read_score_file(tmp_path / "scores.xlsx")
 
 
+def test_a_key_twice_in_a_line_is_refused(tmp_path):
+    path = tmp_path / "twice.jsonl"
+    path.write_text('{"id": "a", "category": "physical", "score": 9, "score": 1}')
+    with pytest.raises(ConfigError, match=r"twice\.jsonl: .*line 1 has the key 'score' twice"):
+        read_score_file(path)
+
+
 def judged(path, *samples):
     """Return what a judge with a file of scores says of samples of editor e."""
     judge = judges.load_judge(config.PrecomputedJudge(type="precomputed", scores=str(path)), "cpu")

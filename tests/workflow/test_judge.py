@@ -19,10 +19,7 @@ def judged(tmp_path_factory, models):
     """Two categories of three samples, an editor that returns the source and one of its own."""
     workflow = make(tmp_path_factory.mktemp("judged") / "work", models, per_category=3)
     workflow.config["benchmark"]["categories"] = ["physical", "social"]
-    workflow.config["editors"] = [
-        {"name": EDITOR, "type": "identity"},
-        {"name": "finished", "type": "precomputed", "folder": "finished"},
-    ]
+    workflow.config["editors"] = [{"name": EDITOR, "type": "identity"}]
     workflow.config["judge"]["swapped_instruction"] = True
     workflow.config["devices"]["device_ids"] = [0]
     (workflow.folder / "finished").mkdir()
@@ -31,6 +28,8 @@ def judged(tmp_path_factory, models):
         for number, sample in enumerate(read_manifest(manifest)):
             edit = Image.new("RGB", (96, 64), (80 * number, 0, 99))
             edit.save(workflow.folder / "finished" / f"{sample.id}.png")
+    finished = {"name": "finished", "type": "precomputed", "folder": "finished"}
+    workflow.config["editors"].append(finished)
     workflow.run()
     return workflow
 
@@ -187,7 +186,7 @@ def test_a_judge_on_several_devices_judges_what_all_of_them_edited_and_nothing_a
     assert "loaded Qwen3VLForConditionalGeneration" in log
     assert (folder / "table.csv").read_bytes() == table
     refused = workflow.run("-n", "--resources", "gpu=1", check=False)
-    assert "--resources gpu=1: found too few for one judge, accepted is 2 or more" in refused
+    assert "--resources gpu=1: found too few, expected at least 2 (judge.gpus_per_judge)" in refused
     workflow.config["judge"]["gpus_per_judge"] = 3
     assert "found 3 with 2 devices, accepted is 1 or 2" in workflow.run("-n", check=False)
 

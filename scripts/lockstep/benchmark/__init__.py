@@ -4,9 +4,11 @@ Where each format comes from: docs/benchmarks.md.
 """
 
 import importlib
+import re
 import sqlite3
 import unicodedata
 import weakref
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -15,10 +17,14 @@ from typing import NamedTuple
 
 from lockstep import config, records
 from lockstep.benchmark.items import Image, Item
-from lockstep.errors import BenchmarkError, SampleError
+from lockstep.categories import BY_FORMAT
+from lockstep.errors import BenchmarkError, SampleError, suggest
 from lockstep.ids import safe_id as safe_id
 from lockstep.images import verify_image
 from lockstep.records import Picture, Rejected, Sample
+
+DETAILS = re.compile(r"""'[^']*'|"[^"]*"|\d[\d.,]*""")
+"""Names and numbers in a reason; reasons that differ in nothing else are of one kind."""
 
 
 class Counts(NamedTuple):
@@ -28,6 +34,8 @@ class Counts(NamedTuple):
     """Rejected samples."""
     left_out: dict[str, int]
     """Samples of categories that are not configured."""
+    reasons: dict[str | None, Counter[str]]
+    """Rejected samples by category (None where it is not known) and the first reason of a kind."""
 
 
 @dataclass
@@ -39,9 +47,12 @@ class Intake:
     """Where images are kept; None keeps none."""
     counts: dict[str, int] = field(default_factory=dict)
     left_out: dict[str, int] = field(default_factory=dict)
+    reasons: dict[str | None, Counter[str]] = field(default_factory=dict)
+    """As in `Counts`."""
 
     def __post_init__(self) -> None:
         self.counts = dict.fromkeys(self.settings.categories, 0)
+        self._first: dict[str, str] = {}
         # a database without a name is a temporary file, of which few MB are in memory
         self._ids = sqlite3.connect("", isolation_level=None)
         weakref.finalize(self, self._ids.close)
@@ -102,6 +113,11 @@ class Intake:
             index=index,
         )
 
+    def reject(self, item: Item | SampleError, error: SampleError) -> None:
+        """Note that a sample is rejected."""
+        first = self._first.setdefault(DETAILS.sub("…", str(error)), str(error))
+        self.reasons.setdefault(getattr(item, "category", None), Counter())[first] += 1
+
     def _picture(self, image: Image) -> Picture:
         data = image()
         verified = verify_image(data, self.settings.max_pixels)
@@ -151,7 +167,41 @@ def prepare(settings: config.Benchmark, folder: Path) -> Counts:
         # before the manifests that name them
         records.sync()
     records.write_json(intake.folder / "counts.json", intake.counts)
-    return Counts(intake.counts, rejected, intake.left_out)
+    return Counts(intake.counts, rejected, intake.left_out, intake.reasons)
+
+
+def check_left(counts: Counts, settings: config.Benchmark) -> None:
+    """Refuse a benchmark, or a category of it, of which no sample is left.
+
+    A published benchmark may lack some of its format's categories; those of a table are the
+    user's own words.
+
+    Raises:
+        BenchmarkError: with the commonest reason.
+    """
+    path = settings.path
+    if not any(counts.samples.values()) and counts.rejected:
+        why = _why(sum(counts.reasons.values(), Counter()))
+        raise BenchmarkError(f"{path}: found no sample that can be used, {why}")
+    for category, count in counts.samples.items():
+        if count:
+            continue
+        if category in counts.reasons:
+            raise BenchmarkError(
+                f"{path}: found no sample of {category!r} that can be used, "
+                f"{_why(counts.reasons[category])}; benchmark.categories can leave it out"
+            )
+        if BY_FORMAT[settings.format] is None or not any(counts.samples.values()):
+            others = ", ".join(counts.left_out) or "no other in this language"
+            raise BenchmarkError(
+                f"{path}: found no sample of {category!r}{suggest(category, counts.left_out)} "
+                f"(benchmark.categories), it has {others}"
+            )
+
+
+def _why(reasons: Counter[str]) -> str:
+    ((reason, count),) = reasons.most_common(1)
+    return f"{reasons.total()} are rejected, {count} of them for a reason such as: {reason}"
 
 
 def samples(intake: Intake) -> Iterator[Sample | Rejected]:
@@ -168,6 +218,7 @@ def samples(intake: Intake) -> Iterator[Sample | Rejected]:
                 raise item
             yield intake.accept(item)
         except SampleError as error:
+            intake.reject(item, error)
             yield _rejection(position, item, error)
         if all(map(intake.full, intake.counts)):
             return

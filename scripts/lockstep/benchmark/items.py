@@ -73,9 +73,11 @@ def items(
     """
     for value in values:
         try:
-            if isinstance(value, Fields) and value.twice is not None:
+            # an item, or a key and an item
+            given = value[1] if isinstance(value, tuple) else value
+            if isinstance(given, Fields) and given.twice is not None:
                 raise SampleError(
-                    f"found the field {value.twice!r:.60} twice, accepted is each once"
+                    f"found the field {given.twice!r:.60} twice, accepted is each once"
                 )
             item = make(value)
         except SampleError as error:

@@ -32,7 +32,7 @@ class Fields(dict[str, Any]):
     """A JSON object."""
 
     twice: str | None = None
-    """A key that it has more than once."""
+    """A key that it, or an object in it, has more than once."""
 
 
 def values(path: Path) -> Iterator[tuple[str | None, Any]]:
@@ -113,6 +113,10 @@ def _pairs(pairs: list[tuple[str, Any]]) -> Fields:
     if len(fields) < len(pairs):
         seen: set[str] = set()
         fields.twice = next(key for key, _ in pairs if key in seen or seen.add(key))
+    for value in fields.values():
+        for inner in value if isinstance(value, list) else (value,):
+            if isinstance(inner, Fields):
+                fields.twice = fields.twice or inner.twice
     return fields
 
 

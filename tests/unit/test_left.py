@@ -1,0 +1,107 @@
+"""Benchmarks of which nothing is left, and items with a key twice."""
+
+import json
+
+import pytest
+
+from lockstep import benchmark, config, records
+from lockstep.errors import BenchmarkError
+from lockstep.records import Rejected
+from tests import formats
+
+
+def prepare(tmp_path, path, **settings):
+    found = config.Benchmark(path=str(path), **settings)
+    counts = benchmark.prepare(found, tmp_path / "manifest")
+    rejected = records.read_records(tmp_path / "manifest" / "rejected.jsonl", Rejected)
+    return counts, found, [reject.reason for reject in rejected]
+
+
+def table(tmp_path, *rows):
+    path = tmp_path / "t.csv"
+    lines = ["id,category,image,instruction", *(f"{n},{row}" for n, row in enumerate(rows))]
+    path.write_text("\n".join(lines), encoding="utf-8")
+    (tmp_path / "there.png").write_bytes(formats.draw(0))
+    return path
+
+
+GOOD = "cats,there.png,Do."
+NO_FILE = ["cats,gone0.png,Do.", "cats,gone1.png,Do."]
+
+
+@pytest.mark.parametrize(
+    ("rows", "categories", "sentence"),
+    [
+        (
+            [*NO_FILE, "cats,there.png,"],
+            ["cats"],
+            r"t\.csv: found no sample that can be used, 3 are rejected, 2 of them for a reason "
+            r"such as: image: found no file 'gone0\.png'",
+        ),
+        (
+            [GOOD, "dogs,there.png,", "dogs,gone.png,Do.", "dogs,there.png,"],
+            ["cats", "dogs"],
+            "found no sample of 'dogs' that can be used, 3 are rejected, 2 of them for a reason "
+            "such as: instruction: found nothing.*benchmark.categories can leave it out",
+        ),
+        ([GOOD], ["cats", "cat"], r"found no sample of 'cat' \(benchmark\.categories\)"),
+        ([GOOD], ["cat"], r"found no sample of 'cat' \(did you mean 'cats'\?\).*it has cats"),
+    ],
+)
+def test_where_nothing_is_left_the_commonest_reason_is_told(tmp_path, rows, categories, sentence):
+    counts, settings, _ = prepare(tmp_path, table(tmp_path, *rows), categories=categories)
+    with pytest.raises(BenchmarkError, match=sentence) as error:
+        benchmark.check_left(counts, settings)
+    assert "\n" not in str(error.value)
+
+
+def test_what_is_left_is_enough(tmp_path):
+    counts, settings, _ = prepare(tmp_path, table(tmp_path, GOOD, *NO_FILE), categories=["cats"])
+    benchmark.check_left(counts, settings)
+    assert counts.rejected == 2
+
+
+def test_a_published_benchmark_may_lack_a_category_of_its_format(tmp_path):
+    made = formats.re_edit(tmp_path / "b", 1)
+    counts, settings, _ = prepare(tmp_path, made.settings["path"])
+    assert 0 in counts.samples.values()
+    benchmark.check_left(counts, settings)
+
+
+def doubled(path, field):
+    """Write a field of the first item a second time, behind it."""
+    text = path.read_text(encoding="utf-8")
+    value = json.dumps("again")
+    place = text.index("}")
+    path.write_text(f'{text[:place]}, "{field}": {value}{text[place:]}', encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("name", "file", "field"),
+    [
+        ("re_edit", "benchmark.json", "edit_instruction_en"),
+        ("imgedit", "singleturn.json", "prompt"),
+        ("kris", "annotation.json", "ins_en"),
+        ("rise", "*.json", "instruction"),
+        ("uniredit", "*.json", "instruction"),
+    ],
+)
+def test_an_item_with_a_key_twice_is_rejected_in_every_format(tmp_path, name, file, field):
+    made = getattr(formats, name)(tmp_path / "b", 5)
+    path = sorted((tmp_path / "b").rglob(file))[0]
+    own = {key: value for key, value in made.settings.items() if key != "path"}
+    counts, _, reasons = prepare(tmp_path, made.settings["path"], **own)
+    assert not reasons
+    doubled(path, field)
+    again, _, reasons = prepare(tmp_path, made.settings["path"], **own)
+    assert reasons == [f"found the field '{field}' twice, accepted is each once"]
+    assert sum(again.samples.values()) == sum(counts.samples.values()) - 1
+
+
+@pytest.mark.parametrize("value", ['{"bytes": 1, "bytes": 2}', '[{"path": 1, "path": 2}]'])
+def test_a_key_twice_within_a_field_is_seen_too(tmp_path, value):
+    path = tmp_path / "t.jsonl"
+    path.write_text(f'{{"id": "a", "category": "c", "instruction": "x", "image": {value}}}')
+    _, _, (reason,) = prepare(tmp_path, path, categories=["c"])
+    assert reason.startswith("found the field '")
+    assert "twice" in reason
