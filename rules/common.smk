@@ -241,7 +241,7 @@ JUDGE_CODE = {
 
 
 SCORE_CODE = ["images.py", "judging.py", "models.py", "plan.py", "records.py", "rubric.py"]
-SCORE_CODE += ["judges/__init__.py", *JUDGE_CODE]
+SCORE_CODE += ["ties.py", "judges/__init__.py", *JUDGE_CODE]
 
 
 def adapters(wildcards):

@@ -23,7 +23,7 @@ if CONFIG.compare is not None:
     rule compare:
         input:
             sources=SOURCES,
-            code=library_files("stats.py", "tables.py", "score_files.py", "rubric.py")
+            code=library_files("stats.py", "tables.py", "score_files.py", "rubric.py", "ties.py")
             + sorted(map(str, (LIBRARY / "report").glob("*.py")))
             + sorted(map(str, (LIBRARY / "report" / "templates").glob("*.md.j2"))),
         output:

@@ -53,7 +53,7 @@ if CONFIG.report.human_scores:
         input:
             humans=CONFIG.report.human_scores,
             tables=expand(table_of("{editor}", "{category}"), editor=EDITORS, category=CATEGORIES),
-            code=library_files("agreement.py"),
+            code=library_files("agreement.py", "ties.py"),
         output:
             f"{RESULTS}/agreement.json",
         log:

@@ -5,7 +5,9 @@ if CONFIG.judge.protocol_file is not None:
             protocol=CONFIG.judge.protocol_file,
             rubrics=sorted({CONFIG.judge.rubric_file(category) for category in CATEGORIES}),
             tables=expand(table_of("{editor}", "{category}"), editor=EDITORS, category=CATEGORIES),
-            code=library_files("protocol.py", "published.py", "rubric.py", "tables.py"),
+            code=library_files(
+                "protocol.py", "published.py", "rubric.py", "stats.py", "tables.py", "ties.py"
+            ),
         output:
             protocol_files(),
         log:

@@ -4,7 +4,7 @@ rule tabulate:
         edits=[f"{RESULTS}/{{editor}}/{{category}}/edits/{shard}" for shard in SHARDS],
         scores=[f"{RESULTS}/{{editor}}/{{category}}/scores/{shard}" for shard in SCORE_SHARDS],
         rubric=lambda wildcards: CONFIG.judge.rubric_file(wildcards.category),
-        code=library_files("tables.py", "stats.py"),
+        code=library_files("tables.py", "stats.py", "ties.py"),
     output:
         table=report(
             f"{RESULTS}/{{editor}}/{{category}}/table.csv",
@@ -46,7 +46,10 @@ rule report:
         rubrics=[CONFIG.judge.rubric_file(category) for category in CATEGORIES],
         anchors=[f"{RESULTS}/anchors/drift.json"] if CONFIG.judge.anchors else [],
         agreement=[f"{RESULTS}/agreement.json"] if CONFIG.report.human_scores else [],
-        code=library_files("drift.py", "stats.py", "tables.py")
+        protocol=CONFIG.judge.protocol_file or [],
+        code=library_files(
+            "drift.py", "protocol.py", "published.py", "stats.py", "tables.py", "ties.py"
+        )
         + sorted(map(str, (LIBRARY / "report").glob("*.py")))
         + sorted(str(path) for path in (LIBRARY / "report" / "templates").rglob("*.*")),
     output:

@@ -79,10 +79,14 @@ def describe(
     criteria: Sequence[str],
     scale: tuple[float, float],
 ) -> dict[str, Any]:
-    """Return the numbers of `stats.summarise` over a table's rows, and `criteria`, their means."""
+    """Return the numbers of `stats.summarise` over a table's rows, and those of criteria.
+
+    `criteria` are their means, `criteria_std` their standard deviations (ddof 0).
+    """
     return {
         **stats.summarise(group(frame), threshold, scale),
         "criteria": means(frame, criteria),
+        "criteria_std": spreads(frame, criteria),
     }
 
 
@@ -104,6 +108,14 @@ def means(frame: pd.DataFrame, columns: Sequence[str]) -> dict[str, float | None
     """Return the mean of each column over the scored samples; None where there is nothing."""
     ok = frame[frame["status"] == "ok"]
     return {name: float(ok[name].mean()) if ok[name].notna().any() else None for name in columns}
+
+
+def spreads(frame: pd.DataFrame, columns: Sequence[str]) -> dict[str, float | None]:
+    """Return the standard deviation (ddof 0) of each column over the scored samples."""
+    ok = frame[frame["status"] == "ok"]
+    return {
+        name: float(ok[name].std(ddof=0)) if ok[name].notna().any() else None for name in columns
+    }
 
 
 def criteria(frame: pd.DataFrame) -> list[str]:
