@@ -106,7 +106,9 @@ def test_the_ranking_follows_the_number_that_the_benchmark_publishes(run):
         assert row["mean"] == pytest.approx(published["score"], abs=1e-9)
         assert row["ci95"] == pytest.approx(published["ci95"]["score"], abs=1e-9)
     (pair,) = (row for row in report["comparisons"] if row["category"] == "overall")
-    difference = numbers["UniWorld-V1"]["overall"]["score"] - numbers["OmniGen2"]["overall"]["score"]
+    difference = (
+        numbers["UniWorld-V1"]["overall"]["score"] - numbers["OmniGen2"]["overall"]["score"]
+    )
     assert pair["difference"] == pytest.approx(difference, abs=1e-9)
     assert pair["count"] == 737
     text = (run.results / "report" / "report.md").read_text(encoding="utf-8")
