@@ -1,6 +1,7 @@
 """Published arithmetic: a hand-computed example of at least twelve samples for each protocol."""
 
 import math
+import re
 
 import numpy as np
 import pandas as pd
@@ -320,3 +321,17 @@ def test_values_of_another_scale_are_the_only_ones_that_count():
     fields = rubric.model_dump()
     with pytest.raises(ValueError, match="found no anchor for"):
         Rubric.model_validate({**fields, "reply": {**fields["reply"], "enum": None}})
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_documentation_says_what_differs_and_from_which_commit(name):
+    text = (ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8")
+    protocol = read_protocol(FOLDER / name / PROTOCOL)
+    title = protocol.name.removesuffix(" basic")
+    section = text.split(f"\n### {title}\n")[1].split("\n## ")[0].split("\n### ")[0]
+    # the repositories that the protocol names, each at the commit that was read
+    named = re.findall(r"`([\w.-]+/[\w.-]+)`\s+at\s+`([0-9a-f]{40})`", section)
+    repositories = {repository for repository, _ in named}
+    known = [known for known in repositories if known in protocol.source]
+    assert known, f"none of {sorted(repositories)} is in the protocol's source"
+    assert "\n| theirs | ours | why |\n|---|---|---|\n| " in section
