@@ -188,10 +188,12 @@ def markdown(numbers: Mapping[str, Mapping[str, Any]]) -> str:
     overall = [own["overall"] for own in numbers.values()]
     for key in dict.fromkeys(key for row in overall for key in row if key not in NO_MEANS):
         lines.append(line(f"**overall** {key}", overall, key))
-    keys = ["score", *(["accuracy"] if _accurate(numbers) else [])]
+    keys = ["score", *(["accuracy", "accuracy_of_all"] if _accurate(numbers) else [])]
     for part in ("groups", "tags", "categories"):
         for name in first[part]:
             rows = [own[part][name] for own in numbers.values()]
+            if part == "tags" and not any(row["count"] + row["failed"] for row in rows):
+                continue
             lines += [line(name if key == "score" else f"{name} {key}", rows, key) for key in keys]
     lines.append("| scored samples | " + " | ".join(str(row["count"]) for row in overall) + " |")
     lines.append("| failed samples | " + " | ".join(str(row["failed"]) for row in overall) + " |")

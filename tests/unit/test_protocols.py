@@ -243,6 +243,8 @@ def test_rise_is_a_weighted_sum_and_the_share_of_samples_with_fives_only():
     assert "| **overall** accuracy | 23.1% (" in text
     assert "| **overall** accuracy_of_all | 21.4% (" in text
     assert "| State Transition accuracy | 50.0% (" in text
+    assert "| spatial_reasoning accuracy_of_all | 0.0% |" in text
+    assert "Puzzle Solving" not in text
     assert text.endswith("| scored samples | 13 |\n| failed samples | 1 |\n")
 
 
