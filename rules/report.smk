@@ -44,6 +44,7 @@ rule report:
         anchors=[f"{RESULTS}/anchors/drift.json"] if CONFIG.judge.anchors else [],
         agreement=[f"{RESULTS}/agreement.json"] if CONFIG.report.human_scores else [],
         because=because(Path(report_files()[0])),
+        protocol=CONFIG.judge.protocol_file or [],
     output:
         report_files(),
         means=report(f"{RESULTS}/report/means.svg", category="Scores", caption="captions/means.rst"),

@@ -18,4 +18,5 @@ with job_log(snakemake.log[0]) as terminal:
         records.write_json(snakemake.output[0], rows)
     for row in rows:
         found = "–" if row["spearman"] is None else f"{row['spearman']:.2f}"
-        print(f"{row['category']}: Spearman {found} over {row['count']} edits", file=terminal)
+        whose = "" if row["editor"] is None else f" of {row['editor']}"
+        print(f"{row['category']}{whose}: Spearman {found}, {row['count']} edits", file=terminal)

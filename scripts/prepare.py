@@ -14,6 +14,6 @@ with job_log(snakemake.log[0]) as terminal:
     if counts.left_out:
         listed = ", ".join(f"{count} {name}" for name, count in counts.left_out.items())
         print(f"  not configured, left out: {listed}", file=terminal)
-    benchmark.check_left(counts, settings)
+    benchmark.check_left(counts, settings.benchmark)
     if counts.rejected:
         print(f"  the reasons are in {snakemake.output.rejected}", file=terminal)

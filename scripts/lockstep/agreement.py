@@ -1,6 +1,6 @@
 """Agreement of a judge with humans: rank and linear correlations, with intervals."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ from scipy.stats import kendalltau, pearsonr, spearmanr
 
 from lockstep.errors import ConfigError
 from lockstep.tables import read_table
+from lockstep.ties import settled
 
 MEASURES = {"spearman": spearmanr, "kendall": kendalltau, "pearson": pearsonr}
 
@@ -25,10 +26,11 @@ def agreement(tables: Mapping[str, Mapping[str, Path]], humans: Path) -> list[di
             rows of one edit, by several people, count by their mean.
 
     Returns:
-        for each category and overall: `count` of edits that both scored, and for each measure its
-        value (Kendall's is tau-b) with a 95% interval, `[low, high]`, from a percentile bootstrap
-        over the edits (Efron 1979). Both are None where too few edits or too equal scores give
-        none.
+        for each category and overall, over all editors (`editor` None) and, where there are
+        several, of each: `count` of edits that both scored, and for each measure its value
+        (Kendall's is tau-b) with a 95% interval, `[low, high]`, from a percentile bootstrap over
+        the edits (Efron 1979). Both are None where too few edits or too equal scores give none.
+        Rows over all editors have `spearman_fisher` (see `fisher_mean`) of so many `editors`.
 
     Raises:
         ConfigError: if the file is not such a CSV, or scores edits that are not there.
@@ -54,12 +56,30 @@ def agreement(tables: Mapping[str, Mapping[str, Path]], humans: Path) -> list[di
     rows = []
     for category in (*dict.fromkeys(both["category"]), "overall"):
         own = both if category == "overall" else both[both["category"] == category]
-        pairs = own[["score_judge", "score_human"]].to_numpy(dtype=float)
-        row: dict[str, Any] = {"category": category, "count": len(pairs)}
-        for name, measure in MEASURES.items():
-            row[name], row[f"{name}_ci95"] = _with_interval(pairs, measure)
-        rows.append(row)
+        each = [_row(category, editor, part) for editor, part in own.groupby("editor", sort=False)]
+        every = _row(category, None, own) if len(each) != 1 else {**each[0], "editor": None}
+        known = [row["spearman"] for row in each if row["spearman"] is not None]
+        rows.append({**every, "spearman_fisher": fisher_mean(known), "editors": len(known)})
+        rows += each if len(each) > 1 else []
     return rows
+
+
+def fisher_mean(correlations: Sequence[float]) -> float | None:
+    """Return the mean of correlations by Fisher's z: tanh of the mean of their artanh (1921).
+
+    A correlation of 1 or −1 outweighs all others; both together have no mean.
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        mean = np.tanh(np.mean(np.arctanh(correlations))) if len(correlations) else np.nan
+    return None if np.isnan(mean) else float(mean)
+
+
+def _row(category: str, editor: str | None, scores: pd.DataFrame) -> dict[str, Any]:
+    pairs = settled(scores[["score_judge", "score_human"]].to_numpy(dtype=float))
+    row: dict[str, Any] = {"category": category, "editor": editor, "count": len(pairs)}
+    for name, measure in MEASURES.items():
+        row[name], row[f"{name}_ci95"] = _with_interval(pairs, measure)
+    return row
 
 
 def read_humans(path: Path, editors: list[str]) -> pd.DataFrame:

@@ -13,6 +13,7 @@ from lockstep import config, judges, judging, records
 from lockstep.judging import Job, Place
 from lockstep.records import EditRecord, Sample, ScoreRecord
 from lockstep.rubric import read_rubric
+from lockstep.ties import settled
 
 PER_CATEGORY = 10
 """Edits of a category that make a set, from its lowest score to its highest."""
@@ -133,7 +134,7 @@ def drift(recorded: Sequence[ScoreRecord], scored: Sequence[ScoreRecord]) -> lis
     for name in (*categories, "overall"):
         own = [record for record in scored if name in (record.category, "overall")]
         both = [(before[r.id], r) for r in own if r.status == "ok" and r.id in before]
-        differences = [new.score - old.score for old, new in both]
+        differences = [float(settled(new.score - old.score)) for old, new in both]
         distances = [abs(difference) for difference in differences]
         rows.append(
             {

@@ -42,6 +42,7 @@ from lockstep.config_judges import Judge as Judge
 from lockstep.config_judges import OpenAIJudge as OpenAIJudge
 from lockstep.config_report import Compare as Compare
 from lockstep.config_report import Report as Report
+from lockstep.config_report import threshold_of_one_scale
 from lockstep.config_section import PathText, PlainPath, Seconds, Section, is_folder
 from lockstep.errors import BenchmarkError, ConfigError, suggest
 from lockstep.images import WHITE, parse_colour
@@ -271,6 +272,11 @@ class Config(Section):
             )
         return self
 
+    @model_validator(mode="after")
+    def _one_scale(self) -> "Config":
+        threshold_of_one_scale(self.report, self.compare)
+        return self
+
     def editor(self, name: str) -> AnyEditor:
         return next(editor for editor in self.editors if editor.name == name)
 
@@ -281,6 +287,11 @@ class Comparison(Section):
     results: Results = "results"
     compare: Compare
     report: Report = Report()
+
+    @model_validator(mode="after")
+    def _one_scale(self) -> "Comparison":
+        threshold_of_one_scale(self.report, self.compare)
+        return self
 
 
 RESERVED = frozenset(

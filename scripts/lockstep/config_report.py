@@ -6,6 +6,7 @@ from pydantic import AfterValidator, Field, PositiveFloat, field_validator
 
 from lockstep.config_section import Name, PlainPath, Section
 from lockstep.rubric import SCALE, Combine
+from lockstep.score_files import known_key
 
 
 class Report(Section):
@@ -43,14 +44,20 @@ def _rising(scale: tuple[float, float]) -> tuple[float, float]:
     return scale
 
 
+Scale = Annotated[tuple[float, float], AfterValidator(_rising)]
+
+
 class Compare(Section):
     """What `snakemake compare` compares."""
 
     sources: dict[Name, PlainPath] = Field(
         description="Name → folder of results, or file of scores as `judge.scores` takes it.",
     )
-    scale: Annotated[tuple[float, float], AfterValidator(_rising)] = Field(
-        SCALE, description="Lowest and highest score possible in the sources."
+    scale: Scale = Field(SCALE, description="Lowest and highest score possible in the sources.")
+    scales: dict[str, Scale] = Field(
+        {},
+        description="Category → its own lowest and highest score. Where categories differ nothing "
+        "is averaged over them and nothing is ranked.",
     )
     criteria: dict[str, PositiveFloat] = Field(
         {}, description="Column → weight, of files with a column for each criterion."
@@ -59,9 +66,31 @@ class Compare(Section):
         "weighted_mean", description="How criteria make the score, as in rubrics."
     )
 
+    @field_validator("scales")
+    @classmethod
+    def _keyed(cls, scales: dict[str, Scale]) -> dict[str, Scale]:
+        return {known_key(category): scale for category, scale in scales.items()}
+
+    def scale_of(self, category: str) -> Scale:
+        """Return the lowest and highest score possible in a category."""
+        return self.scales.get(category, self.scale)
+
     @field_validator("sources")
     @classmethod
     def _some(cls, sources: dict[str, str]) -> dict[str, str]:
         if not sources:
             raise ValueError("found nothing to compare, accepted is a name and a path for each")
         return sources
+
+
+def threshold_of_one_scale(report: Report, compare: Compare | None) -> None:
+    """Check that a threshold is not given for categories of several scales.
+
+    Raises:
+        ValueError: if it is.
+    """
+    if report.threshold is not None and compare is not None and compare.scales:
+        raise ValueError(
+            f"report.threshold: found {report.threshold:g} beside compare.scales, expected null: "
+            "each category then has the threshold of its own scale"
+        )

@@ -33,12 +33,16 @@ class Protocol(BaseModel):
     """What the lowest and the highest score are published as; linear in between."""
     accuracy: bool = False
     """Whether the share of samples with the highest value of each criterion is published."""
+    headline: Literal["score", "accuracy"] = "score"
+    """The number that editors are ranked by."""
     rubric: str
     """Rubric of every category that `rubrics` does not name; relative to the file."""
     rubrics: dict[str, tuple[str, ...]] = {}
     """Other rubrics, with their categories."""
     groups: dict[str, tuple[str, ...]] = {}
     """Categories that are published together, by name."""
+    tags: tuple[str, ...] = ()
+    """Tags whose samples are published together, whatever their category."""
     folder: str = ""
     """Where the file is; not part of it."""
 
@@ -46,6 +50,8 @@ class Protocol(BaseModel):
     def _sane(self) -> "Protocol":
         if not self.scale[0] < self.scale[1]:
             raise ValueError(f"scale: found {list(self.scale)}, accepted is lowest, highest")
+        if self.headline == "accuracy" and not self.accuracy:
+            raise ValueError("headline: found accuracy, expected accuracy: true beside it")
         named = [category for several in self.rubrics.values() for category in several]
         if twice := sorted({category for category in named if named.count(category) > 1}):
             raise ValueError(f"rubrics: found category {twice[0]!r} twice, accepted is each once")

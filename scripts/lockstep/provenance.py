@@ -31,14 +31,15 @@ READING = ("benchmark/*.py", "categories.py", "ids.py", "images.py", "records.py
 EDITING = ("editing.py", "editors/*.py", "images.py", "models.py", "plan.py")
 EDITING += ("qwen_vl.py", "records.py", "stages.py")
 JUDGING = ("images.py", "judges/__init__.py", "judging.py", "models.py", "plan.py", "records.py")
-JUDGING += ("rubric.py", "scoring.py")
+JUDGING += ("rubric.py", "scoring.py", "ties.py")
 JUDGES = {
     "qwen3_vl": ("qwen_vl.py", "judges/[dqs]*.py"),
     "openai": ("judges/openai_api.py", "redaction.py", "transport.py"),
     "precomputed": ("judges/precomputed.py", "score_files.py"),
 }
-TABLES = ("rubric.py", "stats.py", "tables.py")
-REPORTING = ("drift.py", "report/*.py", "report/templates/**/*.*", "stats.py", "tables.py")
+TABLES = ("rubric.py", "stats.py", "tables.py", "ties.py")
+PROTOCOLS = ("protocol.py", "published.py")
+REPORTING = ("drift.py", "report/*.py", "report/templates/**/*.*", *PROTOCOLS, *TABLES)
 """Code that decides each kind of output; a change of other code makes nothing again."""
 
 REASONS = {
@@ -418,10 +419,10 @@ def summed_up(settings: config.Config, rubrics: Mapping[str, Rubric]) -> Output:
     """Return the numbers of the benchmark's protocol."""
     results = Path(settings.results)
     made_of = {
-        "protocol": sha256(Path(settings.judge.protocol_file)),
+        "protocol": _of_protocol(settings),
         "rubric": _of_rubrics(settings, rubrics),
         "tables": _together(_tables(settings)),
-        "code": code("protocol.py", "published.py", *TABLES),
+        "code": code(*PROTOCOLS, *TABLES),
     }
     files = [results / "report" / f"protocol.{form}" for form in ("json", "md")]
     return Output(results, files, made_of)
@@ -441,7 +442,7 @@ def compared(
     made_of = {
         "config": digest(compare.model_dump(mode="json"), report.model_dump(mode="json")),
         "compared": digest({name: _together(map(Path, own)) for name, own in files.items()}),
-        "code": code("score_files.py", *REPORTING, *TABLES),
+        "code": code("score_files.py", *REPORTING),
     }
     names = ("compare.md", "compare.json", "scores.csv", "scores.tex")
     return Output(results, [results / "compare" / name for name in names], made_of)
@@ -451,6 +452,11 @@ def _of_config(settings: config.Config) -> str:
     # a job on a cluster loads its own model, and results may be moved
     apart: Any = {"results": True, "devices": {"resident"}}
     return digest(settings.model_dump(mode="json", exclude=apart))
+
+
+def _of_protocol(settings: config.Config) -> str:
+    file = settings.judge.protocol_file
+    return "" if file is None else sha256(Path(file))
 
 
 def _of_rubrics(settings: config.Config, rubrics: Mapping[str, Rubric]) -> str:
@@ -479,6 +485,7 @@ def reported(settings: config.Config, shards: int, rubrics: Mapping[str, Rubric]
         "edits": _together(edits),
         "tables": _together(_tables(settings)),
         "rubric": _of_rubrics(settings, rubrics),
+        "protocol": _of_protocol(settings),
         "config": _of_config(settings),
         "files": digest([sha256(path) for path in further]),
         "code": code(*REPORTING),

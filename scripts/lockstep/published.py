@@ -3,14 +3,23 @@
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from lockstep.protocol import Protocol
 from lockstep.rubric import SCALE, Rubric
+from lockstep.stats import mean_interval
+from lockstep.ties import settled
 
-Row = Mapping[str, float | int | None]
+
+class _Sample(NamedTuple):
+    """One sample that the editor was asked for."""
+
+    tags: Sequence[str]
+    numbers: Mapping[str, float] | None
+    """What is published of it, on the published scale; None without a score."""
 
 
 def aggregate(
@@ -23,62 +32,129 @@ def aggregate(
         rubrics: rubric of each category.
 
     Returns:
-        `categories`, `groups` and `overall`: each with `score`, the means of `aspects` and
-        `criteria` (on the published scale), `accuracy` where it is published, and `count` of
-        scored samples. A number is None where there is nothing, and where `macro` lacks a
-        category's.
+        `categories`, `groups`, `tags` and `overall`: each with `score`, the means of `aspects` and
+        `criteria` (on the published scale), where it is published `accuracy` of the scored samples
+        and `accuracy_of_all` (a sample without a score counts as wrong), the 95% intervals of all
+        these (`ci95`, see `stats.mean_interval`), `count` of scored samples and `failed` ones. A
+        number is None where there is nothing, and where `macro` lacks a category's.
     """
     samples = {key: _samples(protocol, frame, rubrics[key]) for key, frame in frames.items()}
-    categories = {key: _mean(rows) for key, rows in samples.items()}
-    # what an editor does not take says nothing of it
-    asked = {key for key, frame in frames.items() if (frame["status"] != "skipped").any()}
+    every = [sample for own in samples.values() for sample in own]
 
     def together(keys: Iterable[str]) -> dict[str, Any]:
-        own = [key for key in keys if key in asked]
-        every = [row for key in own for row in samples[key]]
-        if protocol.aggregate == "micro":
-            return _mean(every)
-        if not all(samples[key] for key in own):
-            return {"score": None, "count": len(every)}
-        return {**_mean([categories[key] for key in own]), "count": len(every)}
+        # what an editor does not take says nothing of it
+        own = [samples[key] for key in keys if samples.get(key)]
+        if protocol.aggregate == "macro":
+            return _sum(protocol, own)
+        return _sum(protocol, [[sample for part in own for sample in part]])
+
+    def tagged(tag: str) -> dict[str, Any]:
+        return _sum(protocol, [[sample for sample in every if tag in sample.tags]])
 
     return {
         "name": protocol.name,
         "source": protocol.source,
         "aggregate": protocol.aggregate,
+        "headline": protocol.headline,
         "scale": list(protocol.scale),
-        "categories": categories,
+        "categories": {key: _sum(protocol, [own]) for key, own in samples.items()},
         "groups": {name: together(keys) for name, keys in protocol.groups.items()},
+        "tags": {tag: tagged(tag) for tag in protocol.tags},
         "overall": together(samples),
     }
 
 
-def _samples(protocol: Protocol, frame: pd.DataFrame, rubric: Rubric) -> list[Row]:
-    """Return the published numbers of each scored sample, on the published scale."""
-    found = []
-    for _, row in frame[frame["status"] == "ok"].iterrows():
-        given = {name: row[name] for name in rubric.names if pd.notna(row.get(name))}
-        tags = json.loads(row["tags"]) if isinstance(row.get("tags"), str) else []
-        values: dict[str, float] = {"score": _moved(float(row["score"]), SCALE, protocol.scale)}
-        if len(given) == len(rubric.names):
-            counted = {name: float(given[name]) for name in rubric.counted(tags)}
-            aspects = rubric.aspects({name: float(value) for name, value in given.items()})
-            for name, value in (aspects | counted).items():
-                values[name] = _moved(value, rubric.scale, protocol.scale)
-            if protocol.accuracy:
-                values["accuracy"] = float(all(v == rubric.scale[1] for v in counted.values()))
-        found.append({**values, "count": 1})
+def headlines(protocol: Protocol, frame: pd.DataFrame, rubric: Rubric) -> pd.Series:
+    """Return the number of each of a table's rows that editors are ranked by; NaN without one.
+
+    A score is on the published scale, accuracy from 0 to 1.
+    """
+    found = pd.Series(np.nan, index=frame.index)
+    scored = frame[frame["status"] == "ok"]
+    samples = _samples(protocol, scored, rubric)
+    found[scored.index] = [own.numbers.get(protocol.headline, np.nan) for own in samples]
     return found
 
 
-def _mean(rows: Sequence[Row]) -> dict[str, Any]:
-    """Return the mean of each number over the rows that have it, and the sum of their counts."""
-    names = dict.fromkeys(name for row in rows for name in row if name != "count")
-    means: dict[str, Any] = {}
-    for name in names:
-        values = [row[name] for row in rows if row.get(name) is not None]
-        means[name] = math.fsum(values) / len(values) if values else None
-    return {"score": None, **means, "count": sum(row["count"] for row in rows)}
+def _samples(protocol: Protocol, frame: pd.DataFrame, rubric: Rubric) -> list[_Sample]:
+    """Return what is published of each sample but those that the editor does not take."""
+    asked = frame[frame["status"] != "skipped"]
+    columns = ["status", "score", "tags", "judgements", *rubric.names]
+    rows = asked.reindex(columns=columns).to_dict("records")
+    return [_sample(protocol, row, rubric) for row in rows]
+
+
+def _sample(protocol: Protocol, row: Mapping[str, Any], rubric: Rubric) -> _Sample:
+    tags = json.loads(row["tags"]) if isinstance(row["tags"], str) else []
+    if row["status"] != "ok":
+        return _Sample(tags, None)
+    told = [_judgement(protocol, rubric, own, tags) for own in _judgements(row, rubric.names)]
+    # what a judgement decides is decided before the mean over all of them
+    means = {name: math.fsum(own[name] for own in told) / len(told) for name in told[0]}
+    score = _moved(float(row["score"]), SCALE, protocol.scale)
+    return _Sample(tags, {n: float(settled(v)) for n, v in {"score": score, **means}.items()})
+
+
+def _judgements(row: Mapping[str, Any], names: Sequence[str]) -> list[dict[str, float]]:
+    """Return each judgement's criteria; none of a score that came without."""
+    several = row.get("judgements")
+    if isinstance(several, str):
+        return [dict(zip(names, own, strict=True)) for own in json.loads(several)]
+    given = {name: float(row[name]) for name in names if pd.notna(row.get(name))}
+    return [given if len(given) == len(names) else {}]
+
+
+def _judgement(
+    protocol: Protocol, rubric: Rubric, given: Mapping[str, float], tags: Sequence[str]
+) -> dict[str, float]:
+    """Return what is published of a judgement beside its score; nothing without criteria."""
+    if not given:
+        return {}
+    values = rubric.counting(given)
+    counted = {name: float(values[name]) for name in rubric.counted(tags)}
+    found = {
+        name: _moved(value, rubric.scale, protocol.scale)
+        for name, value in (rubric.aspects(given) | counted).items()
+    }
+    if protocol.accuracy:
+        found["accuracy"] = float(all(settled(v) == rubric.scale[1] for v in counted.values()))
+    return found
+
+
+def _sum(protocol: Protocol, parts: Sequence[Sequence[_Sample]]) -> dict[str, Any]:
+    """Return the means of the parts' means of each number, over the samples that have it.
+
+    None where a part has no score at all.
+    """
+    counts = {
+        "count": sum(own.numbers is not None for part in parts for own in part),
+        "failed": sum(own.numbers is None for part in parts for own in part),
+    }
+    if not parts or not all(any(own.numbers for own in part) for part in parts):
+        return {"score": None, "ci95": {}, **counts}
+    names = dict.fromkeys(name for part in parts for own in part for name in own.numbers or ())
+    values = {name: _values(parts, name) for name in names}
+    if "accuracy" in values:
+        values["accuracy_of_all"] = _values(parts, "accuracy", failed=0.0)
+    return {
+        **{name: math.fsum(own.mean() for own in of) / len(of) for name, of in values.items()},
+        "ci95": {name: mean_interval(of)[0] for name, of in values.items()},
+        **counts,
+    }
+
+
+def _values(
+    parts: Sequence[Sequence[_Sample]], name: str, failed: float | None = None
+) -> list[np.ndarray]:
+    """Return each part's values of a number, of parts that have any.
+
+    Args:
+        failed: what a sample without a score counts as; None leaves it out.
+    """
+    nothing = {} if failed is None else {name: failed}
+    given = [[own.numbers or nothing for own in part] for part in parts]
+    found = [np.array([own[name] for own in part if name in own]) for part in given]
+    return [own for own in found if len(own)]
 
 
 def _moved(value: float, old: tuple[float, float], new: tuple[float, float]) -> float:
@@ -97,31 +173,49 @@ def markdown(numbers: Mapping[str, Mapping[str, Any]]) -> str:
     lines = [
         f"# {first['name']}",
         "",
-        f"{first['aggregate']} means, from {low:g} to {high:g}. Arithmetic: {first['source']}",
+        f"{first['aggregate']} means, from {low:g} to {high:g}, with 95% intervals. Editors are "
+        f"ranked by the {first['headline']} overall. A sample without a score moves no mean"
+        f"{'; accuracy_of_all counts it as wrong' if _accurate(numbers) else ''}. "
+        f"Arithmetic: {first['source']}",
         "",
-        "| | " + " | ".join(_cell(editor) for editor in numbers) + " |",
+        "| | " + " | ".join(map(_cell, numbers)) + " |",
         "|---|" + "---|" * len(numbers),
     ]
 
-    def line(title: str, rows: list[Mapping[str, Any]], key: str) -> str:
-        cells = (
-            "–"
-            if row.get(key) is None
-            else f"{row[key]:.1%}"
-            if key == "accuracy"
-            else f"{row[key]:.3f}"
-            for row in rows
-        )
-        return f"| {_cell(title)} | " + " | ".join(cells) + " |"
+    def line(title: str, rows: Sequence[Mapping[str, Any]], key: str) -> str:
+        return f"| {_cell(title)} | " + " | ".join(_number(row, key) for row in rows) + " |"
 
     overall = [own["overall"] for own in numbers.values()]
-    for key in dict.fromkeys(key for row in overall for key in row if key != "count"):
+    for key in dict.fromkeys(key for row in overall for key in row if key not in NO_MEANS):
         lines.append(line(f"**overall** {key}", overall, key))
-    for part in ("groups", "categories"):
+    keys = ["score", *(["accuracy", "accuracy_of_all"] if _accurate(numbers) else [])]
+    for part in ("groups", "tags", "categories"):
         for name in first[part]:
-            lines.append(line(name, [own[part][name] for own in numbers.values()], "score"))
+            rows = [own[part][name] for own in numbers.values()]
+            if part == "tags" and not any(row["count"] + row["failed"] for row in rows):
+                continue
+            lines += [line(name if key == "score" else f"{name} {key}", rows, key) for key in keys]
     lines.append("| scored samples | " + " | ".join(str(row["count"]) for row in overall) + " |")
+    lines.append("| failed samples | " + " | ".join(str(row["failed"]) for row in overall) + " |")
     return "\n".join(lines) + "\n"
+
+
+NO_MEANS = ("ci95", "count", "failed")
+"""Keys of a part of `aggregate` that are no published number."""
+
+
+def _accurate(numbers: Mapping[str, Mapping[str, Any]]) -> bool:
+    return any("accuracy" in own["overall"] for own in numbers.values())
+
+
+def _number(row: Mapping[str, Any], key: str) -> str:
+    """Return a number with its interval, such as `3.260 (3.101 to 3.402)`."""
+    if row.get(key) is None:
+        return "–"
+    form = ".1%" if key.startswith("accuracy") else ".3f"
+    interval = row["ci95"].get(key)
+    ends = "" if interval is None else f" ({interval[0]:{form}} to {interval[1]:{form}})"
+    return f"{row[key]:{form}}{ends}"
 
 
 def _cell(text: str) -> str:

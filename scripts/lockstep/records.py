@@ -192,7 +192,7 @@ class ScoreRecord(Record):
     score: float | None = None
     """Criteria combined by the rubric, 0 to 10; None unless status is ok."""
     expected_score: float | None = None
-    """Each criterion's mean under `probabilities`, combined by the rubric, 0 to 10."""
+    """Expectation of `score` under `probabilities`, criteria independent given the reply."""
     criteria: dict[str, float] = {}
     """Each criterion's value, on the rubric's scale; the mean where it was judged several times."""
     reasoning: str | None = None
@@ -210,6 +210,8 @@ class ScoreRecord(Record):
     """Seed that the reply was sampled with; None if it is greedy."""
     scores: list[float] = []
     """Scores of several judgements of the same edit, whose mean is `score`."""
+    judgements: list[dict[str, float]] = []
+    """Each judgement's criteria, in the order of `scores`; empty where there is but one."""
     spread: float | None = None
     """Standard deviation of `scores` (ddof 0)."""
     swapped_score: float | None = None

@@ -8,12 +8,13 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, reduce
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
 import jinja2
 import jinja2.meta
+import numpy as np
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -29,6 +30,7 @@ from pydantic import (
 
 from lockstep.errors import ReplyError, RubricError, suggest
 from lockstep.records import Sample, canonical_json, sha256
+from lockstep.ties import settled
 from lockstep.yaml_files import read_yaml
 
 COLUMNS = (
@@ -47,6 +49,7 @@ COLUMNS = (
     "source",
     "edited",
     "reasoning",
+    "judgements",
     "error",
     "judge",
 )
@@ -65,6 +68,15 @@ SCALE = (0.0, 10.0)
 """Lowest and highest score."""
 
 Combine = Literal["weighted_mean", "geometric_mean", "min"]
+
+Number = TypeVar("Number", float, np.ndarray)
+"""One score, or those of many combinations of values at a time."""
+
+AT_A_TIME = 2_000_000
+"""Combinations of values whose scores are in memory at a time; bounds memory, not what is exact."""
+
+MAX_BROKEN = 100
+"""Places of a reply that begin like an object and are none; each costs a look at what follows."""
 
 
 class Scale(BaseModel):
@@ -171,6 +183,8 @@ class Rubric(BaseModel):
     penalties: tuple[Penalty, ...] = ()
     weights_of_tag: dict[str, dict[str, PositiveFloat]] = {}
     """Weights for samples with a tag; criteria without one do not count for them."""
+    at_most: dict[str, str] = {}
+    """Criterion → the criterion whose value is the most that counts of it."""
     reply: Scale
     """Schema of each criterion's value."""
 
@@ -195,6 +209,7 @@ class Rubric(BaseModel):
         used = [("caps", cap.criterion) for cap in self.caps]
         used += [("penalties", penalty.criterion) for penalty in self.penalties]
         used += [("weights_of_tag", name) for own in self.weights_of_tag.values() for name in own]
+        used += [("at_most", name) for pair in self.at_most.items() for name in pair]
         for where, name in used:
             if name not in names:
                 raise ValueError(f"{where}: found {name!r}, accepted is one of {names}")
@@ -205,7 +220,8 @@ class Rubric(BaseModel):
         """Hash over the whole rubric; its version."""
         said = self.model_dump(mode="json")
         # what a rubric does not use is none of its version
-        unused = {name for name in ("penalties", "weights_of_tag") if not said[name]}
+        optional = ("penalties", "weights_of_tag", "at_most")
+        unused = {name for name in optional if not said[name]}
         said = {name: value for name, value in said.items() if name not in unused}
         return sha256(canonical_json({**said, "reply": self.reply.asked()}).encode())
 
@@ -286,17 +302,18 @@ class Rubric(BaseModel):
         return float(self.reply.minimum), float(self.reply.maximum)
 
     def score(self, criteria: Mapping[str, float], tags: Sequence[str] = ()) -> float:
-        """Combine criteria into a score, from whatever scale to 0 to 10.
+        """Combine criteria into a score, from whatever scale to 0 to 10, on the grid of `ties`.
 
         Args:
             tags: of the sample.
         """
-        low, high = self.scale
-        value = self._combined(criteria, tags)
-        for penalty in self.penalties:
-            if criteria[penalty.criterion] < penalty.below:
-                value = max(low, value * penalty.factor)
-        return value if self.scale == SCALE else (value - low) / (high - low) * SCALE[1]
+        return float(settled(self._score(self.counting(criteria), tags)))
+
+    def counting(self, criteria: Mapping[str, Number]) -> dict[str, Number]:
+        """Return the values that count: no more than those that `at_most` names."""
+        given = dict(criteria)
+        bounds = {name: given[other] for name, other in self.at_most.items()}
+        return given | {name: np.minimum(given[name], most) for name, most in bounds.items()}
 
     def counted(self, tags: Sequence[str]) -> list[str]:
         """Return the criteria that count for a sample with these tags."""
@@ -305,22 +322,32 @@ class Rubric(BaseModel):
 
     def aspects(self, criteria: Mapping[str, float]) -> dict[str, float]:
         """Combine the criteria of each aspect; none without aspects. On the rubric's scale."""
-        return {name: value for name, (value, _) in self._aspects(criteria).items()}
+        parts = self._aspects(self.counting(criteria))
+        return {name: float(value) for name, (value, _) in parts.items()}
 
     def _weights(self, tags: Sequence[str]) -> Mapping[str, float] | None:
         return next((self.weights_of_tag[tag] for tag in tags if tag in self.weights_of_tag), None)
 
-    def _aspects(self, criteria: Mapping[str, float]) -> dict[str, tuple[float, float]]:
+    def _score(self, criteria: Mapping[str, Number], tags: Sequence[str]) -> Number:
+        """Combine values that count into scores from 0 to 10."""
+        low, high = self.scale
+        value = self._combined(criteria, tags)
+        for penalty in self.penalties:
+            holds = settled(criteria[penalty.criterion]) < penalty.below
+            value = np.where(holds, np.maximum(low, value * penalty.factor), value)
+        return value if self.scale == SCALE else (value - low) / (high - low) * SCALE[1]
+
+    def _aspects(self, criteria: Mapping[str, Number]) -> dict[str, tuple[Number, float]]:
         """Return the value and weight of each aspect."""
         parts = {}
         for aspect in dict.fromkeys(c.aspect for c in self.criteria if c.aspect is not None):
             own = [c for c in self.criteria if c.aspect == aspect]
             values = [(criteria[c.name], c.weight) for c in own]
-            parts[aspect] = (combine(self.combine_aspect, values), sum(c.weight for c in own))
+            parts[aspect] = (_combine(self.combine_aspect, values), sum(c.weight for c in own))
         return parts
 
-    def _combined(self, criteria: Mapping[str, float], tags: Sequence[str]) -> float:
-        """Combine criteria on their own scale."""
+    def _combined(self, criteria: Mapping[str, Number], tags: Sequence[str]) -> Number:
+        """Combine values that count, on their own scale."""
         weights = self._weights(tags)
         if weights is not None:
             parts = [(criteria[name], weight) for name, weight in weights.items()]
@@ -328,26 +355,55 @@ class Rubric(BaseModel):
             parts = [(criteria[c.name], c.weight) for c in self.criteria]
         else:
             parts = list(self._aspects(criteria).values())
-        caps = [cap.score for cap in self.caps if criteria[cap.criterion] < cap.below]
-        return min([combine(self.combine, parts), *caps])
+        value = _combine(self.combine, parts)
+        for cap in self.caps:
+            holds = settled(criteria[cap.criterion]) < cap.below
+            value = np.where(holds, np.minimum(value, cap.score), value)
+        return value
 
     def expected_score(
         self, probabilities: Mapping[str, Sequence[float]], tags: Sequence[str] = ()
     ) -> float:
-        """Combine each criterion's mean under its probabilities into a score, 0 to 10.
+        """Return the score's expectation under the probabilities of the criteria's values, 0 to 10.
 
-        It has two decimals: those beyond depend on what was judged in the same batch.
+        The criteria are taken for independent, given the reply that their probabilities were read
+        in. The expectation is exact: the score of each combination of values, caps and penalties
+        included, by its probability. It has two decimals: those beyond depend on what was judged in
+        the same batch.
 
         Args:
             probabilities: of each criterion's values, ascending.
             tags: of the sample.
         """
-        values = self.reply.values
-        means = {
-            name: sum(v * share for v, share in zip(values, shares, strict=True)) / sum(shares)
-            for name, shares in probabilities.items()
+        shares = {
+            name: {v: share / sum(own) for v, share in zip(self.reply.values, own, strict=True)}
+            for name, own in probabilities.items()
         }
-        return round(self.score(means, tags), 2)
+        return round(self.expectation(shares, tags), 2)
+
+    def expectation(
+        self, shares: Mapping[str, Mapping[float, float]], tags: Sequence[str] = ()
+    ) -> float:
+        """Return the expected score of independent criteria.
+
+        Args:
+            shares: of each criterion the probability of each value.
+            tags: of the sample.
+        """
+        own = {name: {v: p for v, p in by.items() if p > 0} for name, by in shares.items()}
+        if math.prod(map(len, own.values())) > AT_A_TIME:
+            widest = max(own, key=lambda name: len(own[name]))
+            return math.fsum(
+                share * self.expectation({**own, widest: {value: 1.0}}, tags)
+                for value, share in own[widest].items()
+            )
+        # an axis for each criterion
+        mesh = np.ix_(*(np.array([*by], dtype=float) for by in own.values()))
+        values = self.counting(dict(zip(own, mesh, strict=True)))
+        scores = np.broadcast_to(self._score(values, tags), tuple(map(len, own.values())))
+        for by in reversed(own.values()):
+            scores = scores @ np.array([*by.values()])
+        return float(scores)
 
 
 def uncertainty(probabilities: Mapping[str, Sequence[float]]) -> float:
@@ -364,13 +420,18 @@ def uncertainty(probabilities: Mapping[str, Sequence[float]]) -> float:
 
 
 def combine(how: Combine, parts: Sequence[tuple[float, float]]) -> float:
-    """Combine values, 0 to 10, by their weights.
+    """Combine values, 0 to 10, by their weights, on the grid of `ties`.
 
     Args:
         parts: each value with its weight.
     """
+    return float(settled(_combine(how, parts)))
+
+
+def _combine(how: Combine, parts: Sequence[tuple[Number, float]]) -> Number:
     total = sum(weight for _, weight in parts)
-    least, most = min(value for value, _ in parts), max(value for value, _ in parts)
+    least = reduce(np.minimum, (value for value, _ in parts))
+    most = reduce(np.maximum, (value for value, _ in parts))
     match how:
         case "weighted_mean":
             mean = sum(value * weight for value, weight in parts) / total
@@ -379,7 +440,7 @@ def combine(how: Combine, parts: Sequence[tuple[float, float]]) -> float:
         case "min":
             mean = least
     # no rounding may make more or less than 10 of 10s
-    return float(min(max(mean, least), most))
+    return np.clip(mean, least, most)
 
 
 def _images(sample: Sample) -> str:
@@ -487,26 +548,42 @@ class _Object(NamedTuple):
 
 
 def _objects(reply: str) -> list[_Object]:
-    """Return the outermost JSON objects of a text."""
+    """Return the outermost JSON objects of a text, in a time that grows with its length.
+
+    Raises:
+        ReplyError: if more than `MAX_BROKEN` places begin like an object and are none.
+    """
     decoder = json.JSONDecoder()
     found = []
-    depth = 0
-    position = 0
-    for match in re.finditer(r"[{}]", reply):
+    depth = broken = position = 0
+    for match in _BRACE.finditer(reply):
         if match.start() < position:
             continue
         if match[0] == "}":
             depth = max(0, depth - 1)
+            continue
+        if match["begun"] is None:
+            depth += 1
             continue
         try:
             _, position = decoder.raw_decode(reply, match.start())
             found.append(_Object(match.start(), reply[match.start() : position], depth > 0))
         except ValueError:
             depth += 1
+            broken += 1
         except RecursionError:
             start = _start(reply)
             raise ReplyError(f"found braces nested too deep in the reply ({start})") from None
+        if broken > MAX_BROKEN:
+            raise ReplyError(
+                f"expected at most {MAX_BROKEN} broken JSON objects in the reply, found more "
+                f"({_start(reply)})"
+            )
     return found
+
+
+_BRACE = re.compile(r"\}|\{(?P<begun>(?=[ \t\n\r]*[\"}]))?")
+"""A brace; `begun` where one that opens may begin a JSON object."""
 
 
 def _keys(text: str) -> set[str]:

@@ -1,7 +1,8 @@
 """Other people's scores: CSV, JSON lines or Parquet with a row for each sample.
 
-Columns are `category`, `id`, optionally `editor`, and `score` or one for each criterion; others are
-passed over. Only the file's own numbers count: an empty value is no score.
+Columns are `category`, `id`, optionally `editor` and `tags` (a list, or a text with commas), and
+`score` or one for each criterion; others are passed over. Only the file's own numbers count: an
+empty value is no score.
 """
 
 import csv
@@ -152,6 +153,24 @@ def needed_columns(file: ScoreFile, criteria: Sequence[str]) -> list[str]:
     )
 
 
+def tags(row: Row) -> list[str]:
+    """Return a row's tags.
+
+    Raises:
+        ConfigError: if they are no texts.
+    """
+    given = row.values.get("tags")
+    if given is None or (isinstance(given, float) and math.isnan(given)):
+        return []
+    several = given.split(",") if isinstance(given, str) else given
+    if not isinstance(several, list) or not all(isinstance(tag, str) for tag in several):
+        raise ConfigError(
+            f"{row.place}: tags: expected a list of texts, or a text with commas, found "
+            f"{given!r:.60}"
+        )
+    return list(dict.fromkeys(filter(None, map(str.strip, several))))
+
+
 def _row(place: str, values: Mapping[str, Any], has_editor: bool) -> Row:
     names = ["category", "id"] + (["editor"] if has_editor else [])
     given = {name: values.get(name) for name in names}
@@ -159,10 +178,11 @@ def _row(place: str, values: Mapping[str, Any], has_editor: bool) -> Row:
         if isinstance(value, bool) or not isinstance(value, (str, int)) or value == "":
             raise ConfigError(f"{place}: {name}: found {value!r}, accepted is a text")
     texts = {name: str(value) for name, value in given.items()}
-    return Row(place, texts.get("editor"), _key(texts["category"]), texts["id"], values)
+    return Row(place, texts.get("editor"), known_key(texts["category"]), texts["id"], values)
 
 
-def _key(category: str) -> str:
+def known_key(category: str) -> str:
+    """Return the key of one of the workflow's own categories, or else the name itself."""
     try:
         return category_key(category)
     except ConfigError:

@@ -16,6 +16,7 @@ from lockstep.judging import Item, Job, Place
 from lockstep.records import EditRecord, Sample, ScoreRecord
 from lockstep.rows import aside
 from lockstep.rubric import Rubric
+from lockstep.ties import settled
 
 log = logging.getLogger(__name__)
 
@@ -179,8 +180,9 @@ def _mean(found: Sequence[ScoreRecord]) -> ScoreRecord:
 
     return first.model_copy(
         update={
-            "score": over(fmean, "score"),
+            "score": float(settled(fmean(values("score")))),
             "scores": values("score"),
+            "judgements": values("criteria"),
             "spread": over(pstdev, "score"),
             "criteria": {name: fmean(r.criteria[name] for r in found) for name in first.criteria},
             "expected_score": over(fmean, "expected_score"),

@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.stats import bootstrap, mannwhitneyu, norm, permutation_test
 
+from lockstep.ties import settled
+
 RESAMPLES = 9999
 
 LARGEST = 5000
@@ -19,9 +21,6 @@ LARGEST = 5000
 
 AT_A_TIME = 2_000_000
 """Numbers resampled at a time: bounds memory and changes no result."""
-
-ROUNDING = 1e-9
-"""By what rounding tells scores apart at most, which are then equal."""
 
 LEVEL = 0.05
 """Corrected p-value below which two editors do not share a rank."""
@@ -51,7 +50,7 @@ def summarise(group: Group, threshold: float, scale: tuple[float, float]) -> dic
         kind, `skipped` ones, which are in no other number, `coverage` = count / (count + failed),
         and `bounds`, the means that there would be were all failed samples lowest or all highest.
     """
-    values = np.asarray(group.scores, dtype=float)
+    values = settled(group.scores)
     failed = sum(group.failures.values())
     interval, method = mean_interval([values])
     return {
@@ -79,7 +78,7 @@ def overall(
     no mean. Its counts and coverage are those of the samples.
     """
     groups = [group for group in categories.values() if len(group.scores) or group.failures]
-    parts = [np.asarray(group.scores, dtype=float) for group in groups]
+    parts = [settled(group.scores) for group in groups]
     failures = Counter[str]()
     for group in groups:
         failures.update(group.failures)
@@ -116,7 +115,7 @@ def mean_interval(parts: Sequence[np.ndarray]) -> tuple[list[float] | None, str 
         return None, None
     count = sum(map(len, parts))
     if count > LARGEST:
-        error = math.sqrt(sum(part.var(ddof=1) / len(part) for part in parts)) / len(parts)
+        error = _standard_error(parts)
         mean = float(np.mean([part.mean() for part in parts]))
         return [float(bound) for bound in norm.interval(0.95, mean, error)], "normal"
     result = bootstrap(
@@ -132,8 +131,13 @@ def mean_interval(parts: Sequence[np.ndarray]) -> tuple[list[float] | None, str 
     return (interval, "bca") if np.isfinite(interval).all() else (None, None)
 
 
-def paired(first: Sequence[float], second: Sequence[float]) -> dict[str, Any]:
+def paired(
+    first: Sequence[float], second: Sequence[float], parts: Sequence[Any] | None = None
+) -> dict[str, Any]:
     """Compare two editors' scores of the same samples.
+
+    Args:
+        parts: what each sample is part of; the means are then those of the parts' means.
 
     Returns:
         `count` of samples, `first_mean` and `second_mean`, the mean `difference` first − second
@@ -142,16 +146,22 @@ def paired(first: Sequence[float], second: Sequence[float]) -> dict[str, Any]:
         random signs (scipy's permutation test of one sample; all signs where there are no more
         than 9999), above `LARGEST` samples that of a normal mean (`p_value_method`).
     """
-    one, two = np.asarray(first, dtype=float), np.asarray(second, dtype=float)
-    differences = np.where(np.isclose(one, two, rtol=0, atol=ROUNDING), 0.0, one - two)
-    interval, method = mean_interval([differences])
-    p_value, p_method = _p_value(differences)
-    some = len(differences) > 0
+    one, two = settled(first), settled(second)
+    differences = settled(one - two)
+    labels = np.zeros(len(one)) if parts is None else np.asarray(parts)
+    places = [np.flatnonzero(labels == part) for part in dict.fromkeys(labels.tolist())]
+
+    def mean(values: np.ndarray) -> float | None:
+        return _mean([values[own].mean() for own in places])
+
+    split = [differences[own] for own in places]
+    interval, method = mean_interval(split)
+    p_value, p_method = _p_value(split)
     return {
         "count": len(differences),
-        "first_mean": float(one.mean()) if some else None,
-        "second_mean": float(two.mean()) if some else None,
-        "difference": float(differences.mean()) if some else None,
+        "first_mean": mean(one),
+        "second_mean": mean(two),
+        "difference": mean(differences),
         "ci95": interval,
         "ci95_method": method,
         "p_value": p_value,
@@ -183,19 +193,20 @@ def ranks(
     """Rank editors by their means; those that their comparisons do not tell apart share ranks.
 
     An editor's rank is one more than the number of editors that are clearly better (`is_clear`).
+    Editors of one rank stand in the order of their means, those of equal means as they are given.
     Editors without a mean have no rank.
 
     Args:
         comparisons: of all pairs, as from `paired`, with `first`, `second` and `clear`.
     """
-    ranked = {editor for editor, mean in means.items() if mean is not None}
+    ranked = {e: float(settled(mean)) for e, mean in means.items() if mean is not None}
     better = dict.fromkeys(ranked, 0)
     for comparison in comparisons:
         pair = {comparison["first"], comparison["second"]}
-        if pair <= ranked and comparison["clear"]:
+        if pair <= ranked.keys() and comparison["clear"]:
             worse = "second" if comparison["difference"] > 0 else "first"
             better[comparison[worse]] += 1
-    order = sorted(ranked, key=lambda editor: (better[editor], -means[editor]))
+    order = sorted(ranked, key=lambda editor: (better[editor], -ranked[editor]))
     return {editor: better[editor] + 1 for editor in order}
 
 
@@ -220,8 +231,9 @@ def separation(edits: Sequence[float], controls: Sequence[float]) -> dict[str, A
     """
     both = len(edits) > 0 and len(controls) > 0
     pairs = len(edits) * len(controls)
+    one, two = settled(edits), settled(controls)
     return {
-        "auc": float(mannwhitneyu(edits, controls).statistic) / pairs if both else None,
+        "auc": float(mannwhitneyu(one, two).statistic) / pairs if both else None,
         "mean": float(np.mean(edits)) if len(edits) else None,
         "control_mean": float(np.mean(controls)) if len(controls) else None,
         "count": len(edits),
@@ -236,7 +248,7 @@ def _location(values: np.ndarray) -> dict[str, float | None]:
 
 
 def _share(values: np.ndarray, threshold: float) -> float | None:
-    return _mean(values >= threshold - ROUNDING)
+    return _mean(values >= settled(threshold))
 
 
 def _bounds(values: np.ndarray, failed: int, scale: tuple[float, float]) -> list[float] | None:
@@ -248,19 +260,31 @@ def _mean(values: Sequence[float]) -> float | None:
     return float(np.mean(values)) if len(values) else None
 
 
+def _standard_error(parts: Sequence[np.ndarray]) -> float:
+    return math.sqrt(sum(part.var(ddof=1) / len(part) for part in parts)) / len(parts)
+
+
 def _mean_of_means(*parts: np.ndarray, axis: int) -> np.ndarray:
     return sum(np.mean(part, axis=axis) for part in parts) / len(parts)
 
 
-def _p_value(differences: np.ndarray) -> tuple[float | None, str | None]:
-    """Return the two-sided p-value that differences have no sign of their own, and its method."""
-    count = len(differences)
+def _p_value(parts: Sequence[np.ndarray]) -> tuple[float | None, str | None]:
+    """Return the two-sided p-value that differences have no sign of their own, and its method.
+
+    Args:
+        parts: differences, whose means have the same weight each.
+    """
+    count = sum(map(len, parts))
     if count < 2:
         return None, None
+    # whose mean is that of the parts' means
+    differences = np.concatenate([part * (count / len(parts) / len(part)) for part in parts])
     if count > LARGEST:
-        error = differences.std(ddof=1) / math.sqrt(count)
+        if min(map(len, parts)) < 2:
+            return None, None
+        error = _standard_error(parts)
         if error == 0:
-            return (1.0 if differences[0] == 0 else 0.0), "normal"
+            return (1.0 if settled(differences.mean()) == 0 else 0.0), "normal"
         return float(2 * norm.sf(abs(differences.mean()) / error)), "normal"
     result = permutation_test(
         (differences,),

@@ -22,7 +22,7 @@ def table(
 
     Columns: those of `rubric.COLUMNS`, with one for each criterion after the scores. Scores are 0
     to 10 and empty unless status is ok; a sample without records is `missing`. `tags` is a JSON
-    list.
+    list, and so is `judgements`: the criteria of each of several judgements, in the columns' order.
 
     Args:
         folder: the category's results, which the edits' image paths are relative to.
@@ -59,10 +59,18 @@ def _scored(record: ScoreRecord, names: Iterable[str]) -> dict[str, Any]:
         "status": record.status,
         **{name: getattr(record, name) for name in NUMBERS},
         **{name: record.criteria.get(name) for name in names},
+        "judgements": _judgements(record, names),
         "reasoning": record.reasoning,
         "error": record.error,
         "judge": record.fingerprint,
     }
+
+
+def _judgements(record: ScoreRecord, names: Iterable[str]) -> str | None:
+    """Return the criteria of several judgements as a JSON list of lists, in the rubric's order."""
+    if not record.judgements:
+        return None
+    return records.canonical_json([[own.get(n) for n in names] for own in record.judgements])
 
 
 def describe(
@@ -71,10 +79,14 @@ def describe(
     criteria: Sequence[str],
     scale: tuple[float, float],
 ) -> dict[str, Any]:
-    """Return the numbers of `stats.summarise` over a table's rows, and `criteria`, their means."""
+    """Return the numbers of `stats.summarise` over a table's rows, and those of criteria.
+
+    `criteria` are their means, `criteria_std` their standard deviations (ddof 0).
+    """
     return {
         **stats.summarise(group(frame), threshold, scale),
         "criteria": means(frame, criteria),
+        "criteria_std": spreads(frame, criteria),
     }
 
 
@@ -96,6 +108,14 @@ def means(frame: pd.DataFrame, columns: Sequence[str]) -> dict[str, float | None
     """Return the mean of each column over the scored samples; None where there is nothing."""
     ok = frame[frame["status"] == "ok"]
     return {name: float(ok[name].mean()) if ok[name].notna().any() else None for name in columns}
+
+
+def spreads(frame: pd.DataFrame, columns: Sequence[str]) -> dict[str, float | None]:
+    """Return the standard deviation (ddof 0) of each column over the scored samples."""
+    ok = frame[frame["status"] == "ok"]
+    return {
+        name: float(ok[name].std(ddof=0)) if ok[name].notna().any() else None for name in columns
+    }
 
 
 def criteria(frame: pd.DataFrame) -> list[str]:

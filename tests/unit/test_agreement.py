@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from scipy import stats as scipy_stats
 
-from lockstep.agreement import MEASURES, _with_interval, agreement
+from lockstep.agreement import MEASURES, _with_interval, agreement, fisher_mean
 from lockstep.errors import ConfigError
 from lockstep.rubric import COLUMNS
 
@@ -81,6 +81,56 @@ def test_edits_without_a_score_of_the_judge_do_not_count(tables, tmp_path):
     physical, *_ = agreement(tables, humans(tmp_path, rows))
     assert physical["count"] == 7
     assert physical["pearson"] == pytest.approx(scipy_stats.pearsonr(JUDGE[1:], HUMAN[1:])[0])
+
+
+def test_scores_that_only_rounding_tells_apart_are_tied(tables, tmp_path, monkeypatch):
+    monkeypatch.setattr("lockstep.agreement.RESAMPLES", 19)
+    settled = [4.0, 4.0, 4.0, 4.0, 9.0, 1.0, 1.0, 6.0]
+    human = [10, 40, 30, 20, 90, 15, 5, 60]
+    frame = pd.read_csv(tables["e"]["physical"])
+    frame["score"] = [4 + 4e-15, 4.0, 4 - 4e-15, 4 + 8e-15, 9.0, 1.0, 1 + 2e-16, 6.0]
+    frame.to_csv(tables["e"]["physical"], index=False)
+    # people, too: 0.1 + 0.2 is not 0.3
+    rows = [(f"physical-{i}", score) for i, score in enumerate(human)]
+    physical, *_ = agreement(tables, humans(tmp_path, rows))
+    for name, measure in MEASURES.items():
+        assert physical[name] == pytest.approx(measure(settled, human).statistic, abs=1e-12)
+    split = scipy_stats.spearmanr(frame["score"], human).statistic
+    assert abs(physical["spearman"] - split) > 0.01
+
+
+def test_each_editor_has_its_own_correlation_and_all_their_mean_by_fishers_z(
+    tables, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("lockstep.agreement.RESAMPLES", 19)
+    frame = pd.read_csv(tables["e"]["physical"])
+    frame["score"] = other = [2.0, 1.0, 5.0, 4.0, 3.0, 8.0, 6.0, 9.0]
+    frame.to_csv(tmp_path / "other.csv", index=False)
+    several = {"e": tables["e"], "f": {"physical": tmp_path / "other.csv"}}
+    rows = [(f"physical-{i}", score, e) for e in "ef" for i, score in enumerate(HUMAN)]
+    found = agreement(several, humans(tmp_path, rows, "id,score,editor"))
+    assert [(row["category"], row["editor"], row["count"]) for row in found] == [
+        ("physical", None, 16),
+        ("physical", "e", 8),
+        ("physical", "f", 8),
+        ("overall", None, 16),
+        ("overall", "e", 8),
+        ("overall", "f", 8),
+    ]
+    own = [scipy_stats.spearmanr(scores, HUMAN).statistic for scores in (JUDGE, other)]
+    assert [row["spearman"] for row in found[1:3]] == pytest.approx(own)
+    z = sum(0.5 * np.log((1 + rho) / (1 - rho)) for rho in own) / 2
+    mean = (np.exp(2 * z) - 1) / (np.exp(2 * z) + 1)
+    assert found[0]["spearman_fisher"] == pytest.approx(mean)
+    assert found[0]["editors"] == 2
+    assert "spearman_fisher" not in found[1]
+
+
+def test_the_mean_by_fishers_z_at_its_ends():
+    assert fisher_mean([0.5]) == pytest.approx(0.5)
+    assert fisher_mean([0.3, -0.3]) == pytest.approx(0, abs=1e-12)
+    assert fisher_mean([1.0, 0.2]) == 1
+    assert fisher_mean([1.0, -1.0]) is fisher_mean([]) is None
 
 
 @pytest.mark.parametrize(

@@ -1,15 +1,19 @@
 """Published arithmetic: a hand-computed example of at least twelve samples for each protocol."""
 
 import math
+import re
 
+import numpy as np
 import pandas as pd
 import pytest
 
-from lockstep import published, records
+from lockstep import published, records, scoring, stats, tables
 from lockstep.categories import BY_FORMAT
 from lockstep.errors import RubricError
 from lockstep.protocol import PROTOCOL, read_protocol
-from lockstep.rubric import Rubric, read_rubric
+from lockstep.records import ScoreRecord
+from lockstep.rubric import Rubric, parse_reply, read_rubric
+from tests import imgedit
 from tests.conftest import ROOT
 
 FOLDER = ROOT / "config" / "rubrics"
@@ -79,7 +83,7 @@ def test_gedit_is_the_geometric_mean_of_two_minima_over_tasks():
     assert overall["count"] == 12
 
 
-def test_imgedit_is_the_mean_of_three_values_from_one_to_five():
+def test_imgedit_is_the_mean_of_three_values_of_which_none_counts_above_the_first():
     found = summed(
         "imgedit",
         {
@@ -88,12 +92,83 @@ def test_imgedit_is_the_mean_of_three_values_from_one_to_five():
             "action": [(5, 5, 4), (4, 3, 2), (1, 2, 1), (3, 1, 1)],
         },
     )
-    add = (12 + 3 + 15 + 8 + 13) / 3 / 5
+    add = (12 + 3 + 15 + 6 + 12) / 3 / 5
     assert close(found["categories"]["add"]["score"], add)
-    every = 12 + 3 + 15 + 8 + 13 + 10 + 11 + 6 + 14 + 9 + 4 + 5
-    assert close(found["overall"]["score"], every / 3 / 12)
-    assert close(found["overall"]["instruction_following"], (17 + 6 + 13) / 12)
-    assert found["overall"]["count"] == 12
+    # an untouched copy, (1, 5, 5), is worth 1
+    style = (9 + 3 + 6) / 3 / 3
+    action = (14 + 9 + 3 + 5) / 3 / 4
+    assert close(found["overall"]["score"], (add + style + action) / 3)
+    assert close(found["overall"]["instruction_following"], (17 / 5 + 6 / 3 + 13 / 4) / 3)
+    assert close(found["overall"]["seamlessness"], (16 / 5 + 6 / 3 + 10 / 4) / 3)
+    assert (found["overall"]["count"], found["overall"]["failed"]) == (12, 1)
+
+
+def test_no_reply_lifts_an_imgedit_score_by_what_was_kept():
+    rubric = read_rubric(FOLDER / "imgedit" / "rubric.yaml")
+    copy = parse_reply(
+        '{"instruction_following": 1, "seamlessness": 5, "detail_preservation": 5}', rubric
+    )
+    assert rubric.score(copy.criteria) == 0
+    assert "may be higher than the first" in rubric.template
+    extract = read_rubric(read_protocol(FOLDER / "imgedit" / PROTOCOL).rubric_file("extract"))
+    assert extract.names == ["instruction_following", "mask_precision", "visual_quality"]
+    assert extract.score(dict.fromkeys(extract.names, 5)) == 10
+
+
+@pytest.mark.parametrize("model", imgedit.ROWS)
+def test_imgedit_is_published_as_the_mean_of_its_nine_types(model):
+    *types, overall = imgedit.ROWS[model]
+    given = {
+        category: imgedit.values(mean, count)
+        for (category, count), mean in zip(imgedit.COUNTS.items(), types, strict=True)
+    }
+    found = summed("imgedit", given)
+    for category, mean in zip(imgedit.COUNTS, types, strict=True):
+        assert found["categories"][category]["score"] == pytest.approx(mean, abs=0.01)
+    assert found["overall"]["score"] == pytest.approx(overall, abs=0.01)
+    assert found["overall"]["count"] == 737
+
+
+def test_each_judgement_is_decided_by_itself():
+    protocol = read_protocol(FOLDER / "gedit" / PROTOCOL)
+    rubric = read_rubric(protocol.rubric_file("color_alter"))
+    # one says that nothing was done, the other that all was changed
+    told = [(0, 10, 10, 10), (10, 0, 10, 10)]
+    given = judged(rubric, "color_alter", told)
+    found = published.aggregate(protocol, {"color_alter": given}, {"color_alter": rubric})
+    overall = found["overall"]
+    assert overall["score"] == overall["semantic_consistency"] == 0
+    assert overall["perceptual_quality"] == 10
+
+    protocol = read_protocol(FOLDER / "rise" / PROTOCOL)
+    rubric = read_rubric(protocol.rubric_file("temporal_reasoning"))
+    told = [(5, 5, 5), (5, 5, 5), (5, 1, 5)]
+    given = judged(rubric, "temporal_reasoning", told)
+    found = published.aggregate(
+        protocol, {"temporal_reasoning": given}, {"temporal_reasoning": rubric}
+    )
+    assert close(found["overall"]["accuracy"], 2 / 3)
+    # halved where the reasoning is 1, in that judgement alone
+    assert close(found["overall"]["score"], 25 * ((5 + 5 + (1.5 + 0.5 + 1) / 2) / 3 - 1))
+
+    protocol = read_protocol(FOLDER / "imgedit" / PROTOCOL)
+    rubric = read_rubric(protocol.rubric_file("add"))
+    found = published.aggregate(
+        protocol, {"add": judged(rubric, "add", [(1, 5, 5), (5, 1, 1)])}, {"add": rubric}
+    )
+    assert close(found["overall"]["score"], (1 + 7 / 3) / 2)
+    assert close(found["overall"]["seamlessness"], 1)
+
+
+def judged(rubric, category, told):
+    """Return the table of one sample that was judged several times."""
+    criteria = [dict(zip(rubric.names, values, strict=True)) for values in told]
+    several = [
+        ScoreRecord(id="x", category=category, status="ok", score=rubric.score(c), criteria=c)
+        for c in criteria
+    ]
+    scored = tables._scored(scoring._mean(several), rubric.names)
+    return pd.DataFrame([{"id": "x", "tags": "[]", **scored}])
 
 
 def test_kris_maps_one_to_five_to_a_hundred_and_has_knowledge_where_it_is_asked_for():
@@ -121,6 +196,10 @@ def test_kris_maps_one_to_five_to_a_hundred_and_has_knowledge_where_it_is_asked_
     knowledge = (50 + 0 + 75 + 100 + 25 + 25) / 6
     assert close(found["overall"]["knowledge"], knowledge)
     assert found["groups"]["procedural logical"]["score"] is None
+    assert close(found["groups"]["factual knowledge"]["score"], sum(color + size) / 6)
+    conceptual = sum(physics + humanities) / 6
+    assert close(found["groups"]["conceptual knowledge"]["score"], conceptual)
+    assert found["groups"]["procedural knowledge"]["count"] == 0
 
 
 def test_rise_is_a_weighted_sum_and_the_share_of_samples_with_fives_only():
@@ -131,8 +210,8 @@ def test_rise_is_a_weighted_sum_and_the_share_of_samples_with_fives_only():
             "temporal_reasoning": [(5, 5, 5), (4, 5, 5), (5, 1, 5), (1, 1, 1)],
             "causal_reasoning": [
                 (3, 2, 4),
-                (2, 5, 5, "consistency_free"),
-                (1, 4, 5, "consistency_free"),
+                (2, 5, 5, "State Transition", "consistency_free"),
+                (1, 4, 5, "State Transition", "consistency_free"),
             ],
             "spatial_reasoning": [(5, 4, 3), (2, 2, 2), None],
             # consistency, reasoning: right or wrong
@@ -153,6 +232,20 @@ def test_rise_is_a_weighted_sum_and_the_share_of_samples_with_fives_only():
     # one of four, one of three (its consistency is not judged), none, one of four
     assert close(found["overall"]["accuracy"], 3 / 13)
     assert close(found["categories"]["causal_reasoning"]["accuracy"], 1 / 3)
+    # its authors count a reply that does not parse as wrong, and leave it out of the score
+    assert close(found["overall"]["accuracy_of_all"], 3 / 14)
+    assert close(found["categories"]["spatial_reasoning"]["accuracy_of_all"], 0)
+    transition = found["tags"]["State Transition"]
+    assert close(transition["score"], sum(25 * (score - 1) for score in causal[1:]) / 2)
+    assert (transition["accuracy"], transition["count"]) == (0.5, 2)
+    assert found["tags"]["Puzzle Solving"]["count"] == 0
+    text = published.markdown({"a|b": found})
+    assert "| **overall** accuracy | 23.1% (" in text
+    assert "| **overall** accuracy_of_all | 21.4% (" in text
+    assert "| State Transition accuracy | 50.0% (" in text
+    assert "| spatial_reasoning accuracy_of_all | 0.0% |" in text
+    assert "Puzzle Solving" not in text
+    assert text.endswith("| scored samples | 13 |\n| failed samples | 1 |\n")
 
 
 def test_uniredit_is_a_weighted_sum_over_samples():
@@ -168,6 +261,27 @@ def test_uniredit_is_a_weighted_sum_over_samples():
         found["overall"]["instruction_reasoning"], sum(25 * (r - 1) for _, r, _ in values) / 12
     )
     assert close(found["categories"]["viewpoint"]["score"], sum(scores[:5]) / 5)
+
+
+def test_the_published_numbers_have_intervals():
+    values = {"color_alter": [(9,) * 4, (4,) * 4, (6,) * 4], "text_change": [(1,) * 4, (3,) * 4]}
+    overall = summed("gedit", values)["overall"]
+    parts = (np.array([9.0, 4, 6]), np.array([1.0, 3]))
+    expected = stats.mean_interval(parts)[0]
+    assert overall["ci95"]["score"] == expected
+    assert expected[0] < overall["score"] < expected[1]
+    assert set(overall["ci95"]) == {*overall} - {"ci95", "count", "failed"}
+
+
+def test_a_score_without_criteria_is_published_and_is_neither_right_nor_wrong():
+    protocol = read_protocol(FOLDER / "rise" / PROTOCOL)
+    rubric = read_rubric(protocol.rubric_file("spatial_reasoning"))
+    given = pd.DataFrame([{"id": "x", "status": "ok", "score": 10.0, "tags": None}])
+    found = published.aggregate(
+        protocol, {"spatial_reasoning": given}, {"spatial_reasoning": rubric}
+    )
+    assert found["overall"]["score"] == 100
+    assert "accuracy" not in found["overall"] and "accuracy_of_all" not in found["overall"]
 
 
 def test_a_macro_mean_that_lacks_a_category_is_none():
@@ -209,3 +323,17 @@ def test_values_of_another_scale_are_the_only_ones_that_count():
     fields = rubric.model_dump()
     with pytest.raises(ValueError, match="found no anchor for"):
         Rubric.model_validate({**fields, "reply": {**fields["reply"], "enum": None}})
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_documentation_says_what_differs_and_from_which_commit(name):
+    text = (ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8")
+    protocol = read_protocol(FOLDER / name / PROTOCOL)
+    title = protocol.name.removesuffix(" basic")
+    section = text.split(f"\n### {title}\n")[1].split("\n## ")[0].split("\n### ")[0]
+    # the repositories that the protocol names, each at the commit that was read
+    named = re.findall(r"`([\w.-]+/[\w.-]+)`\s+at\s+`([0-9a-f]{40})`", section)
+    repositories = {repository for repository, _ in named}
+    known = [known for known in repositories if known in protocol.source]
+    assert known, f"none of {sorted(repositories)} is in the protocol's source"
+    assert "\n| theirs | ours | why |\n|---|---|---|\n| " in section

@@ -7,7 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from lockstep.errors import ReplyError
-from lockstep.rubric import parse_reply, read_rubric
+from lockstep.rubric import MAX_BROKEN, parse_reply, read_rubric
 from tests.conftest import ROOT
 
 RUBRIC = read_rubric(ROOT / "config/rubrics/physical.yaml")
@@ -231,3 +231,45 @@ def test_an_object_counts_exactly_if_it_is_complete_and_in_range(value):
     else:
         with pytest.raises(ReplyError):
             parse_reply(json.dumps(value), RUBRIC)
+
+
+HUGE = 2_000_000
+
+NESTED = {
+    "braces that open": "{" * HUGE,
+    "braces that open and close": "{}" * (HUGE // 8),
+    "braces on lines of their own": "{\n" * (HUGE // 2),
+    "objects that are never closed": '{"a":' * (HUGE // 5),
+    "deep objects that break off": ('{"a":' * 500 + "x") * (HUGE // 2501),
+    "keys that are never closed": '{"' * (HUGE // 2),
+}
+
+
+@pytest.mark.parametrize("reply", NESTED.values(), ids=NESTED)
+def test_a_long_reply_of_braces_is_read_once_and_not_once_for_each_brace(reply, monkeypatch):
+    broken = []
+    decode = json.JSONDecoder.raw_decode
+
+    def raw_decode(self, text, idx=0):
+        try:
+            return decode(self, text, idx)
+        except ValueError:
+            broken.append(idx)
+            raise
+
+    monkeypatch.setattr(json.JSONDecoder, "raw_decode", raw_decode)
+    with pytest.raises(ReplyError):
+        parse_reply(reply, RUBRIC)
+    assert len(broken) <= MAX_BROKEN + 1
+
+
+@pytest.mark.parametrize("before", ["{" * 300_000 + "}" * 300_000, '{"seen": "}{"}' * 30_000])
+def test_a_valid_object_behind_many_braces_is_a_score(before):
+    assert parse_reply(f"{before} {OBJECT}", RUBRIC).criteria == GOOD
+
+
+def test_a_few_broken_objects_before_a_valid_one_are_fine():
+    broken = '{"a": x} '
+    assert parse_reply(broken * MAX_BROKEN + OBJECT, RUBRIC).criteria == GOOD
+    with pytest.raises(ReplyError, match="expected at most 100 broken JSON objects"):
+        parse_reply(broken * (MAX_BROKEN + 1) + OBJECT, RUBRIC)

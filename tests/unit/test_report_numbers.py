@@ -255,6 +255,175 @@ def test_texts_from_elsewhere_are_inert_in_markdown():
     assert "&lt;img src=x>\\|y" in text
 
 
+MIXED = [
+    *(("Counting", f"{i}", float(i % 2)) for i in range(6)),
+    *(("Clarity", f"{i}", 10.0 + 4 * i) for i in range(6)),
+]
+
+
+def mixed(folder, rows=MIXED, **compare):
+    """Compare two editors of a file whose categories have scales of their own."""
+    path = folder / "scores.csv"
+    lines = [f"{e},{c},{i},{score}" for e in ("one", "two") for c, i, score in rows]
+    path.write_text("\n".join(["editor,category,id,score", *lines]), encoding="utf-8")
+    given = config.Compare(sources={"s": str(path)}, **compare)
+    frames, found = sources.read_sources(given, {"s": [str(path)]})
+    return numbers.of_tables(frames, config.Report(), given.scale, found, given.scales)
+
+
+def test_categories_with_scales_of_their_own_are_not_averaged(tmp_path):
+    lost = [*MIXED, ("Counting", "6", ""), ("Clarity", "6", "")]
+    found = mixed(tmp_path, lost, scale=(0, 1), scales={"Clarity": (10, 34)})
+    one = found.editors["one"]
+    assert one.categories["Counting"].bounds == (3 / 7, 4 / 7)
+    assert one.categories["Clarity"].bounds == ((120 + 10) / 7, (120 + 34) / 7)
+    # 0.7 and 26.8: three of six, and one of six
+    assert one.categories["Counting"].threshold_share == 0.5
+    assert one.categories["Clarity"].threshold_share == pytest.approx(1 / 6)
+    assert found.scales["Clarity"].threshold == pytest.approx(26.8)
+    for row in (one.overall.micro, one.overall.macro):
+        assert row.mean is row.ci95 is row.bounds is row.threshold_share is None
+        assert (row.count, row.failed) == (12, 2)
+    assert one.difficulties == one.tags == {}
+    assert [row.category for row in found.comparisons] == ["Counting", "Clarity"]
+    assert found.leaderboard == []
+    told = found.model_dump(mode="json")
+    assert texts.warnings(told)[-1] == (
+        "Categories have scales of their own (Counting 0 to 1, Clarity 10 to 34), so nothing is "
+        "averaged over them and nothing is ranked."
+    )
+    text = texts.markdown("compare.md.j2", told)
+    assert "Each category has a scale of its own, mean over the scored samples" in text
+    assert "| **overall (micro)** | – |" in text
+    assert "| one & 0.5000 & 20.0000 & –" in f"| {texts.latex_table(told)}".replace("\n", "\n| ")
+    assert "Leaderboard" not in text
+
+
+def test_a_scale_that_all_categories_share_is_the_scale(tmp_path):
+    rows = [row for row in MIXED if row[0] == "Clarity"]
+    found = mixed(tmp_path, rows, scales={"Clarity": (10, 34)})
+    assert (found.scale, found.scales) == ((10, 34), {})
+    assert found.threshold == pytest.approx(26.8)
+    assert found.editors["one"].overall.micro.mean == 20
+    assert len(found.leaderboard) == 2
+
+
+def test_a_scale_is_of_a_category_that_is_there_and_its_scores_lie_on_it(tmp_path):
+    with pytest.raises(ConfigError, match=r"compare\.scales: found 'Clarty' \(did you mean"):
+        mixed(tmp_path, scale=(0, 34), scales={"Clarty": (10, 34)})
+    with pytest.raises(ConfigError, match="found 10, accepted is a number from 20 to 34"):
+        mixed(tmp_path, scale=(0, 34), scales={"Clarity": (20, 34)})
+    given = {"compare": {"sources": {"s": "x"}, "scales": {"a": [0, 1]}}}
+    with pytest.raises(ConfigError, match=r"report\.threshold: found 7 beside compare\.scales"):
+        config.load_comparison({**given, "report": {"threshold": 7}}, source="x")
+
+
+def test_samples_of_a_file_may_have_tags(tmp_path):
+    rows = [
+        {"category": "c", "id": 1, "score": 2, "tags": ["a", "b", "a"]},
+        {"category": "c", "id": 2, "score": 4, "tags": "b, c"},
+        {"category": "c", "id": 3, "score": 9},
+    ]
+    path = tmp_path / "scores.jsonl"
+    path.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    compare = config.Compare(sources={"s": str(path)})
+    frames, _ = sources.read_sources(compare, {"s": [str(path)]})
+    tags = of(frames).editors["s"].tags
+    assert {tag: (row.mean, row.count) for tag, row in tags.items()} == {
+        "b": (3, 2),
+        "a": (2, 1),
+        "c": (4, 1),
+    }
+    path.write_text(json.dumps({**rows[0], "tags": [1]}), encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"line 1: tags: expected a list of texts, or a text"):
+        sources.read_sources(compare, {"s": [str(path)]})
+
+
+def test_criteria_have_a_standard_deviation(tmp_path):
+    frames = {
+        "a": scored("a", [2, 4], criteria=["quality"], quality=[1, 5]),
+        "b": scored("b", [6], criteria=["quality"], quality=[6]),
+    }
+    report = of({"e": frames})
+    editor = report.editors["e"]
+    assert editor.categories["a"].criteria_std == {"quality": 2}
+    assert editor.overall.micro.criteria_std["quality"] == pytest.approx((14 / 3) ** 0.5)
+    # of the categories' means, as std itself
+    assert editor.overall.macro.criteria_std == {"quality": 1.5}
+    told = report.model_dump(mode="json")
+    assert "quality 3.00 (std 2.00)" in texts.markdown("compare.md.j2", told)
+    assert next(texts.rows(told))["criterion_quality_std"] == 2
+
+
+class Judged:
+    """As much of a configuration as says which protocol scores belong to."""
+
+    def __init__(self, name):
+        self.judge = config.PrecomputedJudge(
+            type="precomputed", scores="x", rubrics=str(ROOT / "config" / "rubrics" / name)
+        )
+
+
+def test_the_headline_is_the_protocols():
+    names = ("consistency", "instruction_reasoning", "plausibility")
+
+    def spatial(rows):
+        frame = scored("spatial_reasoning", [r[0] for r in rows], criteria=names)
+        return frame.assign(**{n: [r[1][i] for r in rows] for i, n in enumerate(names)})
+
+    # the first has the higher score, the second more samples that are right in all
+    frames = {
+        "score": {"spatial_reasoning": spatial([(9.0, (5, 4, 5)), (9.0, (5, 4, 5))])},
+        "accuracy": {"spatial_reasoning": spatial([(10.0, (5, 5, 5)), (0.0, (1, 1, 1))])},
+    }
+    found, headline = numbers._headlines(Judged("rise"), frames)
+    assert headline["number"] == "accuracy" and headline["scale"] == (0, 1)
+    assert found["score"]["spatial_reasoning"].tolist() == [0, 0]
+    assert found["accuracy"]["spatial_reasoning"].tolist() == [1, 0]
+    # without criteria there is no accuracy
+    frames["score"]["spatial_reasoning"]["plausibility"] = None
+    found, headline = numbers._headlines(Judged("rise"), frames)
+    assert (headline["number"], headline["scale"]) == ("score", (0, 100))
+    assert found["score"]["spatial_reasoning"].tolist() == [90, 90]
+
+
+def test_overall_comparisons_and_ranks_follow_the_headline():
+    # over samples the first is better, over categories the second
+    frames = {
+        "many": {
+            "color_alter": scored("c", [8.0, 9.0] * 20),
+            "text_change": scored("t", [1, 2, 1]),
+        },
+        "few": {"color_alter": scored("c", [7.0, 8.0] * 20), "text_change": scored("t", [9, 9, 8])},
+    }
+    for own in frames.values():
+        for category, frame in own.items():
+            frame["category"] = category
+    found, headline = numbers._headlines(Judged("gedit"), frames)
+    assert headline == {
+        "number": "score",
+        "aggregate": "macro",
+        "scale": (0, 10),
+        "protocol": "GEdit-Bench",
+    }
+    terms = numbers._Terms(config.Report(), SCALE, {}, headline)
+    editors = {
+        name: {"categories": {}, **numbers._over_categories(own, terms)}
+        for name, own in frames.items()
+    }
+    compared = numbers._compared(frames, found, editors, terms)
+    few = compared["editors"]["few"]["headline"]
+    assert few["mean"] == pytest.approx((7.5 + 26 / 3) / 2)
+    assert few["ci95"] == compared["editors"]["few"]["overall"]["macro"]["ci95"]
+    assert few["categories"] == {"color_alter": 7.5, "text_change": pytest.approx(26 / 3)}
+    overall = compared["comparisons"][-1]
+    assert overall["difference"] == pytest.approx((1 - 22 / 3) / 2)
+    assert [row["editor"] for row in compared["leaderboard"]] == ["few", "many"]
+    plain = of(frames).model_dump(mode="json")
+    assert plain["headline"]["protocol"] is None
+    assert [row["editor"] for row in plain["leaderboard"]] == ["many", "few"]
+
+
 def test_criteria_of_a_file_are_combined_as_configured(tmp_path):
     path = tmp_path / "scores.jsonl"
     path.write_text('{"category": "c", "id": 1, "SC": 8, "PQ": 2}\n', encoding="utf-8")

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import random
 
 import pytest
 import yaml
@@ -121,7 +122,7 @@ def test_a_score_lies_on_the_scale_and_no_better_value_lowers_it(rubric, found, 
     assert rubric.score(given_to(rubric, *found)) >= score - 1e-9
 
 
-def test_the_expected_score_is_that_of_the_means():
+def test_the_expected_score_of_sure_values_is_their_score():
     sure = [0.0] * 11
     sure[7] = 1.0
     probabilities = dict.fromkeys(RUBRIC.names, sure)
@@ -131,7 +132,125 @@ def test_the_expected_score_is_that_of_the_means():
     weight = {c.name: c.weight for c in RUBRIC.criteria}
     expected = 7 + (8 - 7) * weight["physics"] / sum(weight.values())
     assert RUBRIC.expected_score({**probabilities, "physics": torn}) == pytest.approx(expected)
-    assert VIESCORE.expected_score(dict.fromkeys(VIESCORE.names, torn)) == 8
+    # each least value is 10 in a quarter of all cases, else 6
+    every = (10 + 2 * 3 * math.sqrt(60) + 9 * 6) / 16
+    found = VIESCORE.expected_score(dict.fromkeys(VIESCORE.names, torn))
+    assert found == pytest.approx(every, abs=0.005)
+
+
+def test_the_expected_score_does_not_jump_where_the_mean_passes_a_cap():
+    # half of what is given as 2 and half as 10 is 6 on the mean, above both caps
+    torn = [0.0] * 2 + [0.5] + [0.0] * 7 + [0.5]
+    sure = [0.0] * 10 + [1.0]
+    probabilities = {**dict.fromkeys(RUBRIC.names, sure), "instruction_following": torn}
+    assert RUBRIC.expected_score(probabilities) == 5.5
+
+
+def by_brute_force(rubric, probabilities, tags=()):
+    """Return the expected score by adding up all combinations of values, one after the other."""
+    total = 0.0
+    for values in itertools.product(rubric.reply.values, repeat=len(rubric.names)):
+        places = [rubric.reply.values.index(value) for value in values]
+        share = math.prod(
+            probabilities[name][place] / sum(probabilities[name])
+            for name, place in zip(rubric.names, places, strict=True)
+        )
+        total += share * rubric.score(dict(zip(rubric.names, values, strict=True)), tags)
+    return total
+
+
+RULES = {
+    "caps": {
+        "caps": [
+            {"criterion": "ca", "below": 4, "score": 3},
+            {"criterion": "cb", "below": 3, "score": 1},
+        ]
+    },
+    "penalties": {
+        "penalties": [
+            {"criterion": "ca", "below": 2, "factor": 0.5},
+            {"criterion": "cc", "below": 3, "factor": 0.25},
+        ]
+    },
+    "bounded": {"at_most": {"cb": "ca", "cc": "ca"}},
+    "tagged": {"weights_of_tag": {"free": {"cb": 3, "cc": 1}}},
+    "all": {
+        "caps": [{"criterion": "cb", "below": 3, "score": 2}],
+        "penalties": [{"criterion": "cc", "below": 2, "factor": 0.5}],
+        "at_most": {"cc": "ca"},
+        "weights_of_tag": {"free": {"ca": 3, "cc": 1}},
+    },
+}
+
+
+@pytest.mark.parametrize("rules", RULES)
+@pytest.mark.parametrize("how", ["weighted_mean", "geometric_mean", "min"])
+def test_the_expectation_is_that_of_all_combinations(how, rules, monkeypatch):
+    reply = {"type": "integer", "minimum": 1, "maximum": 5}
+    anchors = dict.fromkeys(range(1, 6), "x")
+    own = [{**c, "anchors": anchors} for c in criteria(1, 2.5, 0.7)]
+    rubric = changed(criteria=own, combine=how, reply=reply, **{"caps": (), **RULES[rules]})
+    generator = random.Random(f"{how} {rules}")
+    for tags in ((), ("free",)):
+        # as far from each other as a judge's may be, and some of them 0
+        probabilities = {
+            name: [generator.random() ** 8 * generator.choice((0, 1, 1)) + 1e-9 for _ in range(5)]
+            for name in rubric.names
+        }
+        expected = by_brute_force(rubric, probabilities, tags)
+        shares = {
+            name: dict(zip(rubric.reply.values, [p / sum(own) for p in own], strict=True))
+            for name, own in probabilities.items()
+        }
+        for at_a_time in (10**6, 7):
+            monkeypatch.setattr("lockstep.rubric.AT_A_TIME", at_a_time)
+            assert rubric.expectation(shares, tags) == pytest.approx(expected, abs=1e-9, rel=0)
+
+
+@pytest.mark.parametrize("rubric", [RUBRIC, VIESCORE], ids=["physical", "viescore"])
+def test_the_expectation_of_the_shipped_rubrics_is_that_of_all_combinations(rubric):
+    generator = random.Random(0)
+    probabilities = {}
+    for name in rubric.names:
+        probabilities[name] = [0.0] * 11
+        for value in generator.sample(range(11), 4):
+            probabilities[name][value] = generator.random()
+    shares = {
+        name: {value: p / sum(own) for value, p in enumerate(own)}
+        for name, own in probabilities.items()
+    }
+    expected = by_brute_force_of_some(rubric, shares)
+    assert rubric.expectation(shares) == pytest.approx(expected, abs=1e-9, rel=0)
+    assert rubric.expected_score(probabilities) == round(expected, 2)
+
+
+def by_brute_force_of_some(rubric, shares):
+    """Return the sum over the combinations of the values that have a probability."""
+    given = [[(v, p) for v, p in own.items() if p] for own in shares.values()]
+    return math.fsum(
+        math.prod(p for _, p in own) * rubric.score(given_to(rubric, *(v for v, _ in own)))
+        for own in itertools.product(*given)
+    )
+
+
+def test_equal_scores_are_equal_whatever_they_were_made_of():
+    assert combine("geometric_mean", [(2, 1), (8, 1)]) == 4
+    assert combine("weighted_mean", [(0.1, 1), (0.2, 1)]) == combine("min", [(0.15, 1)])
+    assert VIESCORE.score(given_to(VIESCORE, 2, 9, 8, 8)) == VIESCORE.score(
+        given_to(VIESCORE, 4, 4, 4, 4)
+    )
+
+
+def test_a_value_counts_no_more_than_that_of_the_criterion_it_is_bound_to():
+    rubric = changed(criteria=criteria(1, 1), caps=(), at_most={"cb": "ca"})
+    assert rubric.score({"ca": 2, "cb": 9}) == 2
+    assert rubric.score({"ca": 9, "cb": 2}) == 5.5
+    assert rubric.counting({"ca": 2, "cb": 9}) == {"ca": 2, "cb": 2}
+    with pytest.raises(ValueError, match="at_most: found 'cz'"):
+        changed(criteria=criteria(1, 1), caps=(), at_most={"cb": "cz"})
+    # a rubric that does not use it is the version that it was
+    assert "at_most" not in RUBRIC.model_fields_set
+    assert changed(at_most={}).sha256 == RUBRIC.sha256
 
 
 def test_the_uncertainty_is_the_mean_entropy():

@@ -1,5 +1,6 @@
 """Statistics: those of scipy, and failures that move no mean."""
 
+import itertools
 import math
 
 import numpy as np
@@ -11,6 +12,7 @@ from scipy.stats import bootstrap, norm, permutation_test
 from lockstep import stats
 from lockstep.rubric import SCALE, combine
 from lockstep.stats import Group
+from lockstep.ties import settled
 
 # a golden data set: scores of two editors and two categories of eight samples each
 FIRST = {
@@ -67,7 +69,7 @@ def test_a_summary_by_hand():
 def test_whatever_failed_samples_would_have_the_mean_lies_in_the_bounds(scores, failed, would):
     summary = stats.summarise(Group(scores, {"missing": failed} if failed else {}), 7, SCALE)
     if scores:
-        assert summary["mean"] == pytest.approx(np.mean(scores))
+        assert summary["mean"] == pytest.approx(np.mean(scores), abs=1e-9)
     if scores or failed:
         low, high = summary["bounds"]
         assert low - 1e-9 <= np.mean([*scores, *would[:failed]]) <= high + 1e-9
@@ -91,7 +93,7 @@ def test_paired_intervals_and_p_values_are_scipys():
     one, two = np.array(every(FIRST)), np.array(every(SECOND))
     found = stats.paired(one, two)
     assert found["difference"] == pytest.approx((one - two).mean())
-    assert found["ci95"] == scipys((one - two,), np.mean)
+    assert found["ci95"] == scipys((settled(one - two),), np.mean)
     expected = permutation_test(
         (one - two,),
         lambda values, axis: np.mean(values, axis=axis),
@@ -103,6 +105,54 @@ def test_paired_intervals_and_p_values_are_scipys():
     assert 0 < found["p_value"] < 0.05
     assert (found["wins"], found["ties"], found["losses"]) == (10, 2, 4)
     assert found["p_value_method"] == "permutation"
+
+
+def test_scores_that_only_rounding_tells_apart_are_equal_to_everything_that_compares():
+    four = [math.sqrt(2) * math.sqrt(8), 2**0.5 * 8**0.5, 4.0, 4 + 1e-12, 4 - 1e-12]
+    assert len(set(four)) > 2
+    assert stats.separation(four, four[::-1])["auc"] == 0.5
+    found = stats.paired(four, four[::-1])
+    assert (found["wins"], found["ties"], found["losses"], found["p_value"]) == (0, 5, 0, 1)
+    assert found["ci95"] is None
+    summary = stats.summarise(Group(four, {}), 4, SCALE)
+    assert summary["threshold_share"] == 1
+    assert summary["min"] == summary["median"] == summary["max"] == 4
+    assert summary["std"] == 0 and summary["ci95"] is None
+    # equal differences of scores that are no sums of powers of two
+    found = stats.paired([0.3, 0.8, 1.1], [0.1, 0.6, 0.9])
+    assert found["ci95"] is None and found["p_value"] == 0.25
+    means = {"b": 4 - 1e-12, "a": 4 + 1e-12}
+    assert list(stats.ranks(means, [])) == ["b", "a"]
+
+
+def test_what_is_equal_is_transitive():
+    steps = [4 + i * 4e-10 for i in range(4)]
+    same = {(i, j) for i in range(4) for j in range(4) if settled(steps[i]) == settled(steps[j])}
+    assert all((i, k) in same for i, j in same for jj, k in same if j == jj)
+
+
+def test_a_comparison_over_parts_is_of_the_parts_means():
+    one, two, parts = [9, 7, 8, 4, 6, 5, 2], [5, 6, 6, 5, 7, 7, 3], [*"aaa", *"bbbb"]
+    found = stats.paired(one, two, parts)
+    assert found["first_mean"] == pytest.approx((8 + 17 / 4) / 2)
+    difference = ((4 + 1 + 2) / 3 + (-1 - 1 - 2 - 1) / 4) / 2
+    assert found["difference"] == pytest.approx(difference)
+    assert (found["wins"], found["losses"]) == (3, 4)
+    split = [np.array([4.0, 1, 2]), np.array([-1.0, -1, -2, -1])]
+    assert found["ci95"] == scipys(
+        split, lambda a, b, axis: (np.mean(a, axis=axis) + np.mean(b, axis=axis)) / 2
+    )
+    # all signs, by hand
+    signs = list(itertools.product((-1, 1), repeat=7))
+    means = [
+        sum(s * d for s, d in zip(own[:3], split[0], strict=True)) / 3
+        + sum(s * d for s, d in zip(own[3:], split[1], strict=True)) / 4
+        for own in signs
+    ]
+    far = sum(abs(mean) >= abs(2 * difference) - 1e-9 for mean in means)
+    assert found["p_value"] == pytest.approx(far / len(signs))
+    every = stats.paired(one, two)
+    assert every["difference"] == pytest.approx((7 - 5) / 7)
 
 
 def test_all_signs_are_tried_where_there_are_few():

@@ -79,7 +79,7 @@ def check_scores(path: str, editors: Sequence[str], rubrics: Mapping[str, Rubric
     _check_editors(file, editors)
     columns = {category: needed_columns(file, r.names) for category, r in rubrics.items()}
     for row in file.rows:
-        for category in row.categories & columns.keys():
+        for category in sorted(row.categories & columns.keys()):
             _given(row, columns[category], rubrics[category])
 
 

@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from lockstep.report.svg import INK, style, svg
+from lockstep.ties import settled
 
 COLOURS = ("#3b82f6", "#e0752d", "#12a594", "#c653a1", "#8e6fe0", "#a08a1f", "#d64b5c", "#7c8594")
 """Of editors, in the configured order: mid tones that stand out on light and dark pages."""
@@ -48,11 +49,16 @@ def means(report: Mapping[str, Any], labels: Mapping[str, str]) -> Chart:
         labels: category → how it is called.
     """
     editors = report["editors"]
+
+    def overall(own: Mapping[str, Any]) -> Mapping[str, Any]:
+        # as the headline is, on the scale of all scores
+        return own["overall"][report["headline"]["aggregate"]]
+
     rows = [
         {"group": group, "editor": editor, **_mean(numbers)}
         for group in ("overall", *labels)
         for editor, own in editors.items()
-        for numbers in [own["overall"]["micro"] if group == "overall" else own["categories"][group]]
+        for numbers in [overall(own) if group == "overall" else own["categories"][group]]
     ]
     groups = {"overall": "overall", **labels}
     with style("mean scores with 95% intervals") as title:
@@ -79,8 +85,8 @@ def distribution(
     Args:
         scores: editor → scores.
     """
-    edges = np.linspace(*scale, BINS + 1)
-    counts = {editor: np.histogram(own, edges)[0] for editor, own in scores.items()}
+    edges = settled(np.linspace(*scale, BINS + 1))
+    counts = {editor: np.histogram(settled(own), edges)[0] for editor, own in scores.items()}
     highest = max(1, *(int(own.max()) for own in counts.values()))
     with style(f"{category}: distribution of scores") as title:
         axes = _axes(0.5 * len(counts), WIDTH, scale, left=0.15)

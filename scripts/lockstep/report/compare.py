@@ -24,7 +24,8 @@ def write_comparison(
     """
     folder = Path(folder)
     frames, sources = read_sources(compare, files)
-    found = numbers.of_tables(frames, report, compare.scale, sources).model_dump(mode="json")
+    counted = numbers.of_tables(frames, report, compare.scale, sources, compare.scales)
+    found = counted.model_dump(mode="json")
     records.write_json(folder / "compare.json", found)
     records.write_text(folder / "compare.md", texts.markdown("compare.md.j2", found))
     records.write_text(folder / "scores.csv", texts.csv_table(found))

@@ -3,25 +3,45 @@
 import json
 import platform
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 
-from lockstep import __version__, config, records, stats, tables, tiny
+from lockstep import __version__, config, published, records, stats, tables, tiny
+from lockstep.protocol import read_protocol
 from lockstep.records import Rejected
 from lockstep.report import schema
-from lockstep.rubric import SCALE
+from lockstep.rubric import SCALE, read_rubric
 
 Frames = Mapping[str, Mapping[str, pd.DataFrame]]
 """Editor → category → table."""
 
 Scale = tuple[float, float]
 
-PAIRED = ("category", "id", "instruction", "judge", "score", "status")
-"""Columns that editors are compared by."""
+Headlines = Mapping[str, Mapping[str, pd.Series]]
+"""Editor → category → the number of each row of the table that editors are ranked by."""
+
+PAIRED = ("category", "id", "instruction", "judge", "status")
+"""Columns that editors are compared by, beside the headline number."""
+
+
+class _Terms(NamedTuple):
+    """What the numbers of a report are on."""
+
+    settings: config.Report
+    scale: Scale
+    """Of all categories, or what is usual where they differ."""
+    scales: Mapping[str, Scale]
+    """Of each category where they differ, else empty."""
+    headline: Mapping[str, Any]
+    """As in `schema.Headline`."""
+
+    def of(self, category: str) -> Scale:
+        return self.scales.get(category, self.scale)
 
 
 def of_run(
@@ -45,17 +65,18 @@ def of_run(
         editor: {category: records.read_json(path) for category, path in files.items()}
         for editor, files in summaries.items()
     }
-    threshold = settings.report.threshold_on(SCALE)
+    headlines, headline = _headlines(settings, frames)
+    terms = _Terms(settings.report, SCALE, {}, headline)
     editors = {
         editor: {
             "categories": categories[editor],
-            **_over_categories(own, threshold, SCALE),
+            **_over_categories(own, terms),
             "lockstep": steps[editor],
         }
         for editor, own in frames.items()
     }
     report = {
-        **_compared(frames, editors, settings.report, SCALE),
+        **_compared(frames, headlines, editors, terms),
         "random_weights": _random(settings),
         "controls": _controls(settings, frames),
         **{
@@ -82,57 +103,156 @@ def of_tables(
     settings: config.Report,
     scale: Scale,
     sources: Mapping[str, Mapping[str, Any]],
+    scales: Mapping[str, Scale] | None = None,
 ) -> schema.Comparison:
     """Return the numbers of tables alone, whoever made them.
 
     Args:
         scale: lowest and highest score possible.
         sources: where they come from, as in `schema.Source`.
+        scales: of categories that have another scale.
     """
-    threshold = settings.threshold_on(scale)
+    keys = dict.fromkeys(category for own in frames.values() for category in own)
+    found = {key: (scales or {}).get(key, scale) for key in keys}
+    if len(set(found.values())) == 1:
+        (scale,), found = set(found.values()), {}
+    terms = _Terms(settings, scale, found, _headline(scale))
     editors = {
         editor: {
             "categories": {
-                category: tables.describe(frame, threshold, tables.criteria(frame), scale)
+                category: _describe(frame, tables.criteria(frame), terms.of(category), settings)
                 for category, frame in own.items()
             },
-            **_over_categories(own, threshold, scale),
+            **_over_categories(own, terms),
         }
         for editor, own in frames.items()
     }
-    compared = _compared(frames, editors, settings, scale)
+    compared = _compared(frames, _scores(frames), editors, terms)
     return schema.Comparison.model_validate({**compared, "sources": sources})
 
 
+def _headline(scale: Scale) -> dict[str, Any]:
+    """Return the headline without a protocol: the mean score over samples."""
+    return {"number": "score", "aggregate": "micro", "scale": scale, "protocol": None}
+
+
+def _scores(frames: Frames) -> Headlines:
+    return {
+        editor: {category: frame["score"] for category, frame in own.items()}
+        for editor, own in frames.items()
+    }
+
+
+def _headlines(settings: config.Config, frames: Frames) -> tuple[Headlines, dict[str, Any]]:
+    """Return what editors are ranked by: the protocol's headline where there is a protocol."""
+    if settings.judge.protocol_file is None:
+        return _scores(frames), _headline(SCALE)
+    protocol = read_protocol(Path(settings.judge.protocol_file))
+    if protocol.headline == "accuracy" and not _all_have_criteria(frames):
+        # finished scores tell no accuracy
+        protocol = protocol.model_copy(update={"headline": "score"})
+    keys = dict.fromkeys(category for own in frames.values() for category in own)
+    rubrics = {key: read_rubric(Path(protocol.rubric_file(key))) for key in keys}
+    found = {
+        editor: {
+            category: published.headlines(protocol, frame, rubrics[category])
+            for category, frame in own.items()
+        }
+        for editor, own in frames.items()
+    }
+    scale = protocol.scale if protocol.headline == "score" else (0.0, 1.0)
+    aggregate = {"number": protocol.headline, "aggregate": protocol.aggregate}
+    return found, {**aggregate, "scale": scale, "protocol": protocol.name}
+
+
+def _all_have_criteria(frames: Frames) -> bool:
+    return all(
+        frame.loc[frame["status"] == "ok", tables.criteria(frame)].notna().all(axis=None)
+        for own in frames.values()
+        for frame in own.values()
+    )
+
+
+def _describe(
+    frame: pd.DataFrame, criteria: Sequence[str], scale: Scale, settings: config.Report
+) -> dict[str, Any]:
+    return tables.describe(frame, settings.threshold_on(scale), criteria, scale)
+
+
 def _compared(
-    frames: Frames, editors: Mapping[str, Any], settings: config.Report, scale: Scale
+    frames: Frames, headlines: Headlines, editors: Mapping[str, Any], terms: _Terms
 ) -> dict[str, Any]:
     """Return what all numbers begin with: editors, how they compare, and whether that counts."""
+    settings = terms.settings
+    ranked = {
+        editor: {**numbers, "headline": _ranked(frames[editor], headlines[editor], numbers, terms)}
+        for editor, numbers in editors.items()
+    }
     incomplete = [
         {"editor": editor, "category": category, "coverage": summary["coverage"]}
         for editor, numbers in editors.items()
         for category, summary in numbers["categories"].items()
         if summary["coverage"] is not None and summary["coverage"] < settings.min_coverage
     ]
-    comparisons = _comparisons(frames)
+    comparisons = _comparisons(frames, headlines, terms)
     return {
         "title": settings.title,
         "date": time.strftime("%Y-%m-%d %H:%M:%S %z"),
-        "scale": scale,
-        "threshold": settings.threshold_on(scale),
+        "scale": terms.scale,
+        "threshold": settings.threshold_on(terms.scale),
+        "scales": {
+            category: {"scale": scale, "threshold": settings.threshold_on(scale)}
+            for category, scale in terms.scales.items()
+        },
+        "headline": terms.headline,
         "min_coverage": settings.min_coverage,
         "complete": not incomplete,
         "incomplete": incomplete,
-        "editors": editors,
+        "editors": ranked,
         "comparisons": comparisons,
-        "leaderboard": [] if incomplete else _leaderboard(editors, comparisons),
+        "leaderboard": [] if incomplete or terms.scales else _leaderboard(ranked, comparisons),
     }
 
 
-def _over_categories(
-    own: Mapping[str, pd.DataFrame], threshold: float, scale: Scale
+def _ranked(
+    frames: Mapping[str, pd.DataFrame],
+    headlines: Mapping[str, pd.Series],
+    numbers: Mapping[str, Any],
+    terms: _Terms,
 ) -> dict[str, Any]:
+    """Return an editor's headline number, as in `schema.Ranked`."""
+    overall, aggregate = numbers["overall"], terms.headline["aggregate"]
+    categories = {category: row["mean"] for category, row in numbers["categories"].items()}
+    if terms.headline["protocol"] is not None:
+        groups = {
+            category: tables.group(frame)._replace(scores=headlines[category].dropna().to_numpy())
+            for category, frame in frames.items()
+        }
+        overall = stats.overall(groups, 0, terms.headline["scale"])
+        categories = {
+            category: float(group.scores.mean()) if len(group.scores) else None
+            for category, group in groups.items()
+        }
+    row = overall[aggregate]
+    return {key: row[key] for key in ("mean", "ci95", "ci95_method")} | {"categories": categories}
+
+
+UNKNOWN = ("mean", "std", "median", "min", "max", "ci95", "ci95_method", "threshold_share")
+"""What no several categories have together that have scales of their own; and bounds."""
+
+
+def _over_categories(own: Mapping[str, pd.DataFrame], terms: _Terms) -> dict[str, Any]:
     """Return an editor's numbers by difficulty, by tag and overall."""
+    scale, settings = terms.scale, terms.settings
+    overall = stats.overall(
+        {category: tables.group(frame) for category, frame in own.items()},
+        settings.threshold_on(scale),
+        scale,
+    )
+    if terms.scales:
+        nothing = {**dict.fromkeys((*UNKNOWN, "bounds")), "criteria": {}, "criteria_std": {}}
+        overall = {kind: {**row, **nothing} for kind, row in overall.items()}
+        return {"difficulties": {}, "tags": {}, "overall": overall}
     # copies of texts, a row at a time, are what would take memory
     needed = ["status", "score", "difficulty", "tags"]
     every = pd.concat(
@@ -145,30 +265,38 @@ def _over_categories(
     shared = [name for name in tables.criteria(every) if all(name in names for names in known)]
 
     def describe(frame: pd.DataFrame) -> dict[str, Any]:
-        return tables.describe(frame, threshold, shared, scale)
+        return _describe(frame, shared, scale, settings)
 
-    overall = stats.overall(
-        {category: tables.group(frame) for category, frame in own.items()}, threshold, scale
-    )
     by_category = [tables.means(frame, shared) for frame in asked]
-    criteria = {"micro": tables.means(every, shared), "macro": _means(by_category, shared)}
+    criteria = {
+        "micro": {
+            "criteria": tables.means(every, shared),
+            "criteria_std": tables.spreads(every, shared),
+        },
+        "macro": {
+            "criteria": _over(np.mean, by_category, shared),
+            "criteria_std": _over(np.std, by_category, shared),
+        },
+    }
     return {
         "difficulties": {
             str(difficulty): describe(frame)
             for difficulty, frame in every.groupby("difficulty", sort=False)
         },
         "tags": {tag: describe(every.loc[rows]) for tag, rows in _tags(every).items()},
-        "overall": {kind: {**row, "criteria": criteria[kind]} for kind, row in overall.items()},
+        "overall": {kind: {**row, **criteria[kind]} for kind, row in overall.items()},
     }
 
 
-def _means(
-    rows: Sequence[Mapping[str, float | None]], names: Sequence[str]
+def _over(
+    measure: Callable[[Sequence[float]], float],
+    rows: Sequence[Mapping[str, float | None]],
+    names: Sequence[str],
 ) -> dict[str, float | None]:
-    """Return the mean over categories of each criterion that all have a mean of."""
+    """Return a measure over categories of the means of each criterion that all have a mean of."""
     values = {name: [row[name] for row in rows] for name in names}
     return {
-        name: None if not own or None in own else sum(own) / len(own)
+        name: None if not own or None in own else float(measure(own))
         for name, own in values.items()
     }
 
@@ -182,18 +310,19 @@ def _tags(frame: pd.DataFrame) -> dict[str, pd.Index]:
     return dict(sorted(found.items(), key=lambda item: -len(item[1])))
 
 
-def _comparisons(frames: Frames) -> list[dict[str, Any]]:
+def _comparisons(frames: Frames, headlines: Headlines, terms: _Terms) -> list[dict[str, Any]]:
     """Return paired comparisons of all pairs of editors, by category and overall."""
     categories = list(dict.fromkeys(category for own in frames.values() for category in own))
     found = []
-    for category in (*categories, "overall"):
+    for category in (*categories, *(() if terms.scales else ("overall",))):
         members = categories if category == "overall" else [category]
         own = {
-            editor: pd.concat([frames_[c][list(PAIRED)] for c in members if c in frames_])
+            editor: pd.concat([_paired(frames_[c], headlines[editor][c]) for c in there])
             for editor, frames_ in frames.items()
-            if any(c in frames_ for c in members)
+            if (there := [c for c in members if c in frames_])
         }
-        rows = [_comparison(category, own, *pair) for pair in combinations(own, 2)]
+        macro = category == "overall" and terms.headline["aggregate"] == "macro"
+        rows = [_comparison(category, own, *pair, macro) for pair in combinations(own, 2)]
         corrected = stats.holm([row["p_value"] for row in rows])
         for row, p_holm in zip(rows, corrected, strict=True):
             row["p_holm"] = p_holm
@@ -202,21 +331,28 @@ def _comparisons(frames: Frames) -> list[dict[str, Any]]:
     return found
 
 
+def _paired(frame: pd.DataFrame, headline: pd.Series) -> pd.DataFrame:
+    """Return what editors are compared by, of the samples that have it."""
+    own = frame[list(PAIRED)].assign(headline=headline)
+    return own[(own["status"] == "ok") & own["headline"].notna()]
+
+
 def _comparison(
-    category: str, frames: Mapping[str, pd.DataFrame], first: str, second: str
+    category: str, frames: Mapping[str, pd.DataFrame], first: str, second: str, macro: bool
 ) -> dict[str, Any]:
-    one, two = (frame.loc[frame["status"] == "ok"] for frame in (frames[first], frames[second]))
+    one, two = frames[first], frames[second]
     both = one.merge(two, on=["category", "id"], suffixes=("_first", "_second"))
     told = both[["instruction_first", "instruction_second"]]
     differing = told.notna().all(axis=1) & (told.iloc[:, 0] != told.iloc[:, 1])
     both = both[~differing]
+    scores = (both[f"headline_{which}"].to_numpy(dtype=float) for which in ("first", "second"))
     return {
         "category": category,
         "first": first,
         "second": second,
         "same_judge": _same_judge(both),
         "differing": int(differing.sum()),
-        **stats.paired(both["score_first"].to_numpy(), both["score_second"].to_numpy()),
+        **stats.paired(*scores, parts=both["category"] if macro else None),
     }
 
 
@@ -233,13 +369,15 @@ def _leaderboard(
 ) -> list[dict[str, Any]]:
     overall = [row for row in comparisons if row["category"] == "overall"]
     clear = [{row["first"], row["second"]} for row in overall if row["clear"]]
+    headline = {editor: numbers["headline"] for editor, numbers in editors.items()}
     micro = {editor: numbers["overall"]["micro"] for editor, numbers in editors.items()}
-    ranks = stats.ranks({editor: row["mean"] for editor, row in micro.items()}, overall)
+    ranks = stats.ranks({editor: row["mean"] for editor, row in headline.items()}, overall)
     return [
         {
             "rank": rank,
             "editor": editor,
-            **{key: micro[editor][key] for key in ("mean", "ci95", "count", "coverage")},
+            **{key: headline[editor][key] for key in ("mean", "ci95")},
+            **{key: micro[editor][key] for key in ("count", "coverage")},
             "tied_with": [
                 other for other in ranks if other != editor and {editor, other} not in clear
             ],

@@ -77,7 +77,8 @@ def render(
         lstrip_blocks=True,
     )
     environment.globals |= {"chinese": texts.CHINESE, "colour": charts.colour, "inline": _inline}
-    environment.filters |= FILTERS
+    environment.globals["headline_name"] = texts.headline_name(report["headline"])
+    environment.filters |= FILTERS | texts.headline_filters(report)
     return environment.get_template("report.html.j2").render(
         report=report,
         warnings=texts.warnings(report),

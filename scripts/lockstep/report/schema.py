@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 Interval = tuple[float, float]
 """Low and high end."""
@@ -51,6 +51,8 @@ class Summary(Part):
     """Means that there would be were all failed samples lowest, or all highest."""
     criteria: dict[str, float | None]
     """Mean of each criterion; over several categories, of those that all of them have."""
+    criteria_std: dict[str, float | None]
+    """Standard deviation of each of these criteria (ddof 0)."""
 
 
 class Seconds(Part):
@@ -85,8 +87,41 @@ class Overall(Part):
     their means; counts are of samples."""
 
 
+class Headline(Part):
+    """The number that editors are ranked by."""
+
+    number: Literal["score", "accuracy"]
+    """Accuracy is the share of samples with the highest value of each criterion."""
+    aggregate: Literal["micro", "macro"]
+    """Whether it is a mean over samples or over the categories' means."""
+    scale: Interval
+    """Lowest and highest value."""
+    protocol: str | None
+    """Name of the benchmark that sums up so; null without a protocol."""
+
+
+class Ranked(Part):
+    """An editor's headline number."""
+
+    mean: float | None
+    ci95: Interval | None
+    ci95_method: Literal["bca", "normal"] | None
+    categories: dict[str, float | None]
+    """Mean by category."""
+
+
+class OwnScale(Part):
+    """Scores that are possible in a category."""
+
+    scale: Interval
+    threshold: float
+    """Score that `threshold_share` counts from."""
+
+
 class Editor(Part):
     """Numbers of one editor."""
+
+    headline: Ranked
 
     categories: dict[str, Summary]
     difficulties: dict[str, Summary]
@@ -105,7 +140,7 @@ class EditorOfRun(Editor):
 
 
 class Pair(Part):
-    """Two editors over the samples that both have a score for."""
+    """Two editors over the samples that both have a score for, by the headline number."""
 
     category: str
     """Key of a category, or overall."""
@@ -120,7 +155,7 @@ class Pair(Part):
     first_mean: float | None
     second_mean: float | None
     difference: float | None
-    """Mean of first − second."""
+    """Mean of first − second; overall it is micro or macro as the headline is."""
     ci95: Interval | None
     """95% interval of the difference."""
     ci95_method: Literal["bca", "normal"] | None
@@ -144,7 +179,7 @@ class Rank(Part):
     """1 + the number of editors that are clearly better."""
     editor: str
     mean: float
-    """Over all samples (micro)."""
+    """The headline number."""
     ci95: Interval | None
     count: int
     """Scored samples."""
@@ -164,13 +199,17 @@ class Incomplete(Part):
 class Numbers(Part):
     """Scores of editors, and how they compare."""
 
-    schema_version: Literal[2] = SCHEMA_VERSION
+    schema_version: Literal[3] = SCHEMA_VERSION
     title: str
     date: str
     scale: Interval
     """Lowest and highest score possible."""
     threshold: float
     """Score that `threshold_share` counts from."""
+    scales: dict[str, OwnScale]
+    """By category where they differ, else empty. There is then no number over several categories,
+    and nothing is ranked."""
+    headline: Headline
     min_coverage: float
     complete: bool
     """Whether every editor and category has the least coverage; if not, nothing is ranked."""
@@ -180,7 +219,7 @@ class Numbers(Part):
     comparisons: list[Pair]
     """Of all pairs of editors, by category and overall."""
     leaderboard: list[Rank]
-    """Empty while the report is incomplete."""
+    """Empty while the report is incomplete, and where categories have scales of their own."""
 
 
 class Source(Part):

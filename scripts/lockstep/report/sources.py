@@ -6,9 +6,9 @@ from typing import Any
 
 import pandas as pd
 
-from lockstep import config, provenance, rubric, score_files
+from lockstep import config, provenance, records, rubric, score_files
 from lockstep.categories import CATEGORIES
-from lockstep.errors import ConfigError
+from lockstep.errors import ConfigError, suggest
 from lockstep.ids import safe_id
 from lockstep.report.numbers import Frames
 from lockstep.rubric import COLUMNS
@@ -39,6 +39,13 @@ def read_sources(
         prefix = f"{name}/" if len(settings.sources) > 1 and [*own] != [name] else ""
         frames |= {f"{prefix}{editor}": tables for editor, tables in own.items()}
         sources[name] = {"path": path, "editors": [f"{prefix}{editor}" for editor in own]}
+    known = sorted({category for own in frames.values() for category in own})
+    for category in settings.scales:
+        if category not in known:
+            raise ConfigError(
+                f"compare.scales: found {category!r}{suggest(category, known)}, expected a "
+                f"category of the sources: {', '.join(known)}"
+            )
     return frames, sources
 
 
@@ -51,7 +58,7 @@ def _of_results(
         provenance.check_whole(path.parents[2], path)
         frame = read_table(path)
         for column in ("score", *criteria(frame)):
-            _check_scale(frame, column, path, settings.scale)
+            _check_scale(frame, column, path, settings.scale_of(path.parent.name))
         found.setdefault(path.parents[1].name, {})[path.parent.name] = frame
     return dict(sorted(found.items()))
 
@@ -114,7 +121,8 @@ def _cells(
     cells: dict[str, Any] = {"id": sample, "category": category, "tags": None}
     if row is None:
         return {**cells, "status": "missing", "error": "found no row of this sample"}
-    values = score_files.numbers(row, columns, settings.scale)
+    cells["tags"] = records.canonical_json(score_files.tags(row))
+    values = score_files.numbers(row, columns, settings.scale_of(category))
     if None in values.values():
         empty = next(column for column, value in values.items() if value is None)
         return {**cells, "status": "judge_failed", "error": f"{row.place}: {empty}: found nothing"}

@@ -1,13 +1,14 @@
 """The report's numbers as text: Markdown, and the main table as CSV and LaTeX."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jinja2
 import pandas as pd
 
 from lockstep.categories import CATEGORIES
+from lockstep.ties import settled
 
 FAILURES = ("edit_failed", "judge_failed", "missing")
 
@@ -26,9 +27,11 @@ def markdown(template: str, report: Mapping[str, Any], **further: Any) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    digits = _digits(report["scale"])
+    digits = _digits(report)
     environment.globals |= {"digits": digits, "named": category_name, "warnings": warnings}
+    environment.globals["headline_name"] = headline_name(report["headline"])
     environment.filters |= {
+        **headline_filters(report),
         "number": lambda value: number(value, digits),
         "signed": lambda value: "–" if value is None else f"{value:+.{digits}f}",
         "interval": lambda bounds: interval(bounds, digits),
@@ -56,6 +59,16 @@ def warnings(report: Mapping[str, Any]) -> list[str]:
     if report.get("random_weights"):
         names = ", ".join(report["random_weights"])
         found.append(f"Random weights ({names}): the scores below mean nothing.")
+    if report["scales"]:
+        scales = [
+            f"{category} {own['scale'][0]:g} to {own['scale'][1]:g}"
+            for category, own in report["scales"].items()
+        ]
+        more = f" and {len(scales) - 5} more" if len(scales) > 5 else ""
+        found.append(
+            f"Categories have scales of their own ({', '.join(scales[:5])}{more}), so nothing is "
+            "averaged over them and nothing is ranked."
+        )
     if any(row["same_judge"] is False for row in report["comparisons"]):
         found.append("Different judges: scores of one may not be scores of the other.")
     asked = list(map(_asked, report["editors"].values()))
@@ -99,9 +112,12 @@ def latex_table(report: Mapping[str, Any]) -> str:
     """Return the means by editor and category as a LaTeX table, for the package booktabs.
 
     Bold are, in a complete report of several editors, the best of a column and those that the
-    comparisons do not tell apart from it.
+    comparisons do not tell apart from it. With a protocol these compare its headline number, which
+    has a column of its own.
     """
-    digits = _digits(report["scale"])
+    digits = _digits(report)
+    headline, shown = report["headline"], headline_filters(report)
+    title = headline_name(headline)
     categories = list(dict.fromkeys(c for e in report["editors"].values() for c in e["categories"]))
     cells: dict[str, dict[str, str]] = {}
     for editor, numbers in report["editors"].items():
@@ -112,14 +128,19 @@ def latex_table(report: Mapping[str, Any]) -> str:
         for kind, summary in numbers["overall"].items():
             cells[editor][f"overall ({kind})"] = number(summary["mean"], digits)
         micro = numbers["overall"]["micro"]
-        cells[editor]["95% interval (micro)"] = interval(micro["ci95"], digits)
+        if headline["protocol"] is None:
+            cells[editor]["95% interval (micro)"] = interval(micro["ci95"], digits)
+        else:
+            own = numbers["headline"]
+            cells[editor][title] = shown["headline"](own["mean"])
+            cells[editor]["95% interval"] = shown["headline_interval"](own["ci95"])
         cells[editor]["coverage"] = percent(micro["coverage"])
     frame = pd.DataFrame.from_dict(cells, orient="index")
     bold = pd.DataFrame("", index=frame.index, columns=frame.columns)
     for category in (*categories, "overall"):
-        title = "overall (micro)" if category == "overall" else category
+        overall = "overall (micro)" if headline["protocol"] is None else title
         for editor in _best(report, category):
-            bold.loc[editor, title] = "textbf:--rwrap;"
+            bold.loc[editor, overall if category == "overall" else category] = "textbf:--rwrap;"
     styler = frame.style.apply(lambda _: bold, axis=None).format(escape="latex")
     styler.format_index(escape="latex", axis=0).format_index(escape="latex", axis=1)
     text = styler.to_latex(hrules=True, column_format="l" + "r" * len(frame.columns))
@@ -128,24 +149,24 @@ def latex_table(report: Mapping[str, Any]) -> str:
 
 
 def _best(report: Mapping[str, Any], category: str) -> set[str]:
-    """Return the editor with the highest mean, and those that are not clearly worse."""
+    """Return the editor with the highest headline, and those that are not clearly worse."""
     comparisons = [row for row in report["comparisons"] if row["category"] == category]
     if not report["complete"] or not comparisons:
         return set()
-    summaries = {
-        editor: numbers["overall"]["micro"]
+    found = {
+        editor: own["headline"]["mean"]
         if category == "overall"
-        else numbers["categories"].get(category, {"mean": None})
-        for editor, numbers in report["editors"].items()
+        else own["headline"]["categories"].get(category)
+        for editor, own in report["editors"].items()
     }
-    means = {name: row["mean"] for name, row in summaries.items() if row["mean"] is not None}
+    means = {name: float(settled(mean)) for name, mean in found.items() if mean is not None}
     if not means:
         return set()
     best = max(means, key=means.__getitem__)
     clear = [{row["first"], row["second"]} for row in comparisons if row["clear"]]
-    found = {editor for editor in means if {best, editor} not in clear}
+    several = {editor for editor in means if {best, editor} not in clear}
     # what stands beside every name tells nothing
-    return found if found < set(means) else set()
+    return several if several < set(means) else set()
 
 
 def _flat(summary: Mapping[str, Any]) -> dict[str, Any]:
@@ -160,13 +181,45 @@ def _flat(summary: Mapping[str, Any]) -> dict[str, Any]:
         **{"skipped": summary["skipped"], "coverage": summary["coverage"]},
         **{"bound_low": least, "bound_high": most},
         **{f"criterion_{name}": mean for name, mean in summary["criteria"].items()},
+        **{f"criterion_{name}_std": std for name, std in summary["criteria_std"].items()},
     }
 
 
-def _digits(scale: Sequence[float]) -> int:
+def _digits(report: Mapping[str, Any]) -> int:
     """Return the decimals of a score: two from 0 to 10, more on finer scales."""
+    return max(map(digits_on, [report["scale"], *(s["scale"] for s in report["scales"].values())]))
+
+
+def digits_on(scale: Sequence[float]) -> int:
+    """Return the decimals of a score on a scale."""
     width = scale[1] - scale[0]
     return 2 if width >= 10 else 3 if width > 1 else 4
+
+
+def headline_name(headline: Mapping[str, Any]) -> str:
+    """Return what the number is called that editors are ranked by."""
+    if headline["protocol"] is None:
+        return "mean"
+    return f"{headline['protocol']} {headline['number']}"
+
+
+def headline_filters(report: Mapping[str, Any]) -> dict[str, Callable[[Any], str]]:
+    """Return how headline numbers, their intervals and differences are written."""
+    headline = report["headline"]
+    digits = digits_on(headline["scale"])
+    if headline["number"] == "accuracy":
+        return {
+            "headline": percent,
+            "headline_interval": lambda ends: (
+                "–" if ends is None else f"{ends[0]:.1%} to {ends[1]:.1%}"
+            ),
+            "headline_signed": lambda value: "–" if value is None else f"{value:+.1%}",
+        }
+    return {
+        "headline": lambda value: number(value, digits),
+        "headline_interval": lambda ends: interval(ends, digits),
+        "headline_signed": lambda value: "–" if value is None else f"{value:+.{digits}f}",
+    }
 
 
 def category_name(key: str) -> str:
