@@ -6,7 +6,7 @@ from pydantic import AfterValidator, Field, PositiveFloat, field_validator
 
 from lockstep.config_section import Name, PlainPath, Section
 from lockstep.rubric import SCALE, Combine
-from lockstep.score_files import known_key
+from lockstep.categories import known_key
 
 
 class Report(Section):

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from lockstep import records
 from lockstep.benchmark.streams import Fields, loads
-from lockstep.categories import category_key
+from lockstep.categories import known_key
 from lockstep.errors import ConfigError
 
 TABLE = "table.csv"
@@ -179,14 +179,6 @@ def _row(place: str, values: Mapping[str, Any], has_editor: bool) -> Row:
             raise ConfigError(f"{place}: {name}: found {value!r}, accepted is a text")
     texts = {name: str(value) for name, value in given.items()}
     return Row(place, texts.get("editor"), known_key(texts["category"]), texts["id"], values)
-
-
-def known_key(category: str) -> str:
-    """Return the key of one of the workflow's own categories, or else the name itself."""
-    try:
-        return category_key(category)
-    except ConfigError:
-        return category
 
 
 def _number(row: Row, column: str, scale: tuple[float, float]) -> float | None:
