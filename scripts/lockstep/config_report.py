@@ -4,9 +4,9 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field, PositiveFloat, field_validator
 
+from lockstep.categories import known_key
 from lockstep.config_section import Name, PlainPath, Section
 from lockstep.rubric import SCALE, Combine
-from lockstep.categories import known_key
 
 
 class Report(Section):
