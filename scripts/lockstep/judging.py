@@ -17,6 +17,7 @@ from lockstep.device import Device, Loaded, loaded
 from lockstep.errors import DeviceError, OutOfMemory, ReplyError, ServerError, one_sentence
 from lockstep.judges import Judgement, Pair, Rejected
 from lockstep.models import versions
+from lockstep.plain_text import spelling
 from lockstep.records import Picture, Sample, ScoreRecord
 from lockstep.rubric import Rubric, parse_reply, uncertainty
 
@@ -85,7 +86,10 @@ def item(
     reasoned = job.settings.mode == "reasoned"
     prompt = job.rubric.prompt(sample, reasoned)
     sampling = None if seed is None else {"seed": seed, "temperature": job.settings.temperature}
-    key = plan.score_key(sample, pixels, job.identity, job.rubric.asked(prompt), sampling)
+    identity = job.identity
+    if isinstance(job.settings, config.Qwen3VLJudge):
+        identity = {**identity, **spelling(job.rubric.system, prompt)}
+    key = plan.score_key(sample, pixels, identity, job.rubric.asked(prompt), sampling)
     return Item(job, sample, edited, prompt, seed, key, path)
 
 

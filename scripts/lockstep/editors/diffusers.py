@@ -3,6 +3,7 @@
 import logging
 import math
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,6 +19,7 @@ from lockstep.editors.loading import load_part
 from lockstep.errors import ConfigError, DeviceError, EditError, SkipError, one_sentence
 from lockstep.images import open_rgb
 from lockstep.models import check_weights
+from lockstep.plain_text import speller
 from lockstep.records import Sample
 
 log = logging.getLogger(__name__)
@@ -60,6 +62,7 @@ class DiffusersEditor:
             raise ConfigError(
                 f"editors: {settings.name}: cannot load {settings.model!r} ({one_sentence(error)})"
             ) from None
+        self._spell = speller(_tokenizers(self._pipeline))
         self._arguments = pipelines.call_arguments(settings)
         qwen = isinstance(self._pipeline, pipelines.QWEN_IMAGE_EDIT)
         self._fast = qwen and settings.optimized
@@ -84,10 +87,11 @@ class DiffusersEditor:
         ]
         first = sources[0]
         size = {"width": first.width, "height": first.height} if self._settings.pass_size else {}
+        prompt = self._spell(sample.instruction)
         if not self._fast:
             given = sources if sample.more else first
-            return _Prepared({"image": given, "prompt": sample.instruction, **size})
-        prompts = [sample.instruction, self._arguments.get("negative_prompt")]
+            return _Prepared({"image": given, "prompt": prompt, **size})
+        prompts = [prompt, self._arguments.get("negative_prompt")]
         inputs = qwen_image.prepare(self._pipeline, sources, [p for p in prompts if p is not None])
         return _Prepared({"image": inputs.images, **size}, inputs)
 
@@ -113,6 +117,16 @@ class DiffusersEditor:
         if self._device == "cuda":
             log.info("peak device memory %.1f GiB", torch.cuda.max_memory_allocated() / 2**30)
         return image
+
+
+def _tokenizers(
+    pipeline: diffusers.DiffusionPipeline,
+) -> Iterator[transformers.PreTrainedTokenizerBase]:
+    """Yield the tokenizers of a pipeline, those of its processors included."""
+    for part in pipeline.components.values():
+        part = getattr(part, "tokenizer", part)
+        if isinstance(part, transformers.PreTrainedTokenizerBase):
+            yield part
 
 
 def _scaled_down(source: Image.Image, max_pixels: int | None) -> Image.Image:

@@ -19,6 +19,7 @@ from lockstep.judges import Judgement, Pair, Usage
 from lockstep.judges.decoding import Decoder, Request, Vocabulary
 from lockstep.judges.slots import layer_devices
 from lockstep.models import check_weights
+from lockstep.plain_text import speller
 from lockstep.qwen_vl import optimize_text, optimize_vision
 
 log = logging.getLogger(__name__)
@@ -78,6 +79,7 @@ class Qwen3VLJudge:
                     "accepted is each layer and the vision tower on one"
                 )
         self._settings = settings
+        self._spell = speller([self._processor.tokenizer])
         self._most: int | None = None
         """Rows beyond which memory has not sufficed."""
         self._model.eval()
@@ -189,17 +191,14 @@ class Qwen3VLJudge:
         return prompt
 
     def _chat(self, pair: Pair) -> str:
-        shown = [{"type": "image"} for _ in pair.shown] + [{"type": "text", "text": pair.prompt}]
-        messages = [
-            {"role": "system", "content": [{"type": "text", "text": pair.rubric.system}]},
-            {"role": "user", "content": shown},
-        ]
+        said = [("system", pair.rubric.system), ("user", pair.prompt)]
         if pair.rejected is not None:
-            said = {"assistant": pair.rejected.reply, "user": pair.rejected.error}
-            messages += [
-                {"role": role, "content": [{"type": "text", "text": text}]}
-                for role, text in said.items()
-            ]
+            said += [("assistant", pair.rejected.reply), ("user", pair.rejected.error)]
+        messages = [
+            {"role": role, "content": [{"type": "text", "text": self._spell(text)}]}
+            for role, text in said
+        ]
+        messages[1]["content"][:0] = [{"type": "image"} for _ in pair.shown]
         return self._processor.apply_chat_template(
             messages, tokenize=False, add_generation_prompt=True
         )
