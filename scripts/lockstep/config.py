@@ -47,6 +47,7 @@ from lockstep.config_report import Report as Report
 from lockstep.config_section import PathText, PlainPath, Section, is_folder
 from lockstep.errors import BenchmarkError, ConfigError, suggest
 from lockstep.images import WHITE, parse_colour
+from lockstep.weights import check_judge, check_model, read_header
 
 
 class Benchmark(Section):
@@ -363,6 +364,16 @@ def _check_files(config: Config, source: str, produced: Collection[str]) -> None
     def need(key: str, *parts: str) -> None:
         _need(os.path.join(*parts), key, source, produced)
 
+    def whole(key: str, check: Callable[[str], Any], *parts: str) -> None:
+        need(key, *parts)
+        path = os.path.normpath(os.path.join(*parts))
+        # one that is made now may be half there
+        if path not in map(os.path.normpath, produced):
+            try:
+                check(parts[0])
+            except ConfigError as error:
+                raise ConfigError(f"{source}: {key}: {error}") from None
+
     if config.benchmark.images is not None:
         need("benchmark.images", config.benchmark.images)
     folders = config.benchmark.format in ("kris", "gedit", "table")
@@ -373,15 +384,15 @@ def _check_files(config: Config, source: str, produced: Collection[str]) -> None
         )
     for number, editor in enumerate(config.editors):
         if isinstance(editor, DiffusersEditor) and is_folder(editor.model):
-            need(f"editors[{number}].model", editor.model, "model_index.json")
+            whole(f"editors[{number}].model", check_model, editor.model, "model_index.json")
         for place, adapter in enumerate(getattr(editor, "adapters", ())):
             if adapter.file is not None:
-                need(f"editors[{number}].adapters[{place}].path", adapter.file)
+                whole(f"editors[{number}].adapters[{place}].path", read_header, adapter.file)
         if isinstance(editor, PrecomputedEditor):
             need(f"editors[{number}].folder", editor.folder)
     match config.judge:
         case Qwen3VLJudge(model=model) if is_folder(model):
-            need("judge.model", model, "config.json")
+            whole("judge.model", check_judge, model, "config.json")
         case PrecomputedJudge(scores=None, folder=folder):
             need("judge.folder", folder)
         case PrecomputedJudge(scores=scores):

@@ -13,7 +13,6 @@ import filelock
 
 from lockstep import records
 from lockstep.config import Adapter, is_folder
-from lockstep.errors import ConfigError
 
 SUFFIXES = {".bin", ".jinja", ".json", ".model", ".pt", ".safetensors", ".txt"}
 """Files of a model's folder that decide what it gives; a README does not."""
@@ -60,24 +59,6 @@ def model_files(folder: str) -> list[Path]:
         if path.suffix in SUFFIXES
         and not any(part.startswith(".") for part in path.relative_to(folder).parts)
     )
-
-
-def check_weights(what: str, info: dict[str, Any]) -> None:
-    """Refuse a model whose files lack weights; they would be random.
-
-    Args:
-        info: what `from_pretrained` returns with `output_loading_info`.
-
-    Raises:
-        ConfigError: naming the first of them.
-    """
-    lacking = [*info["missing_keys"], *info["mismatched_keys"]]
-    if lacking:
-        raise ConfigError(
-            f"{what}: found no fitting weights for {lacking[0]}"
-            f"{f' and {len(lacking) - 1} more' if len(lacking) > 1 else ''}, "
-            "accepted is a complete model of this kind"
-        )
 
 
 @cache

@@ -8,19 +8,19 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import diffusers
-import safetensors
 import torch
 import transformers
 from PIL import Image
+from safetensors import SafetensorError
 
 from lockstep import config
 from lockstep.editors import lossy, pipelines, qwen_image
 from lockstep.editors.loading import load_part
 from lockstep.errors import ConfigError, DeviceError, EditError, SkipError, one_sentence
 from lockstep.images import open_rgb
-from lockstep.models import check_weights
 from lockstep.plain_text import speller
 from lockstep.records import Sample
+from lockstep.weights import check_taken, is_quantised
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +58,7 @@ class DiffusersEditor:
         began = time.monotonic()
         try:
             self._pipeline = _pipeline(settings, torch_device)
-        except (OSError, ValueError, safetensors.SafetensorError) as error:
+        except (OSError, ValueError, ImportError, SafetensorError) as error:
             raise ConfigError(
                 f"editors: {settings.name}: cannot load {settings.model!r} ({one_sentence(error)})"
             ) from None
@@ -217,18 +217,27 @@ def _load(
     """Load a pipeline part by part, so that each can say whether its weights were all there.
 
     Raises:
-        ConfigError: if weights are missing, which would leave them random.
+        ConfigError: if weights are missing, which would leave them random, or not all are taken.
     """
-    folder = Path(settings.model)
+    folder, where = Path(settings.model), f"editors: {settings.name}: {settings.model}"
     if not folder.is_dir():
         folder = Path(kind.download(settings.model, revision=settings.revision))
     dtype = getattr(torch, settings.dtype)
     parts = {}
     for name, value in index.items():
         part = _kind(value)
-        if part is not None:
+        if part is None:
+            continue
+        try:
+            _check_quantised(settings, kind, folder / name)
             parts[name], info = load_part(part, folder / name, dtype, torch_device)
-            check_weights(f"editors: {settings.name}: {settings.model}/{name}", info)
+        except torch.AcceleratorError:
+            raise
+        except ConfigError as error:
+            raise ConfigError(f"editors: {settings.name}: {error}") from None
+        except RuntimeError as error:
+            raise ConfigError(f"{where}/{name}: cannot load it ({one_sentence(error)})") from None
+        check_taken(f"{where}/{name}", parts[name], info)
     pipeline = kind.from_pretrained(folder, dtype=dtype, **parts)
     for name, part in pipeline.components.items():
         # what diffusers has loaded by itself, such as a safety checker
@@ -237,16 +246,30 @@ def _load(
     return pipeline
 
 
+def _check_quantised(
+    settings: config.DiffusersEditor, kind: type[diffusers.DiffusionPipeline], part: Path
+) -> None:
+    """Refuse a quantised denoiser where code of ours reads or changes its weights."""
+    ours = issubclass(kind, pipelines.QWEN_IMAGE_EDIT) and settings.optimized
+    if part.name in pipelines.DENOISERS and (ours or settings.adapters) and is_quantised(part):
+        given = "adapters" if settings.adapters else "optimize: true"
+        raise ConfigError(
+            f"{part}: found quantised weights with {given}; expected weights that are not quantised"
+        )
+
+
 def _kind(value: object) -> type[torch.nn.Module] | None:
     """Return the class of a part that has weights, from its line in model_index.json.
 
-    None of what diffusers is left to load: parts without weights, classes of its pipelines' own,
-    and names that transformers no longer has, for which diffusers knows the new ones.
+    None of what diffusers is left to load: parts without weights, and names that transformers no
+    longer has, for which diffusers knows the new ones.
     """
-    libraries = {"diffusers": diffusers, "transformers": transformers}
-    if not isinstance(value, list) or value[0] not in libraries:
+    if not isinstance(value, list) or not isinstance(value[0], str):
         return None
-    kind = getattr(libraries[value[0]], value[1], None)
+    libraries = {"diffusers": diffusers, "transformers": transformers}
+    # a class of a pipeline's own is named with the pipeline's module
+    library = libraries.get(value[0]) or getattr(diffusers.pipelines, value[0], None)
+    kind = getattr(library, value[1], None)
     return kind if isinstance(kind, type) and issubclass(kind, torch.nn.Module) else None
 
 
