@@ -197,9 +197,7 @@ def test_a_quantised_part_is_left_to_the_library_that_knows_how(models, tmp_path
         folder / "transformer", lambda tensors: tensors.update({"a.weight_scale": torch.ones(1)})
     )
     weights.check_model(folder)
-    with pytest.raises(
-        ConfigError, match="quantised weights with optimize: true"
-    ):
+    with pytest.raises(ConfigError, match="quantised weights with optimize: true"):
         editor(folder)
 
 

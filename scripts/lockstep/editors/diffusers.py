@@ -108,7 +108,7 @@ class DiffusersEditor:
                 output_type="pt",
                 **given,
             )
-            image = _image(result)
+            image = _image(result, sample)
         except torch.OutOfMemoryError as error:
             torch.cuda.empty_cache()
             raise EditError(f"out of memory on the device ({one_sentence(error)})") from None
@@ -138,14 +138,14 @@ def _scaled_down(source: Image.Image, max_pixels: int | None) -> Image.Image:
     return source.resize(size, Image.Resampling.LANCZOS)
 
 
-def _image(result: Any) -> Image.Image:
+def _image(result: Any, sample: Sample) -> Image.Image:
     """Return what a pipeline made as 8-bit RGB.
 
     Raises:
         EditError: if it is none, or a safety checker put a black image in its place.
     """
     if any(getattr(result, "nsfw_content_detected", None) or ()):
-        raise EditError("the pipeline's safety checker withheld the image")
+        raise EditError(f"the pipeline's safety checker withheld the image of {sample.id!r}")
     images = getattr(result, "images", None)
     if images is None or len(images) == 0:
         raise EditError(f"the pipeline returned no image but a {type(result).__name__}")
