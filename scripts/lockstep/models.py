@@ -11,7 +11,7 @@ from typing import Any
 
 import filelock
 
-from lockstep import records
+from lockstep import adapter_scale, records
 from lockstep.config import Adapter, is_folder
 
 SUFFIXES = {".bin", ".jinja", ".json", ".model", ".pt", ".safetensors", ".txt"}
@@ -42,7 +42,8 @@ def adapter_identity(adapter: Adapter) -> dict[str, Any]:
     """Return what names an adapter in a key: its file's contents, or a hub id and all with it."""
     if adapter.file is None:
         return adapter.model_dump()
-    return {"sha256": adapter_sha256(adapter.file), "weight": adapter.weight}
+    own = {"sha256": adapter_sha256(adapter.file), "weight": adapter.weight}
+    return {**own, **adapter_scale.identity(adapter.file)}
 
 
 @cache

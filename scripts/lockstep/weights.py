@@ -80,7 +80,7 @@ def check_model(folder: str | Path) -> None:
     if not index.exists():
         check_part(Path(folder))
         return
-    for name, value in _read_object(index).items():
+    for name, value in read_object(index).items():
         if isinstance(value, list) and any(value) and Path(folder, name).is_dir():
             check_part(Path(folder, name))
 
@@ -96,7 +96,7 @@ def check_judge(folder: str | Path) -> None:
         return
     # older files; the one in tokenizer_config.json is for texts alone
     for path in (Path(folder, "chat_template.json"), Path(folder, "processor_config.json")):
-        if path.exists() and _read_object(path).get("chat_template"):
+        if path.exists() and read_object(path).get("chat_template"):
             return
     raise ConfigError(f"{folder}: found no chat template, expected chat_template.jinja in it")
 
@@ -138,7 +138,7 @@ def weight_files(folder: Path) -> list[Path]:
 def is_quantised(folder: Path) -> bool:
     """Tell whether a part says itself that its weights are quantised, so that its library knows."""
     path = folder / "config.json"
-    return path.exists() and bool(_read_object(path).get("quantization_config"))
+    return path.exists() and bool(read_object(path).get("quantization_config"))
 
 
 def read_header(path: str | Path) -> dict[str, Tensor]:
@@ -241,7 +241,7 @@ def _goes_with(scale: str, tensors: Mapping[str, Tensor]) -> bool:
 
 def _indexed(index: Path) -> list[Path]:
     """Return the files that an index names, after looking whether both agree."""
-    places = _read_object(index).get("weight_map")
+    places = read_object(index).get("weight_map")
     if not isinstance(places, dict) or not places:
         raise ConfigError(f"{index}: found no weight_map, expected the index of a model's weights")
     if not all(isinstance(name, str) for name in places.values()):
@@ -317,7 +317,12 @@ def _check_there(path: Path) -> int:
     return size
 
 
-def _read_object(path: Path) -> dict[str, Any]:
+def read_object(path: Path) -> dict[str, Any]:
+    """Return what a JSON file holds.
+
+    Raises:
+        ConfigError: if it is not there, no JSON, or no object.
+    """
     value = _read_json(path)
     if not isinstance(value, dict):
         raise ConfigError(f"{path}: found JSON of another kind, expected an object")

@@ -163,17 +163,17 @@ def _pipeline(settings: config.DiffusersEditor, torch_device: str) -> diffusers.
     kind = pipelines.pipeline_class(settings, index)
     pipelines.check_scheduler(settings, index)
     lossy.check(settings, kind, torch_device)
-    files = []
+    checked = []
     if settings.adapters:
         from lockstep.editors import adapters
 
-        files = adapters.check(settings, kind, index)
+        checked = adapters.check(settings, kind, index)
     offload = settings.offload if torch_device == "cuda" else "none"
     pipeline = _load(settings, kind, index, torch_device if offload == "none" else "cpu")
     pipeline.set_progress_bar_config(disable=True)
     pipelines.set_scheduler(pipeline, settings.scheduler)
-    if files:
-        adapters.fuse(pipeline, settings, files)
+    if checked:
+        adapters.fuse(pipeline, settings, checked)
     add_token_types(getattr(pipeline, "text_encoder", None))
     if settings.optimized:
         _optimize(pipeline, torch_device)
