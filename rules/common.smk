@@ -233,7 +233,7 @@ def state(paths):
 
 
 JUDGE_CODE = {
-    "qwen3_vl": ["qwen_vl.py"]
+    "qwen3_vl": ["plain_text.py", "qwen_vl.py"]
     + [f"judges/{part}.py" for part in ("qwen3_vl", "decoding", "slots", "step_attention")],
     "openai": ["judges/openai_api.py"],
     "precomputed": ["judges/precomputed.py", "score_files.py"],

@@ -6,7 +6,7 @@ rule edit:
         model=editor_files,
         adapters=adapter_files,
         code=library_files("editing.py", "images.py", "models.py", "plan.py", "records.py")
-        + library_files("qwen_vl.py", "stages.py")
+        + library_files("adapter_scale.py", "plain_text.py", "qwen_vl.py", "stages.py")
         + sorted(map(str, (LIBRARY / "editors").glob("*.py"))),
     output:
         f"{RESULTS}/{{editor}}/{{category}}/edits/shard-{{shard}}-of-{len(DEVICES)}.jsonl",

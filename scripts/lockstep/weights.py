@@ -53,7 +53,7 @@ COMPUTED = re.compile(r"(^|\.)(inv_freq|position_ids)$")
 """Names of what old files hold and models compute."""
 
 SMALL = 2**20
-"""Bytes up to which a JSON file is read whole."""
+"""Bytes up to which a JSON file is read whole; of a larger one the end."""
 
 SHOWN = 3
 """Weights that a message names."""
@@ -295,8 +295,15 @@ def _header(path: Path) -> dict[str, Any]:
 
 def _check_small(path: Path) -> None:
     size = _check_there(path)
-    if path.suffix == ".json" and size <= SMALL:
+    if path.suffix != ".json":
+        return
+    if size <= SMALL:
         _read_json(path)
+        return
+    with open(path, "rb") as file:
+        file.seek(-64, os.SEEK_END)
+        if file.read().rstrip()[-1:] not in (b"}", b"]"):
+            raise _no_json(path)
 
 
 def _check_there(path: Path) -> int:
@@ -334,7 +341,11 @@ def _read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_bytes())
     except (ValueError, RecursionError):
-        raise ConfigError(
-            f"{path}: found no valid JSON, expected a whole file; it may have been cut off while "
-            "it was copied"
-        ) from None
+        raise _no_json(path) from None
+
+
+def _no_json(path: Path) -> ConfigError:
+    return ConfigError(
+        f"{path}: found no valid JSON, expected a whole file; it may have been cut off while it "
+        "was copied"
+    )

@@ -429,6 +429,16 @@ def test_settings_that_are_no_whole_file_are_named(models, tmp_path, name, file,
         weights.check_model(folder)
 
 
+def test_a_large_tokenizer_that_is_cut_is_named(models, tmp_path):
+    folder = copy(models, "judge", tmp_path)
+    path = folder / "tokenizer.json"
+    path.write_text(" " * weights.SMALL + path.read_text() + "\n")
+    weights.check_model(folder)
+    path.write_text(path.read_text().rstrip()[:-1])
+    with pytest.raises(ConfigError, match=f"{path}: found no valid JSON"):
+        weights.check_model(folder)
+
+
 def test_files_that_nobody_reads_are_left_alone(models, tmp_path):
     """Whoever fetches what is needed leaves pointers in the place of the rest."""
     folder = copy(models, "editor", tmp_path)
