@@ -96,6 +96,19 @@ def test_a_judge_with_weights_that_it_does_not_take_is_refused(models, tmp_path)
     assert "and 8 more, which look like more layers than its configuration" in str(error.value)
 
 
+@pytest.mark.parametrize("name", ["editor", "judge"])
+def test_a_weight_of_another_shape_is_named(models, tmp_path, name):
+    folder = copy(models, name, tmp_path)
+
+    def narrow(tensors):
+        own = next(key for key in tensors if key.endswith("0.self_attn.q_proj.weight"))
+        tensors[own] = tensors[own][:1].clone()
+
+    changed(folder / "text_encoder" if name == "editor" else folder, narrow)
+    with pytest.raises(ConfigError, match=r"found no fitting weights for model.*0\.self_attn\.q_"):
+        {"editor": editor, "judge": judge}[name](folder)
+
+
 SCALES = {
     ".weight_scale": torch.ones(1),
     ".scale_weight": torch.ones(1),
@@ -434,7 +447,7 @@ def test_a_large_tokenizer_that_is_cut_is_named(models, tmp_path):
     path = folder / "tokenizer.json"
     path.write_text(" " * weights.SMALL + path.read_text() + "\n")
     weights.check_model(folder)
-    path.write_text(path.read_text().rstrip()[:-1])
+    path.write_text(" " * weights.SMALL + '{"model": {"vocab": {"a')
     with pytest.raises(ConfigError, match=f"{path}: found no valid JSON"):
         weights.check_model(folder)
 

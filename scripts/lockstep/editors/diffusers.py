@@ -24,6 +24,8 @@ from lockstep.weights import check_taken, is_quantised
 
 log = logging.getLogger(__name__)
 
+# parts that are handed over, it cannot tell from ones of another kind, and shows them whole
+logging.getLogger("diffusers.pipelines.pipeline_loading_utils").setLevel(logging.ERROR)
 # their bars would fill the log
 diffusers.utils.logging.disable_progress_bar()
 transformers.utils.logging.disable_progress_bar()

@@ -22,6 +22,10 @@ PIECE = 4 * 2**30
 """Bytes of a file that are read at a time; the device needs room for two of them."""
 
 
+TOLD = {"ignore_mismatched_sizes": True}
+"""Lets transformers say which weights have another shape, where it would only say that some do."""
+
+
 def load_part(
     kind: type[torch.nn.Module], folder: Path, dtype: torch.dtype, torch_device: str
 ) -> tuple[torch.nn.Module, dict[str, Any]]:
@@ -54,6 +58,7 @@ def load_part(
             dtype=dtype,
             device_map="cuda" if torch_device == "cuda" else None,
             output_loading_info=True,
+            **TOLD if issubclass(kind, transformers.PreTrainedModel) else {},
         )
     size = sum(p.numel() * p.element_size() for p in part.parameters())
     log.info("%s: %.1f GB in %.2f s", folder.name, size / 1e9, time.monotonic() - began)
@@ -94,6 +99,7 @@ def _load_transformers(
         dtype=dtype,
         device_map="cuda",
         output_loading_info=True,
+        **TOLD,
     )
 
 

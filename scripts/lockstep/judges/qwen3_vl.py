@@ -67,6 +67,8 @@ class Qwen3VLJudge:
                 dtype=getattr(torch, settings.dtype),
                 device_map=_device_map(settings, torch_device),
                 output_loading_info=True,
+                # what has another shape is told with what is missing
+                ignore_mismatched_sizes=True,
             )
         except torch.AcceleratorError:
             raise
