@@ -255,7 +255,7 @@ def _indexed(index: Path) -> list[Path]:
         )
     for path in files:
         held = read_header(path).keys()
-        named = {name for name, place in places.items() if place == path.name}
+        named = {name for name, place in places.items() if index.parent / place == path}
         if named - held:
             raise ConfigError(
                 f"{path}: found no {_listed(sorted(named - held))}, expected all weights that "
