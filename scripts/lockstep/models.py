@@ -11,9 +11,8 @@ from typing import Any
 
 import filelock
 
-from lockstep import records
+from lockstep import adapter_scale, records
 from lockstep.config import Adapter, is_folder
-from lockstep.errors import ConfigError
 
 SUFFIXES = {".bin", ".jinja", ".json", ".model", ".pt", ".safetensors", ".txt"}
 """Files of a model's folder that decide what it gives; a README does not."""
@@ -43,7 +42,8 @@ def adapter_identity(adapter: Adapter) -> dict[str, Any]:
     """Return what names an adapter in a key: its file's contents, or a hub id and all with it."""
     if adapter.file is None:
         return adapter.model_dump()
-    return {"sha256": adapter_sha256(adapter.file), "weight": adapter.weight}
+    own = {"sha256": adapter_sha256(adapter.file), "weight": adapter.weight}
+    return {**own, **adapter_scale.identity(adapter.file)}
 
 
 @cache
@@ -60,24 +60,6 @@ def model_files(folder: str) -> list[Path]:
         if path.suffix in SUFFIXES
         and not any(part.startswith(".") for part in path.relative_to(folder).parts)
     )
-
-
-def check_weights(what: str, info: dict[str, Any]) -> None:
-    """Refuse a model whose files lack weights; they would be random.
-
-    Args:
-        info: what `from_pretrained` returns with `output_loading_info`.
-
-    Raises:
-        ConfigError: naming the first of them.
-    """
-    lacking = [*info["missing_keys"], *info["mismatched_keys"]]
-    if lacking:
-        raise ConfigError(
-            f"{what}: found no fitting weights for {lacking[0]}"
-            f"{f' and {len(lacking) - 1} more' if len(lacking) > 1 else ''}, "
-            "accepted is a complete model of this kind"
-        )
 
 
 @cache

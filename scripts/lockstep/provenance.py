@@ -28,12 +28,12 @@ from lockstep.rubric import Rubric
 LIBRARY = Path(__file__).parent
 
 READING = ("benchmark/*.py", "categories.py", "ids.py", "images.py", "records.py")
-EDITING = ("editing.py", "editors/*.py", "images.py", "models.py", "plan.py")
-EDITING += ("qwen_vl.py", "records.py", "stages.py")
+EDITING = ("adapter_scale.py", "editing.py", "editors/*.py", "images.py", "models.py", "plan.py")
+EDITING += ("plain_text.py", "qwen_vl.py", "records.py", "stages.py")
 JUDGING = ("images.py", "judges/__init__.py", "judging.py", "models.py", "plan.py", "records.py")
 JUDGING += ("rubric.py", "scoring.py", "ties.py")
 JUDGES = {
-    "qwen3_vl": ("qwen_vl.py", "judges/[dqs]*.py"),
+    "qwen3_vl": ("plain_text.py", "qwen_vl.py", "judges/[dqs]*.py"),
     "openai": ("judges/openai_api.py", "redaction.py", "transport.py"),
     "precomputed": ("judges/precomputed.py", "score_files.py"),
 }
@@ -539,7 +539,7 @@ def stale(settings: config.Config, shards: int, rubrics: Mapping[str, Rubric]) -
     return found
 
 
-def _lost_image(edits: Path, there: Mapping[str, int]) -> bool:
+def _lost_image(edits: Path, there: Mapping[str, int | None]) -> bool:
     """Tell whether an image of a file of edits is not there, or has another size."""
     found = EDITED.findall(edits.read_bytes())
     return any(there.get(_name(image)) != int(size) for image, size in found)
@@ -552,7 +552,7 @@ def _lost_source(results: Path, categories: Sequence[str]) -> bool:
         manifest = layout.manifest(results, category)
         if manifest.is_file():
             found = SHOWN.findall(manifest.read_bytes())
-            if any(not there.get(_name(image)) for image in found):
+            if any(there.get(_name(image), 0) == 0 for image in found):
                 return True
     sources = layout.sources(results)
     if not sources.is_file():
@@ -566,10 +566,10 @@ def _name(image: bytes) -> str:
     return os.path.basename(json.loads(b'"' + image + b'"'))
 
 
-def _sizes(folder: Path) -> dict[str, int]:
-    """Return the bytes of each file in a folder."""
+def _sizes(folder: Path) -> dict[str, int | None]:
+    """Return the bytes of each file in a folder; None of what is no regular file."""
     try:
         with os.scandir(folder) as entries:
-            return {entry.name: entry.stat().st_size for entry in entries}
+            return {e.name: e.stat().st_size if e.is_file() else None for e in entries}
     except FileNotFoundError:
         return {}
