@@ -46,7 +46,7 @@ from lockstep.config_report import Compare as Compare
 from lockstep.config_report import Report as Report
 from lockstep.config_section import PathText, PlainPath, Section, is_folder
 from lockstep.errors import BenchmarkError, ConfigError, suggest
-from lockstep.images import WHITE, parse_colour
+from lockstep.images import MAX_PIXELS, WHITE, parse_colour
 
 
 class Benchmark(Section):
@@ -78,7 +78,7 @@ class Benchmark(Section):
         None, description="Take only the first n samples of each category."
     )
     max_pixels: PositiveInt = Field(
-        64_000_000, description="Largest source image, in pixels; larger ones are rejected."
+        MAX_PIXELS, description="Largest source image, in pixels; larger ones are rejected."
     )
     background: Annotated[str, AfterValidator(parse_colour)] = Field(
         WHITE,
