@@ -138,7 +138,7 @@ def _fingerprint(folder: str) -> str:
             f"{path.relative_to(folder)}\0{digest}"
             for path, digest in zip(paths, hashes, strict=True)
         ]
-    return records.sha256("\0".join(listed).encode())
+    return records.sha256("\0".join(listed).encode(errors="surrogateescape"))
 
 
 def file_sha256(path: str | Path) -> str:
