@@ -9,7 +9,7 @@ import pandas as pd
 from lockstep import config, rubric, score_files
 from lockstep.categories import CATEGORIES
 from lockstep.errors import ConfigError
-from lockstep.ids import safe_id
+from lockstep.ids import safe_id, same_id
 from lockstep.report.numbers import Frames
 from lockstep.rubric import COLUMNS
 from lockstep.score_files import Row
@@ -39,7 +39,16 @@ def read_sources(
         prefix = f"{name}/" if len(settings.sources) > 1 and [*own] != [name] else ""
         frames |= {f"{prefix}{editor}": tables for editor, tables in own.items()}
         sources[name] = {"path": path, "editors": [f"{prefix}{editor}" for editor in own]}
+    _spell_alike(frames)
     return frames, sources
+
+
+def _spell_alike(frames: Mapping[str, Mapping[str, pd.DataFrame]]) -> None:
+    """Give ids that may be mixed up the spelling of the first source that has them."""
+    names: dict[tuple[str, str], str] = {}
+    for tables in frames.values():
+        for category, frame in tables.items():
+            frame["id"] = [names.setdefault((category, same_id(n)), n) for n in frame["id"]]
 
 
 def _of_results(
@@ -79,6 +88,7 @@ def _of_file(path: str, settings: config.Compare, name: str) -> dict[str, dict[s
     columns = score_files.needed_columns(file, list(settings.criteria))
     names = [column for column in columns if column != "score"]
     samples: dict[str, dict[str, None]] = {}
+    spelled: dict[tuple[str, str], str] = {}
     rows: dict[str, dict[tuple[str, str], Row]] = {}
     for row in file.rows:
         if row.category == "overall":
@@ -87,7 +97,7 @@ def _of_file(path: str, settings: config.Compare, name: str) -> dict[str, dict[s
                 "categories together are called so"
             )
         # as a run's tables call it
-        sample = safe_id(row.id)
+        sample = spelled.setdefault((row.category, same_id(row.id)), safe_id(row.id))
         samples.setdefault(row.category, {})[sample] = None
         editor = name if row.editor is None else row.editor
         rows.setdefault(editor, {})[row.category, sample] = row
