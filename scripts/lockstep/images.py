@@ -44,6 +44,9 @@ UNREAD = {
 MAX_SCANS = 100
 """Passes over the picture of a JPEG; encoders write up to 20, each takes as long as an image."""
 
+MAX_CHUNKS = 100_000
+"""Parts of a PNG; the largest file that is read has 12,000 as libpng writes it."""
+
 MAX_UNPACKED = 16 * 2**20
 """Bytes that a text or a profile in a PNG may unpack to; profiles of printers have up to 4 MB."""
 
@@ -201,6 +204,8 @@ def shown_size(path: str | Path) -> tuple[int, int]:
 
 def has_alpha(data: bytes) -> bool:
     """Tell whether an image can have transparent pixels, without decoding it."""
+    if data.startswith(JPEG):
+        return False
     try:
         with _open(io.BytesIO(data)) as image:
             return image.has_transparency_data
@@ -243,12 +248,15 @@ def _without_long_texts(data: bytes) -> bytes:
     Raises:
         SampleError: if its colour profile is too long: without it the colours would be others.
     """
-    kept, place, total = [], 0, 0
-    for kind, start, end in _chunks(data):
+    kept, place, total, profiles = [], 0, 0, 0
+    for number, (kind, start, end) in enumerate(_chunks(data)):
+        if number == MAX_CHUNKS:
+            raise SampleError(f"expected a PNG of up to {MAX_CHUNKS:,} chunks, found more")
         if kind not in TEXTS and kind != b"iCCP":
             continue
-        # once there is too much, no text is unpacked any more
-        looked = kind == b"iCCP" or total <= MAX_TEXTS
+        profiles += kind == b"iCCP"
+        # viewers take the first profile; once there is too much, no text is unpacked any more
+        looked = profiles == 1 if kind == b"iCCP" else total <= MAX_TEXTS
         size = _unpacked(kind, data[start + 8 : end - 4]) if looked else None
         total += size or 0
         if kind == b"iCCP" and size == MAX_UNPACKED:

@@ -193,9 +193,17 @@ def test_a_profile_of_megabytes_is_applied_and_one_of_more_is_told():
     large = P3 + bytes(2**21)
     data = with_chunks(stored(noise()), (b"iCCP", b"p\0\0" + zlib.compress(large)))
     assert np.array_equal(opened(data), opened(stored(noise(), icc_profile=P3)))
+    first, second = ((b"iCCP", b"p\0\0" + zlib.compress(p)) for p in (P3, icc.grey_profile(1.0)))
+    assert np.array_equal(opened(with_chunks(stored(noise()), first, second)), opened(data))
     data = with_chunks(stored(noise()), TEXTS["packed"], (b"iCCP", b"p\0\0" + LONG))
     with pytest.raises(SampleError, match="expected a colour profile below 16,777,216 bytes"):
         verify_image(data, 10**6)
+
+
+def test_a_png_of_endless_chunks_is_refused_before_they_are_read():
+    data = with_chunks(stored(noise()), *[(b"prVt", b"")] * images.MAX_CHUNKS)
+    with pytest.raises(SampleError, match="expected a PNG of up to 100,000 chunks, found more"):
+        images.open_rgb(io.BytesIO(data))
 
 
 def test_a_jpeg_has_a_hundred_scans_and_no_more():
