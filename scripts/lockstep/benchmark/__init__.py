@@ -21,8 +21,8 @@ from lockstep.images import Verified
 from lockstep.quarantine import Quarantine
 from lockstep.records import Picture, Rejected, Sample
 
-AHEAD, AHEAD_BYTES = 4, 4 * 2**20
-"""Samples, and bytes of their images, that are read while images before them are decoded."""
+AHEAD, AHEAD_BYTES = 16, 2**20
+"""Samples that are read while images before them are decoded, as long as theirs are small."""
 
 
 class Waiting(NamedTuple):
@@ -30,6 +30,7 @@ class Waiting(NamedTuple):
 
     position: int
     item: Item | SampleError
+    """Without its images, which may be long texts."""
     images: list[bytes]
     """Its source images and its reference."""
     error: SampleError | None
@@ -84,7 +85,7 @@ class Intake:
         if isinstance(item, SampleError):
             return Waiting(position, item, [], item)
         references = [] if item.reference is None else [item.reference]
-        waiting = Waiting(position, item, [], None)
+        waiting = Waiting(position, item._replace(images=()), [], None)
         try:
             for image in (*item.images, *references):
                 waiting.images.append(image())
@@ -206,7 +207,7 @@ def samples(intake: Intake) -> Iterator[Sample | Rejected]:
         if not intake.wants(item):
             continue
         waiting.append(intake.begin(position, item))
-        while len(waiting) > ahead or sum(map(_size, waiting)) > AHEAD_BYTES:
+        while len(waiting) > ahead or (len(waiting) > 1 and sum(map(_size, waiting)) > AHEAD_BYTES):
             yield intake.end(waiting.popleft())
         if all(map(intake.full, intake.counts)):
             return
