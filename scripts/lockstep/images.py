@@ -146,9 +146,8 @@ def verify_image(data: bytes, max_pixels: int) -> Verified:
             "expected an image that decodes in the memory that its pixels need, "
             "found one that takes more"
         ) from None
-    except Exception as error:  # Pillow's decoders raise many kinds on broken data
-        reason = str(error) or type(error).__name__
-        raise SampleError(f"expected {EXPECTED}, found a broken image ({reason})") from None
+    except Exception as error:  # Pillow's decoders do, too
+        raise _broken(error) from None
 
 
 def open_rgb(path: str | Path, background: str = WHITE) -> Image.Image:
@@ -225,6 +224,8 @@ def _open(file: str | Path | IO[bytes]) -> Image.Image:
         image = Image.open(io.BytesIO(data), formats=OPENED)
     except Image.UnidentifiedImageError:
         raise SampleError(f"expected {EXPECTED}, found {_name(data)}") from None
+    except Exception as error:  # Pillow's readers of headers raise many kinds on broken data
+        raise _broken(error) from None
     if image.format == "AVIF":
         _check_colours(data)
     if image.format != "MPO" and getattr(image, "is_animated", False):
@@ -232,6 +233,11 @@ def _open(file: str | Path | IO[bytes]) -> Image.Image:
             f"found an animation of {image.n_frames} pictures, accepted is a still image"
         )
     return image
+
+
+def _broken(error: Exception) -> SampleError:
+    reason = str(error) or type(error).__name__
+    return SampleError(f"expected {EXPECTED}, found a broken image ({reason})")
 
 
 def _name(data: bytes) -> str:

@@ -239,6 +239,19 @@ def test_an_avif_has_its_pixels_its_transparency_and_its_profile():
     assert np.abs(opened(avif(flat, icc_profile=P3)).astype(int) - expected).max() <= 3
 
 
+def test_an_avif_with_any_part_of_its_header_broken_is_read_or_refused():
+    data = stored(noise(), "AVIF")
+    refused = 0
+    for place in range(300):
+        broken = data[:place] + bytes(2) + data[place + 2 :]
+        images.has_alpha(broken)
+        try:
+            verify_image(broken, 10**6)
+        except SampleError as error:
+            refused += "found a broken image" in str(error)
+    assert refused
+
+
 @pytest.mark.parametrize("codes", [(12, 13), (9, 16), (9, 18), (1, 8)])
 def test_an_avif_of_wide_colours_without_a_profile_is_refused(codes):
     data = avif(noise())
