@@ -4,6 +4,7 @@ The kernel ends it, by the processor's time: no decoder can hold that up, and no
 busy machine. One process serves all images of a job, and is started anew after one that ended it.
 """
 
+import fcntl
 import json
 import resource
 import signal
@@ -35,7 +36,7 @@ MAIN = "from lockstep.quarantine import serve; serve()"
 CODE = f"import sys; sys.path.append({str(Path(__file__).parents[1])!r}); {MAIN}"
 
 PIPE = 2**20
-"""Bytes of images that wait for the process."""
+"""Bytes of images that wait for the process, where the system allows it."""
 
 REQUEST, REPLY = struct.Struct("=QdQ"), struct.Struct("=Q")
 """Before an image: the most pixels, seconds, and its bytes. Before an answer: its bytes."""
@@ -89,8 +90,10 @@ class Quarantine:
             [sys.executable, "-P", "-c", CODE],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            pipesize=PIPE,
         )
+        # a user with many pipes gets no larger ones
+        with suppress(OSError):
+            fcntl.fcntl(self._process.stdin, fcntl.F_SETPIPE_SZ, PIPE)
         self._end = weakref.finalize(self, _end, self._process)
         for data, max_pixels in self._asked:
             self._send(data, max_pixels)
@@ -134,7 +137,9 @@ def serve() -> None:
 
 def _verified(data: bytes, max_pixels: int, seconds: float) -> dict[str, Any]:
     memory = MEMORY + PER_PIXEL * max_pixels
-    resource.setrlimit(resource.RLIMIT_AS, (memory, resource.RLIM_INFINITY))
+    _, most = resource.getrlimit(resource.RLIMIT_AS)
+    if most == resource.RLIM_INFINITY or memory < most:
+        resource.setrlimit(resource.RLIMIT_AS, (memory, most))
     signal.setitimer(signal.ITIMER_PROF, seconds)
     try:
         return {"verified": verify_image(data, max_pixels)}

@@ -103,6 +103,16 @@ def test_an_image_that_takes_too_much_memory_is_told(monkeypatch):
         apart.answer()
 
 
+def test_a_limit_of_the_system_on_memory_stays(monkeypatch):
+    limited = "import resource as r; r.setrlimit(r.RLIMIT_AS, (2**31, 2**31)); "
+    code = quarantine.CODE.replace(quarantine.MAIN, limited + quarantine.MAIN)
+    monkeypatch.setattr(quarantine, "CODE", code)
+    apart = Quarantine()
+    for max_pixels in (1_000_000, 10**9, 1_000_000):
+        apart.ask(GOOD, max_pixels)
+        assert apart.answer().width == 96
+
+
 def test_the_decoder_ends_with_who_asked():
     apart = Quarantine()
     apart.ask(GOOD)
