@@ -1,10 +1,11 @@
-"""Broken benchmarks of every format: each is read, or refused with a sentence.
+"""Broken benchmarks, scores and images of every format: each is read, or refused with a sentence.
 
     python -m tests.fuzz 3600        for an hour; what it finds is printed, and shrunk
 
 `tests/unit/test_hostile.py` does it for a short time, and keeps what was found.
 """
 
+import copy
 import json
 import os
 import resource
@@ -16,11 +17,14 @@ from pathlib import Path
 from typing import Any
 
 import hypothesis
+import pandas as pd
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lockstep import benchmark, config
+from lockstep import agreement, benchmark, config, images
 from lockstep.errors import LockstepError
+from lockstep.quarantine import Quarantine
+from lockstep.score_files import read_score_file
 from tests import formats
 
 VARIANTS: list[tuple[str, dict[str, Any]]] = [
@@ -125,6 +129,60 @@ def attack(variant, file, bytes_, fields, told, structured):
         shutil.rmtree(folder)
 
 
+SCORES = [
+    {"editor": "e", "category": "物理", "id": "é/1", "score": 7.25, "note": "good"},
+    {"editor": "e", "category": "physical", "id": "b", "score": None, "note": None},
+    {"editor": "f", "category": "c", "id": "b", "score": 10, "note": "NA"},
+]
+
+
+@given(form=st.sampled_from(["csv", "jsonl", "parquet"]), bytes_=bites, fields=changes)
+def attack_scores(form, bytes_, fields):
+    """Change a file of scores, its bytes or its fields, and read it as a judge's and as humans'."""
+    folder = Path(tempfile.mkdtemp(prefix="fuzz-", dir=os.environ.get("FUZZ_FOLDER")))
+    try:
+        path = folder / f"scores.{form}"
+        rows = json.loads(changed(copy.deepcopy(SCORES), fields)) if form == "jsonl" else SCORES
+        write_scores(path, rows)
+        if form != "jsonl" or len(bytes_) > 1:
+            path.write_bytes(bitten(path.read_bytes(), bytes_))
+        for read in (read_score_file, lambda path: agreement._read(path, ["e"])):
+            try:
+                read(path)
+            except LockstepError as error:
+                assert str(error).strip()
+    finally:
+        shutil.rmtree(folder)
+
+
+def write_scores(path: Path, rows: list[dict[str, Any]]) -> None:
+    match path.suffix:
+        case ".csv":
+            pd.DataFrame(rows).to_csv(path, index=False)
+        case ".parquet":
+            pd.DataFrame(rows).to_parquet(path)
+        case ".jsonl":
+            lines = [json.dumps(row, ensure_ascii=False) for row in rows]
+            path.write_text("\n".join(lines), encoding="utf-8", errors="surrogatepass")
+
+
+@given(form=st.sampled_from(["PNG", "JPEG", "WEBP", "AVIF"]), bytes_=bites)
+def attack_image(form, bytes_):
+    """Change an image's bytes; it is decoded, refused, or ends a decoder that is not ours."""
+    data = bitten(formats.draw(0, form=form), bytes_)
+    QUARANTINE.ask(data, 10**6)
+    try:
+        QUARANTINE.answer()
+    except LockstepError as error:
+        assert str(error).strip()
+    images.has_alpha(data)
+
+
+QUARANTINE = Quarantine()
+
+ATTACKS = [attack, attack_scores, attack_image]
+
+
 def changed(value: Any, fields: list[tuple[int, int, Any]]) -> str:
     """Return a benchmark's JSON with other values in some fields of some items."""
     items = list(value.values()) if isinstance(value, dict) else value
@@ -139,15 +197,17 @@ def main() -> None:
     seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 60
     began = time.monotonic()
     examples = 0
-    run = hypothesis.settings(
-        max_examples=2000,
+    settings = hypothesis.settings(
+        max_examples=1000,
         deadline=None,
         database=None,
         suppress_health_check=list(hypothesis.HealthCheck),
-    )(attack)
+    )
+    attacks = list(map(settings, ATTACKS))
     while time.monotonic() - began < seconds:
-        run()
-        examples += 2000
+        for each in attacks:
+            each()
+            examples += 1000
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         print(f"{examples} files in {time.monotonic() - began:.0f} s, {peak:.0f} MiB", flush=True)
 

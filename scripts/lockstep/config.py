@@ -45,7 +45,7 @@ from lockstep.config_report import Report as Report
 from lockstep.config_report import threshold_of_one_scale
 from lockstep.config_section import PathText, PlainPath, Seconds, Section, is_folder
 from lockstep.errors import BenchmarkError, ConfigError, suggest
-from lockstep.images import WHITE, parse_colour
+from lockstep.images import MAX_PIXELS, WHITE, parse_colour
 from lockstep.weights import check_judge, check_model, read_header
 from lockstep.yaml_files import read_yaml
 
@@ -79,7 +79,7 @@ class Benchmark(Section):
         None, description="Take only the first n samples of each category."
     )
     max_pixels: PositiveInt = Field(
-        64_000_000, description="Largest source image, in pixels; larger ones are rejected."
+        MAX_PIXELS, description="Largest source image, in pixels; larger ones are rejected."
     )
     background: Annotated[str, AfterValidator(parse_colour)] = Field(
         WHITE,

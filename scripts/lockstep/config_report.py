@@ -29,7 +29,9 @@ class Report(Section):
         "or as much of another scale.",
     )
     human_scores: PlainPath | None = Field(
-        None, description="CSV of human scores (id, score, editor) to compare the judge with."
+        None,
+        description="Human scores (CSV, JSONL or Parquet with id, score, editor) to compare the "
+        "judge with.",
     )
 
     def threshold_on(self, scale: tuple[float, float]) -> float:

@@ -125,7 +125,7 @@ def folder_hashes(folder: str) -> dict[str, str]:
 def _fingerprint(folder: str) -> str:
     """Hash the names and contents of a model's files."""
     listed = [f"{name}\0{digest}" for name, digest in folder_hashes(folder).items()]
-    return records.sha256("\0".join(listed).encode())
+    return records.sha256("\0".join(listed).encode(errors="surrogateescape"))
 
 
 def file_sha256(path: str | Path) -> str:

@@ -27,15 +27,17 @@ from lockstep.rubric import Rubric
 
 LIBRARY = Path(__file__).parent
 
-READING = ("benchmark/*.py", "categories.py", "ids.py", "images.py", "records.py")
+READING = ("benchmark/*.py", "categories.py", "foreign_files.py", "ids.py", "images.py")
+READING += ("quarantine.py", "records.py")
 EDITING = ("adapter_scale.py", "editing.py", "editors/*.py", "images.py", "models.py", "plan.py")
-EDITING += ("plain_text.py", "qwen_vl.py", "records.py", "stages.py")
+EDITING += ("foreign_files.py", "plain_text.py", "quarantine.py", "qwen_vl.py", "records.py")
+EDITING += ("stages.py",)
 JUDGING = ("images.py", "judges/__init__.py", "judging.py", "models.py", "plan.py", "records.py")
 JUDGING += ("rubric.py", "scoring.py", "ties.py")
 JUDGES = {
     "qwen3_vl": ("plain_text.py", "qwen_vl.py", "judges/[dqs]*.py"),
     "openai": ("judges/openai_api.py", "redaction.py", "transport.py"),
-    "precomputed": ("judges/precomputed.py", "score_files.py"),
+    "precomputed": ("foreign_files.py", "ids.py", "judges/precomputed.py", "score_files.py"),
 }
 TABLES = ("rubric.py", "stats.py", "tables.py", "ties.py")
 PROTOCOLS = ("protocol.py", "published.py")
