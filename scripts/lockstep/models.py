@@ -90,10 +90,10 @@ def files_state(paths: Iterable[str]) -> list[list[int]]:
 
 
 def _stat(path: str | Path) -> list[int]:
-    """Return a file's size and time; nothing of a link that leads nowhere."""
+    """Return a file's size and time; nothing of what is not to be had."""
     try:
         found = os.stat(path)
-    except FileNotFoundError:
+    except OSError:
         return []
     return [found.st_size, found.st_mtime_ns]
 

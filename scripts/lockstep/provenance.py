@@ -65,7 +65,7 @@ REASONS = {
 }
 """Why an output is made again, by the part of its note that differs."""
 
-LOST = "a-file-is-lost"
+LOST = "a-file-is-lost-or-changed"
 ALTERED = "altered-or-cut-off"
 UNKNOWN = "made-of-nobody-knows-what"
 
@@ -518,7 +518,7 @@ def stale(settings: config.Config, shards: int, rubrics: Mapping[str, Rubric]) -
     categories = settings.benchmark.categories
     judges = shards // settings.judge.gpus_per_judge
     manifests = prepared(settings)
-    look(manifests, lambda: _lost_source(manifests.results, categories))
+    look(manifests, lambda: _lost_source(manifests.results, settings.benchmark))
     for editor in settings.editors:
         for category in categories:
             folder = manifests.results / editor.name / category / "images"
@@ -547,20 +547,17 @@ def _lost_image(edits: Path, there: Mapping[str, int | None]) -> bool:
     return any(there.get(_name(image)) != int(size) for image, size in found)
 
 
-def _lost_source(results: Path, categories: Sequence[str]) -> bool:
+def _lost_source(results: Path, settings: config.Benchmark) -> bool:
     """Tell whether an image of a manifest is not there, or a file that it was read from changed."""
     there = _sizes(results / "manifest" / "images")
-    for category in categories:
-        manifest = layout.manifest(results, category)
-        if manifest.is_file():
-            found = SHOWN.findall(manifest.read_bytes())
-            if any(there.get(_name(image), 0) == 0 for image in found):
-                return True
-    sources = layout.sources(results)
-    if not sources.is_file():
-        return False
-    with open(sources, "rb") as file:
-        return any(models.files_state([path]) != [state] for path, *state in map(json.loads, file))
+    for category in settings.categories:
+        found = SHOWN.findall(layout.manifest(results, category).read_bytes())
+        if any(there.get(_name(image), 0) == 0 for image in found):
+            return True
+    root = settings.images_path
+    with open(layout.sources(results), "rb") as file:
+        read = map(json.loads, file)
+        return any(models.files_state([str(root / path)]) != [state] for path, *state in read)
 
 
 def _name(image: bytes) -> str:

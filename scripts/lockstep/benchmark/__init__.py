@@ -12,10 +12,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 from lockstep import config, records
-from lockstep.benchmark.items import Item
+from lockstep.benchmark.items import Image, Item
 from lockstep.categories import BY_FORMAT
 from lockstep.errors import BenchmarkError, SampleError, suggest
 from lockstep.ids import safe_id, same_id
@@ -65,6 +65,9 @@ class Intake:
     reasons: dict[str | None, Counter[str]] = field(default_factory=dict)
     """As in `Counts`."""
 
+    sources: IO[bytes] | None = None
+    """Where the files are listed that images were read from."""
+
     def __post_init__(self) -> None:
         self.counts = dict.fromkeys(self.settings.categories, 0)
         self._first: dict[str, str] = {}
@@ -98,7 +101,10 @@ class Intake:
         waiting = Waiting(position, item._replace(images=()), [], None)
         try:
             for image in (*item.images, *references):
-                waiting.images.append(image())
+                try:
+                    waiting.images.append(image())
+                finally:
+                    self._note_source(image)
                 self._quarantine.ask(waiting.images[-1], self.settings.max_pixels)
         except SampleError as error:
             return waiting._replace(error=error)
@@ -115,6 +121,12 @@ class Intake:
         except SampleError as error:
             self._note(waiting.item, error)
             return _rejection(waiting.position, waiting.item, error)
+
+    def _note_source(self, image: Image) -> None:
+        """Write down which file an image was read from, and that it was not there."""
+        state = getattr(image, "state", None)
+        if state is not None and self.sources is not None:
+            self.sources.write((records.canonical_json(state) + "\n").encode())
 
     def _answer(self) -> Verified | SampleError:
         try:
@@ -181,7 +193,8 @@ def prepare(settings: config.Benchmark, folder: Path) -> Counts:
     """Read a benchmark in one pass and write a manifest per category.
 
     Writes `{category}.jsonl` for every configured category, `rejected.jsonl`, `counts.json` with
-    the number of samples of each, and each image once under its hash in `images/`. Memory holds a
+    the number of samples of each, each image once under its hash in `images/`, and in
+    `sources.jsonl` the path, size and time of each file that an image was read from. Memory holds a
     few items at a time.
 
     Raises:
@@ -196,7 +209,7 @@ def prepare(settings: config.Benchmark, folder: Path) -> Counts:
             for category in settings.categories
         }
         rejects = stack.enter_context(records.atomic(intake.folder / "rejected.jsonl"))
-        stack.enter_context(records.atomic(intake.folder / "sources.jsonl"))
+        intake.sources = stack.enter_context(records.atomic(intake.folder / "sources.jsonl"))
         for found in samples(intake):
             if isinstance(found, Sample):
                 manifests[found.category].write(records.json_line(found))

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import cache, cached_property
 from pathlib import Path, PurePosixPath
-from typing import Protocol
+from typing import Any, Protocol
 
 from lockstep.errors import BenchmarkError, SampleError
 from lockstep.foreign_files import MAX_FILE, read_file, same_path, spelled
@@ -38,6 +38,13 @@ class Files(Protocol):
 
         Raises:
             SampleError: if there is none, or its path leads elsewhere.
+        """
+
+    def state(self, name: str) -> list[Any] | None:
+        """Return a file's path, and its size and time where it is there; None in an archive.
+
+        Raises:
+            SampleError: if its path leads elsewhere.
         """
 
 
@@ -89,24 +96,44 @@ class Folder:
         self._bases = [base]
         self._bases += [p.parent / "blobs" for p in base.parents if p.name == "snapshots"]
         self._names: dict[Path, dict[str, list[str]]] = {}
+        self._last: tuple[str, Path] | None = None
 
     def read(self, name: str) -> bytes:
+        try:
+            return read_file(self._found(name), name)
+        except (OSError, ValueError):
+            raise self._lacking(name) from None
+
+    def state(self, name: str) -> list[Any]:
+        try:
+            real = self._found(name)
+            found = os.stat(real)
+        except (SampleError, OSError, ValueError):
+            return [str(safe_path(name))]
+        return [os.path.relpath(real, self._root), found.st_size, found.st_mtime_ns]
+
+    def _found(self, name: str) -> Path:
+        """Return where a file is; that of the last name that was asked for is known."""
+        if self._last is not None and self._last[0] == name:
+            return self._last[1]
         pure = safe_path(name)
         try:
             try:
                 real = (self._root / pure).resolve(strict=True)
             except FileNotFoundError:
                 real = self._alike(pure).resolve(strict=True)
-            if not any(real.is_relative_to(base) for base in self._bases):
-                raise SampleError(
-                    f"found {name[:100]!r}, a link that leads out of its folder, "
-                    "accepted is a file in it"
-                )
-            return read_file(real, name)
-        except SampleError:
-            raise
         except (OSError, ValueError, RuntimeError):
-            raise SampleError(f"found no file {name[:100]!r} in {self._root}") from None
+            raise self._lacking(name) from None
+        if not any(real.is_relative_to(base) for base in self._bases):
+            raise SampleError(
+                f"found {name[:100]!r}, a link that leads out of its folder, "
+                "accepted is a file in it"
+            )
+        self._last = name, real
+        return real
+
+    def _lacking(self, name: str) -> SampleError:
+        return SampleError(f"found no file {name[:100]!r} in {self._root}")
 
     def _alike(self, pure: PurePosixPath) -> Path:
         """Return the one path whose names may be mixed up with those of another path.
@@ -149,6 +176,10 @@ class Archive:
         self._ends: dict[str, list[str]] = {}
         for name in members:
             self._ends.setdefault(PurePosixPath(name).name, []).append(name)
+
+    def state(self, name: str) -> None:
+        # the archive itself is a file of the benchmark
+        return None
 
     def read(self, name: str) -> bytes:
         pure = safe_path(name)

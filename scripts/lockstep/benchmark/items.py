@@ -195,16 +195,25 @@ def shown(value: Any, field: str) -> str | None:
     return str(found)[:200].encode(errors="replace").decode()
 
 
+class FileImage:
+    """Reads an image that is named by its path."""
+
+    def __init__(self, files: Files, path: str, field: str) -> None:
+        self._files, self._path, self._field = files, path, field
+        self.state: list[Any] | None = None
+        """As `Files.state` returns it, of what was read."""
+
+    def __call__(self) -> bytes:
+        try:
+            self.state = self._files.state(self._path)
+            return self._files.read(self._path)
+        except SampleError as error:
+            raise SampleError(f"{self._field}: {error}") from None
+
+
 def image_of_file(files: Files, path: str, field: str) -> Image:
     """Return how to read an image that is named by its path."""
-
-    def read() -> bytes:
-        try:
-            return files.read(path)
-        except SampleError as error:
-            raise SampleError(f"{field}: {error}") from None
-
-    return read
+    return FileImage(files, path, field)
 
 
 def image_of_base64(given: Any, field: str) -> Image:
