@@ -5,7 +5,7 @@ from unittest import mock
 import pytest
 from PIL import Image
 
-from lockstep import alike, config, judging
+from lockstep import alike, config, judging, records
 from lockstep.alike import FEW, Watch
 from lockstep.device import Device
 from lockstep.errors import EditError, SharedError
@@ -132,14 +132,15 @@ def judge(folder, answer, count=9, size=1, copies=1, settings=None):
     )
     source = make_sample(folder)
     edits = folder / "e.png"
-    Image.new("RGB", (8, 8)).save(edits)
+    image = Image.new("RGB", (8, 8))
+    image.save(edits)
     job = Job(settings, {}, RUBRIC, "e")
     items = [
         judging.item(
             job,
             source.model_copy(update={"id": f"s{number}"}),
             edits,
-            "0",
+            records.pixels_sha256(image),
             folder / f"{number}-{copy}.json",
             seed=copy if copies > 1 else None,
         )

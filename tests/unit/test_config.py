@@ -268,7 +268,7 @@ def precomputed(folder):
         ),
         (
             {"editors": precomputed("empty")},
-            "editors[0].folder: found no file ending in .png, .jpg, .jpeg, .webp in 'empty', exp",
+            "editors[0].folder: found no file ending in .png, .jpg, .jpeg, .webp, .avif in 'empty'",
         ),
         (
             {"editors": precomputed("b.json")},

@@ -190,7 +190,7 @@ def test_with_several_editors_the_file_must_name_them(tmp_path):
 def test_a_key_twice_in_a_line_is_refused(tmp_path):
     path = tmp_path / "twice.jsonl"
     path.write_text('{"id": "a", "category": "physical", "score": 9, "score": 1}')
-    with pytest.raises(ConfigError, match=r"twice\.jsonl: .*line 1 has the key 'score' twice"):
+    with pytest.raises(ConfigError, match=r"twice\.jsonl: line 1: .* 'score' twice"):
         read_score_file(path)
 
 

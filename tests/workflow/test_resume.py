@@ -332,6 +332,20 @@ def test_ctrl_c_ends_a_run_promptly_and_the_next_one_resumes(prepared, tmp_path)
     assert_completes(workflow, kept)
 
 
+def test_a_second_run_in_the_same_working_folder_is_told_who_holds_the_results(prepared, tmp_path):
+    workflow = prepared.copy(tmp_path / "work")
+    held = Held(workflow, 2)
+    run = workflow.start(*EDITS)
+    until(held.in_hand, 60, workflow.printed)
+    output = workflow.run(*EDITS, check=False)
+    assert f"found it in use by process {run.pid} of " in output
+    assert "Traceback" not in output
+    assert len(output.splitlines()) <= 4
+    held.give()
+    assert run.wait(60) == 0
+    assert "Nothing to be done" in workflow.run(*EDITS)
+
+
 def test_a_judge_killed_in_its_work_costs_the_judgement_in_its_hand(prepared, tmp_path):
     workflow = prepared.copy(tmp_path / "work")
     workflow.config["judge"]["batch_size"] = 1
