@@ -15,6 +15,7 @@ from tqdm import tqdm
 from lockstep import alike, config, images, judges, plan, records, serving, staging, stopping
 from lockstep.device import Device, Loaded, loaded
 from lockstep.errors import (
+    ConfigError,
     DeviceError,
     OutOfMemory,
     ReplyError,
@@ -135,6 +136,10 @@ def judge_missing(
             bar_format="{desc} {n}/{total} {bar:20} {elapsed} left {remaining}",
         ) as progress,
     ):
+        if judges.identity(settings.judge) != pending[0].job.identity:
+            raise ConfigError(
+                "judge: expected the scores that were there at first, found others; run again"
+            )
         for item, record in _judge_pending(
             judge, pending, settings.judge, len(place.devices), watch
         ):

@@ -5,7 +5,7 @@ from unittest import mock
 import pytest
 from PIL import Image
 
-from lockstep import alike, config, judging, records
+from lockstep import alike, config, judges, judging, records
 from lockstep.alike import FEW, Watch
 from lockstep.device import Device
 from lockstep.errors import EditError, SharedError
@@ -134,7 +134,7 @@ def judge(folder, answer, count=9, size=1, copies=1, settings=None):
     edits = folder / "e.png"
     image = Image.new("RGB", (8, 8))
     image.save(edits)
-    job = Job(settings, {}, RUBRIC, "e")
+    job = Job(settings, judges.identity(settings), RUBRIC, "e")
     items = [
         judging.item(
             job,

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from lockstep import models, records
 from lockstep.errors import ConfigError, SampleError, suggest
 from lockstep.foreign_files import find_file, read_file
 from lockstep.ids import same_id
@@ -40,7 +41,11 @@ class PrecomputedReplies:
             if path.suffix != SUFFIX:
                 # files of other suffixes are no part of what decides a score
                 raise SampleError(f"expected the suffix {SUFFIX}, found {path.suffix}")
-            return Judgement(read_file(path, path.name, MAX_REPLY).decode("utf-8-sig"))
+            data = read_file(path, path.name, MAX_REPLY)
+            known = models.folder_hashes(str(self._folder))
+            if known.get(str(path.relative_to(self._folder))) != records.sha256(data):
+                raise SampleError("expected the reply that was there at first, found another")
+            return Judgement(data.decode("utf-8-sig"))
         except (SampleError, OSError, UnicodeDecodeError) as error:
             return Judgement(
                 None, error=f"{folder}: found no readable reply of {pair.id!r} ({error})"
