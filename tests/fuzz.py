@@ -146,7 +146,7 @@ def attack_scores(form, bytes_, fields):
         write_scores(path, rows)
         if form != "jsonl" or len(bytes_) > 1:
             path.write_bytes(bitten(path.read_bytes(), bytes_))
-        for read in (read_score_file, lambda path: agreement._read(path, ["e"])):
+        for read in (read_score_file, lambda path: agreement.read_humans(path, ["e"])):
             try:
                 read(path)
             except LockstepError as error:
