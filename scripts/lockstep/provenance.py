@@ -554,14 +554,17 @@ def _lost_source(results: Path, settings: config.Benchmark) -> bool:
         found = SHOWN.findall(layout.manifest(results, category).read_bytes())
         if any(there.get(_name(image), 0) == 0 for image in found):
             return True
-    root = settings.images_path
-    with open(layout.sources(results), "rb") as file:
-        read = map(json.loads, file)
-        return any(models.files_state([str(root / path)]) != [state] for path, *state in read)
+    # many times as fast as line by line
+    listed = layout.sources(results).read_bytes().splitlines()
+    sources = json.loads(b"[%s]" % b",".join(listed))
+    paths = [os.path.join(settings.images_path, path) for path, *_ in sources]
+    return models.files_state(paths) != [state for _, *state in sources]
 
 
 def _name(image: bytes) -> str:
     """Return the name of an image's file from its path in JSON."""
+    if b"\\" not in image:
+        return image[image.rfind(b"/") + 1 :].decode()
     return os.path.basename(json.loads(b'"' + image + b'"'))
 
 
