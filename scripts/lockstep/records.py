@@ -21,7 +21,7 @@ from typing import IO, Any, Literal, TypeVar
 from PIL import Image, PngImagePlugin
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from lockstep import rows
+from lockstep import media, rows
 from lockstep.errors import ConfigError, DamagedError
 from lockstep.images import WHITE
 from lockstep.rows import Rows
@@ -342,11 +342,12 @@ def host_folder() -> Path:
 
 def write_json(path: Path, value: Any) -> None:
     """Write indented JSON; NaN is refused."""
-    write_text(path, json.dumps(value, ensure_ascii=False, indent=2, allow_nan=False) + "\n")
+    text = json.dumps(value, ensure_ascii=False, indent=2, allow_nan=False)
+    write_text(path, media.json(text) + "\n")
 
 
 def json_line(record: Record) -> bytes:
-    return (canonical_json(record.model_dump(mode="json")) + "\n").encode()
+    return (media.json(canonical_json(record.model_dump(mode="json"))) + "\n").encode()
 
 
 def write_records(path: Path, records: Iterable[Record]) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from lockstep import records, stats
+from lockstep import media, records, stats
 from lockstep.records import EditRecord, ScoreRecord
 from lockstep.rubric import COLUMNS, SCALE, Rubric
 
@@ -171,8 +171,9 @@ def _add(found: dict[str, set[str]], versions: Mapping[str, str]) -> None:
 
 
 def to_csv(frame: pd.DataFrame) -> str:
-    # a carriage return inside an unquoted text would end the row
-    return frame.to_csv(index=False, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
+    """Return a table as CSV whose texts are safe in spreadsheets; see `media.cell`."""
+    safe = media.cells(frame)
+    return safe.to_csv(index=False, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
 
 
 def read_table(path: Path) -> pd.DataFrame:
@@ -181,5 +182,7 @@ def read_table(path: Path) -> pd.DataFrame:
     frame = pd.read_csv(
         path, dtype=dict.fromkeys(texts, str), keep_default_na=False, na_values=[""]
     )
+    written = [column for column in texts if column in frame]
+    frame[written] = frame[written].map(media.from_cell, na_action="ignore")
     # a table of an earlier version has fewer columns
     return frame.assign(**{column: None for column in COLUMNS if column not in frame})
