@@ -93,6 +93,8 @@ try:
 
         humans = Path(CONFIG.report.human_scores)
         agreement.read_humans(humans, [editor.name for editor in CONFIG.editors])
+    if workflow.is_main_process:
+        recovery.check_tree(Path(CONFIG.results))
     BECAUSE = provenance.stale(CONFIG, len(DEVICES), rubrics) if workflow.is_main_process else {}
 except LockstepError as error:
     raise WorkflowError(str(error)) from None

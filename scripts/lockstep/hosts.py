@@ -351,9 +351,7 @@ def _pid(connection: socket.socket) -> int:
 
 
 def _folder() -> Path:
-    folder = records.host_folder() / "hosts"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    return folder
+    return records.own_folder(records.host_folder() / "hosts")
 
 
 def _hosts() -> list[Host]:

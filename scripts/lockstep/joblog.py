@@ -6,20 +6,21 @@ import logging
 import os
 import select
 import signal
+import stat
 import sys
 import tempfile
 import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, Any
 
 import psutil
 
 from lockstep import media
-from lockstep.errors import LockstepError, one_sentence
+from lockstep.errors import ConfigError, LockstepError, one_sentence
 
 log = logging.getLogger(__name__)
 
@@ -39,10 +40,12 @@ def job_log(path: str | Path) -> Iterator[IO[str]]:
     process ends with the block.
     """
     _open_standard_streams()
-    with (
-        open_terminal(os.dup(2), closefd=True) as terminal,
-        written_to(path, anew=_finished(path)),
-    ):
+    with open_terminal(os.dup(2), closefd=True) as terminal, ExitStack() as stack:
+        try:
+            stack.enter_context(written_to(path, anew=True))
+        except LockstepError as error:
+            print(f"Error: {error}", file=terminal)
+            sys.exit(1)
         end_with_starter(lambda: os._exit(1))
         # as Ctrl-C does: what is being saved is saved first
         signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
@@ -65,12 +68,16 @@ def written_to(path: str | Path, anew: bool = False) -> Iterator[None]:
     """Send everything that this process and its libraries print to a log file.
 
     Args:
-        anew: begin an empty file; what else was there is kept, as several processes write to it.
+        anew: begin an empty file if the job that last wrote it came to its end; what else was
+            there is kept, as several processes write to it.
+
+    Raises:
+        ConfigError: if there is a link, or anything but a file.
     """
     Path(path).parent.mkdir(parents=True, exist_ok=True)
-    if anew:
-        open(path, "w", encoding="utf-8").close()
-    with open(path, "a", buffering=1, encoding="utf-8") as file:
+    with open(_opened(path), "a", buffering=1, encoding="utf-8", errors="replace") as file:
+        if anew and _finished(path):
+            os.ftruncate(file.fileno(), 0)
         sys.stdout.flush()
         sys.stderr.flush()
         # libraries write to the descriptors, not only to Python's streams
@@ -82,6 +89,21 @@ def written_to(path: str | Path, anew: bool = False) -> Iterator[None]:
         logging.captureWarnings(True)
         warnings.simplefilter("once")
         yield
+
+
+def _opened(path: str | Path) -> int:
+    """Return a descriptor that appends to a file, and to nothing that a link leads to."""
+    # without waiting, where it is a pipe
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
+    try:
+        descriptor = os.open(path, flags, 0o666)
+        if stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return descriptor
+        os.close(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.ELOOP, errno.ENXIO, errno.EISDIR):
+            raise
+    raise ConfigError(f"{path}: expected a log file, found a link or no file; remove it")
 
 
 class _Entries(logging.Formatter):

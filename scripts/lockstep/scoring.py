@@ -122,7 +122,7 @@ def _wanted(
     record = ScoreRecord(id=edit.id, category=edit.category, status=edit.status, error=edit.error)
     if edit.status != "ok":
         return _Edit(record, [], None)
-    edited = folder / edit.image
+    edited = records.below(folder, edit.image)
     provenance = records.read_provenance(edited)
     if provenance is None or provenance.get("key") != edit.key:
         found = "another edit" if provenance else "no complete edit"

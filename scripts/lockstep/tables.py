@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from lockstep import media, records, stats
+from lockstep.errors import DamagedError
 from lockstep.records import EditRecord, ScoreRecord
 from lockstep.rubric import COLUMNS, SCALE, Rubric
 
@@ -177,12 +178,21 @@ def to_csv(frame: pd.DataFrame) -> str:
 
 
 def read_table(path: Path) -> pd.DataFrame:
-    """Read a table back; texts such as `007` and `NA` stay what they are."""
+    """Read a table back; texts such as `007` and `NA` stay what they are.
+
+    Raises:
+        DamagedError: if an id is no file's name.
+    """
     texts = [column for column in COLUMNS if column not in NUMBERS]
     frame = pd.read_csv(
         path, dtype=dict.fromkeys(texts, str), keep_default_na=False, na_values=[""]
     )
     written = [column for column in texts if column in frame]
     frame[written] = frame[written].map(media.from_cell, na_action="ignore")
+    for name in frame["id"].dropna():
+        try:
+            records.file_name(name)
+        except ValueError as error:
+            raise DamagedError(f"{path}: id: {error}") from None
     # a table of an earlier version has fewer columns
     return frame.assign(**{column: None for column in COLUMNS if column not in frame})

@@ -150,7 +150,9 @@ class Barrier:
     def __enter__(self) -> Self:
         self._folder.mkdir(parents=True, exist_ok=True)
         self._ears = _Ears(self._folder)
-        self._lock = os.open(self._path(self._shard, "lock"), os.O_RDWR | os.O_CREAT, 0o644)
+        self._lock = os.open(
+            self._path(self._shard, "lock"), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644
+        )
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
