@@ -123,12 +123,13 @@ def cell(value: Any) -> Any:
     r"""Return a value for a CSV: a text that no spreadsheet takes for a formula, or a number.
 
     A text that begins with one of `= + - @`, tab or newline gets a `'` before it, and what nobody
-    sees is written as escapes. `from_cell` returns the text as it was.
+    sees is written as escapes. `from_cell` returns the text as it was, but for halves of surrogate
+    pairs, which become U+FFFD.
     """
     if not isinstance(value, str):
         return value
     # what looks like an escape of ours was none
-    text = _ESCAPED.sub(lambda found: rf"\u005cu{found[1]}", value)
+    text = _ESCAPED.sub(lambda found: rf"\u005cu{found[1]}", _HALVES.sub("\ufffd", value))
     text = visible(text)
     return f"'{text}" if _FORMULA.match(text) else text
 
@@ -141,7 +142,8 @@ def from_cell(text: str) -> str:
 
 def _character(found: re.Match[str]) -> str:
     character = chr(int(found[1], 16))
-    return character if character == "\\" or _UNSEEN.match(character) else found[0]
+    hidden = _UNSEEN.match(character) and not _HALVES.match(character)
+    return character if character == "\\" or hidden else found[0]
 
 
 def cells(frame: "pd.DataFrame") -> "pd.DataFrame":

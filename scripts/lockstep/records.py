@@ -348,7 +348,15 @@ def write_text(path: Path, text: str) -> None:
 
 
 def read_json(path: Path) -> Any:
-    return json.loads(Path(path).read_bytes())
+    """Return the value of a JSON file.
+
+    Raises:
+        ValueError: if it is none.
+    """
+    try:
+        return json.loads(Path(path).read_bytes())
+    except RecursionError:
+        raise ValueError(f"{path}: found JSON nested too deep") from None
 
 
 def host_folder() -> Path:

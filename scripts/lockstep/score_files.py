@@ -7,6 +7,7 @@ empty value is no score.
 
 import csv
 import math
+import os
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -80,7 +81,7 @@ def source_files(path: str) -> list[str]:
     for name, key in names:
         table = source / name / key / TABLE
         # a report may come from others
-        if not (table.is_file() and table.parents[2].resolve() == source.resolve()):
+        if not (os.path.isfile(table) and table.parents[2].resolve() == source.resolve()):
             raise ConfigError(
                 f"{listed}: found {name!r} with {key!r} and no {TABLE} of them; run that workflow "
                 "again to have it made anew"

@@ -1,6 +1,7 @@
 """Tables of one editor and category: a row for each sample, and their summary."""
 
 import csv
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -181,18 +182,34 @@ def read_table(path: Path) -> pd.DataFrame:
     """Read a table back; texts such as `007` and `NA` stay what they are.
 
     Raises:
-        DamagedError: if an id is no file's name.
+        DamagedError: if it is no such table, or an id is no file's name.
     """
     texts = [column for column in COLUMNS if column not in NUMBERS]
-    frame = pd.read_csv(
-        path, dtype=dict.fromkeys(texts, str), keep_default_na=False, na_values=[""]
-    )
-    written = [column for column in texts if column in frame]
-    frame[written] = frame[written].map(media.from_cell, na_action="ignore")
-    for name in frame["id"].dropna():
-        try:
-            records.file_name(name)
-        except ValueError as error:
-            raise DamagedError(f"{path}: id: {error}") from None
+    try:
+        frame = pd.read_csv(
+            path, dtype=dict.fromkeys(texts, str), keep_default_na=False, na_values=[""]
+        )
+        written = [column for column in texts if column in frame]
+        frame[written] = frame[written].map(media.from_cell, na_action="ignore")
+        _check(frame, texts)
+    except ValueError as error:
+        reason = " ".join(str(error).split())
+        raise DamagedError(f"{path}: expected a table of a run, found another ({reason})") from None
     # a table of an earlier version has fewer columns
     return frame.assign(**{column: None for column in COLUMNS if column not in frame})
+
+
+def _check(frame: pd.DataFrame, texts: Sequence[str]) -> None:
+    """Raise ValueError unless a table, which may come from others, holds what its columns say."""
+    if "id" not in frame or frame["id"].isna().any():
+        raise ValueError("a row has no id")
+    for name in frame["id"]:
+        records.file_name(name)
+    numbers = set(frame.select_dtypes("number"))
+    for column in frame:
+        if column not in numbers and column not in texts and frame[column].notna().any():
+            raise ValueError(f"{column}: a value is no number")
+    for column in {"tags", "judgements"}.intersection(frame):
+        for value in frame[column].dropna():
+            if not isinstance(json.loads(value), list):
+                raise ValueError(f"{column}: {value:.60} is no list")

@@ -59,14 +59,14 @@ everything = st.text(st.characters(codec=None)) | st.text(
 @hypothesis.example("\ud800")
 def test_a_cell_reads_back_as_it_was_and_is_no_formula(text):
     cell = media.cell(text)
-    assert media.from_cell(cell) == text
+    assert media.from_cell(cell) == re.sub("[\ud800-\udfff]", "\ufffd", text)
     assert not UNSEEN.search(cell)
     assert cell[:1] not in {*"=+-@\t\r\n＝＋－＠"} or not cell
 
 
 @pytest.mark.parametrize("text", FORMULAS)
 def test_a_formula_is_a_text_in_a_table_and_a_number_stays_one(tmp_path, text):
-    frame = pd.DataFrame({"id": [text], "score": [-5.5], "difference": ["-0.5"], "tags": ["[]"]})
+    frame = pd.DataFrame({"id": [text], "score": [-5.5], "tags": ["[]"]})
     written = tables.to_csv(frame)
     assert [row[0][0] for row in csv.reader(io.StringIO(written))][1] in "'\\"
     assert ",-5.5," in written
