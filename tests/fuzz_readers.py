@@ -49,7 +49,8 @@ TABLE = pd.DataFrame(
 
 TEMPLATE = """{% for criterion in criteria %}{{ criterion.name }}: {{ criterion.question }}
 {% for value, meaning in criterion.anchors.items() %}{{ value }} = {{ meaning | upper }}
-{% endfor %}{% endfor %}{% if rationale %}{{ rationale ~ '!' ~ 2 * 3 }}{% endif %}{{ instruction[:5] }}
+{% endfor %}{% endfor %}{% if rationale %}{{ rationale ~ '!' ~ 2 * 3 }}{% endif %}
+{{ instruction[:5] }}
 {% set x = instruction.split() | join(',') %}{{ loop.index if loop is defined else x }}"""
 
 

@@ -192,7 +192,7 @@ def read_table(path: Path) -> pd.DataFrame:
         written = [column for column in texts if column in frame]
         frame[written] = frame[written].map(media.from_cell, na_action="ignore")
         _check(frame, texts)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         reason = " ".join(str(error).split())
         raise DamagedError(f"{path}: expected a table of a run, found another ({reason})") from None
     # a table of an earlier version has fewer columns
