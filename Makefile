@@ -78,7 +78,8 @@ fuzz: setup
 	python -m tests.fuzz 3600
 
 # attacks that once broke something, and some seconds of what `fuzz` does; up to five minutes
-HOSTILE := $(addprefix tests/unit/,test_corpus.py test_hostile.py test_joblog.py test_links.py \
+HOSTILE := $(addprefix tests/unit/,test_corpus.py test_foreign_files.py test_hostile.py \
+  test_joblog.py test_links.py test_quarantine.py \
   test_media.py test_redaction.py test_replies.py test_sandbox.py test_transport.py test_waves.py \
   test_yaml_files.py)
 hostile: setup

@@ -2,6 +2,7 @@
 
     python -m benchmarks.readers                     10,000 samples of each format, 100 kB images
     python -m benchmarks.readers --memory 2e9        prepare on a RE-Edit file of 2 GB
+    python -m benchmarks.readers --ratio             what decoding in a process of its own costs
 
 Images are verified and stored as `prepare` does it; making the files is not counted. The first
 figure is by the clock, the second by the time of the processor, which others do not slow down.
@@ -16,14 +17,21 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import deque
 from functools import cache
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 from PIL import Image
 from tests import formats
 
 from lockstep import benchmark, config
+from lockstep.images import Verified, verify_image
+from lockstep.quarantine import Quarantine
+
+ROUNDS = 7
+"""Times that each way is measured, in turn; the fastest counts."""
 
 VARIANTS = [
     *((name, {}) for name in formats.MAKERS),
@@ -57,7 +65,33 @@ def numbered(number: int, kilobytes: float, form: str) -> bytes:
     return photograph(kilobytes, form) + number.to_bytes(8, "big")
 
 
-def speed(count: int, kilobytes: float, form: str, root: Path) -> None:
+class Here:
+    """Verifies images in this process, in place of a `Quarantine`."""
+
+    def __init__(self) -> None:
+        self._asked: deque[tuple[bytes, int]] = deque()
+
+    def ask(self, data: bytes, max_pixels: int) -> None:
+        self._asked.append((data, max_pixels))
+
+    def answer(self) -> Verified:
+        return verify_image(*self._asked.popleft())
+
+
+def prepared(made: formats.Made, root: Path, quarantine: type) -> tuple[float, float, int, int]:
+    """Return the seconds that preparing took, those of processors, and samples and images."""
+    settings = config.Benchmark(**made.settings)
+    with mock.patch("lockstep.benchmark.Quarantine", quarantine):
+        began, worked = time.perf_counter(), sum(os.times()[:4])
+        counts = benchmark.prepare(settings, root / "manifest")
+        took, work = time.perf_counter() - began, sum(os.times()[:4]) - worked
+    images = len(os.listdir(root / "manifest" / "images"))
+    shutil.rmtree(root / "manifest")
+    assert sum(counts.samples.values()) == made.samples, counts
+    return took, work, made.samples, images
+
+
+def speed(count: int, kilobytes: float, form: str, root: Path, ratio: bool) -> None:
     image = Image.open(io.BytesIO(photograph(kilobytes, form)))
     size = len(photograph(kilobytes, form)) / 1000
     print(f"{count} samples, images of {size:.0f} kB ({form}, {image.width}×{image.height})")
@@ -66,18 +100,22 @@ def speed(count: int, kilobytes: float, form: str, root: Path) -> None:
         made = formats.MAKERS[name](
             folder, count, draw=lambda n: numbered(n, kilobytes, form), **variant
         )
-        settings = config.Benchmark(**made.settings)
-        began, worked = time.perf_counter(), time.process_time()
-        counts = benchmark.prepare(settings, root / "manifest")
-        took, work = time.perf_counter() - began, time.process_time() - worked
-        given = sum(counts.samples.values())
-        images = len(os.listdir(root / "manifest" / "images"))
         what = " ".join([name, *map(str, variant.values())])
-        speeds = f"{given / took:6.0f} {given / work:6.0f} samples/s"
-        print(f"{what:16} {speeds}  {images / given:.2f} images each", flush=True)
-        assert given == made.samples, counts
+        if ratio:
+            pairs = [
+                [prepared(made, root, kind)[:2] for kind in (Here, Quarantine)]
+                for _ in range(ROUNDS)
+            ]
+            here, apart = (
+                tuple(map(min, zip(*found, strict=True))) for found in zip(*pairs, strict=True)
+            )
+            clock, processors = (b / a for a, b in zip(here, apart, strict=True))
+            print(f"{what:16} {clock:.2f} by the clock, {processors:.2f} of processors", flush=True)
+        else:
+            took, work, given, images = prepared(made, root, Quarantine)
+            speeds = f"{given / took:6.0f} {given / work:6.0f} samples/s"
+            print(f"{what:16} {speeds}  {images / given:.2f} images each", flush=True)
         shutil.rmtree(folder)
-        shutil.rmtree(root / "manifest")
 
 
 def memory(size: float, root: Path) -> None:
@@ -104,15 +142,23 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=10_000)
     parser.add_argument("--kilobytes", type=float, default=100, help="of an image")
     parser.add_argument("--form", default="JPEG", help="JPEG or PNG")
+    parser.add_argument("--ratio", action="store_true", help="to decoding in the same process")
     parser.add_argument("--memory", type=float, help="bytes of the file to prepare")
     parser.add_argument("--folder", help="where to work")
     arguments = parser.parse_args()
-    os.sched_setaffinity(0, [sorted(os.sched_getaffinity(0))[0]])
+    if not arguments.ratio:
+        os.sched_setaffinity(0, [sorted(os.sched_getaffinity(0))[0]])
     with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
         if arguments.memory:
             memory(arguments.memory, Path(folder))
         else:
-            speed(arguments.samples, arguments.kilobytes, arguments.form, Path(folder))
+            speed(
+                arguments.samples,
+                arguments.kilobytes,
+                arguments.form,
+                Path(folder),
+                arguments.ratio,
+            )
 
 
 if __name__ == "__main__":

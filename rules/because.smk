@@ -15,7 +15,8 @@ def mark(reason):
     path.parent.mkdir(parents=True, exist_ok=True)
     # Snakemake takes a file of the same content for the same
     path.write_text(uuid.uuid4().hex)
-    newer = max([time.time(), *times]) + 1
+    # older than what is made from now on, which Snakemake demands
+    newer = max([time.time(), *(when + 0.001 for when in times)])
     os.utime(path, (newer, newer))
     return str(path)
 

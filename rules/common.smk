@@ -158,6 +158,9 @@ else:
 HELD = []
 """The lock of the results, for as long as this process executes."""
 
+# The logger tells by it who holds the results.
+os.environ["LOCKSTEP_RESULTS"] = RESULTS
+
 # Jobs inherit the environment: the invocation's name and the shards that can run at a time.
 os.environ.setdefault("LOCKSTEP_RUN", uuid.uuid4().hex)
 # Jobs end with the process that reads this file, which is the one that starts them on their host.

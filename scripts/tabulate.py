@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from lockstep import provenance, records, tables
+from lockstep import alike, provenance, records, tables
 from lockstep.config import of_job
 from lockstep.joblog import job_log
 from lockstep.rubric import SCALE, read_rubric
@@ -16,6 +16,8 @@ with job_log(snakemake.log[0]):
     provenance.check_scored(settings, editor, category, len(edits), rubric)
     with provenance.noted(provenance.tabulated(settings, editor, category, len(edits), rubric)):
         frame = tables.table(Path(snakemake.input.manifest), edits, scores, rubric, folder)
+        edited = frame[["id", "status", "error"]].itertuples(index=False, name=None)
+        alike.check_edits(str(folder), edited)
         records.write_text(snakemake.output.table, tables.to_csv(frame))
         threshold = settings.report.threshold_on(SCALE)
         summary = tables.summary(frame, edits, scores, rubric, threshold)

@@ -7,6 +7,7 @@ they are what `tests/fuzz_readers.py` names; what fails there is kept in `tests/
 `tests/unit/test_corpus.py` reads. `tests/unit/test_hostile.py` breaks benchmarks for a short time.
 """
 
+import copy
 import json
 import os
 import resource
@@ -18,11 +19,14 @@ from pathlib import Path
 from typing import Any
 
 import hypothesis
+import pandas as pd
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lockstep import benchmark, config
+from lockstep import agreement, benchmark, config, images
 from lockstep.errors import LockstepError
+from lockstep.quarantine import Quarantine
+from lockstep.score_files import read_score_file
 from tests import formats, fuzz_readers
 from tests.conftest import ROOT
 
@@ -186,6 +190,60 @@ def attack_reader(name, pieces, bytes_):
         shutil.rmtree(folder)
 
 
+SCORES = [
+    {"editor": "e", "category": "物理", "id": "é/1", "score": 7.25, "note": "good"},
+    {"editor": "e", "category": "physical", "id": "b", "score": None, "note": None},
+    {"editor": "f", "category": "c", "id": "b", "score": 10, "note": "NA"},
+]
+
+
+@given(form=st.sampled_from(["csv", "jsonl", "parquet"]), bytes_=bites, fields=changes)
+def attack_scores(form, bytes_, fields):
+    """Change a file of scores, its bytes or its fields, and read it as a judge's and as humans'."""
+    folder = Path(tempfile.mkdtemp(prefix="fuzz-", dir=os.environ.get("FUZZ_FOLDER")))
+    try:
+        path = folder / f"scores.{form}"
+        rows = json.loads(changed(copy.deepcopy(SCORES), fields)) if form == "jsonl" else SCORES
+        write_scores(path, rows)
+        if form != "jsonl" or len(bytes_) > 1:
+            path.write_bytes(bitten(path.read_bytes(), bytes_))
+        for read in (read_score_file, lambda path: agreement.read_humans(path, ["e"])):
+            try:
+                read(path)
+            except LockstepError as error:
+                assert str(error).strip()
+    finally:
+        shutil.rmtree(folder)
+
+
+def write_scores(path: Path, rows: list[dict[str, Any]]) -> None:
+    match path.suffix:
+        case ".csv":
+            pd.DataFrame(rows).to_csv(path, index=False)
+        case ".parquet":
+            pd.DataFrame(rows).to_parquet(path)
+        case ".jsonl":
+            lines = [json.dumps(row, ensure_ascii=False) for row in rows]
+            path.write_text("\n".join(lines), encoding="utf-8", errors="surrogatepass")
+
+
+@given(form=st.sampled_from(["PNG", "JPEG", "WEBP", "AVIF"]), bytes_=bites)
+def attack_image(form, bytes_):
+    """Change an image's bytes; it is decoded, refused, or ends a decoder that is not ours."""
+    data = bitten(formats.draw(0, form=form), bytes_)
+    QUARANTINE.ask(data, 10**6)
+    try:
+        QUARANTINE.answer()
+    except LockstepError as error:
+        assert str(error).strip()
+    images.has_alpha(data)
+
+
+QUARANTINE = Quarantine()
+
+ATTACKS = [attack, attack_reader, attack_scores, attack_image]
+
+
 def changed(value: Any, fields: list[tuple[int, int, Any]]) -> str:
     """Return a benchmark's JSON with other values in some fields of some items."""
     items = list(value.values()) if isinstance(value, dict) else value
@@ -206,10 +264,10 @@ def main() -> None:
         database=None,
         suppress_health_check=list(hypothesis.HealthCheck),
     )
-    attacks = [settings(attack), settings(attack_reader)]
+    attacks = list(map(settings, ATTACKS))
     while time.monotonic() - began < seconds:
-        for run in attacks:
-            run()
+        for each in attacks:
+            each()
             examples += 500
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         print(f"{examples} files in {time.monotonic() - began:.0f} s, {peak:.0f} MiB", flush=True)

@@ -9,9 +9,11 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 from pydantic import ValidationError
 from pydantic_core import from_json
+from safetensors.numpy import save
 
 from lockstep import agreement, config, provenance, records, score_files, tables, yaml_files
 from lockstep.anchors import Anchor
@@ -21,6 +23,7 @@ from lockstep.protocol import read_protocol
 from lockstep.records import EditRecord, Rejected, Sample, ScoreRecord
 from lockstep.rubric import VARIABLES, parse_reply, read_rubric
 from lockstep.sandbox import Template
+from lockstep.weights import read_header
 from tests.conftest import ROOT
 from tests.fake_server import REPLY, answer
 
@@ -120,6 +123,7 @@ def rubric_text(*parts: str) -> str:
 CSV = 'category,id,editor,score,tags\nphysical,a,e,5,"x,y"\nphysical,b,e,7.5,\n'
 
 READERS = {
+    "weights": Reader(".safetensors", save({"a": np.zeros((2, 3), np.float32)}), read_header),
     "reply": Reader(".txt", REPLY, lambda path: parse_reply(text_of(path), RUBRIC)),
     "answer": Reader(".json", answer()[2], read_answer),
     "rubric": Reader(".yaml", rubric_text("rubrics", "physical.yaml"), read_rubric),

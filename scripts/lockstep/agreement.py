@@ -1,5 +1,6 @@
 """Agreement of a judge with humans: rank and linear correlations, with intervals."""
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,8 @@ import pandas as pd
 from scipy.stats import kendalltau, pearsonr, spearmanr
 
 from lockstep.errors import ConfigError
+from lockstep.ids import same_id
+from lockstep.score_files import number_in, read_rows, text_in
 from lockstep.tables import read_table
 from lockstep.ties import settled
 
@@ -22,8 +25,9 @@ def agreement(tables: Mapping[str, Mapping[str, Path]], humans: Path) -> list[di
 
     Args:
         tables: `table.csv` of each editor and category.
-        humans: CSV with `id`, `score` on any scale, and `editor` where there are several. Several
-            rows of one edit, by several people, count by their mean.
+        humans: a file as `score_files` reads it, with `id`, `score` on any scale, and `editor`
+            where there are several. Several rows of one edit, by several people, count by their
+            mean.
 
     Returns:
         for each category and overall, over all editors (`editor` None) and, where there are
@@ -33,7 +37,7 @@ def agreement(tables: Mapping[str, Mapping[str, Path]], humans: Path) -> list[di
         Rows over all editors have `spearman_fisher` (see `fisher_mean`) of so many `editors`.
 
     Raises:
-        ConfigError: if the file is not such a CSV, or scores edits that are not there.
+        ConfigError: if the file is no such table, or scores edits that are not there.
     """
     judged = pd.concat(
         [
@@ -42,8 +46,9 @@ def agreement(tables: Mapping[str, Mapping[str, Path]], humans: Path) -> list[di
             for path in files.values()
         ]
     )
+    judged["form"] = [same_id(name) for name in judged.pop("id")]
     given = read_humans(humans, list(tables))
-    unknown = given.merge(judged, on=["editor", "id"], how="left", indicator=True)
+    unknown = given.merge(judged, on=["editor", "form"], how="left", indicator=True)
     unknown = unknown[unknown["_merge"] == "left_only"]
     if len(unknown):
         first = unknown.iloc[0]
@@ -51,7 +56,7 @@ def agreement(tables: Mapping[str, Mapping[str, Path]], humans: Path) -> list[di
             f"{humans}: found {len(unknown)} edits that this run does not have "
             f"({first['id']!r} by {first['editor']!r} is the first), accepted are this run's"
         )
-    both = given.merge(judged, on=["editor", "id"], suffixes=("_human", "_judge"))
+    both = given.merge(judged, on=["editor", "form"], suffixes=("_human", "_judge"))
     both = both.dropna(subset=["score_judge"])
     rows = []
     for category in (*dict.fromkeys(both["category"]), "overall"):
@@ -86,31 +91,25 @@ def read_humans(path: Path, editors: list[str]) -> pd.DataFrame:
     """Return the mean of what humans gave each edit.
 
     Raises:
-        ConfigError: if the file is no such CSV.
+        ConfigError: if the file is no such table.
     """
-    try:
-        # an id may be NA
-        texts = {"id": str, "editor": str}
-        nothing = {"id": [""], "editor": [""], "score": ["", "NA", "NaN", "nan"]}
-        frame = pd.read_csv(path, dtype=texts, keep_default_na=False, na_values=nothing)
-        for column in ("id", "editor", "score"):
-            # pandas numbers the columns of one name
-            if f"{column}.1" in frame:
-                raise ValueError(f"column {column!r} is there twice")
-        frame["score"] = frame["score"].astype(float)
-    except (OSError, KeyError, ValueError) as error:
-        raise ConfigError(f"{path}: found no CSV with id and score ({error})") from None
-    if "editor" not in frame and len(editors) == 1:
-        frame["editor"] = editors[0]
-    for column in ("id", "editor"):
-        if column not in frame:
+    columns, numbered = read_rows(path)
+    for column in ("id", "score"):
+        if column not in columns:
             raise ConfigError(f"{path}: found no column {column!r}, accepted are id, editor, score")
-        if frame[column].isna().any():
-            row = int(frame[column].isna().to_numpy().argmax()) + 1
-            raise ConfigError(f"{path}: found no {column} in row {row}, accepted is one in each")
-    if not np.isfinite(frame["score"]).all():
-        raise ConfigError(f"{path}: found a score that is no number, accepted are numbers")
-    return frame.groupby(["editor", "id"], as_index=False)["score"].mean()
+    if "editor" not in columns and len(editors) > 1:
+        raise ConfigError(f"{path}: found no column 'editor', accepted are id, editor, score")
+    rows = []
+    for place, values in numbered:
+        given = values if "editor" in columns else {"editor": editors[0], **values}
+        editor, name = (text_in(place, column, given.get(column)) for column in ("editor", "id"))
+        score = number_in(place, "score", given.get("score"))
+        if score is None or not math.isfinite(score):
+            found = f"{given.get('score')!r:.60}"
+            raise ConfigError(f"{place}: score: expected a number, found {found}")
+        rows.append({"editor": editor, "id": name, "form": same_id(name), "score": score})
+    frame = pd.DataFrame(rows, columns=["editor", "id", "form", "score"])
+    return frame.groupby(["editor", "form"], as_index=False).agg({"id": "first", "score": "mean"})
 
 
 def _with_interval(pairs: np.ndarray, measure) -> tuple[float | None, list[float] | None]:

@@ -130,3 +130,11 @@ def category_key(name: str, known: Categories = CATEGORIES) -> str:
     accepted = ", ".join(f"{c.key} ({c.chinese})" if c.chinese else c.key for c in known.values())
     name = name[:60]
     raise ConfigError(f"found category {name!r}{suggest(name, keys)}, accepted are {accepted}")
+
+
+def known_key(category: str) -> str:
+    """Return the key of one of the workflow's own categories, or else the name itself."""
+    try:
+        return category_key(category)
+    except ConfigError:
+        return category

@@ -45,7 +45,8 @@ from lockstep.config_report import Report as Report
 from lockstep.config_report import threshold_of_one_scale
 from lockstep.config_section import PathText, PlainPath, Seconds, Section, is_folder
 from lockstep.errors import BenchmarkError, ConfigError, suggest
-from lockstep.images import WHITE, parse_colour
+from lockstep.images import MAX_PIXELS, WHITE, parse_colour
+from lockstep.weights import check_judge, check_model, read_header
 from lockstep.yaml_files import read_yaml
 
 
@@ -78,7 +79,7 @@ class Benchmark(Section):
         None, description="Take only the first n samples of each category."
     )
     max_pixels: PositiveInt = Field(
-        64_000_000, description="Largest source image, in pixels; larger ones are rejected."
+        MAX_PIXELS, description="Largest source image, in pixels; larger ones are rejected."
     )
     background: Annotated[str, AfterValidator(parse_colour)] = Field(
         WHITE,
@@ -403,6 +404,17 @@ def _check_files(config: Config, source: str, produced: Collection[str]) -> None
     for path in (Path(config.results), *Path(config.results).parents):
         if path.exists() and not path.is_dir():
             raise ConfigError(f"{source}: results: found a file {str(path)!r}, expected a folder")
+
+    def whole(key: str, check: Callable[[str], Any], *parts: str) -> None:
+        need(key, *parts)
+        path = os.path.normpath(os.path.join(*parts))
+        # one that is made now may be half there
+        if path not in map(os.path.normpath, produced):
+            try:
+                check(parts[0])
+            except ConfigError as error:
+                raise ConfigError(f"{source}: {key}: {error}") from None
+
     if config.benchmark.images is not None:
         need("benchmark.images", config.benchmark.images)
         if Path(config.benchmark.images).is_dir():
@@ -413,31 +425,35 @@ def _check_files(config: Config, source: str, produced: Collection[str]) -> None
             f"{source}: benchmark.path: found a folder {config.benchmark.path!r}, "
             "accepted is a file"
         )
-    _check_editors(config, source, need)
-    _check_judge(config, source, need)
+    _check_editors(config, source, need, whole)
+    _check_judge(config, source, need, whole)
     if config.report.human_scores is not None:
         need("report.human_scores", config.report.human_scores)
 
 
-def _check_editors(config: Config, source: str, need: Callable[..., None]) -> None:
+def _check_editors(
+    config: Config, source: str, need: Callable[..., None], whole: Callable[..., None]
+) -> None:
     # editors take the configuration, which is defined here
     from lockstep.editors.precomputed import SUFFIXES
 
     for number, editor in enumerate(config.editors):
         if isinstance(editor, DiffusersEditor) and is_folder(editor.model):
-            need(f"editors[{number}].model", editor.model, "model_index.json")
+            whole(f"editors[{number}].model", check_model, editor.model, "model_index.json")
         for place, adapter in enumerate(getattr(editor, "adapters", ())):
             if adapter.file is not None:
-                need(f"editors[{number}].adapters[{place}].path", adapter.file)
+                whole(f"editors[{number}].adapters[{place}].path", read_header, adapter.file)
         if isinstance(editor, PrecomputedEditor):
             need(f"editors[{number}].folder", editor.folder)
             _need_some(editor.folder, SUFFIXES, f"editors[{number}].folder", source)
 
 
-def _check_judge(config: Config, source: str, need: Callable[..., None]) -> None:
+def _check_judge(
+    config: Config, source: str, need: Callable[..., None], whole: Callable[..., None]
+) -> None:
     match config.judge:
         case Qwen3VLJudge(model=model) if is_folder(model):
-            need("judge.model", model, "config.json")
+            whole("judge.model", check_judge, model, "config.json")
         case PrecomputedJudge(scores=None, folder=str(folder)):
             for editor in config.editors:
                 need("judge.folder", folder, editor.name)

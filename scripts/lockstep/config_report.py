@@ -4,9 +4,9 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field, PositiveFloat, field_validator
 
+from lockstep.categories import known_key
 from lockstep.config_section import Name, PlainPath, Section
 from lockstep.rubric import SCALE, Combine
-from lockstep.score_files import known_key
 
 
 class Report(Section):
@@ -29,7 +29,9 @@ class Report(Section):
         "or as much of another scale.",
     )
     human_scores: PlainPath | None = Field(
-        None, description="CSV of human scores (id, score, editor) to compare the judge with."
+        None,
+        description="Human scores (CSV, JSONL or Parquet with id, score, editor) to compare the "
+        "judge with.",
     )
 
     def threshold_on(self, scale: tuple[float, float]) -> float:

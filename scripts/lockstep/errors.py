@@ -10,6 +10,7 @@ LockstepError
 ├── TemplateError    a rubric's template cannot be filled in
 ├── ReplyError       a judge's reply holds no valid score; recorded as judge_failed
 ├── DamagedError     a file is not what was written to it
+├── SharedError      all samples fail alike; the fault is none of theirs
 ├── OutOfMemory      a batch does not fit a device; a smaller one may
 ├── DeviceError      a device is not there, fails, or somebody else holds it
 ├── ServerError      a judge's server is of no use; what is judged is kept
@@ -62,6 +63,10 @@ class ReplyError(LockstepError):
 
 class DamagedError(LockstepError, ValueError):
     """A file is not what was written to it."""
+
+
+class SharedError(LockstepError):
+    """All samples fail alike."""
 
 
 class OutOfMemory(LockstepError):

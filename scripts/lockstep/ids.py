@@ -25,3 +25,12 @@ def safe_id(name: str) -> str:
     if DEVICE_NAMES.match(safe):
         safe = f"_{safe}"
     return safe if safe == normal else f"{safe}-{sha256(normal.encode())[:8]}"
+
+
+def same_id(name: str) -> str:
+    """Return what is equal of ids that a file system or an editor of texts may mix up.
+
+    The one rule by which ids are compared: safe as file names, in Unicode's compatible form
+    (NFKC), and without case.
+    """
+    return unicodedata.normalize("NFKC", safe_id(name)).casefold()

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any
 
-from lockstep import config, hosts, models, provenance, records
+from lockstep import adapter_scale, config, hosts, models, provenance, records
 from lockstep.device import Device, Loaded, joined, loaded, split
 from lockstep.rubric import read_rubric
 
@@ -90,7 +90,8 @@ def model_key(model: config.AnyEditor | config.AnyJudge) -> str:
     """
     folder = getattr(model, "model", None)
     paths = models.model_files(folder) if folder and config.is_folder(folder) else []
-    paths += [adapter.file for adapter in getattr(model, "adapters", ()) if adapter.file]
+    files = [adapter.file for adapter in getattr(model, "adapters", ()) if adapter.file]
+    paths += [*files, *filter(None, map(adapter_scale.beside, files))]
     stats = [(str(path), Path(path).stat()) for path in paths]
     made_of = {
         "settings": model.model_dump(mode="json"),

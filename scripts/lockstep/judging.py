@@ -12,9 +12,10 @@ from typing import IO, Any, NamedTuple
 from PIL import Image
 from tqdm import tqdm
 
-from lockstep import config, images, judges, plan, records, serving, staging, stopping
+from lockstep import alike, config, images, judges, plan, records, serving, staging, stopping
 from lockstep.device import Device, Loaded, loaded
 from lockstep.errors import (
+    ConfigError,
     DeviceError,
     OutOfMemory,
     ReplyError,
@@ -24,6 +25,7 @@ from lockstep.errors import (
 )
 from lockstep.judges import Judgement, Pair, Rejected
 from lockstep.models import versions
+from lockstep.plain_text import spelling
 from lockstep.records import Picture, Sample, ScoreRecord
 from lockstep.rubric import Rubric, parse_reply, uncertainty
 
@@ -94,7 +96,10 @@ def item(
     reasoned = job.settings.mode == "reasoned"
     prompt = job.rubric.prompt(sample, reasoned)
     sampling = None if seed is None else {"seed": seed, "temperature": job.settings.temperature}
-    key = plan.score_key(sample, pixels, job.identity, job.rubric.asked(prompt), sampling)
+    identity = job.identity
+    if isinstance(job.settings, config.Qwen3VLJudge):
+        identity = {**identity, **spelling(job.rubric.system, prompt)}
+    key = plan.score_key(sample, pixels, identity, job.rubric.asked(prompt), sampling)
     return Item(job, sample, edited, pixels, prompt, seed, key, path)
 
 
@@ -109,6 +114,7 @@ def judge_missing(
     Raises:
         DeviceError: if the device fails or is not to be had.
         ServerError: if the judge's server is of no use; what is judged is kept.
+        SharedError: if the first few judgements fail alike.
     """
     kept = {item.path: _kept(item) for item in items}
     done = {path: record for path, record in kept.items() if record is not None}
@@ -117,6 +123,7 @@ def judge_missing(
     if not pending:
         log.info("nothing to judge, no model is loaded")
         return done
+    watch = alike.Watch(bool(done))
     with (
         _judge_on(settings, place) as judge,
         tqdm(
@@ -129,7 +136,13 @@ def judge_missing(
             bar_format="{desc} {n}/{total} {bar:20} {elapsed} left {remaining}",
         ) as progress,
     ):
-        for item, record in _judge_pending(judge, pending, settings.judge, len(place.devices)):
+        if judges.identity(settings.judge) != pending[0].job.identity:
+            raise ConfigError(
+                "judge: expected the scores that were there at first, found others; run again"
+            )
+        for item, record in _judge_pending(
+            judge, pending, settings.judge, len(place.devices), watch
+        ):
             done[item.path] = record
             if record.key is not None:
                 records.write_records(item.path, [record])
@@ -187,15 +200,19 @@ def _kept(item: Item) -> ScoreRecord | None:
 
 
 def _judge_pending(
-    judge: judges.Judge, items: Sequence[Item], settings: config.AnyJudge, shards: int
+    judge: judges.Judge,
+    items: Sequence[Item],
+    settings: config.AnyJudge,
+    shards: int,
+    watch: alike.Watch,
 ) -> Iterator[tuple[Item, ScoreRecord]]:
     """Yield a record for each item: in order, or as replies come in from a server."""
     if not isinstance(settings, config.OpenAIJudge):
-        return _judge_all(judge, items, _together(judge, settings))
+        return _judge_all(judge, items, _together(judge, settings), watch)
     return serving.side_by_side(
         judge,
         items,
-        lambda item: next(_judge_all(judge, [item], 1)),
+        lambda item: next(_judge_all(judge, [item], 1, watch)),
         workers=plan.requests_at_a_time(settings.concurrency, shards),
         max_failed_share=settings.max_failed_share,
     )
@@ -209,7 +226,7 @@ def _together(judge: judges.Judge, settings: config.AnyJudge) -> int:
 
 
 def _judge_all(
-    judge: judges.Judge, items: Sequence[Item], size: int
+    judge: judges.Judge, items: Sequence[Item], size: int, watch: alike.Watch
 ) -> Iterator[tuple[Item, ScoreRecord]]:
     """Yield a record for each item, in order.
 
@@ -232,12 +249,14 @@ def _judge_all(
             batch = [items[number] for number in numbers]
             try:
                 read = [pairs[number].result() for number in numbers]
-                yield from zip(batch, _judge_batch(judge, batch, read), strict=True)
+                judged = _judge_batch(judge, batch, read)
             except (DeviceError, ServerError):
                 raise
             except Exception as error:
                 if len(batch) == 1:
-                    yield batch[0], _failed(batch[0], error)
+                    failed = _failed(batch[0], error)
+                    watch.failed(failed.id, failed.error)
+                    yield batch[0], failed
                 elif isinstance(error, OutOfMemory):
                     size = len(batch) // 2
                     log.warning("a batch of %d does not fit, going on with %d", len(batch), size)
@@ -245,10 +264,23 @@ def _judge_all(
                 else:
                     log.warning("a batch failed (%s), judging it one by one", one_sentence(error))
                     for item in batch:
-                        yield from _judge_all(judge, [item], 1)
+                        yield from _judge_all(judge, [item], 1, watch)
+            else:
+                _note(watch, judged, batch[0].job.settings)
+                yield from zip(batch, judged, strict=True)
             for number in numbers:
                 del pairs[number]
             position += len(batch)
+
+
+def _note(watch: alike.Watch, judged: Sequence[ScoreRecord], settings: config.AnyJudge) -> None:
+    """Take note of whether a judge could answer; what it said is another matter."""
+    if any(record.key is not None for record in judged):
+        watch.passed()
+    # a server may fail a share of its requests, and files may lack some samples
+    elif isinstance(settings, config.Qwen3VLJudge):
+        for record in judged:
+            watch.failed(record.id, record.error)
 
 
 def _judge_batch(

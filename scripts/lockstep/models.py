@@ -11,9 +11,8 @@ from typing import Any
 
 import filelock
 
-from lockstep import records
+from lockstep import adapter_scale, records
 from lockstep.config import Adapter, is_folder
-from lockstep.errors import ConfigError
 
 SUFFIXES = {".bin", ".jinja", ".json", ".model", ".pt", ".safetensors", ".txt"}
 """Files of a model's folder that decide what it gives; a README does not."""
@@ -43,7 +42,8 @@ def adapter_identity(adapter: Adapter) -> dict[str, Any]:
     """Return what names an adapter in a key: its file's contents, or a hub id and all with it."""
     if adapter.file is None:
         return adapter.model_dump()
-    return {"sha256": adapter_sha256(adapter.file), "weight": adapter.weight}
+    own = {"sha256": adapter_sha256(adapter.file), "weight": adapter.weight}
+    return {**own, **adapter_scale.identity(adapter.file)}
 
 
 @cache
@@ -60,24 +60,6 @@ def model_files(folder: str) -> list[Path]:
         if path.suffix in SUFFIXES
         and not any(part.startswith(".") for part in path.relative_to(folder).parts)
     )
-
-
-def check_weights(what: str, info: dict[str, Any]) -> None:
-    """Refuse a model whose files lack weights; they would be random.
-
-    Args:
-        info: what `from_pretrained` returns with `output_loading_info`.
-
-    Raises:
-        ConfigError: naming the first of them.
-    """
-    lacking = [*info["missing_keys"], *info["mismatched_keys"]]
-    if lacking:
-        raise ConfigError(
-            f"{what}: found no fitting weights for {lacking[0]}"
-            f"{f' and {len(lacking) - 1} more' if len(lacking) > 1 else ''}, "
-            "accepted is a complete model of this kind"
-        )
 
 
 @cache
@@ -108,10 +90,10 @@ def files_state(paths: Iterable[str]) -> list[list[int]]:
 
 
 def _stat(path: str | Path) -> list[int]:
-    """Return a file's size and time; nothing of a link that leads nowhere."""
+    """Return a file's size and time; nothing of what is not to be had."""
     try:
         found = os.stat(path)
-    except FileNotFoundError:
+    except OSError:
         return []
     return [found.st_size, found.st_mtime_ns]
 
@@ -143,7 +125,7 @@ def folder_hashes(folder: str) -> dict[str, str]:
 def _fingerprint(folder: str) -> str:
     """Hash the names and contents of a model's files."""
     listed = [f"{name}\0{digest}" for name, digest in folder_hashes(folder).items()]
-    return records.sha256("\0".join(listed).encode())
+    return records.sha256("\0".join(listed).encode(errors="surrogateescape"))
 
 
 def file_sha256(path: str | Path) -> str:

@@ -28,15 +28,17 @@ from lockstep.rubric import Rubric
 
 LIBRARY = Path(__file__).parent
 
-READING = ("benchmark/*.py", "categories.py", "ids.py", "images.py", "records.py")
-EDITING = ("editing.py", "editors/*.py", "images.py", "models.py", "plan.py")
-EDITING += ("qwen_vl.py", "records.py", "stages.py")
+READING = ("benchmark/*.py", "categories.py", "foreign_files.py", "ids.py", "images.py")
+READING += ("quarantine.py", "records.py")
+EDITING = ("adapter_scale.py", "editing.py", "editors/*.py", "images.py", "models.py", "plan.py")
+EDITING += ("foreign_files.py", "plain_text.py", "quarantine.py", "qwen_vl.py", "records.py")
+EDITING += ("stages.py",)
 JUDGING = ("images.py", "judges/__init__.py", "judging.py", "models.py", "plan.py", "records.py")
 JUDGING += ("rubric.py", "sandbox.py", "scoring.py", "ties.py")
 JUDGES = {
-    "qwen3_vl": ("qwen_vl.py", "judges/[dqs]*.py"),
+    "qwen3_vl": ("plain_text.py", "qwen_vl.py", "judges/[dqs]*.py"),
     "openai": ("judges/openai_api.py", "redaction.py", "transport.py"),
-    "precomputed": ("judges/precomputed.py", "score_files.py"),
+    "precomputed": ("foreign_files.py", "ids.py", "judges/precomputed.py", "score_files.py"),
 }
 TABLES = ("media.py", "rubric.py", "stats.py", "tables.py", "ties.py")
 PROTOCOLS = ("protocol.py", "published.py")
@@ -64,7 +66,7 @@ REASONS = {
 }
 """Why an output is made again, by the part of its note that differs."""
 
-LOST = "a-file-is-lost"
+LOST = "a-file-is-lost-or-changed"
 ALTERED = "altered-or-cut-off"
 UNKNOWN = "made-of-nobody-knows-what"
 
@@ -520,7 +522,7 @@ def stale(settings: config.Config, shards: int, rubrics: Mapping[str, Rubric]) -
     categories = settings.benchmark.categories
     judges = shards // settings.judge.gpus_per_judge
     manifests = prepared(settings)
-    look(manifests, lambda: _lost_source(manifests.results, categories))
+    look(manifests, lambda: _lost_source(manifests.results, settings.benchmark))
     for editor in settings.editors:
         for category in categories:
             folder = manifests.results / editor.name / category / "images"
@@ -543,37 +545,37 @@ def stale(settings: config.Config, shards: int, rubrics: Mapping[str, Rubric]) -
     return found
 
 
-def _lost_image(edits: Path, there: Mapping[str, int]) -> bool:
+def _lost_image(edits: Path, there: Mapping[str, int | None]) -> bool:
     """Tell whether an image of a file of edits is not there, or has another size."""
     found = EDITED.findall(edits.read_bytes())
     return any(there.get(_name(image)) != int(size) for image, size in found)
 
 
-def _lost_source(results: Path, categories: Sequence[str]) -> bool:
+def _lost_source(results: Path, settings: config.Benchmark) -> bool:
     """Tell whether an image of a manifest is not there, or a file that it was read from changed."""
     there = _sizes(results / "manifest" / "images")
-    for category in categories:
-        manifest = layout.manifest(results, category)
-        if manifest.is_file():
-            found = SHOWN.findall(manifest.read_bytes())
-            if any(not there.get(_name(image)) for image in found):
-                return True
-    sources = layout.sources(results)
-    if not sources.is_file():
-        return False
-    with open(sources, "rb") as file:
-        return any(models.files_state([path]) != [state] for path, *state in map(json.loads, file))
+    for category in settings.categories:
+        found = SHOWN.findall(layout.manifest(results, category).read_bytes())
+        if any(there.get(_name(image), 0) == 0 for image in found):
+            return True
+    # many times as fast as line by line
+    listed = layout.sources(results).read_bytes().splitlines()
+    sources = json.loads(b"[%s]" % b",".join(listed))
+    paths = [os.path.join(settings.images_path, path) for path, *_ in sources]
+    return models.files_state(paths) != [state for _, *state in sources]
 
 
 def _name(image: bytes) -> str:
     """Return the name of an image's file from its path in JSON."""
+    if b"\\" not in image:
+        return image[image.rfind(b"/") + 1 :].decode()
     return os.path.basename(json.loads(b'"' + image + b'"'))
 
 
-def _sizes(folder: Path) -> dict[str, int]:
-    """Return the bytes of each file in a folder."""
+def _sizes(folder: Path) -> dict[str, int | None]:
+    """Return the bytes of each file in a folder; None of what is no regular file."""
     try:
         with os.scandir(folder) as entries:
-            return {entry.name: entry.stat().st_size for entry in entries}
+            return {e.name: e.stat().st_size if e.is_file() else None for e in entries}
     except FileNotFoundError:
         return {}

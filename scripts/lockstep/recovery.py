@@ -1,5 +1,6 @@
 """A folder of results: who writes to it, and what an earlier run has left in it."""
 
+import contextlib
 import getpass
 import os
 import shlex
@@ -88,7 +89,9 @@ def hold(folder: Path) -> filelock.BaseFileLock:
     since = time.strftime("%Y-%m-%d %H:%M:%S")
     host, command = os.uname().nodename, shlex.join(sys.argv)
     holder = f"process {os.getpid()} of {_user()} on {host} since {since} ({command})"
-    records.write_text(folder / HOLDER, holder[:500])
+    # on a full disk the lock must do
+    with contextlib.suppress(OSError):
+        records.write_text(folder / HOLDER, holder[:500])
     return lock
 
 

@@ -5,21 +5,25 @@ Columns are `category`, `id`, optionally `editor` and `tags` (a list, or a text 
 empty value is no score.
 """
 
-import csv
 import math
 import os
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from lockstep import records
-from lockstep.benchmark.streams import Fields, loads
-from lockstep.categories import category_key
-from lockstep.errors import ConfigError
+from lockstep import media, records
+from lockstep.benchmark.streams import Fields, csv_rows, json_lines, plain_number
+from lockstep.categories import known_key
+from lockstep.errors import BenchmarkError, ConfigError, SampleError
+from lockstep.ids import same_id
 
 TABLE = "table.csv"
 """Name of an editor's and category's table in a folder of results."""
+
+BATCH = 1000
+"""Rows of a Parquet file that are read at a time."""
 
 
 class ScoreFile(NamedTuple):
@@ -96,35 +100,55 @@ def read_score_file(path: str | Path) -> ScoreFile:
     Raises:
         ConfigError: if it cannot be read, names no sample in a row, or one twice.
     """
-    path = Path(path)
-    read = READERS.get(path.suffix.lower())
-    if read is None:
-        accepted = ", ".join(READERS)
-        raise ConfigError(f"{path}: found a file of kind {path.suffix!r}, accepted are {accepted}")
-    try:
-        numbered = list(read(path))
-    except FileNotFoundError:
-        raise ConfigError(f"{path}: found no file, accepted is one with scores") from None
-    except (OSError, ValueError, csv.Error) as error:
-        raise ConfigError(f"{path}: found no readable {path.suffix} ({error})") from None
-    columns = list(dict.fromkeys(column for _, values in numbered for column in values))
+    columns, numbered = read_rows(path)
     for needed in ("category", "id"):
         if needed not in columns:
             raise ConfigError(
                 f"{path}: found no column {needed!r}, accepted are category, id, a column for each "
                 "criterion or score, and optionally editor"
             )
-    rows = [_row(f"{path}: {place}", values, "editor" in columns) for place, values in numbered]
-    seen: dict[tuple[str | None, str, str], str] = {}
+    rows = [_row(place, values, "editor" in columns) for place, values in numbered]
+    seen: dict[tuple[str | None, str, str], Row] = {}
     for row in rows:
-        key = row.editor, row.category, row.id
-        if key in seen:
+        other = seen.setdefault((row.editor, row.category, same_id(row.id)), row)
+        if other is not row:
+            how = "" if other.id == row.id else f", which can be mixed up with {other.id!r}"
             raise ConfigError(
                 f"{row.place}: found id {row.id!r} of {row.category!r} a second time"
-                f"{'' if row.editor is None else f' by {row.editor!r}'}, accepted is each once"
+                f"{'' if row.editor is None else f' by {row.editor!r}'}{how}, accepted is each once"
             )
-        seen[key] = row.place
     return ScoreFile(str(path), columns, rows)
+
+
+def read_rows(path: str | Path) -> tuple[list[str], list[tuple[str, Mapping[str, Any]]]]:
+    """Return the columns of a file, and where each row stands with its values.
+
+    Raises:
+        ConfigError: if it cannot be read.
+    """
+    path = Path(path)
+    read = READERS.get(path.suffix.lower())
+    if read is None:
+        accepted = ", ".join(READERS)
+        raise ConfigError(f"{path}: found a file of kind {path.suffix!r}, accepted are {accepted}")
+    numbered = []
+    try:
+        for place, values in read(path):
+            place = f"{path}: {place}"
+            if isinstance(values, SampleError):
+                raise values
+            if not isinstance(values, Mapping):
+                raise ConfigError(f"{place}: expected an object, found {values!r:.60}")
+            if isinstance(values, Fields) and values.twice is not None:
+                raise ConfigError(f"{place}: expected each key once, found {values.twice!r} twice")
+            numbered.append((place, values))
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: found no file, accepted is one with scores") from None
+    except OSError as error:
+        raise ConfigError(f"{path}: found no readable {path.suffix} ({error})") from None
+    except (BenchmarkError, SampleError) as error:
+        raise ConfigError(str(error)) from None
+    return list(dict.fromkeys(name for _, values in numbered for name in values)), numbered
 
 
 def numbers(
@@ -174,36 +198,13 @@ def tags(row: Row) -> list[str]:
 
 def _row(place: str, values: Mapping[str, Any], has_editor: bool) -> Row:
     names = ["category", "id"] + (["editor"] if has_editor else [])
-    given = {name: values.get(name) for name in names}
-    for name, value in given.items():
-        if isinstance(value, bool) or not isinstance(value, (str, int)) or value == "":
-            raise ConfigError(f"{place}: {name}: found {value!r}, accepted is a text")
-    texts = {name: str(value) for name, value in given.items()}
+    texts = {name: text_in(place, name, values.get(name)) for name in names}
     return Row(place, texts.get("editor"), known_key(texts["category"]), texts["id"], values)
 
 
-def known_key(category: str) -> str:
-    """Return the key of one of the workflow's own categories, or else the name itself."""
-    try:
-        return category_key(category)
-    except ConfigError:
-        return category
-
-
 def _number(row: Row, column: str, scale: tuple[float, float]) -> float | None:
-    value = row.values.get(column)
-    try:
-        if value is None or value == "":
-            return None
-        if isinstance(value, bool):
-            raise ValueError
-        number = float(value)
-    except (TypeError, ValueError):
-        raise ConfigError(
-            f"{row.place}: {column}: found {value!r}, accepted is a number, or nothing"
-        ) from None
-    if math.isnan(number):
-        # what pandas writes for nothing
+    number = number_in(row.place, column, row.values.get(column))
+    if number is None:
         return None
     low, high = scale
     if not low <= number <= high:
@@ -214,45 +215,66 @@ def _number(row: Row, column: str, scale: tuple[float, float]) -> float | None:
     return number
 
 
-def _csv(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    # spreadsheets begin their files with a byte order mark
-    with open(path, encoding="utf-8-sig", newline="") as file:
-        reader = csv.DictReader(file, strict=True)
-        # spreadsheets end lines with columns of no name
-        columns = list(filter(None, reader.fieldnames or []))
-        if twice := sorted({column for column in columns if columns.count(column) > 1}):
-            raise ValueError(f"column {twice[0]!r} is there twice")
-        for values in reader:
-            if None in values or None in values.values():
-                raise ValueError(
-                    f"line {reader.line_num} has not as many values as there are columns"
-                )
-            yield f"line {reader.line_num}", values
+def text_in(place: str, column: str, value: Any) -> str:
+    """Return the text, or the whole number as text, that a value is.
+
+    Raises:
+        ConfigError: if it is anything else.
+    """
+    if isinstance(value, bool) or not isinstance(value, str | int) or value == "":
+        raise ConfigError(f"{place}: {column}: expected a text, found {value!r:.60}")
+    return str(value)
 
 
-def _json_lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    with open(path, encoding="utf-8-sig") as file:
-        for number, line in enumerate(file, 1):
-            if not line.strip():
-                continue
-            values = loads(line)
-            if not isinstance(values, Fields):
-                raise ValueError(f"line {number} is no JSON object")
-            if values.twice is not None:
-                raise ValueError(f"line {number} has the key {values.twice!r:.60} twice")
-            yield f"line {number}", values
+def number_in(place: str, column: str, value: Any) -> float | None:
+    """Return the number that a value is; None where it says nothing, which NaN does too.
+
+    Raises:
+        ConfigError: if it is anything else.
+    """
+    try:
+        if isinstance(value, str):
+            return float(plain_number(value)) if value.strip() else None
+        if isinstance(value, bool) or not isinstance(value, int | float | Decimal | None):
+            raise ValueError
+        return None if value is None or math.isnan(value) else float(value)
+    except (ValueError, OverflowError):
+        raise ConfigError(
+            f"{place}: {column}: expected a number in plain digits, or nothing, found {value!r:.60}"
+        ) from None
 
 
-def _parquet(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    from pyarrow import parquet
+def _csv(path: Path) -> Iterator[tuple[str, Any]]:
+    for number, row in csv_rows(path):
+        # ids that were copied from one of our tables
+        given = {name: media.from_cell(text) for name, text in row.items()} if _is_row(row) else row
+        yield f"line {number}", given
 
-    for number, values in enumerate(parquet.read_table(path).to_pylist(), 1):
-        yield f"row {number}", values
+
+def _is_row(row: Any) -> bool:
+    return isinstance(row, Mapping) and all(isinstance(text, str) for text in row.values())
 
 
-READERS: dict[str, Callable[[Path], Iterator[tuple[str, dict[str, Any]]]]] = {
+def _json_lines(path: Path) -> Iterator[tuple[str, Any]]:
+    return ((f"line {number}", value) for number, value in json_lines(path))
+
+
+def _parquet(path: Path) -> Iterator[tuple[str, Any]]:
+    # only what needs it waits for it
+    from lockstep.benchmark import columns
+
+    kinds = columns.kinds(path)
+    # tags are a list, or a text
+    plain = [name for name, kind in kinds.items() if name == "tags" or columns.is_plain(kind)]
+    # what is neither a text nor a number is not decoded, and is told if it is needed
+    others = {name: f"a column of {kind}" for name, kind in kinds.items() if name not in plain}
+    for number, values in enumerate(columns.rows(path, plain, BATCH), 1):
+        yield f"row {number}", {**others, **values}
+
+
+READERS: dict[str, Callable[[Path], Iterator[tuple[str, Any]]]] = {
     ".csv": _csv,
     ".jsonl": _json_lines,
     ".parquet": _parquet,
 }
-"""Readers by suffix: path → where each row stands, and its values."""
+"""Readers by suffix: path → where each row stands, and its values or a SampleError."""

@@ -13,7 +13,7 @@ from typing import IO, Any, NamedTuple
 from PIL import Image
 from tqdm import tqdm
 
-from lockstep import config, editors, images, plan, records, stopping
+from lockstep import alike, config, editors, images, plan, records, stopping
 from lockstep.background import background
 from lockstep.device import Sampler
 from lockstep.errors import DeviceError, SkipError, one_sentence
@@ -82,7 +82,12 @@ def edit_waves(job: Job, mine: Sequence[Item], terminal: IO[str]) -> Iterator[Ed
     While the device edits a sample, one thread prepares the next and one saves the last. A wave is
     finished when its edit is, so that no peer waits for a disk; an image that then cannot be saved
     ends the job, and the next one finds it missing.
+
+    Raises:
+        SharedError: if the first few edits fail alike.
+        DeviceError: if the device fails.
     """
+    watch = alike.Watch(any(item.known is not None for item in mine))
     edits: deque[Future[EditRecord]] = deque()
     saving = None
     failed = 0
@@ -121,6 +126,9 @@ def edit_waves(job: Job, mine: Sequence[Item], terminal: IO[str]) -> Iterator[Ed
             if edited.record.status == "edit_failed":
                 failed += 1
                 progress.set_postfix_str(f"{failed} failed")
+                watch.failed(item.sample.id, edited.record.error)
+            elif edited.record.status == "ok":
+                watch.passed()
             if edited.image is None:
                 edits.append(_known(edited.record))
                 continue

@@ -3,6 +3,7 @@
 import argparse
 import io
 import logging
+import os
 import re
 import sys
 import time
@@ -16,7 +17,7 @@ from snakemake_interface_logger_plugins.base import LogHandlerBase
 from snakemake_interface_logger_plugins.common import LogEvent
 from snakemake_interface_logger_plugins.settings import LogHandlerSettingsBase
 
-from lockstep import media, yaml_files
+from lockstep import media, recovery, yaml_files
 from lockstep.errors import ConfigError
 
 NOISE = re.compile(
@@ -124,6 +125,8 @@ class _Lines(DefaultFormatter):
         if event is None and record.levelno < logging.WARNING and not self._verbose:
             message = record.getMessage()
             return "" if NOISE.match(message.strip()) else message.strip("\n")
+        if "Directory cannot be locked" in record.getMessage():
+            return _held() or super().format(record)
         return super().format(record)
 
     def format_workflow_started(self, msg: dict[str, Any]) -> str:
@@ -168,6 +171,12 @@ class _Lines(DefaultFormatter):
         took = f" in {_seconds(seconds)}" if seconds >= 0.05 else ""
         counts = f"{self._done} done, {running} running, {waiting} waiting"
         return f"{_clock()} {what}{took} [{counts}]"
+
+
+def _held() -> str | None:
+    """Return who holds the results, where Snakemake found its own lock in the working folder."""
+    results = Path(os.environ.get("LOCKSTEP_RESULTS", ""))
+    return recovery.held_by(results) if (results / recovery.HOLDER).is_file() else None
 
 
 def _clock() -> str:

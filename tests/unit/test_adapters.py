@@ -1,14 +1,16 @@
 """LoRA adapters: what they add to the weights, and which are refused."""
 
+import json
 import logging
 import shutil
 from unittest import mock
 
 import pytest
 import torch
+from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 from safetensors.torch import load_file, save_file
 
-from lockstep import config, editors, tiny
+from lockstep import adapter_scale, config, editors, tiny
 from lockstep import models as models_module
 from lockstep.editors import adapters
 from lockstep.editors import diffusers as module
@@ -222,7 +224,7 @@ def test_an_adapter_that_does_not_fit_is_refused_before_weights_are_loaded(
 def test_a_file_that_is_cut_off_is_refused(models, adapter, tmp_path):
     path = tmp_path / "cut.safetensors"
     path.write_bytes(adapter.read_bytes()[:1000])
-    with pytest.raises(ConfigError, match=r"cut.safetensors: diffusers cannot read it \("):
+    with pytest.raises(ConfigError, match=r"adapters\[0\]: .*cut.safetensors: found 1,000 bytes"):
         DiffusersEditor(settings(models, {"path": str(path)}), "cpu")
 
 
@@ -268,3 +270,206 @@ def test_an_adapter_that_changes_during_the_run_ends_it(models, adapter, tmp_pat
     tiny.make_adapter(path, models / "editor", seed=1)
     with pytest.raises(ConfigError, match="changed during the run, run it again"):
         DiffusersEditor(given, "cpu")
+
+
+# --- scales outside the tensors ----------------------------------------------------------------
+
+KEY = "transformer_blocks.1.attn.to_k"
+LAYERS = {QUERY: 2, KEY: 4}
+"""Layers of an adapter without alphas, and their ranks."""
+
+
+def plain_adapter(folder, header=None, beside=None, alphas=None):
+    """Write an adapter in the layout of diffusers, with what is said of its scale elsewhere."""
+    folder.mkdir(exist_ok=True)
+    generator = torch.Generator().manual_seed(1)
+    stored = {}
+    for layer, rank in LAYERS.items():
+        for side, shape in {"A": (rank, 32), "B": (32, rank)}.items():
+            name = f"transformer.{layer}.lora_{side}.weight"
+            stored[name] = torch.randn(shape, generator=generator)
+    named = {f"{layer}.alpha": torch.tensor(value) for layer, value in (alphas or {}).items()}
+    if named:
+        stored = {name.removeprefix("transformer."): value for name, value in stored.items()}
+    path = folder / "lora.safetensors"
+    save_file(stored | named, path, metadata={"format": "pt", **(header or {})})
+    if beside is not None:
+        (folder / "adapter_config.json").write_text(json.dumps(beside))
+    models_module.adapter_sha256.cache_clear()
+    adapter_scale.identity.cache_clear()
+    return path
+
+
+def fused(models, path, before, weight=1.0):
+    """Return what was added to each layer, as a multiple of B A."""
+    after = weights(settings(models, {"path": str(path), "weight": weight}))
+    stored = load_file(path)
+    found = []
+    for layer in LAYERS:
+        matrices = {side: stored[f"transformer.{layer}.lora_{side}.weight"] for side in "AB"}
+        product = matrices["B"] @ matrices["A"]
+        added = after[f"{layer}.weight"] - before[f"{layer}.weight"]
+        factor = (added * product).sum() / product.square().sum()
+        torch.testing.assert_close(added, factor * product, rtol=1e-3, atol=1e-4)
+        found.append(float(factor))
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert changed == {f"{layer}.weight" for layer in LAYERS}
+    return found
+
+
+PEFT = {"peft_type": "LORA", "r": 2, "rank_pattern": {KEY: 4}, "lora_alpha": 8}
+DIFFUSERS = {f"transformer.{name}": value for name, value in PEFT.items()}
+
+
+@pytest.mark.parametrize(
+    ("places", "expected"),
+    [
+        ({}, [1, 1]),
+        ({"beside": PEFT}, [4, 2]),
+        ({"beside": {**PEFT, "alpha_pattern": {"1.attn.to_k": 1}}}, [4, 0.25]),
+        ({"beside": {**PEFT, "alpha_pattern": {r".*\.1\.attn\.to_k": 1}}}, [4, 0.25]),
+        ({"beside": {**PEFT, "use_rslora": True}}, [8 / 2**0.5, 4]),
+        ({"beside": {**PEFT, "init_lora_weights": "gaussian", "use_dora": False}}, [4, 2]),
+        ({"header": {"lora_adapter_metadata": json.dumps(DIFFUSERS)}}, [4, 2]),
+        ({"header": {"lora_adapter_metadata": json.dumps(PEFT)}}, [4, 2]),
+        (
+            {"header": {"lora_adapter_metadata": json.dumps(DIFFUSERS | {"transformer.new": 1})}},
+            [4, 2],
+        ),
+        ({"header": {"peft_config": json.dumps(PEFT)}}, [4, 2]),
+        ({"header": {"alpha": "8"}}, [4, 2]),
+        ({"header": {"network_alpha": "1.0"}}, [0.5, 0.25]),
+        ({"header": {"transformer.lora_alpha": "8"}}, [4, 2]),
+        ({"header": {"lora_alpha": "8", "use_rslora": "True"}}, [8 / 2**0.5, 4]),
+        ({"header": {"alpha": "8"}, "beside": PEFT}, [4, 2]),
+        ({"header": {"ss_network_alpha": "None", "lora_scale": "1.0"}}, [1, 1]),
+        ({"header": {"ss_scale_weight_norms": "2.0", "ss_guidance_scale": "3.5"}}, [1, 1]),
+    ],
+    ids=str,
+)
+def test_a_scale_outside_the_tensors_is_applied(models, tmp_path, places, expected):
+    before = weights(settings(models))
+    path = plain_adapter(tmp_path / "a", **places)
+    assert fused(models, path, before) == pytest.approx(expected, rel=1e-4)
+    half = [value / -2 for value in expected]
+    assert fused(models, path, before, weight=-0.5) == pytest.approx(half, rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("places", "sentence"),
+    [
+        ({"beside": {**PEFT, "r": 16}}, f"adapter_config.json: expected rank 16 of {QUERY}, found"),
+        ({"beside": {"r": 2, "lora_alpha": 8}}, f"expected rank 2 of {KEY}, found 4; it may be"),
+        ({"beside": {**PEFT, "alpha_pattern": {"to_x": 1}}}, "'to_x' names none of its layers"),
+        ({"beside": {**PEFT, "alpha_pattern": {"(": 1}}}, "expected a pattern of layers, found"),
+        ({"beside": {**PEFT, "alpha_pattern": [1]}}, "expected rank_pattern and alpha_pattern"),
+        ({"beside": {**PEFT, "lora_alpha": "8"}}, "expected numbers for alpha and rank, found"),
+        ({"beside": {"r": 2}}, "adapter_config.json: expected numbers for alpha and rank"),
+        ({"beside": {**PEFT, "use_dora": True}}, "found use_dora, expected a LoRA without it"),
+        ({"beside": {**PEFT, "layer_replication": [[0, 1]]}}, "found layer_replication"),
+        ({"beside": {**PEFT, "init_lora_weights": "pissa"}}, "found init_lora_weights 'pissa'"),
+        ({"beside": {**PEFT, "peft_type": "LOHA"}}, "found peft_type 'LOHA'"),
+        ({"beside": [1]}, "adapter_config.json: found JSON of another kind"),
+        ({"beside": PEFT, "header": {"alpha": "4"}}, "adapter_config.json and alpha tell of diff"),
+        ({"header": {"alpha": "many"}}, "alpha: expected numbers for alpha and rank"),
+        ({"header": {"ss_network_alpha": "1"}}, "its header says ss_network_alpha: 1 for rank 2"),
+        ({"header": {"lora_scale": "0.25"}}, "its header says lora_scale: 0.25"),
+        ({"header": {"transformer.scaling": "2"}}, "its header says transformer.scaling: 2"),
+        (
+            {"beside": PEFT, "alphas": {QUERY: 8.0, KEY: 4.0}},
+            "its alphas and adapter_config.json tell of different scales",
+        ),
+        (
+            {
+                "header": {"lora_adapter_metadata": json.dumps(DIFFUSERS)},
+                "alphas": {QUERY: 1.0, KEY: 1.0},
+            },
+            "its alphas and lora_adapter_metadata tell of different scales",
+        ),
+    ],
+    ids=str,
+)
+def test_a_scale_that_is_not_clear_is_refused(models, tmp_path, places, sentence):
+    path = plain_adapter(tmp_path / "a", **places)
+    with mock.patch.object(module, "_load") as load, pytest.raises(ConfigError) as error:
+        DiffusersEditor(settings(models, {"path": str(path)}), "cpu")
+    assert str(error.value).startswith(f"editors: tiny: adapters[0]: {tmp_path}/a/")
+    assert sentence in str(error.value)
+    assert not load.called
+
+
+def test_alphas_among_the_tensors_win_over_notes_and_count_once(models, tmp_path):
+    before = weights(settings(models))
+    alphas = {QUERY: 8.0, KEY: 8.0}
+    bare = weights(settings(models, {"path": str(plain_adapter(tmp_path / "a", alphas=alphas))}))
+    for number, places in enumerate(
+        [
+            {"header": {"alpha": "3", "ss_network_alpha": "Dynamic", "lora_scale": "2"}},
+            {"header": {"lora_adapter_metadata": json.dumps(DIFFUSERS)}},
+            {"beside": PEFT},
+        ]
+    ):
+        path = plain_adapter(tmp_path / str(number), alphas=alphas, **places)
+        after = weights(settings(models, {"path": str(path)}))
+        assert all(torch.equal(bare[name], after[name]) for name in before)
+    assert not torch.equal(bare[f"{QUERY}.weight"], before[f"{QUERY}.weight"])
+
+
+def test_a_scale_beside_the_file_is_part_of_its_name_where_it_decides(models, tmp_path, sample):
+    def identity(**places):
+        path = plain_adapter(tmp_path / "a", **places)
+        own = editors.identity(settings(models, {"path": str(path)}), sample)
+        (tmp_path / "a" / "adapter_config.json").unlink(missing_ok=True)
+        return own["adapters"][0]
+
+    plain = identity()
+    assert plain.keys() == {"sha256", "weight"}
+    found = [
+        identity(beside=PEFT),
+        identity(beside={**PEFT, "lora_alpha": 4}),
+        identity(beside={**PEFT, "use_rslora": True}),
+        identity(beside={**PEFT, "alpha_pattern": {KEY: 1}}),
+    ]
+    assert all(own.pop("sha256") == plain["sha256"] for own in found)
+    assert len({json.dumps(own) for own in found}) == 4
+    assert "scale" in identity(header={"alpha": "8"})
+    diffusers_own = {"lora_adapter_metadata": json.dumps(DIFFUSERS)}
+    alphas = {QUERY: 8.0, KEY: 8.0}
+    for same in ({"header": diffusers_own}, {"alphas": alphas, "beside": PEFT}):
+        assert identity(**same).keys() == {"sha256", "weight"}, "it was right before"
+
+
+def test_a_configuration_that_changes_during_the_run_ends_it(models, tmp_path, sample):
+    path = plain_adapter(tmp_path / "a", beside=PEFT)
+    given = settings(models, {"path": str(path)})
+    editors.identity(given, sample)
+    (tmp_path / "a" / "adapter_config.json").write_text(json.dumps({**PEFT, "lora_alpha": 1}))
+    with pytest.raises(ConfigError, match="changed during the run, run it again"):
+        DiffusersEditor(given, "cpu")
+    assert adapter_scale.beside(path) == tmp_path / "a" / "adapter_config.json"
+
+
+def test_an_adapter_of_a_hub_has_its_configuration_there(models, tmp_path):
+    path = plain_adapter(tmp_path / "a")
+    (tmp_path / "c.json").write_text(json.dumps(PEFT))
+    before = weights(settings(models))
+
+    def hub(answer):
+        def download(repository, name, revision):
+            assert (repository, revision) == ("owner/name", "v1")
+            if name == "sub/lora.safetensors":
+                return str(path)
+            assert name == "sub/adapter_config.json"
+            if isinstance(answer, Exception):
+                raise answer
+            return str(answer)
+
+        given = {"path": "owner/name", "weight_name": "sub/lora.safetensors", "revision": "v1"}
+        with mock.patch.object(adapters, "hf_hub_download", side_effect=download):
+            after = weights(settings(models, given))
+        return (after[f"{QUERY}.weight"] - before[f"{QUERY}.weight"]).norm()
+
+    bare = hub(EntryNotFoundError("none"))
+    torch.testing.assert_close(hub(tmp_path / "c.json"), 4 * bare)
+    with pytest.raises(ConfigError, match=r"cannot ask the hub for sub/adapter_config.json"):
+        hub(LocalEntryNotFoundError("no network"))

@@ -137,14 +137,21 @@ def test_the_mean_by_fishers_z_at_its_ends():
     ("columns", "row", "sentence"),
     [
         ("id,score", ("physical-9", 1), "found 1 edits that this run does not have ('physical-9'"),
-        ("id,mark", ("physical-0", 1), "found no CSV with id and score"),
+        ("id,mark", ("physical-0", 1), "found no column 'score'"),
         ("name,score", ("physical-0", 1), "found no column 'id'"),
-        ("id,score", ("physical-0", "good"), "found no CSV with id and score"),
-        ("id,score", ("physical-0", ""), "found a score that is no number"),
-        ("id,score,score", ("physical-0", 1, 9), "column 'score' is there twice"),
+        ("id,score", ("physical-0", "good"), "line 2: score: expected a number"),
+        ("id,score", ("physical-0", ""), "line 2: score: expected a number, found ''"),
+        ("id,score", ("physical-0", "inf"), "expected a number in plain digits, or nothing"),
+        ("id,score", ("physical-0", "1e999"), "line 2: score: expected a number, found '1e999'"),
+        ("id,score", ("physical-0", "nan"), "found 'nan'"),
+        ("id,score", ("physical-0", "1_0"), "found '1_0'"),
+        ("id,score", ("physical-0", "５"), "found '５'"),
+        ("id,score", ("physical-0", 1, 9), "line 2: expected 2 cells, found 3"),
+        ("id,score", ("physical-0",), "line 2: expected 2 cells, found 1"),
+        ("id,score,score", ("physical-0", 1, 9), "expected each column once, found 'score' twice"),
         ("id,score,editor", ("physical-0", 1, "f"), "('physical-0' by 'f' is the first)"),
-        ("id,score,editor", ("physical-0", 1, ""), "found no editor in row 1"),
-        ("id,score", ("", 1), "found no id in row 1"),
+        ("id,score,editor", ("physical-0", 1, ""), "line 2: editor: expected a text, found ''"),
+        ("id,score", ("", 1), "line 2: id: expected a text, found ''"),
         ("id,score", ("NA", 1), "found 1 edits that this run does not have ('NA'"),
     ],
 )
@@ -152,6 +159,26 @@ def test_a_file_that_is_none_is_one_clear_error(tables, tmp_path, columns, row, 
     with pytest.raises(ConfigError) as error:
         agreement(tables, humans(tmp_path, [row], columns))
     assert sentence in str(error.value)
+
+
+def test_humans_are_read_from_any_file_of_scores(tables, tmp_path):
+    rows = [(f"physical-{i}", score) for i, score in enumerate(HUMAN)]
+    expected = agreement(tables, humans(tmp_path, rows))
+    frame = pd.DataFrame(rows, columns=["id", "score"])
+    frame.to_parquet(tmp_path / "h.parquet")
+    frame.to_json(tmp_path / "h.jsonl", orient="records", lines=True)
+    for name in ("h.parquet", "h.jsonl"):
+        assert agreement(tables, tmp_path / name) == expected
+    (tmp_path / "h.xlsx").touch()
+    with pytest.raises(ConfigError, match=r"'\.xlsx', accepted are \.csv, \.jsonl, \.parq"):
+        agreement(tables, tmp_path / "h.xlsx")
+
+
+def test_an_id_in_another_form_is_the_same_edit(tables, tmp_path):
+    rows = [(f"physical-{i}", score) for i, score in enumerate(HUMAN)]
+    expected = agreement(tables, humans(tmp_path, rows))
+    rows[0] = ("PHYSICAL-０", HUMAN[0])
+    assert agreement(tables, humans(tmp_path, rows)) == expected
 
 
 def test_with_several_editors_the_file_must_name_them(tables, tmp_path):

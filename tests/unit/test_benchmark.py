@@ -71,9 +71,9 @@ def test_a_sample_keeps_what_the_benchmark_says(tmp_path):
         ({"src_img_b64": "@@@"}, "src_img_b64: found bad base64"),
         ({"src_img_b64": None}, "src_img_b64: found nothing"),
         ({"src_img_b64": 5}, "src_img_b64: found nothing"),
-        ({"src_img_b64": base64.b64encode(b"<svg/>").decode()}, "no image"),
+        ({"src_img_b64": base64.b64encode(b"<svg/>").decode()}, "an SVG, which is not"),
         ({"src_img_b64": encoded()[:60]}, "broken image|no image"),
-        ({"src_img_b64": encoded("GIF")}, "no image"),
+        ({"src_img_b64": encoded("GIF")}, "found a GIF, which is not read"),
         ({"src_img_b64": encoded(size=(400, 400))}, "400×400 pixels, accepted are up to 100,000"),
         (
             {"src_img_b64": encoded(size=(404, 4))},

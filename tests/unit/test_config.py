@@ -231,7 +231,8 @@ def test_numbers_nested_on_the_command_line_are_numbers():
 def test_a_home_folder_is_expanded_everywhere(monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "judge").mkdir()
-    (tmp_path / "judge" / "config.json").touch()
+    (tmp_path / "judge" / "config.json").write_text("{}")
+    (tmp_path / "judge" / "chat_template.jinja").touch()
     (tmp_path / "edits").mkdir()
     (tmp_path / "edits" / "a.png").touch()
     loaded = load(
@@ -267,7 +268,7 @@ def precomputed(folder):
         ),
         (
             {"editors": precomputed("empty")},
-            "editors[0].folder: found no file ending in .png, .jpg, .jpeg, .webp in 'empty', exp",
+            "editors[0].folder: found no file ending in .png, .jpg, .jpeg, .webp, .avif in 'empty'",
         ),
         (
             {"editors": precomputed("b.json")},

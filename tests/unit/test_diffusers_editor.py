@@ -11,13 +11,15 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import save_file
 
 from lockstep import config, config_editors, editors, tiny_editors
 from lockstep.editors import diffusers as module
 from lockstep.editors.diffusers import DiffusersEditor
-from lockstep.editors.loading import load_part, weight_files
+from lockstep.editors.loading import load_part
 from lockstep.errors import ConfigError, DeviceError, EditError
 from lockstep.images import open_rgb
+from lockstep.weights import weight_files
 from tests.conftest import make_sample, without_a_tensor
 
 OTHER = {"true_cfg_scale": None, "negative_prompt": None}
@@ -179,6 +181,8 @@ def test_variants_beside_a_parts_weights_are_not_read(models, tmp_path):
         weights.unlink()
         assert weight_files(folder) == []
         index = {"weight_map": {"a": "2-of-2", "b": "1-of-2", "c": "1-of-2"}}
+        for shard, names in {"1-of-2": "bc", "2-of-2": "a"}.items():
+            save_file({each: torch.zeros(1) for each in names}, folder / shard)
         (folder / f"{name}.safetensors.index.json").write_text(json.dumps(index))
         assert weight_files(folder) == [folder / "1-of-2", folder / "2-of-2"]
 

@@ -36,8 +36,8 @@ for name in names[1:]:
     shutil.copytree(results / "zeta", results / name, dirs_exist_ok=True)
 parts = [dict.fromkeys(names, files["zeta"]) for files in tables]
 report.write_report(made, *parts, rejected, further, place, threads=1)
-shutil.move(place, folder / "report")
 files = {"ours": score_files.source_files(str(results))}
+shutil.move(place, folder / "report")
 compare = config.Compare(sources={"ours": str(results)})
 write_comparison(compare, config.Report(**own), files, folder / "compare")
 """

@@ -16,6 +16,7 @@ from lockstep.images import open_rgb, verify_image
 from tests.unit import icc
 
 ORIENTATION = 0x0112
+P3 = icc.rgb_profile(icc.DISPLAY_P3, icc.srgb_curve())
 SHOWN = np.array([[10, 60, 110], [160, 210, 250]], dtype=np.uint8)
 """What a viewer shows of an image in any orientation: 3 pixels wide, 2 high."""
 
@@ -50,28 +51,50 @@ def noise(mode="RGB", size=(24, 16), seed=0):
     return Image.frombytes(mode, size, values.tobytes())
 
 
+def png_chunk(kind, data):
+    crc = zlib.crc32(kind + data)
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", crc)
+
+
 def png(width, height, depth, colour, rows, transparent=None):
     """Return a PNG that Pillow does not write itself."""
-
-    def chunk(kind, data):
-        crc = zlib.crc32(kind + data)
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", crc)
-
     head = struct.pack(">2I5B", width, height, depth, colour, 0, 0, 0)
     pixels = zlib.compress(b"".join(b"\0" + row for row in rows))
     chunks = [(b"IHDR", head), (b"IDAT", pixels), (b"IEND", b"")]
     if transparent is not None:
         chunks.insert(1, (b"tRNS", transparent))
-    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*each) for each in chunks)
+    return b"\x89PNG\r\n\x1a\n" + b"".join(png_chunk(*each) for each in chunks)
 
 
 # --- what is accepted ------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("form", "suffix"), [("PNG", ".png"), ("JPEG", ".jpg"), ("WEBP", ".webp")])
+@pytest.mark.parametrize(
+    ("form", "suffix"),
+    [("PNG", ".png"), ("JPEG", ".jpg"), ("WEBP", ".webp"), ("AVIF", ".avif")],
+)
 def test_accepted_formats(form, suffix):
     data = stored(Image.new("RGB", (30, 20)), form)
     assert verify_image(data, 600) == (suffix, 30, 20, False)
+
+
+UNREAD = {
+    "a GIF": b"GIF89a" + bytes(20),
+    "a BMP": b"BM\x36\0\0\0\0\0\0\0\x36\0",
+    "a TIFF": b"MM\0*\0\0\0\x08",
+    "a HEIC": b"\0\0\0\x18ftypheic\0\0\0\0mif1heic",
+    "a JPEG XL": b"\0\0\0\x0cJXL \r\n\x87\n",
+    "a JPEG 2000": b"\0\0\0\x0cjP  \r\n\x87\n",
+    "an SVG": b'\xef\xbb\xbf<?xml version="1.0"?>\n<svg/>',
+    "an HTML page": b"\n<!DOCTYPE html><html>",
+    "a Git LFS pointer": b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a",
+}
+
+
+@pytest.mark.parametrize("name", UNREAD)
+def test_a_format_that_is_known_and_not_read_is_named(name):
+    with pytest.raises(SampleError, match=f"expected PNG, JPEG, WebP or AVIF, found {name}"):
+        verify_image(UNREAD[name], 10**6)
 
 
 def test_a_phone_s_jpeg_with_further_pictures_is_its_first_one():
@@ -81,7 +104,7 @@ def test_a_phone_s_jpeg_with_further_pictures_is_its_first_one():
     assert np.array_equal(opened(data), opened(stored(first, "JPEG", quality=100)))
 
 
-@pytest.mark.parametrize("form", ["PNG", "WEBP"])
+@pytest.mark.parametrize("form", ["PNG", "WEBP", "AVIF"])
 def test_an_animation_is_refused(form):
     data = stored(noise(seed=1), form, save_all=True, append_images=[noise(seed=2)])
     with pytest.raises(SampleError, match="found an animation of 2 pictures"):
@@ -91,7 +114,7 @@ def test_an_animation_is_refused(form):
 
 
 def test_a_gif_is_refused_animated_or_not():
-    with pytest.raises(SampleError, match="accepted is PNG, JPEG or WebP"):
+    with pytest.raises(SampleError, match="found a GIF, which is not read"):
         verify_image(stored(noise("P"), "GIF"), 10**6)
 
 
@@ -113,17 +136,137 @@ def test_an_image_that_is_too_long_for_the_models_is_refused(size):
         verify_image(stored(Image.new("RGB", size)), 10**6)
 
 
+@pytest.mark.parametrize("form", ["PNG", "JPEG", "WEBP", "AVIF"])
 @pytest.mark.parametrize("cut", [1, 20, 60, 200])
-def test_a_cut_off_image_is_refused(cut):
+def test_a_cut_off_image_is_refused(cut, form):
     with pytest.raises(SampleError):
-        verify_image(stored(noise())[:cut], 10**6)
+        verify_image(stored(noise(), form)[:cut], 10**6)
+
+
+# --- what is beside the pixels ---------------------------------------------------------------
+
+
+def with_chunks(data, *chunks):
+    """Return a PNG with further chunks before its pixels."""
+    place = data.index(b"IDAT") - 4
+    return data[:place] + b"".join(png_chunk(*each) for each in chunks) + data[place:]
+
+
+LONG = zlib.compress(bytes(2**24 + 1))
+TEXTS = {
+    "packed": (b"zTXt", b"workflow\0\0" + LONG),
+    "packed international": (b"iTXt", b"workflow\0\1\0en\0\0" + LONG),
+    "not packed": (b"tEXt", b"workflow\0" + bytes(2**24 + 1)),
+    "packed in an unknown way": (b"zTXt", b"workflow\0\7" + LONG),
+    "packed and broken": (b"zTXt", b"workflow\0\0" + LONG[:40]),
+    "without a name": (b"zTXt", b""),
+    "a profile packed in an unknown way": (b"iCCP", b"p\0\1" + LONG),
+    "a profile without contents": (b"iCCP", b""),
+}
+
+
+@pytest.mark.parametrize("name", TEXTS)
+@pytest.mark.parametrize("behind", [False, True])
+def test_a_text_that_is_long_or_broken_changes_no_pixel(name, behind):
+    plain = stored(noise())
+    if behind:
+        if TEXTS[name][0] == b"iCCP":
+            pytest.skip("a profile stands before the pixels")
+        data = plain[:-12] + png_chunk(*TEXTS[name]) + plain[-12:]
+    else:
+        data = with_chunks(plain, TEXTS[name])
+    assert np.array_equal(opened(data), np.asarray(noise()))
+
+
+def test_what_turns_an_image_is_kept_beside_texts_that_are_too_long():
+    exif = Image.Exif()
+    exif[ORIENTATION] = 6
+    data = with_chunks(stored(noise(), exif=exif), TEXTS["packed"], TEXTS["packed"])
+    assert opened(data).shape == (24, 16, 3)
+    xmp = b'<x tiff:Orientation="6"/>' + b" " * 2_000_000
+    for chunk in (b"\0\0\0\0\0" + xmp, b"\0\1\0\0\0" + zlib.compress(xmp)):
+        data = with_chunks(stored(noise()), (b"iTXt", b"XML:com.adobe.xmp" + chunk))
+        assert opened(data).shape == (24, 16, 3)
+
+
+def test_a_profile_of_megabytes_is_applied_and_one_of_more_is_told():
+    large = P3 + bytes(2**21)
+    data = with_chunks(stored(noise()), (b"iCCP", b"p\0\0" + zlib.compress(large)))
+    assert np.array_equal(opened(data), opened(stored(noise(), icc_profile=P3)))
+    first, second = ((b"iCCP", b"p\0\0" + zlib.compress(p)) for p in (P3, icc.grey_profile(1.0)))
+    assert np.array_equal(opened(with_chunks(stored(noise()), first, second)), opened(data))
+    data = with_chunks(stored(noise()), TEXTS["packed"], (b"iCCP", b"p\0\0" + LONG))
+    with pytest.raises(SampleError, match="expected a colour profile below 16,777,216 bytes"):
+        verify_image(data, 10**6)
+
+
+def test_a_png_of_endless_chunks_is_refused_before_they_are_read():
+    data = with_chunks(stored(noise()), *[(b"prVt", b"")] * images.MAX_CHUNKS)
+    with pytest.raises(SampleError, match="expected a PNG of up to 100,000 chunks, found more"):
+        images.open_rgb(io.BytesIO(data))
+
+
+def test_a_jpeg_has_a_hundred_scans_and_no_more():
+    def scans(count):
+        data = stored(Image.new("RGB", (16, 16)), "JPEG", progressive=True)
+        start, end = data.rindex(b"\xff\xda"), data.rindex(b"\xff\xd9")
+        return data[:start] + data[start:end] * (count - data.count(b"\xff\xda") + 1) + data[end:]
+
+    assert verify_image(scans(100), 10**6)
+    with pytest.raises(SampleError, match="expected a JPEG of up to 100 scans, found 101"):
+        verify_image(scans(101), 10**6)
+    # what looks like scans in a preview, in a note, or behind the end, is none
+    data = stored(Image.new("RGB", (16, 16)), "JPEG", comment=b"\xff\xda" * 500)
+    assert verify_image(data + b"\xff\xda" * 500, 10**6)
+
+
+# --- AVIF ------------------------------------------------------------------------------------
+
+
+def avif(image, **options):
+    return stored(image, "AVIF", quality=100, subsampling="4:4:4", **options)
+
+
+def test_an_avif_has_its_pixels_its_transparency_and_its_profile():
+    seen = opened(avif(noise())).astype(int)
+    assert np.abs(seen - np.asarray(noise())).max() <= 3
+    clear = noise().convert("RGBA")
+    clear.putalpha(0)
+    assert verify_image(avif(clear), 10**6).transparent
+    assert (opened(avif(clear), "#00ff00") == [0, 255, 0]).all()
+    flat = Image.new("RGB", (16, 16), (200, 100, 50))
+    expected = icc.to_srgb((200, 100, 50), icc.DISPLAY_P3)
+    assert np.abs(opened(avif(flat, icc_profile=P3)).astype(int) - expected).max() <= 3
+
+
+def test_an_avif_with_any_part_of_its_header_broken_is_read_or_refused():
+    data = stored(noise(), "AVIF")
+    refused = 0
+    for place in range(300):
+        broken = data[:place] + bytes(2) + data[place + 2 :]
+        images.has_alpha(broken)
+        try:
+            verify_image(broken, 10**6)
+        except SampleError as error:
+            refused += "found a broken image" in str(error)
+    assert refused
+
+
+@pytest.mark.parametrize("codes", [(12, 13), (9, 16), (9, 18), (1, 8)])
+def test_an_avif_of_wide_colours_without_a_profile_is_refused(codes):
+    data = avif(noise())
+    place = data.index(b"colrnclx") + 8
+    wide = data[:place] + struct.pack(">HH", *codes) + data[place + 4 :]
+    for read in (lambda d: verify_image(d, 10**6), lambda d: open_rgb(io.BytesIO(d))):
+        with pytest.raises(SampleError, match=f"H.273 codes {codes[0]} and {codes[1]}"):
+            read(wide)
 
 
 # --- how it is turned ------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("orientation", STORED)
-@pytest.mark.parametrize("form", ["PNG", "WEBP", "JPEG"])
+@pytest.mark.parametrize("form", ["PNG", "WEBP", "JPEG", "AVIF"])
 def test_every_orientation_of_a_camera_is_applied(tmp_path, form, orientation):
     image = Image.fromarray(np.ascontiguousarray(STORED[orientation]))
     # blocks of 16 pixels keep their values in a JPEG
@@ -133,7 +276,7 @@ def test_every_orientation_of_a_camera_is_applied(tmp_path, form, orientation):
     data = stored(image, form, exif=exif, **({"lossless": True} if form == "WEBP" else {}))
     seen = opened(data)[8::16, 8::16, 0]
     assert seen.shape == SHOWN.shape
-    assert np.abs(seen.astype(int) - SHOWN).max() <= (3 if form == "JPEG" else 0)
+    assert np.abs(seen.astype(int) - SHOWN).max() <= (3 if form in ("JPEG", "AVIF") else 0)
     (tmp_path / "a").write_bytes(data)
     assert images.shown_size(tmp_path / "a") == (48, 32)
 
@@ -297,8 +440,6 @@ def test_a_ycck_jpeg_has_the_right_colours():
 
 
 # --- colour profiles -------------------------------------------------------------------------
-
-P3 = icc.rgb_profile(icc.DISPLAY_P3, icc.srgb_curve())
 
 
 @given(st.integers(0, 2**32))

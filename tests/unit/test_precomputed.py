@@ -1,11 +1,14 @@
-"""Editors that need no model."""
+"""Editors and judges that need no model."""
+
+import os
 
 import pytest
 from PIL import Image, PngImagePlugin
 
-from lockstep import config, editors
+from lockstep import config, editors, judges, records
 from lockstep.errors import EditError
 from lockstep.images import open_rgb
+from lockstep.judges import Judgement, Pair
 
 IDENTITY = config.IdentityEditor(name="i", type="identity")
 
@@ -48,21 +51,53 @@ def test_a_finished_image_that_is_none_fails_by_itself(tmp_path, sample, setting
         edited(settings, sample)
     (tmp_path / "a.webp").write_bytes(b"no image")
     assert editors.identity(settings, sample)["file_sha256"]
-    with pytest.raises(Image.UnidentifiedImageError):
+    with pytest.raises(EditError, match=r"a\.webp: expected PNG, .*, found 8 bytes that are no"):
         edited(settings, sample)
     # as one that may not be read, before any edit begins
     (tmp_path / "a.webp").unlink()
     (tmp_path / "a.webp").mkdir()
     assert editors.identity(settings, sample)["file_sha256"] is None
-    with pytest.raises(IsADirectoryError):
+    with pytest.raises(EditError, match=r"a\.webp: expected a file, found none .*directory"):
         edited(settings, sample)
     (tmp_path / "a.webp").rmdir()
-    notes = PngImagePlugin.PngInfo()
-    notes.add_text("workflow", "x" * 2**21, zip=True)
-    frames[0].save(tmp_path / "a.png", pnginfo=notes)
-    assert editors.identity(settings, sample)["file_sha256"]
-    with pytest.raises(ValueError, match="Decompressed data too large"):
+    os.mkfifo(tmp_path / "a.webp")
+    assert editors.identity(settings, sample)["file_sha256"] is None
+    with pytest.raises(EditError, match=r"a\.webp', which is no file"):
         edited(settings, sample)
+
+
+def test_a_text_of_any_length_in_a_finished_image_is_passed_over(tmp_path, sample, settings):
+    notes = PngImagePlugin.PngInfo()
+    notes.add_text("workflow", "x" * 2**25, zip=True)
+    Image.new("RGB", (4, 4), "red").save(tmp_path / "a.png", pnginfo=notes)
+    assert edited(settings, sample).getpixel((0, 0)) == (255, 0, 0)
+
+
+def test_a_finished_image_is_decoded_apart_and_in_bounds(tmp_path, sample, settings):
+    Image.new("1", (9000, 9000)).save(tmp_path / "a.png")
+    with pytest.raises(EditError, match="9000×9000 pixels, accepted are up to 64,000,000"):
+        edited(settings, sample)
+    large = sample.model_copy(update={"width": 9000, "height": 9000})
+    assert edited(settings, large).size == (9000, 9000)
+
+
+@pytest.mark.parametrize("name", ["a.PNG", "A.png", "Ａ.Png"])
+def test_a_finished_image_is_found_whatever_the_case_of_its_name(tmp_path, sample, settings, name):
+    Image.new("RGB", (4, 4), "red").save(tmp_path / name, "PNG")
+    assert editors.identity(settings, sample)["file_sha256"]
+    assert edited(settings, sample).getpixel((0, 0)) == (255, 0, 0)
+
+
+def test_of_two_finished_images_of_a_sample_none_is_guessed(tmp_path, sample, settings):
+    for name in ("a.png", "a.JPG"):
+        Image.new("RGB", (4, 4), "red").save(tmp_path / name)
+    assert editors.identity(settings, sample)["file_sha256"] is None
+    with pytest.raises(EditError, match=r"expected one file of sample 'a' in .*, found a.JPG and"):
+        edited(settings, sample)
+    (tmp_path / "a.JPG").unlink()
+    (tmp_path / "A.jpg").touch()
+    # the name that has exactly the id is the one
+    assert edited(settings, sample).size == (4, 4)
 
 
 def test_the_identity_editor_returns_the_source(sample):
@@ -76,3 +111,53 @@ def test_the_size_policy_is_part_of_every_editor_s_identity(sample, settings):
         assert "resize_filter" not in native
         source = editors.identity(given.model_copy(update={"size": "source"}), sample)
         assert (source["size_policy"], source["resize_filter"]) == ("source", "lanczos")
+
+
+def judged(folder, name="é"):
+    settings = config.PrecomputedJudge(type="precomputed", folder=str(folder))
+    pair = Pair(name, "e", source=None, edited=None, rubric=None, prompt="")
+    (judgement,) = judges.load_judge(settings, "cpu").judge([pair])
+    return judgement
+
+
+@pytest.mark.parametrize("name", ["é.txt", "e\u0301.txt", "É.txt"])
+@pytest.mark.parametrize("start", ["", "\ufeff"])
+def test_a_finished_reply_is_found_in_any_form_of_its_name(tmp_path, name, start):
+    records.write_text(tmp_path / "e" / name, start + "the reply")
+    assert judged(tmp_path) == Judgement("the reply")
+
+
+@pytest.mark.parametrize(
+    ("files", "sentence"),
+    [
+        ({}, "found no reply"),
+        ({"é.TXT": b"x"}, "expected the suffix .txt, found .TXT"),
+        ({"É.txt": b"x", "e\u0301.txt": b"y"}, "expected one file of sample 'é' in"),
+        ({"é.txt": b"\xff\xfe\xff"}, "found no readable reply of 'é' ('utf-8' codec can't decode"),
+        ({"é.txt": bytes(2**20 + 1)}, "found 1,048,577 bytes in 'é.txt', accepted are up to"),
+    ],
+)
+def test_a_finished_reply_that_cannot_be_read_is_told(tmp_path, files, sentence):
+    for name, data in files.items():
+        records.write_bytes(tmp_path / "e" / name, data)
+    judgement = judged(tmp_path)
+    assert judgement.reply is None
+    assert sentence in judgement.error
+
+
+def test_a_folder_in_the_place_of_a_reply_fails_that_sample_alone(tmp_path):
+    (tmp_path / "e" / "é.txt").mkdir(parents=True)
+    assert "found no readable reply" in judged(tmp_path).error
+
+
+def test_replies_with_names_in_another_writing_are_part_of_what_decides(tmp_path):
+    before = {}
+    for text in ("a", "b"):
+        folder = tmp_path / text / "e"
+        folder.mkdir(parents=True)
+        with open(os.fsencode(folder) + b"/" + "球.txt".encode("gbk"), "w") as file:
+            file.write(text)
+        assert judged(tmp_path / text, "球").reply == text
+        settings = config.PrecomputedJudge(type="precomputed", folder=str(tmp_path / text))
+        before[text] = judges.identity(settings)
+    assert before["a"] != before["b"]

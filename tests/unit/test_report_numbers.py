@@ -443,6 +443,21 @@ def test_a_file_may_call_its_samples_as_the_benchmark_does(tmp_path):
     assert of({"e": {"physical": own}, **frames}).comparisons[-1].count == 1
 
 
+def test_sources_that_spell_an_id_in_other_forms_are_compared(tmp_path):
+    files = {}
+    for name, row in {"a": "e,É_1", "b": "f,E\u0301_1", "c": "g,é_１"}.items():
+        path = tmp_path / f"{name}.csv"
+        path.write_text(f"editor,id,category,score\n{row},physical,4\n", encoding="utf-8")
+        files[name] = [str(path)]
+    compare = config.Compare(sources={name: paths[0] for name, paths in files.items()})
+    frames, _ = sources.read_sources(compare, files)
+    assert {row.count for row in of(frames).comparisons} == {1}
+    # and in one file, by several editors
+    path.write_text("editor,id,category,score\ne,A,c,4\nf,a,c,5\n", encoding="utf-8")
+    frames, _ = sources.read_sources(config.Compare(sources={"c": str(path)}), {"c": [str(path)]})
+    assert {row.count for row in of(frames).comparisons} == {1}
+
+
 def test_no_category_of_a_file_is_taken_for_all_of_them(tmp_path):
     path = tmp_path / "scores.csv"
 

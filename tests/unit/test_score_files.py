@@ -1,13 +1,17 @@
 """Other people's scores: read as they are, or one clear error."""
 
 import json
+from decimal import Decimal
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
 from lockstep import config, device, judges
 from lockstep.errors import ConfigError
+from lockstep.ids import safe_id
 from lockstep.judges import Pair
 from lockstep.judges.precomputed import check_scores
 from lockstep.rubric import read_rubric
@@ -50,14 +54,40 @@ def test_all_kinds_of_files_say_the_same(suffix, tmp_path):
     [
         ("id,score\n1,2", "found no column 'category', accepted are category, id, a column"),
         ("category,id\na,1", "found columns category, id, accepted are score or all of instruct"),
-        ("category,id,score\na,1,good", "line 2: score: found 'good', accepted is a number"),
+        (
+            "category,id,score\na,1,good",
+            "line 2: score: expected a number in plain",
+        ),
+        (
+            "category,id,score\na,1,1_0",
+            "line 2: score: expected a number in plain",
+        ),
+        ("category,id,score\na,1,５", "found '５'"),
+        ("category,id,score\na,1,٣", "found '٣'"),
+        ("category,id,score\na,1,nan", "found 'nan'"),
+        ("category,id,score\na,1,0x7", "found '0x7'"),
+        ('category,id,score\na,1,"7,5"', "found '7,5'"),
+        ("category,id,score\na,1,1e400", "found inf, accepted is a number from 0"),
         ("category,id,score\na,1,11", "line 2: score: found 11, accepted is a number from 0 to 10"),
         ("category,id,score\na,1,-0.5", "found -0.5, accepted is a number from 0 to 10"),
-        ("category,id,score\na,1,inf", "line 2: score: found inf, accepted is a number from 0"),
+        (
+            "category,id,score\na,1,inf",
+            "line 2: score: expected a number in plain",
+        ),
         ("category,id,score\na,1,2\na,1,3", "line 3: found id '1' of 'a' a second time, accepted"),
-        ("category,id,score\na,,2", "line 2: id: found '', accepted is a text"),
-        ("category,id,score,score\na,1,2,3", "column 'score' is there twice"),
-        ("category,id,score\na,1", "line 2 has not as many values as there are columns"),
+        ("category,id,score\na,,2", "line 2: id: expected a text, found ''"),
+        ("category,id,score,score\na,1,2,3", "expected each column once, found 'score' twice"),
+        ("category,id,score\na,1", "line 2: expected 3 cells, found 2"),
+        ("category,id,score\na,1,2,", "line 2: expected 3 cells, found 4"),
+        ('category,id,score\na,1,"2', "found a broken row 2"),
+        (
+            "category,id,score\na,é,2\na,e\u0301,3",
+            "line 3: found id 'e\u0301' of 'a' a second",
+        ),
+        (
+            "category,id,score\na,Ab,2\na,aB,3",
+            "can be mixed up with 'Ab', accepted is each once",
+        ),
         ("category,id,score,editor\na,1,2,f", "found no scores of editor 'e', it has those of f"),
     ],
 )
@@ -69,6 +99,76 @@ def test_a_mistake_in_a_file_is_one_clear_error_that_says_where(text, sentence, 
     assert str(path) in str(error.value)
     assert sentence in str(error.value)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("line", "sentence"),
+    [
+        ("[" * 200_000, "line 2: found a broken line (nested too deep)"),
+        ('{"a":' * 200_000, "line 2: found a broken line (nested too deep)"),
+        ('{"category": "a", "id": "x", "id": "y", "score": 1}', "each key once, found 'id' twice"),
+        ("[1]", "line 2: expected an object, found [1]"),
+        ('{"category": "a"', "line 2: found a broken line"),
+        ('{"category": "a", "id": ["x"], "score": 1}', "line 2: id: expected a text, found ['x']"),
+        ('{"category": "a", "id": "x", "score": [1]}', "line 2: score: expected a number"),
+        ('{"category": "a", "id": "x", "score": true}', "line 2: score: expected a number"),
+        ('{"category": "a", "id": "x", "score": "٣"}', "line 2: score: expected a number"),
+        ('{"category": "a", "id": "x", "score": Infinity}', "found inf, accepted is a number from"),
+    ],
+    ids=lambda text: text[:30],
+)
+def test_a_mistake_in_json_lines_is_one_clear_error(tmp_path, line, sentence):
+    path = tmp_path / "scores.jsonl"
+    path.write_text('{"category": "a", "id": "0", "score": 1}\n' + line, encoding="utf-8")
+    with pytest.raises(ConfigError) as error:
+        check_scores(str(path), ["e"], {"a": RUBRIC})
+    assert sentence in str(error.value)
+    assert len(str(error.value)) < 500
+
+
+def test_nan_is_no_score_and_plain_numbers_are_read_as_they_are(tmp_path):
+    lines = ["NaN", "null", '" 7.5 "', '"1e0"', '"+3"', '".5"', '" "', "4"]
+    path = tmp_path / "scores.jsonl"
+    path.write_text(
+        "\n".join(f'{{"category": "a", "id": {n}, "score": {v}}}' for n, v in enumerate(lines))
+    )
+    rows = read_score_file(path).rows
+    found = [numbers(row, ["score"], (0, 10))["score"] for row in rows]
+    assert found == [None, None, 7.5, 1, 3, 0.5, None, 4]
+
+
+def test_columns_of_a_parquet_that_nobody_reads_are_not_decoded(tmp_path):
+    path = tmp_path / "scores.parquet"
+    table = pa.table(
+        {
+            "category": pa.array(["a", "a"]).dictionary_encode(),
+            "id": ["x", "y"],
+            "score": pa.array([Decimal("7.5"), None], pa.decimal128(4, 2)),
+            "made": pa.array([2**58, 0], pa.timestamp("ms")),
+            "image": [b"x", b"y"],
+            "nested": [[{"a": 1}], None],
+            "quality": pa.array([2**40, 0], pa.date64()),
+        }
+    )
+    pq.write_table(table, path)
+    check_scores(str(path), ["e"], {"a": RUBRIC})
+    (row, _) = read_score_file(path).rows
+    assert numbers(row, ["score"], (0, 10)) == {"score": 7.5}
+    with pytest.raises(ConfigError, match=r"quality: expected a number .*'a column of date"):
+        numbers(row, ["quality"], (0, 10))
+    (tmp_path / "cut.parquet").write_bytes(path.read_bytes()[:100])
+    with pytest.raises(ConfigError, match="found a broken table after 0 rows"):
+        read_score_file(tmp_path / "cut.parquet")
+
+
+def test_a_sample_is_found_by_an_id_in_another_form(tmp_path):
+    path = write(tmp_path / "scores.csv", [{"category": "a", "id": "E\u0301/b", "score": 7}])
+    (found,) = judged(path, ("a", safe_id("é/b")))
+    assert found.finished is None
+    (found,) = judged(path, ("a", safe_id("É/b")))
+    assert found.finished.score == 7
+    path = write(tmp_path / "scores.csv", [{"category": "a", "id": "ＤＯＧ", "score": 7}])
+    assert judged(path, ("a", "dog"))[0].finished.score == 7
 
 
 def test_columns_without_a_name_are_passed_over(tmp_path):
@@ -90,7 +190,7 @@ def test_with_several_editors_the_file_must_name_them(tmp_path):
 def test_a_key_twice_in_a_line_is_refused(tmp_path):
     path = tmp_path / "twice.jsonl"
     path.write_text('{"id": "a", "category": "physical", "score": 9, "score": 1}')
-    with pytest.raises(ConfigError, match=r"twice\.jsonl: .*line 1 has the key 'score' twice"):
+    with pytest.raises(ConfigError, match=r"twice\.jsonl: line 1: .* 'score' twice"):
         read_score_file(path)
 
 

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from lockstep import config, device, judges, plan, records, scoring
-from lockstep.errors import DamagedError, DeviceError, OutOfMemory
+from lockstep.errors import ConfigError, DamagedError, DeviceError, OutOfMemory
 from lockstep.judges import Judgement, Usage
 from lockstep.records import EditRecord, Picture
 from lockstep.rubric import read_rubric
@@ -349,3 +349,39 @@ def test_a_template_that_one_sample_breaks_costs_that_sample(tmp_path, monkeypat
     assert [record.status for record in found.values()] == ["ok", "judge_failed", "ok"]
     assert found["s1"].error == "the rubric's template: ZeroDivisionError: division by zero"
     assert len(judge.pairs) == 2
+
+
+def test_replies_and_scores_that_change_while_a_job_reads_them_are_not_taken(tmp_path):
+    job = Job(tmp_path, [Image.new("RGB", (8, 8))])
+    reply = tmp_path / "replies" / "e" / "s0.txt"
+    reply.parent.mkdir(parents=True)
+    names = read_rubric(job.rubric).names
+    reply.write_text(json.dumps(dict.fromkeys(names, 7)))
+    settings = config.PrecomputedJudge(type="precomputed", folder=str(tmp_path / "replies"))
+    assert judges.identity(settings)
+    before = reply.read_text()
+    reply.write_text(before.replace("7", "9"))
+    (found,) = job.run(settings, DEVICES[:1]).values()
+    assert (found.status, found.score) == ("judge_failed", None)
+    assert "expected the reply that was there at first" in found.error
+    reply.write_text(before)
+    (found,) = job.run(settings, DEVICES[:1]).values()
+    assert found.score == 7
+
+
+def test_a_file_of_scores_that_changes_before_it_is_read_ends_the_job(tmp_path, monkeypatch):
+    job = Job(tmp_path, [Image.new("RGB", (8, 8))])
+    scores = tmp_path / "scores.csv"
+    scores.write_text("category,id,score\nphysical,s0,7\n")
+    settings = config.PrecomputedJudge(type="precomputed", scores=str(scores))
+    load = judges.load_judge
+
+    def change(*arguments):
+        scores.write_text("category,id,score\nphysical,s0,9\n")
+        return load(*arguments)
+
+    monkeypatch.setattr(judges, "load_judge", change)
+    with pytest.raises(ConfigError, match="found others; run again"):
+        job.run(settings, DEVICES[:1])
+    (found,) = job.run(settings, DEVICES[:1]).values()
+    assert found.score == 9

@@ -32,6 +32,8 @@ class Workflow:
     def __init__(self, folder: Path, config: dict):
         self.folder = folder
         self.config = config
+        self.variables: dict[str, str] = {}
+        """Further environment variables of its runs."""
 
     @property
     def results(self) -> Path:
@@ -49,7 +51,7 @@ class Workflow:
         ]
 
     def environment(self) -> dict[str, str]:
-        return environment()
+        return {**environment(), **self.variables}
 
     def run(self, *arguments: str, check: bool = True) -> str:
         """Run Snakemake and return all that it prints."""

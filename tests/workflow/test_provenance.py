@@ -7,10 +7,11 @@ import sys
 
 import pytest
 import yaml
+from PIL import Image, PngImagePlugin
 
 from lockstep import provenance, records, recovery
 from tests.conftest import ROOT
-from tests.workflow.conftest import EDITOR, Workflow, misfits
+from tests.workflow.conftest import EDITOR, Workflow, make, misfits
 
 CATEGORIES = ("physical", "environmental", "social", "causal", "referential")
 
@@ -104,8 +105,6 @@ def exaggerate(results):
 
 
 def repaint(results):
-    from PIL import Image
-
     path = sorted((results / EDITOR / "causal" / "images").glob("*.png"))[0]
     Image.new("RGB", (8, 8)).save(path)
 
@@ -260,8 +259,6 @@ def _verify(workflow, *arguments):
 
 def flip_last_pixel(path):
     """Replace pixels under the provenance that a file keeps."""
-    from PIL import Image, PngImagePlugin
-
     with Image.open(path) as image:
         text = PngImagePlugin.PngInfo()
         text.add_itxt(records.PROVENANCE, image.info[records.PROVENANCE])
@@ -284,8 +281,6 @@ def test_replaced_pixels_are_no_cached_edit_and_are_not_judged(finished, tmp_pat
 
 
 def test_a_folder_where_an_image_belongs_and_foreign_provenance_are_no_edit(finished, tmp_path):
-    from PIL import Image, PngImagePlugin
-
     workflow = finished.copy(tmp_path / "work")
     first, second = sorted((workflow.results / EDITOR / "causal" / "images").glob("*.png"))
     first.unlink()
@@ -309,3 +304,34 @@ def test_what_is_no_longer_part_of_the_run_leaves_the_report(finished, tmp_path)
     assert not [name for name in names if "causal" in name or "因果" in name]
     assert list((report / "thumbs").rglob("*.jpg"))
     assert (workflow.results / EDITOR / "causal" / "table.csv").is_file()
+
+
+def test_images_that_the_benchmark_names_are_known_by_size_and_time(models, tmp_path, monkeypatch):
+    workflow = make(tmp_path / "work", models, per_category=1)
+    images = workflow.folder / "pictures"
+    images.mkdir()
+    for name in ("a.png", "b.png"):
+        Image.new("RGB", (40, 30), (name == "a.png" and "red") or "blue").save(images / name)
+    rows = "id,category,instruction,image\n"
+    rows += "".join(f"{n},物理,Do it.,{n}.png\n" for n in ("a", "b", "c"))
+    (workflow.folder / "table.csv").write_text(rows, encoding="utf-8")
+    workflow.config["benchmark"] = {
+        "path": "table.csv",
+        "format": "table",
+        "images": "pictures",
+        "categories": ["物理"],
+    }
+    workflow.config["judge"]["rubrics"] = str(ROOT / "config" / "rubrics" / "viescore.yaml")
+    prepare = "results/manifest/物理.jsonl"
+    workflow.run(prepare)
+    assert misfits(workflow, monkeypatch) == {}
+    counts = "manifest/counts.json"
+    # one that was not there has come
+    Image.new("RGB", (40, 30)).save(images / "c.png")
+    assert misfits(workflow, monkeypatch) == {counts: provenance.LOST}
+    workflow.run(prepare)
+    assert misfits(workflow, monkeypatch) == {}
+    assert len((workflow.folder / prepare).read_text(encoding="utf-8").splitlines()) == 3
+    Image.new("RGB", (41, 30), "green").save(images / "a.png")
+    assert misfits(workflow, monkeypatch) == {counts: provenance.LOST}
+    assert "a file is lost or changed" in workflow.run(prepare, "-n")

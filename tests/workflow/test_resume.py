@@ -194,20 +194,39 @@ def test_a_killed_worker_costs_the_edit_in_its_hand_and_holds_nobody_up(
     assert [r["cached"] for r in edit_records(workflow)] == [True] + [False] * 5
 
 
+SLOW = """
+import os, time
+
+replace = os.replace
+
+
+def slow(source, target, **settings):
+    while str(target).endswith({image!r}) and os.path.exists({held!r}):
+        time.sleep(0.01)
+    return replace(source, target, **settings)
+
+
+os.replace = slow
+"""
+
+
 class HeldDisk:
-    """An image whose writing does not end: a pipe stands where its file would be written."""
+    """An image whose writing does not end: it does not get its final name."""
 
     def __init__(self, workflow, position):
         lines = (workflow.results / "manifest" / "physical.jsonl").read_text(encoding="utf-8")
         sample = json.loads(lines.splitlines()[position])
-        images = workflow.folder / FOLDER / "images"
-        images.mkdir(parents=True, exist_ok=True)
-        self._pipe = images / f".{sample['id']}.png.tmp"
-        os.mkfifo(self._pipe)
+        self._held = workflow.folder / "held"
+        self._held.touch()
+        site = workflow.folder / "site"
+        site.mkdir()
+        code = SLOW.format(image=f"images/{sample['id']}.png", held=str(self._held))
+        (site / "sitecustomize.py").write_text(code, encoding="utf-8")
+        workflow.variables["PYTHONPATH"] = str(site)
 
     def release(self):
-        """Let the file be written, by whoever tries from now on."""
-        self._pipe.unlink()
+        """Let the file be written."""
+        self._held.unlink()
 
 
 def finished_waves(workflow, shard):
@@ -311,6 +330,20 @@ def test_ctrl_c_ends_a_run_promptly_and_the_next_one_resumes(prepared, tmp_path)
     kept = times(workflow, "images/*.png")
     assert len(kept) == 2
     assert_completes(workflow, kept)
+
+
+def test_a_second_run_in_the_same_working_folder_is_told_who_holds_the_results(prepared, tmp_path):
+    workflow = prepared.copy(tmp_path / "work")
+    held = Held(workflow, 2)
+    run = workflow.start(*EDITS)
+    until(held.in_hand, 60, workflow.printed)
+    output = workflow.run(*EDITS, check=False)
+    assert f"found it in use by process {run.pid} of " in output
+    assert "Traceback" not in output
+    assert len(output.splitlines()) <= 4
+    held.give()
+    assert run.wait(60) == 0
+    assert "Nothing to be done" in workflow.run(*EDITS)
 
 
 def test_a_judge_killed_in_its_work_costs_the_judgement_in_its_hand(prepared, tmp_path):
@@ -466,7 +499,8 @@ def test_images_that_lost_their_end_are_edited_again_and_only_they(scored, tmp_p
         # within a character
         path.write_bytes(path.read_bytes() + "物".encode()[:2])
     for path in (*images, *(workflow.folder / name for name in EDITS)):
-        path.with_name(f".{path.name}.tmp").write_bytes(b"\x89PNG half-written")
+        name = f".{records.sha256(path.name.encode())[:16]}.tmp"
+        path.with_name(name).write_bytes(b"\x89PNG half-written")
     kept = {path: path.stat().st_mtime_ns for path in images[2:]}
     for name in EDITS:
         (workflow.folder / name).unlink()
@@ -484,13 +518,14 @@ def test_an_image_that_lost_its_end_gets_no_score_until_it_is_edited_again(score
     workflow = scored.copy(tmp_path / "work")
     (image, *_) = sorted((workflow.folder / FOLDER / "images").glob("*.png"))
     damage([image], cut)
-    workflow.run("--forcerun", "score")
+    # a run that may only score
+    workflow.run("--allowed-rules", "score", "tabulate", "report", "--forcerun", "score")
     row = numbers(workflow)
     assert (row["count"], row["failed"], row["status"]) == (3, 1, {"ok": 3, "missing": 1})
     (record,) = (r for r in workflow.records("scores", editor=EDITOR) if r["status"] != "ok")
     assert record["score"] is None
     assert "found no complete edit, run the edit again (--forcerun edit)" in record["error"]
-    workflow.run("--forcerun", "edit")
+    workflow.run()
     assert numbers(workflow) == numbers(scored)
 
 

@@ -382,3 +382,16 @@ def test_a_model_that_cannot_be_loaded_fails_its_jobs_with_a_sentence(models, tm
     assert "Error: editors: small: cannot load 'broken'" in output
     assert "FAILED editing physical with small, shard 0" in output
     assert "Traceback" not in output
+
+
+def test_an_error_that_all_samples_share_stops_before_all_were_tried(models, tmp_path):
+    devices = {"accelerator": "cpu", "device_ids": [0]}
+    workflow = make(tmp_path / "work", models, per_category=5, devices=devices)
+    # its only step divides by what is left of the time, which is nothing
+    workflow.config["editors"][0]["num_inference_steps"] = 1
+    output = workflow.run("physical", "--retries", "0", check=False)
+    assert "3 samples in a row failed alike and none succeeded, so the others are not" in output
+    assert "the pipeline returned pixels that are no numbers" in output
+    assert workflow.logs("edit/**/*.log").count("edit_failed") == 3
+    assert "report ready" not in output
+    assert "Traceback" not in output

@@ -6,25 +6,40 @@ Where each format comes from: docs/benchmarks.md.
 import importlib
 import re
 import sqlite3
-import unicodedata
 import weakref
-from collections import Counter
-from collections.abc import Iterator
+from collections import Counter, deque
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 from lockstep import config, records
 from lockstep.benchmark.items import Image, Item
 from lockstep.categories import BY_FORMAT
 from lockstep.errors import BenchmarkError, SampleError, suggest
-from lockstep.ids import safe_id as safe_id
-from lockstep.images import verify_image
+from lockstep.ids import safe_id, same_id
+from lockstep.images import Verified
+from lockstep.quarantine import Quarantine
 from lockstep.records import Picture, Rejected, Sample
 
 DETAILS = re.compile(r"""'[^']*'|"[^"]*"|\d[\d.,]*""")
 """Names and numbers in a reason; reasons that differ in nothing else are of one kind."""
+
+AHEAD, AHEAD_BYTES = 16, 2**20
+"""Samples that are read while images before them are decoded, as long as theirs are small."""
+
+
+class Waiting(NamedTuple):
+    """An item whose images are being decoded, and where it stands in the benchmark."""
+
+    position: int
+    item: Item | SampleError
+    """Without its images, which may be long texts."""
+    images: list[bytes]
+    """Its source images and its reference."""
+    error: SampleError | None
+    """Why one of them cannot be had."""
 
 
 class Counts(NamedTuple):
@@ -50,6 +65,9 @@ class Intake:
     reasons: dict[str | None, Counter[str]] = field(default_factory=dict)
     """As in `Counts`."""
 
+    sources: IO[bytes] | None = None
+    """Where the files are listed that images were read from."""
+
     def __post_init__(self) -> None:
         self.counts = dict.fromkeys(self.settings.categories, 0)
         self._first: dict[str, str] = {}
@@ -59,6 +77,7 @@ class Intake:
         self._ids.execute("PRAGMA journal_mode = OFF")
         # each id, by its form in which ids that a file system may mix up are the same
         self._ids.execute("CREATE TABLE ids (form TEXT PRIMARY KEY, id TEXT) WITHOUT ROWID")
+        self._quarantine = Quarantine()
 
     def wants(self, found: Item | SampleError) -> bool:
         """Tell whether a sample was asked for, as far as its category is known."""
@@ -74,21 +93,57 @@ class Intake:
         limit = self.settings.limit
         return limit is not None and self.counts[category] >= limit
 
-    def accept(self, item: Item) -> Sample:
-        """Return the sample of an item, once its images are known to be good.
+    def begin(self, position: int, item: Item | SampleError) -> Waiting:
+        """Read the images of an item and have them decoded."""
+        if isinstance(item, SampleError):
+            return Waiting(position, item, [], item)
+        references = [] if item.reference is None else [item.reference]
+        waiting = Waiting(position, item._replace(images=()), [], None)
+        try:
+            for image in (*item.images, *references):
+                try:
+                    waiting.images.append(image())
+                finally:
+                    self._note_source(image)
+                self._quarantine.ask(waiting.images[-1], self.settings.max_pixels)
+        except SampleError as error:
+            return waiting._replace(error=error)
+        return waiting
 
-        Raises:
-            SampleError: if they are not, or its id is taken.
-        """
+    def end(self, waiting: Waiting) -> Sample | Rejected:
+        """Return the sample of an item, once its images are known to be good, or why it is none."""
+        answers = [self._answer() for _ in waiting.images]
+        try:
+            for found in (waiting.error, *answers):
+                if isinstance(found, SampleError):
+                    raise found
+            return self._accept(waiting.item, list(zip(waiting.images, answers, strict=True)))
+        except SampleError as error:
+            self._note(waiting.item, error)
+            return _rejection(waiting.position, waiting.item, error)
+
+    def _note_source(self, image: Image) -> None:
+        """Write down which file an image was read from, and that it was not there."""
+        state = getattr(image, "state", None)
+        if state is not None and self.sources is not None:
+            self.sources.write((records.canonical_json(state) + "\n").encode())
+
+    def _answer(self) -> Verified | SampleError:
+        try:
+            return self._quarantine.answer()
+        except SampleError as error:
+            return error
+
+    def _accept(self, item: Item, images: Sequence[tuple[bytes, Verified]]) -> Sample:
         sample_id = safe_id(item.id)
-        form = unicodedata.normalize("NFKC", sample_id).casefold()
+        form = same_id(sample_id)
         found = self._ids.execute("SELECT id FROM ids WHERE form = ?", (form,)).fetchone()
         if found is not None:
             (taken,) = found
             how = "a second time" if taken == sample_id else f"that can be mixed up with {taken!r}"
             raise SampleError(f"found id {sample_id!r} {how}, accepted is each once")
-        first, *more = [self._picture(image) for image in item.images]
-        reference = None if item.reference is None else self._picture(item.reference)
+        first, *more = [self._picture(*image) for image in images]
+        reference = None if item.reference is None else more.pop()
         self._ids.execute("INSERT INTO ids VALUES (?, ?)", (form, sample_id))
         index = self.counts[item.category]
         self.counts[item.category] += 1
@@ -113,14 +168,12 @@ class Intake:
             index=index,
         )
 
-    def reject(self, item: Item | SampleError, error: SampleError) -> None:
-        """Note that a sample is rejected."""
+    def _note(self, item: Item | SampleError, error: SampleError) -> None:
+        """Note why a sample is rejected."""
         first = self._first.setdefault(DETAILS.sub("…", str(error)), str(error))
         self.reasons.setdefault(getattr(item, "category", None), Counter())[first] += 1
 
-    def _picture(self, image: Image) -> Picture:
-        data = image()
-        verified = verify_image(data, self.settings.max_pixels)
+    def _picture(self, data: bytes, verified: Verified) -> Picture:
         digest = records.sha256(data)
         name = f"images/{digest}{verified.suffix}"
         if self.folder is not None:
@@ -140,8 +193,9 @@ def prepare(settings: config.Benchmark, folder: Path) -> Counts:
     """Read a benchmark in one pass and write a manifest per category.
 
     Writes `{category}.jsonl` for every configured category, `rejected.jsonl`, `counts.json` with
-    the number of samples of each, and each image once under its hash in `images/`. Memory holds one
-    item at a time.
+    the number of samples of each, each image once under its hash in `images/`, and in
+    `sources.jsonl` the path, size and time of each file that an image was read from. Memory holds a
+    few items at a time.
 
     Raises:
         BenchmarkError: if the file as a whole cannot be read, or at the first rejected sample
@@ -155,7 +209,7 @@ def prepare(settings: config.Benchmark, folder: Path) -> Counts:
             for category in settings.categories
         }
         rejects = stack.enter_context(records.atomic(intake.folder / "rejected.jsonl"))
-        stack.enter_context(records.atomic(intake.folder / "sources.jsonl"))
+        intake.sources = stack.enter_context(records.atomic(intake.folder / "sources.jsonl"))
         for found in samples(intake):
             if isinstance(found, Sample):
                 manifests[found.category].write(records.json_line(found))
@@ -210,18 +264,22 @@ def samples(intake: Intake) -> Iterator[Sample | Rejected]:
     Raises:
         BenchmarkError: if the benchmark as a whole cannot be read.
     """
+    # with a limit it is not known before whether an item is one too many
+    ahead = AHEAD if intake.settings.limit is None else 0
+    waiting: deque[Waiting] = deque()
     for position, item in enumerate(read(intake.settings)):
         if not intake.wants(item):
             continue
-        try:
-            if isinstance(item, SampleError):
-                raise item
-            yield intake.accept(item)
-        except SampleError as error:
-            intake.reject(item, error)
-            yield _rejection(position, item, error)
+        waiting.append(intake.begin(position, item))
+        while len(waiting) > ahead or (len(waiting) > 1 and sum(map(_size, waiting)) > AHEAD_BYTES):
+            yield intake.end(waiting.popleft())
         if all(map(intake.full, intake.counts)):
             return
+    yield from map(intake.end, waiting)
+
+
+def _size(waiting: Waiting) -> int:
+    return sum(map(len, waiting.images))
 
 
 def read(settings: config.Benchmark) -> Iterator[Item | SampleError]:

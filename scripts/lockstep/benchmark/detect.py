@@ -54,7 +54,7 @@ def own_categories(path: Path, form: str) -> list[str]:
         BenchmarkError: if the file cannot be read.
     """
     field = "name" if form == "uniredit" else "category"
-    listed = _json(path) if _is_json(path) else table.rows(path)
+    listed = _json(path) if _is_json(path) else table.rows(path, [field])
     found = dict.fromkeys(
         value[field]
         for value in islice(listed, PEEKED)
@@ -75,13 +75,22 @@ def deciding_files(path: Path, form: str) -> list[Path]:
 
 
 def _first_fields(path: Path) -> set[str]:
-    listed = _json(path) if _is_json(path) else table.rows(path)
-    first = next((value for value in listed if isinstance(value, Mapping)), {})
-    return set(first)
+    if not _is_json(path):
+        return table.fields_of(path)
+    try:
+        return set(next((value for value in _json(path) if isinstance(value, Mapping)), {}))
+    except BenchmarkError:
+        if path.suffix.lower() == ".json":
+            raise
+        accepted = ", ".join((".json", *table.SUFFIXES))
+        raise BenchmarkError(
+            f"{path}: expected JSON or a file of kind {accepted}, found no JSON and the kind "
+            f"{path.suffix!r}"
+        ) from None
 
 
 def _is_json(path: Path) -> bool:
-    return path.is_file() and path.suffix.lower() not in (".csv", ".jsonl", ".parquet", ".arrow")
+    return path.is_file() and path.suffix.lower() not in table.SUFFIXES
 
 
 def _json(path: Path) -> Iterable[Any]:

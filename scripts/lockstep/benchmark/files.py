@@ -5,21 +5,29 @@ import os
 import stat
 import tarfile
 import zipfile
-from collections.abc import Callable
-from functools import cache
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import cache, cached_property
 from pathlib import Path, PurePosixPath
-from typing import Protocol
+from typing import Any, Protocol
 
 from lockstep.errors import BenchmarkError, SampleError
-
-MAX_FILE = 96 * 2**20
-"""Bytes of one image file."""
+from lockstep.foreign_files import MAX_FILE, read_file, same_path, spelled
+from lockstep.ids import same_id
 
 MAX_MEMBERS = 1_000_000
 """Files of one archive."""
 
 MAX_HEADER = 2**20
 """Bytes of one header in a tar."""
+
+TABLES = (
+    ("*", ".parquet"),
+    ("data/*", ".parquet"),
+    ("data-*", ".arrow"),
+    ("*/data-*", ".arrow"),
+)
+"""Where the files of a table are in a folder, and how their names end."""
 
 ACCEPTED = "accepted is a relative path without '..'"
 
@@ -30,6 +38,13 @@ class Files(Protocol):
 
         Raises:
             SampleError: if there is none, or its path leads elsewhere.
+        """
+
+    def state(self, name: str) -> list[Any] | None:
+        """Return a file's path, and its size and time where it is there; None in an archive.
+
+        Raises:
+            SampleError: if its path leads elsewhere.
         """
 
 
@@ -62,8 +77,8 @@ def table_files(path: Path) -> list[Path]:
     path = Path(path)
     if not path.is_dir():
         return [path]
-    for pattern in ("*.parquet", "data/*.parquet", "data-*.arrow", "*/data-*.arrow"):
-        if found := sorted(path.glob(pattern)):
+    for pattern, suffix in TABLES:
+        if found := sorted(p for p in path.glob(pattern) if p.suffix.lower() == suffix):
             return found
     return []
 
@@ -80,51 +95,128 @@ class Folder:
         base = root.resolve()
         self._bases = [base]
         self._bases += [p.parent / "blobs" for p in base.parents if p.name == "snapshots"]
+        self._names: dict[Path, dict[str, list[str]]] = {}
+        self._last: tuple[str, Path] | None = None
 
     def read(self, name: str) -> bytes:
-        path = self._root / safe_path(name)
         try:
-            real = path.resolve(strict=True)
-            if not any(real.is_relative_to(base) for base in self._bases):
-                raise SampleError(
-                    f"found {name[:100]!r}, a link that leads out of its folder, "
-                    "accepted is a file in it"
-                )
-            # nothing that would make the reader wait, such as a pipe
-            handle = os.open(real, os.O_RDONLY | os.O_NONBLOCK)
-            with open(handle, "rb") as file:
-                status = os.fstat(handle)
-                if not stat.S_ISREG(status.st_mode):
-                    raise SampleError(f"found {name[:100]!r}, which is no file")
-                return _read_all(file.read, status.st_size, name)
-        except SampleError:
-            raise
+            return read_file(self._found(name), name)
+        except (OSError, ValueError):
+            raise self._lacking(name) from None
+
+    def state(self, name: str) -> list[Any]:
+        try:
+            real = self._found(name)
+            found = os.stat(real)
+        except (SampleError, OSError, ValueError):
+            return [str(safe_path(name))]
+        return [os.path.relpath(real, self._root), found.st_size, found.st_mtime_ns]
+
+    def _found(self, name: str) -> Path:
+        """Return where a file is; that of the last name that was asked for is known."""
+        if self._last is not None and self._last[0] == name:
+            return self._last[1]
+        pure = safe_path(name)
+        try:
+            try:
+                real = (self._root / pure).resolve(strict=True)
+            except FileNotFoundError:
+                real = self._alike(pure).resolve(strict=True)
         except (OSError, ValueError, RuntimeError):
-            raise SampleError(f"found no file {name[:100]!r} in {self._root}") from None
+            raise self._lacking(name) from None
+        if not any(real.is_relative_to(base) for base in self._bases):
+            raise SampleError(
+                f"found {name[:100]!r}, a link that leads out of its folder, "
+                "accepted is a file in it"
+            )
+        self._last = name, real
+        return real
+
+    def _lacking(self, name: str) -> SampleError:
+        return SampleError(f"found no file {name[:100]!r} in {self._root}")
+
+    def _alike(self, pure: PurePosixPath) -> Path:
+        """Return the one path whose names may be mixed up with those of another path.
+
+        Raises:
+            SampleError: if there are several.
+            FileNotFoundError: if there is none.
+        """
+        here = self._root
+        for part in pure.parts:
+            names = [part] if (here / part).exists() else self._listed(here).get(same_id(part), [])
+            if not names:
+                raise FileNotFoundError
+            _check_one(names, pure, here)
+            here /= names[0]
+        return here
+
+    def _listed(self, folder: Path) -> dict[str, list[str]]:
+        if folder not in self._names:
+            found = self._names[folder] = {}
+            for name in sorted(os.listdir(folder)):
+                found.setdefault(same_id(spelled(os.fsencode(name))), []).append(name)
+        return self._names[folder]
 
 
 class Archive:
-    """Files of an archive, found by their whole path or by its end."""
+    """Files of an archive, found by their whole path or by its end.
 
-    def __init__(self, path: Path, members: dict[str, Callable[[], bytes]]) -> None:
+    Args:
+        members: reads each, by its name.
+        encoding: of names that the archive does not say to be UTF-8.
+    """
+
+    def __init__(
+        self, path: Path, members: dict[str, Callable[[], bytes]], encoding: str = "utf-8"
+    ) -> None:
         self._path = path
         self._members = members
+        self._encoding = encoding
         self._ends: dict[str, list[str]] = {}
         for name in members:
             self._ends.setdefault(PurePosixPath(name).name, []).append(name)
 
+    def state(self, name: str) -> None:
+        # the archive itself is a file of the benchmark
+        return None
+
     def read(self, name: str) -> bytes:
-        wanted = str(safe_path(name))
-        found = [wanted] if wanted in self._members else []
+        pure = safe_path(name)
+        found = [str(pure)] if str(pure) in self._members else []
         found = found or [
-            member
-            for member in self._ends.get(PurePosixPath(wanted).name, ())
-            if member.endswith(f"/{wanted}")
+            member for member in self._ends.get(pure.name, ()) if member.endswith(f"/{pure}")
         ]
-        if len(found) != 1:
-            several = f"{len(found)} files" if found else "no file"
-            raise SampleError(f"found {several} {name[:100]!r} in {self._path}, accepted is one")
+        found = found or self._alike(same_path(pure))
+        if not found:
+            raise SampleError(f"found no file {name[:100]!r} in {self._path}, accepted is one")
+        _check_one(found, pure, self._path)
         return self._members[found[0]]()
+
+    def _alike(self, path: tuple[str, ...]) -> list[str]:
+        """Return the members whose path, or its end, may be mixed up with another one."""
+        listed = self._alike_ends.get(path[-1], [])
+        whole = {member for other, member in listed if other == path}
+        return sorted(whole or {member for other, member in listed if other[-len(path) :] == path})
+
+    @cached_property
+    def _alike_ends(self) -> dict[str, list[tuple[tuple[str, ...], str]]]:
+        """Members by the last part of their path, as `same_path` has it, in either reading."""
+        found: dict[str, list[tuple[tuple[str, ...], str]]] = {}
+        for member in self._members:
+            readings = {member.encode(errors="replace").decode()}
+            with suppress(UnicodeEncodeError):
+                readings.add(spelled(member.encode(self._encoding, errors="surrogateescape")))
+            for reading in readings:
+                if path := same_path(reading.replace("\\", "/")):
+                    found.setdefault(path[-1], []).append((path, member))
+        return found
+
+
+def _check_one(found: Sequence[str], wanted: PurePosixPath, place: Path) -> None:
+    if len(found) > 1:
+        listed = " and ".join(repr(name[-100:]) for name in found[:3])
+        raise SampleError(f"expected one file {str(wanted)[:100]!r} in {place}, found {listed}")
 
 
 def _read_all(read: Callable[[int], bytes], size: int, name: str) -> bytes:
@@ -171,7 +263,8 @@ def _zip(path: Path) -> Archive:
 
         return read
 
-    return Archive(path, {i.filename: reader(i) for i in infos if _regular(i)})
+    members = {info.filename: reader(info) for info in infos if _regular(info)}
+    return Archive(path, members, "cp437")
 
 
 def _regular(info: zipfile.ZipInfo) -> bool:

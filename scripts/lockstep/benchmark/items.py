@@ -5,6 +5,7 @@ Nothing in a benchmark is trusted: a text is a text of a sane length, a path a p
 
 import base64
 import binascii
+import math
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -99,26 +100,32 @@ def fields(value: Any) -> Mapping[str, Any]:
     return value
 
 
+def given(value: Any, field: str) -> Any:
+    """Return what a field holds; None where it says nothing, which NaN does too."""
+    found = value.get(field) if isinstance(value, Mapping) else None
+    return None if isinstance(found, float) and math.isnan(found) else found
+
+
 def text(value: Any, field: str) -> str:
     """Return a field's text without white space around it; "" where there is none.
 
     Raises:
         SampleError: for anything else, and for a text that nothing could show or write.
     """
-    given = value.get(field) if isinstance(value, Mapping) else None
-    if given is None:
+    found = given(value, field)
+    if found is None:
         return ""
-    if not isinstance(given, str):
-        raise SampleError(f"{field}: found {given!r:.60}, accepted is a text")
-    if len(given) > MAX_TEXT:
+    if not isinstance(found, str):
+        raise SampleError(f"{field}: found {found!r:.60}, accepted is a text")
+    if len(found) > MAX_TEXT:
         raise SampleError(
-            f"{field}: found a text of {len(given):,} characters, accepted are up to {MAX_TEXT:,}"
+            f"{field}: found a text of {len(found):,} characters, accepted are up to {MAX_TEXT:,}"
         )
-    if odd := UNSHOWN.search(given):
+    if odd := UNSHOWN.search(found):
         raise SampleError(
             f"{field}: found the character U+{ord(odd[0]):04X}, accepted is what can be shown"
         )
-    return given.strip()
+    return found.strip()
 
 
 def needed(value: Any, field: str, accepted: str = "a text") -> str:
@@ -127,17 +134,17 @@ def needed(value: Any, field: str, accepted: str = "a text") -> str:
     Raises:
         SampleError: if it is empty, too.
     """
-    given = text(value, field)
-    if not given:
+    found = text(value, field)
+    if not found:
         raise SampleError(f"{field}: found nothing, accepted is {accepted}")
-    return given
+    return found
 
 
 def label(value: Any, field: str) -> str:
     """Return a field that names something, a text or a whole number, as text."""
-    given = value.get(field) if isinstance(value, Mapping) else None
-    if isinstance(given, int) and not isinstance(given, bool):
-        return str(given)
+    found = given(value, field)
+    if isinstance(found, int) and not isinstance(found, bool):
+        return str(found)
     return needed(value, field, "a text or a whole number")
 
 
@@ -147,14 +154,14 @@ def number(value: Mapping[str, Any], field: str) -> int | None:
     Raises:
         SampleError: for anything else.
     """
-    given = value.get(field)
-    if given is None:
+    found = given(value, field)
+    if found is None:
         return None
-    if isinstance(given, float) and given.is_integer():
-        given = int(given)
-    if isinstance(given, bool) or not isinstance(given, int) or abs(given) >= 2**64:
-        raise SampleError(f"{field}: found {given!r:.60}, accepted is a whole number below 2^64")
-    return given
+    if isinstance(found, float) and found.is_integer():
+        found = int(found)
+    if isinstance(found, bool) or not isinstance(found, int) or abs(found) >= 2**64:
+        raise SampleError(f"{field}: found {found!r:.60}, accepted is a whole number below 2^64")
+    return found
 
 
 def names(value: Mapping[str, Any], field: str) -> list[str]:
@@ -163,11 +170,16 @@ def names(value: Mapping[str, Any], field: str) -> list[str]:
     Raises:
         SampleError: if there is none, or too many.
     """
-    given = value.get(field)
-    several = given if isinstance(given, list) else [given]
+    found = given(value, field)
+    several = found if isinstance(found, list) else [found]
     if not 0 < len(several) <= MAX_IMAGES:
         raise SampleError(f"{field}: found {len(several)} images, accepted are 1 to {MAX_IMAGES}")
     return [needed({field: name}, field, "the path of an image") for name in several]
+
+
+def listed(values: Sequence[Any]) -> list[Any]:
+    """Return the elements of a list that say something."""
+    return [value for value in values if given({"": value}, "") is not None]
 
 
 def own_category(value: Mapping[str, Any], field: str) -> str:
@@ -177,22 +189,31 @@ def own_category(value: Mapping[str, Any], field: str) -> str:
 
 def shown(value: Any, field: str) -> str | None:
     """Return a field for the list of rejects: whatever can be shown of it, or None."""
-    given = value.get(field) if isinstance(value, Mapping) else None
-    if not isinstance(given, str | int) or given == "":
+    found = given(value, field)
+    if not isinstance(found, str | int) or found == "":
         return None
-    return str(given)[:200].encode(errors="replace").decode()
+    return str(found)[:200].encode(errors="replace").decode()
+
+
+class FileImage:
+    """Reads an image that is named by its path."""
+
+    def __init__(self, files: Files, path: str, field: str) -> None:
+        self._files, self._path, self._field = files, path, field
+        self.state: list[Any] | None = None
+        """As `Files.state` returns it, of what was read."""
+
+    def __call__(self) -> bytes:
+        try:
+            self.state = self._files.state(self._path)
+            return self._files.read(self._path)
+        except SampleError as error:
+            raise SampleError(f"{self._field}: {error}") from None
 
 
 def image_of_file(files: Files, path: str, field: str) -> Image:
     """Return how to read an image that is named by its path."""
-
-    def read() -> bytes:
-        try:
-            return files.read(path)
-        except SampleError as error:
-            raise SampleError(f"{field}: {error}") from None
-
-    return read
+    return FileImage(files, path, field)
 
 
 def image_of_base64(given: Any, field: str) -> Image:

@@ -18,6 +18,7 @@ from lockstep.benchmark.items import (
     fields,
     image_of_base64,
     items,
+    listed,
     number,
     shown,
     text,
@@ -53,7 +54,9 @@ def _item(settings: config.Benchmark, value: Any) -> Item:
         images=[image_of_base64(value.get("src_img_b64"), "src_img_b64")],
         description=_translated(value, "original_description", settings),
         rationale=_translated(value, "rationale_short", settings),
-        tags=[text({"tags": str(tag)}, "tags") for tag in tags] if isinstance(tags, list) else [],
+        tags=[text({"tags": str(tag)}, "tags") for tag in listed(tags)]
+        if isinstance(tags, list)
+        else [],
         difficulty=text(value, "difficulty") or None,
         source_seed=number(value, "seed"),
     )

@@ -1,4 +1,4 @@
-"""JSON and lines of text as streams: one value in memory at a time, whatever the file holds.
+"""JSON, CSV and lines of text as streams: one value in memory at a time, whatever the file holds.
 
 A file comes from the internet. UTF-8 and UTF-16 with or without a byte-order mark are read; what
 is cut off, nested too deep or too large for one sample is an error with a sentence. A key that an
@@ -6,14 +6,16 @@ object has twice is noted in its `Fields`, so that the sample can be rejected al
 """
 
 import codecs
+import csv
 import io
 import json
+import re
 from collections.abc import Iterator
 from json.decoder import WHITESPACE
 from pathlib import Path
 from typing import IO, Any
 
-from lockstep.errors import BenchmarkError
+from lockstep.errors import BenchmarkError, SampleError
 
 MAX_VALUE = 128 * 2**20
 """Characters of one sample in a text file: 96 MB of an image as base64."""
@@ -26,6 +28,10 @@ MARGIN = 16
 
 MAX_DIGITS = 40
 """A number of more digits is none that means anything here."""
+
+
+NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
+"""A number as programs write it; Python would also take `1_0`, `nan` and digits of any script."""
 
 
 class Fields(dict[str, Any]):
@@ -98,6 +104,64 @@ def loads(text: str) -> Any:
         return _DECODER.decode(text)
     except RecursionError:
         raise ValueError("nested too deep") from None
+
+
+def json_lines(path: Path) -> Iterator[tuple[int, Any]]:
+    """Yield the number of each line that is not empty, and its value.
+
+    In place of a value that is none stands a SampleError that says so.
+
+    Raises:
+        BenchmarkError: as `lines`.
+    """
+    for number, line in enumerate(lines(path), 1):
+        if not line.strip():
+            continue
+        try:
+            yield number, loads(line)
+        except ValueError as error:
+            yield number, SampleError(f"{path}: line {number}: found a broken line ({error})")
+
+
+def csv_rows(path: Path) -> Iterator[tuple[int, dict[str, str] | SampleError]]:
+    """Yield the number of the line at which each row ends, and its cells by their column.
+
+    In place of a row that has more or fewer cells than there are columns stands a SampleError.
+    Columns without a name, with which spreadsheets end their lines, are passed over.
+
+    Raises:
+        BenchmarkError: as `lines`, if a column is there twice, and if quotes do not end.
+    """
+    csv.field_size_limit(MAX_VALUE)
+    reader = csv.reader(lines(path), strict=True)
+    try:
+        header = [name.strip() for name in next(reader, [])]
+        named = list(filter(None, header))
+        if twice := next((name for name in named if named.count(name) > 1), None):
+            raise BenchmarkError(f"{path}: expected each column once, found {twice!r} twice")
+        for cells in reader:
+            if not cells:
+                continue
+            if len(cells) != len(header):
+                found = f"expected {len(header)} cells, found {len(cells)}"
+                yield reader.line_num, SampleError(f"{path}: line {reader.line_num}: {found}")
+                continue
+            row = {name: cell for name, cell in zip(header, cells, strict=True) if name}
+            yield reader.line_num, row
+    except csv.Error as error:
+        raise BenchmarkError(f"{path}: found a broken row {reader.line_num} ({error})") from None
+
+
+def plain_number(text: str) -> int | float:
+    """Return the number that a text is, in ASCII digits; blanks around it are passed over.
+
+    Raises:
+        ValueError: if it is none.
+    """
+    digits = text.strip(" \t")
+    if not NUMBER.fullmatch(digits):
+        raise ValueError(f"expected a number, found {text!r:.60}")
+    return _integer(digits) if digits.lstrip("+-").isdigit() else float(digits)
 
 
 class _Broken(ValueError):

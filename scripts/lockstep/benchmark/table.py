@@ -6,8 +6,7 @@ base64 or (in Parquet) bytes; several source images are a list. `file_name` may 
 and the stem of its path for `id`.
 """
 
-import csv
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,21 +20,31 @@ from lockstep.benchmark.items import (
     Item,
     Named,
     fields,
+    given,
     image_of_base64,
     image_of_bytes,
     image_of_file,
     items,
     label,
+    listed,
     needed,
     number,
     own_category,
     shown,
     text,
 )
-from lockstep.benchmark.streams import MAX_VALUE, lines, loads
+from lockstep.benchmark.streams import csv_rows, json_lines, plain_number
 from lockstep.errors import BenchmarkError, SampleError
 
 METADATA = "metadata.csv"
+
+COLUMNS = (
+    *("id", "category", "image", "file_name", "instruction", "language", "description"),
+    *("rationale", "expected", "difficulty", "tags", "seed", "reference"),
+)
+
+SUFFIXES = (".csv", ".jsonl", ".parquet", ".arrow")
+"""Of files that are a table."""
 
 MAX_PATH = 1_000
 """Characters of a path; a longer text is base64."""
@@ -51,59 +60,63 @@ def read(settings: config.Benchmark) -> Iterator[Item | SampleError]:
     return items(rows(Path(settings.path)), partial(_item, settings, files), _named)
 
 
-def rows(path: Path) -> Iterator[Any]:
-    """Yield a table's rows; a line that is none as a SampleError in place of one.
+def rows(path: Path, columns: Sequence[str] = COLUMNS) -> Iterator[Any]:
+    """Yield a table's rows; in place of one that cannot be read stands a SampleError.
+
+    Args:
+        columns: those that are needed; others may be left out.
 
     Raises:
         BenchmarkError: if the file is no table.
     """
-    if (path / METADATA).is_file():
-        path = path / METADATA
+    path = _table(path)
     match path.suffix.lower():
         case ".csv":
-            return _csv(path)
+            return map(_filled, csv_rows(path))
         case ".jsonl":
-            return _jsonl(path)
+            return (row for _, row in json_lines(path))
         case _:
             # only what needs it waits for it
-            from lockstep.benchmark import columns
+            from lockstep.benchmark import columns as of_columns
 
-            return columns.rows(path)
-
-
-def _csv(path: Path) -> Iterator[Any]:
-    csv.field_size_limit(MAX_VALUE)
-    count = 0
-    try:
-        reader = csv.reader(lines(path), strict=True)
-        header = [name.strip() for name in next(reader, [])]
-        if len(set(header)) < len(header):
-            raise BenchmarkError(f"{path}: found a column twice in {header}, accepted is each once")
-        for cells in reader:
-            count += 1
-            if not cells:
-                continue
-            if len(cells) != len(header):
-                yield f"found {len(cells)} cells, accepted are {len(header)}"
-                continue
-            # an empty cell says nothing
-            yield {name: cell for name, cell in zip(header, cells, strict=True) if cell.strip()}
-    except csv.Error as error:
-        raise BenchmarkError(f"{path}: found a broken row {count + 1} ({error})") from None
+            return of_columns.rows(path, columns)
 
 
-def _jsonl(path: Path) -> Iterator[Any]:
-    for line in lines(path):
-        if line.strip():
-            try:
-                yield loads(line)
-            except ValueError as error:
-                yield f"found a broken line ({error})"
+def fields_of(path: Path) -> set[str]:
+    """Return the columns of a table, or of its first row where each has its own.
+
+    Raises:
+        BenchmarkError: if the file is no table.
+    """
+    if _table(path).suffix.lower() in (".csv", ".jsonl"):
+        return set(next((row for row in rows(path) if isinstance(row, Mapping)), {}))
+    from lockstep.benchmark import columns
+
+    return set(columns.kinds(path))
+
+
+def _table(path: Path) -> Path:
+    if (path / METADATA).is_file():
+        return path / METADATA
+    if not path.is_dir() and path.suffix.lower() not in SUFFIXES:
+        raise BenchmarkError(
+            f"{path}: expected a table ({', '.join(SUFFIXES)}, or a folder with a {METADATA} or "
+            f"with such files), found a file of kind {path.suffix!r}"
+        )
+    return path
+
+
+def _filled(numbered: tuple[int, dict[str, str] | SampleError]) -> dict[str, str] | SampleError:
+    """Return a row without its empty cells, which say nothing."""
+    _, row = numbered
+    if isinstance(row, SampleError):
+        return row
+    return {name: cell for name, cell in row.items() if cell.strip()}
 
 
 def _item(settings: config.Benchmark, files: Files, row: Any) -> Item | None:
-    if isinstance(row, str):
-        raise SampleError(row)
+    if isinstance(row, SampleError):
+        raise row
     row = fields(row)
     language = text(row, "language")
     if language and language not in LANGUAGES:
@@ -132,44 +145,47 @@ def _item(settings: config.Benchmark, files: Files, row: Any) -> Item | None:
 
 
 def _id(row: Mapping[str, Any]) -> str:
-    if row.get("id") is None and row.get("file_name") is not None:
+    if given(row, "id") is None and given(row, "file_name") is not None:
         return safe_path(needed(row, "file_name")).stem
     return label(row, "id")
 
 
 def _images(row: Mapping[str, Any], field: str, files: Files) -> list[Image]:
-    given = row.get(field)
-    several = given if isinstance(given, list) else [] if given in (None, "") else [given]
+    found = given(row, field)
+    several = found if isinstance(found, list) else [] if found in (None, "") else [found]
     if len(several) > MAX_IMAGES:
         raise SampleError(f"{field}: found {len(several)} images, accepted are up to {MAX_IMAGES}")
     return [_image(each, field, files) for each in several]
 
 
-def _image(given: Any, field: str, files: Files) -> Image:
+def _image(found: Any, field: str, files: Files) -> Image:
     """Return how to read an image, by what is given of it."""
-    if isinstance(given, Mapping) and not given.get("bytes"):
-        given = given.get("path")
-    if isinstance(given, bytes | Mapping):
-        return image_of_bytes(given, field)
-    if not isinstance(given, str):
-        raise SampleError(f"{field}: found {given!r:.60}, accepted is a path, base64 or bytes")
-    if given.startswith("data:") or len(given) > MAX_PATH:
-        return image_of_base64(given, field)
-    return image_of_file(files, needed({field: given}, field), field)
+    if isinstance(found, Mapping) and not found.get("bytes"):
+        found = found.get("path")
+    if isinstance(found, bytes | Mapping):
+        return image_of_bytes(found, field)
+    if not isinstance(found, str):
+        raise SampleError(f"{field}: expected a path, base64 or bytes, found {found!r:.60}")
+    if found.startswith("data:") or len(found) > MAX_PATH:
+        return image_of_base64(found, field)
+    return image_of_file(files, needed({field: found}, field), field)
 
 
 def _tags(row: Mapping[str, Any]) -> list[str]:
-    given = row.get("tags")
-    if isinstance(given, list):
-        return [needed({"tags": tag}, "tags") for tag in given]
+    found = row.get("tags")
+    if isinstance(found, list):
+        return [needed({"tags": tag}, "tags") for tag in listed(found)]
     return [tag.strip() for tag in text(row, "tags").split(",") if tag.strip()]
 
 
 def _seed(row: Mapping[str, Any]) -> int | None:
-    given = row.get("seed")
-    if isinstance(given, str) and given.strip().removeprefix("-").isdecimal():
-        given = int(given) if len(given) < 30 else float(given)
-    return number({"seed": given}, "seed")
+    found = row.get("seed")
+    if isinstance(found, str):
+        try:
+            found = plain_number(found)
+        except ValueError as error:
+            raise SampleError(f"seed: {error}") from None
+    return number({"seed": found}, "seed")
 
 
 def _named(row: Any) -> Named:

@@ -13,6 +13,7 @@ from PIL import Image
 from lockstep import config
 from lockstep.editors import precomputed
 from lockstep.models import adapter_identity, model_identity
+from lockstep.plain_text import spelling
 from lockstep.records import Sample
 
 log = logging.getLogger(__name__)
@@ -62,6 +63,7 @@ def identity(settings: config.AnyEditor, sample: Sample) -> dict[str, Any]:
                 **settings.model_dump(mode="json", exclude=APART),
                 "adapters": list(map(adapter_identity, settings.adapters)),
                 "optimized": settings.optimized,
+                **spelling(sample.instruction),
             }
         case config.PrecomputedEditor():
             return {**common, **precomputed.identity(settings.folder, sample)}

@@ -5,8 +5,10 @@ its name says, or nothing. Here such a file is refused.
 """
 
 import logging
+import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 import accelerate
@@ -15,12 +17,15 @@ import safetensors
 import torch
 from diffusers.utils import convert_unet_state_dict_to_peft
 from huggingface_hub import hf_hub_download
-from huggingface_hub.errors import HfHubHTTPError
+from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, LocalEntryNotFoundError
 from peft.tuners.tuners_utils import BaseTunerLayer
+from safetensors.torch import load_file
 
-from lockstep import config, models
+from lockstep import adapter_scale, config, models
+from lockstep.adapter_scale import Scale
 from lockstep.editors.pipelines import Index, denoiser_name
 from lockstep.errors import ConfigError, one_sentence
+from lockstep.weights import Tensor, read_header
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +44,14 @@ NOTHING = 0.01
 """Share of the change that rounding leaves below which the adapters are refused."""
 
 
+class Checked(NamedTuple):
+    """An adapter that fits its model."""
+
+    file: str
+    scales: Mapping[str, Scale]
+    """Of its layers; empty where the tensors hold them."""
+
+
 class _Change(NamedTuple):
     """What an adapter adds to a weight: `up @ down`, times its weight."""
 
@@ -48,8 +61,8 @@ class _Change(NamedTuple):
 
 def check(
     settings: config.DiffusersEditor, kind: type[diffusers.DiffusionPipeline], index: Index
-) -> list[str]:
-    """Return the adapters' files after looking whether each fits the model and changes it.
+) -> list[Checked]:
+    """Return the adapters after looking whether each fits the model and changes it.
 
     Raises:
         ConfigError: if one is not there, is no LoRA, does not fit, or changes nothing.
@@ -58,19 +71,26 @@ def check(
     if part is None or not hasattr(kind, "load_lora_weights"):
         raise ConfigError(f"editors: {settings.name}: adapters: {kind.__name__} takes none")
     denoiser = _without_weights(settings, part, index[part][1])
-    files = []
+    checked = []
     for number, adapter in enumerate(settings.adapters):
         try:
-            files.append(_file(adapter))
-            _check_fit(_changes(kind, part, files[-1]), denoiser)
+            file = _file(adapter)
+            # a sentence of its own for a file that is none
+            read_header(file)
+            changes = _changes(kind, part, file)
+            _check_fit(changes, denoiser)
+            checked.append(Checked(file, _scales(adapter, file, changes)))
         except ConfigError as error:
-            where = f"editors: {settings.name}: adapters[{number}]: {adapter.path}"
-            raise ConfigError(f"{where}: {error}") from None
-    return files
+            where = f"editors: {settings.name}: adapters[{number}]: "
+            path = "" if str(error).startswith(adapter.path) else f"{adapter.path}: "
+            raise ConfigError(f"{where}{path}{error}") from None
+    return checked
 
 
 def fuse(
-    pipeline: diffusers.DiffusionPipeline, settings: config.DiffusersEditor, files: list[str]
+    pipeline: diffusers.DiffusionPipeline,
+    settings: config.DiffusersEditor,
+    checked: list[Checked],
 ) -> None:
     """Add adapters to a pipeline's weights, as W + weight · alpha / rank · up @ down each.
 
@@ -79,26 +99,33 @@ def fuse(
     Raises:
         ConfigError: if their change is lost in rounding, or a file changed since it was hashed.
     """
-    names = [f"adapter{number}" for number in range(len(files))]
+    names = [f"adapter{number}" for number in range(len(checked))]
     with warnings.catch_warnings():
         # several adapters are what is meant
         warnings.filterwarnings("ignore", "Already found a `peft_config`")
-        for name, file in zip(names, files, strict=True):
-            pipeline.load_lora_weights(file, adapter_name=name)
-    pipeline.set_adapters(names, [adapter.weight for adapter in settings.adapters])
-    left = _merge(getattr(pipeline, denoiser_name(pipeline.components)))
+        for name, adapter in zip(names, checked, strict=True):
+            # tensors alone: diffusers would take the header's scale beside that of the tensors
+            pipeline.load_lora_weights(load_file(adapter.file), adapter_name=name)
+    strengths = [adapter.weight for adapter in settings.adapters]
+    pipeline.set_adapters(names, strengths)
+    denoiser = getattr(pipeline, denoiser_name(pipeline.components))
+    for name, adapter, strength in zip(names, checked, strengths, strict=True):
+        for layer, scale in adapter.scales.items():
+            scaling = denoiser.get_submodule(layer).scaling
+            scaling[name] = strength * scale.alpha / scale.divisor
+    left = _merge(denoiser)
     pipeline.unload_lora_weights()
     where = f"editors: {settings.name}: adapters"
     if left < NOTHING:
         raise ConfigError(f"{where}: rounding to {settings.dtype} leaves nothing of their change")
     for adapter in settings.adapters:
-        if adapter.file and models.adapter_sha256(adapter.file) != models.file_sha256(adapter.file):
+        if adapter.file and not _is_unchanged(adapter.file):
             raise ConfigError(f"{where}: {adapter.file} changed during the run, run it again")
     level = logging.WARNING if left < FAINT else logging.INFO
     log.log(
         level,
         "adapters fused: %d; rounding to %s left %.0f%% of their change",
-        len(files),
+        len(checked),
         settings.dtype,
         100 * left,
     )
@@ -112,6 +139,60 @@ def _file(adapter: config.Adapter) -> str:
         return hf_hub_download(adapter.path, adapter.weight_name, revision=adapter.revision)
     except (OSError, ValueError, HfHubHTTPError) as error:
         raise ConfigError(f"cannot load {adapter.weight_name} ({one_sentence(error)})") from None
+
+
+def _is_unchanged(file: str) -> bool:
+    """Tell whether an adapter is what its key was made of."""
+    same = models.adapter_sha256(file) == models.file_sha256(file)
+    return same and adapter_scale.identity(file) == adapter_scale.identity.__wrapped__(file)
+
+
+def _scales(
+    adapter: config.Adapter, file: str, changes: Mapping[str, _Change]
+) -> Mapping[str, Scale]:
+    """Return the scales of an adapter's layers, as far as its tensors do not hold them."""
+    tensors = read_header(file)
+    alphas = adapter_scale.has_alphas(tensors)
+    said = adapter_scale.declared(file, _beside(adapter, file, alphas), alphas)
+    if alphas:
+        _check_alike(file, tensors, said)
+        return {}
+    return adapter_scale.scales(said, {name: len(each.down) for name, each in changes.items()})
+
+
+def _beside(adapter: config.Adapter, file: str, alphas: bool) -> Path | None:
+    """Return PEFT's configuration of an adapter, from the hub if it must be."""
+    if adapter.file is not None:
+        return adapter_scale.beside(file)
+    if alphas:
+        return None
+    name = str(PurePosixPath(adapter.weight_name).with_name(adapter_scale.BESIDE))
+    try:
+        return Path(hf_hub_download(adapter.path, name, revision=adapter.revision))
+    except LocalEntryNotFoundError:
+        raise ConfigError(
+            f"cannot ask the hub for {name}, which may hold the scale of {adapter.weight_name}; "
+            "expected a hub that answers, or the adapter in a folder"
+        ) from None
+    except EntryNotFoundError:
+        return None
+
+
+def _check_alike(
+    file: str, tensors: Mapping[str, Tensor], said: Sequence[adapter_scale.Declared]
+) -> None:
+    """Refuse an adapter whose tensors hold other scales than another place tells of."""
+    ranks, found = {}, {}
+    with safetensors.safe_open(file, framework="pt") as stored:
+        for name, tensor in tensors.items():
+            layer = adapter_scale.DOWN.split(name)[0].rstrip(".")
+            if adapter_scale.DOWN.search(name) and f"{layer}.alpha" in tensors:
+                ranks[layer] = tensor.shape[0]
+                found[layer] = float(stored.get_tensor(f"{layer}.alpha")) / tensor.shape[0]
+    for layer, scale in adapter_scale.scales(said, ranks).items():
+        if not math.isclose(scale.alpha / scale.divisor, found[layer], rel_tol=1e-3):
+            places = " and ".join(each.place for each in said)
+            raise ConfigError(f"its alphas and {places} tell of different scales, expected one")
 
 
 def _without_weights(settings: config.DiffusersEditor, part: str, name: str) -> torch.nn.Module:

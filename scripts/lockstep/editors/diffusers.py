@@ -3,25 +3,29 @@
 import logging
 import math
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import diffusers
-import safetensors
 import torch
 import transformers
 from PIL import Image
+from safetensors import SafetensorError
 
 from lockstep import config
 from lockstep.editors import lossy, pipelines, qwen_image
 from lockstep.editors.loading import load_part
 from lockstep.errors import ConfigError, DeviceError, EditError, SkipError, one_sentence
 from lockstep.images import open_rgb
-from lockstep.models import check_weights
+from lockstep.plain_text import speller
 from lockstep.records import Sample
+from lockstep.weights import check_taken, is_quantised
 
 log = logging.getLogger(__name__)
 
+# parts that are handed over, it cannot tell from ones of another kind, and shows them whole
+logging.getLogger("diffusers.pipelines.pipeline_loading_utils").setLevel(logging.ERROR)
 # their bars would fill the log
 diffusers.utils.logging.disable_progress_bar()
 transformers.utils.logging.disable_progress_bar()
@@ -56,10 +60,11 @@ class DiffusersEditor:
         began = time.monotonic()
         try:
             self._pipeline = _pipeline(settings, torch_device)
-        except (OSError, ValueError, safetensors.SafetensorError) as error:
+        except (OSError, ValueError, ImportError, SafetensorError) as error:
             raise ConfigError(
                 f"editors: {settings.name}: cannot load {settings.model!r} ({one_sentence(error)})"
             ) from None
+        self._spell = speller(_tokenizers(self._pipeline))
         self._arguments = pipelines.call_arguments(settings)
         qwen = isinstance(self._pipeline, pipelines.QWEN_IMAGE_EDIT)
         self._fast = qwen and settings.optimized
@@ -84,10 +89,11 @@ class DiffusersEditor:
         ]
         first = sources[0]
         size = {"width": first.width, "height": first.height} if self._settings.pass_size else {}
+        prompt = self._spell(sample.instruction)
         if not self._fast:
             given = sources if sample.more else first
-            return _Prepared({"image": given, "prompt": sample.instruction, **size})
-        prompts = [sample.instruction, self._arguments.get("negative_prompt")]
+            return _Prepared({"image": given, "prompt": prompt, **size})
+        prompts = [prompt, self._arguments.get("negative_prompt")]
         inputs = qwen_image.prepare(self._pipeline, sources, [p for p in prompts if p is not None])
         return _Prepared({"image": inputs.images, **size}, inputs)
 
@@ -104,7 +110,7 @@ class DiffusersEditor:
                 output_type="pt",
                 **given,
             )
-            image = _image(result)
+            image = _image(result, sample)
         except torch.OutOfMemoryError as error:
             torch.cuda.empty_cache()
             raise EditError(f"out of memory on the device ({one_sentence(error)})") from None
@@ -113,6 +119,16 @@ class DiffusersEditor:
         if self._device == "cuda":
             log.info("peak device memory %.1f GiB", torch.cuda.max_memory_allocated() / 2**30)
         return image
+
+
+def _tokenizers(
+    pipeline: diffusers.DiffusionPipeline,
+) -> Iterator[transformers.PreTrainedTokenizerBase]:
+    """Yield the tokenizers of a pipeline, those of its processors included."""
+    for part in pipeline.components.values():
+        part = getattr(part, "tokenizer", part)
+        if isinstance(part, transformers.PreTrainedTokenizerBase):
+            yield part
 
 
 def _scaled_down(source: Image.Image, max_pixels: int | None) -> Image.Image:
@@ -124,14 +140,14 @@ def _scaled_down(source: Image.Image, max_pixels: int | None) -> Image.Image:
     return source.resize(size, Image.Resampling.LANCZOS)
 
 
-def _image(result: Any) -> Image.Image:
+def _image(result: Any, sample: Sample) -> Image.Image:
     """Return what a pipeline made as 8-bit RGB.
 
     Raises:
         EditError: if it is none, or a safety checker put a black image in its place.
     """
     if any(getattr(result, "nsfw_content_detected", None) or ()):
-        raise EditError("the pipeline's safety checker withheld the image")
+        raise EditError(f"the pipeline's safety checker withheld the image of {sample.id!r}")
     images = getattr(result, "images", None)
     if images is None or len(images) == 0:
         raise EditError(f"the pipeline returned no image but a {type(result).__name__}")
@@ -149,17 +165,17 @@ def _pipeline(settings: config.DiffusersEditor, torch_device: str) -> diffusers.
     kind = pipelines.pipeline_class(settings, index)
     pipelines.check_scheduler(settings, index)
     lossy.check(settings, kind, torch_device)
-    files = []
+    checked = []
     if settings.adapters:
         from lockstep.editors import adapters
 
-        files = adapters.check(settings, kind, index)
+        checked = adapters.check(settings, kind, index)
     offload = settings.offload if torch_device == "cuda" else "none"
     pipeline = _load(settings, kind, index, torch_device if offload == "none" else "cpu")
     pipeline.set_progress_bar_config(disable=True)
     pipelines.set_scheduler(pipeline, settings.scheduler)
-    if files:
-        adapters.fuse(pipeline, settings, files)
+    if checked:
+        adapters.fuse(pipeline, settings, checked)
     add_token_types(getattr(pipeline, "text_encoder", None))
     if settings.optimized:
         _optimize(pipeline, torch_device)
@@ -203,18 +219,27 @@ def _load(
     """Load a pipeline part by part, so that each can say whether its weights were all there.
 
     Raises:
-        ConfigError: if weights are missing, which would leave them random.
+        ConfigError: if weights are missing, which would leave them random, or not all are taken.
     """
-    folder = Path(settings.model)
+    folder, where = Path(settings.model), f"editors: {settings.name}: {settings.model}"
     if not folder.is_dir():
         folder = Path(kind.download(settings.model, revision=settings.revision))
     dtype = getattr(torch, settings.dtype)
     parts = {}
     for name, value in index.items():
         part = _kind(value)
-        if part is not None:
+        if part is None:
+            continue
+        try:
+            _check_quantised(settings, kind, folder / name)
             parts[name], info = load_part(part, folder / name, dtype, torch_device)
-            check_weights(f"editors: {settings.name}: {settings.model}/{name}", info)
+        except torch.AcceleratorError:
+            raise
+        except ConfigError as error:
+            raise ConfigError(f"editors: {settings.name}: {error}") from None
+        except RuntimeError as error:
+            raise ConfigError(f"{where}/{name}: cannot load it ({one_sentence(error)})") from None
+        check_taken(f"{where}/{name}", parts[name], info)
     pipeline = kind.from_pretrained(folder, dtype=dtype, **parts)
     for name, part in pipeline.components.items():
         # what diffusers has loaded by itself, such as a safety checker
@@ -223,16 +248,30 @@ def _load(
     return pipeline
 
 
+def _check_quantised(
+    settings: config.DiffusersEditor, kind: type[diffusers.DiffusionPipeline], part: Path
+) -> None:
+    """Refuse a quantised denoiser where code of ours reads or changes its weights."""
+    ours = issubclass(kind, pipelines.QWEN_IMAGE_EDIT) and settings.optimized
+    if part.name in pipelines.DENOISERS and (ours or settings.adapters) and is_quantised(part):
+        given = "adapters" if settings.adapters else "optimize: true"
+        raise ConfigError(
+            f"{part}: found quantised weights with {given}; expected weights that are not quantised"
+        )
+
+
 def _kind(value: object) -> type[torch.nn.Module] | None:
     """Return the class of a part that has weights, from its line in model_index.json.
 
-    None of what diffusers is left to load: parts without weights, classes of its pipelines' own,
-    and names that transformers no longer has, for which diffusers knows the new ones.
+    None of what diffusers is left to load: parts without weights, and names that transformers no
+    longer has, for which diffusers knows the new ones.
     """
-    libraries = {"diffusers": diffusers, "transformers": transformers}
-    if not isinstance(value, list) or value[0] not in libraries:
+    if not isinstance(value, list) or not isinstance(value[0], str):
         return None
-    kind = getattr(libraries[value[0]], value[1], None)
+    libraries = {"diffusers": diffusers, "transformers": transformers}
+    # a class of a pipeline's own is named with the pipeline's module
+    library = libraries.get(value[0]) or getattr(diffusers.pipelines, value[0], None)
+    kind = getattr(library, value[1], None)
     return kind if isinstance(kind, type) and issubclass(kind, torch.nn.Module) else None
 
 

@@ -4,7 +4,6 @@ What diffusers and transformers read one tensor after another through pageable m
 large pieces, by several threads, through pinned memory (fastsafetensors).
 """
 
-import json
 import logging
 import os
 import time
@@ -15,16 +14,22 @@ import accelerate
 import torch
 import transformers
 
+from lockstep import weights
+
 log = logging.getLogger(__name__)
 
 PIECE = 4 * 2**30
 """Bytes of a file that are read at a time; the device needs room for two of them."""
 
 
+TOLD = {"ignore_mismatched_sizes": True}
+"""Lets transformers say which weights have another shape, where it would only say that some do."""
+
+
 def load_part(
     kind: type[torch.nn.Module], folder: Path, dtype: torch.dtype, torch_device: str
 ) -> tuple[torch.nn.Module, dict[str, Any]]:
-    """Load one part of a pipeline, and say which weights its files lacked.
+    """Load one part of a pipeline, and say which weights its files lacked or had too many.
 
     Args:
         kind: class of diffusers or transformers.
@@ -32,12 +37,18 @@ def load_part(
 
     Returns:
         The part, and what `from_pretrained` gives for `output_loading_info`.
+
+    Raises:
+        ConfigError: if a file is not whole, or holds weights that nothing says how to read.
     """
     began = time.monotonic()
-    files = weight_files(folder)
+    weights.check_part(folder)
+    files = weights.weight_files(folder)
     part, info = None, {}
-    # some classes keep modules in float32, and only their own way of loading knows which
-    if torch_device == "cuda" and files and not getattr(kind, "_keep_in_fp32_modules", None):
+    # some classes keep modules in float32, and some weights are quantised: only their own way of
+    # loading knows how
+    own_way = getattr(kind, "_keep_in_fp32_modules", None) or weights.is_quantised(folder)
+    if torch_device == "cuda" and files and not own_way:
         load = _load_transformers if issubclass(kind, transformers.PreTrainedModel) else _load
         part, info = load(kind, folder, read_tensors(files, dtype), dtype)
     if part is None or any(info.values()):
@@ -47,30 +58,11 @@ def load_part(
             dtype=dtype,
             device_map="cuda" if torch_device == "cuda" else None,
             output_loading_info=True,
+            **TOLD if issubclass(kind, transformers.PreTrainedModel) else {},
         )
     size = sum(p.numel() * p.element_size() for p in part.parameters())
     log.info("%s: %.1f GB in %.2f s", folder.name, size / 1e9, time.monotonic() - began)
     return part, info
-
-
-WEIGHTS = (
-    *("diffusion_pytorch_model.safetensors.index.json", "diffusion_pytorch_model.safetensors"),
-    *("model.safetensors", "model.safetensors.index.json"),
-)
-"""Names that diffusers and transformers give a part's weights, in the order in which they look.
-
-Others beside them are variants (`fp16`, `non_ema`): other weights, which nobody asked for.
-"""
-
-
-def weight_files(folder: Path) -> list[Path]:
-    """Return the safetensors files that `from_pretrained` reads; none where it reads others."""
-    for path in filter(Path.exists, (folder / name for name in WEIGHTS)):
-        if path.suffix != ".json":
-            return [path]
-        names = json.loads(path.read_text())["weight_map"].values()
-        return sorted({folder / name for name in names})
-    return []
 
 
 def read_tensors(files: list[Path], dtype: torch.dtype) -> dict[str, torch.Tensor]:
@@ -107,6 +99,7 @@ def _load_transformers(
         dtype=dtype,
         device_map="cuda",
         output_loading_info=True,
+        **TOLD,
     )
 
 
@@ -128,4 +121,5 @@ def _load(
     if {name: value.shape for name, value in tensors.items()} != expected:
         return None, {}
     part.load_state_dict(tensors, assign=True)
-    return part.to("cuda").eval(), {"missing_keys": [], "mismatched_keys": []}
+    info = dict.fromkeys(("missing_keys", "mismatched_keys", "unexpected_keys"), ())
+    return part.to("cuda").eval(), info

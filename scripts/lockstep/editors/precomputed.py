@@ -1,36 +1,46 @@
 """Editors that need no model: finished images from a folder, and the source itself."""
 
+import io
 from pathlib import Path
 
 from PIL import Image
 
 from lockstep import records
 from lockstep.errors import EditError, SampleError
-from lockstep.images import has_alpha, open_rgb
+from lockstep.foreign_files import find_file, read_file
+from lockstep.images import MAX_PIXELS, has_alpha, open_rgb
+from lockstep.quarantine import Quarantine
 from lockstep.records import Sample
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".avif")
 
 
 class PrecomputedEditor:
     """Finished images by sample id.
 
     Args:
-        folder: holds `{id}.png`, `.jpg`, `.jpeg` or `.webp`.
+        folder: holds `{id}.png`, `.jpg`, `.jpeg`, `.webp` or `.avif`.
     """
 
     def __init__(self, folder: str) -> None:
         self._folder = folder
+        self._quarantine = Quarantine()
 
     def prepare(self, sample: Sample) -> Image.Image:
-        path = _find(self._folder, sample)
-        if path is None:
-            raise EditError(
-                f"{self._folder}: found no image of sample {sample.id!r}, "
-                f"accepted is {sample.id} with one of {', '.join(SUFFIXES)}"
-            )
         try:
-            return open_rgb(path, sample.background)
+            found = _read(self._folder, sample)
+            if found is None:
+                raise EditError(
+                    f"{self._folder}: found no image of sample {sample.id!r}, "
+                    f"accepted is {sample.id} with one of {', '.join(SUFFIXES)}"
+                )
+            path, data = found
+        except SampleError as error:
+            raise EditError(str(error)) from None
+        try:
+            self._quarantine.ask(data, max(MAX_PIXELS, sample.width * sample.height))
+            self._quarantine.answer()
+            return open_rgb(io.BytesIO(data), sample.background)
         except SampleError as error:
             raise EditError(f"{path}: {error}") from None
 
@@ -50,18 +60,28 @@ class IdentityEditor:
 
 def identity(folder: str, sample: Sample) -> dict[str, str | None]:
     """Return what decides a sample's finished image: its file and, below transparency, a colour."""
-    path = _find(folder, sample)
-    if path is None:
-        return {"file_sha256": None}
     try:
-        data = path.read_bytes()
-    except OSError:
-        # it may not be read, or is a folder: that sample's edit fails, and no other
+        found = _read(folder, sample)
+    except SampleError:
+        # that sample's edit fails, and no other
         return {"file_sha256": None}
+    if found is None:
+        return {"file_sha256": None}
+    _, data = found
     known = {"file_sha256": records.sha256(data)}
     return {**known, "background": sample.background} if has_alpha(data) else known
 
 
-def _find(folder: str, sample: Sample) -> Path | None:
-    paths = (Path(folder, sample.id + suffix) for suffix in SUFFIXES)
-    return next((path for path in paths if path.exists()), None)
+def _read(folder: str, sample: Sample) -> tuple[Path, bytes] | None:
+    """Return where a sample's finished image is, and its bytes; None if it is nowhere.
+
+    Raises:
+        SampleError: if there are several, or it cannot be read.
+    """
+    path = find_file(Path(folder), sample.id, SUFFIXES)
+    try:
+        return None if path is None else (path, read_file(path, str(path)))
+    except OSError as error:
+        raise SampleError(
+            f"{path}: expected a file, found none to read ({error.strerror})"
+        ) from None

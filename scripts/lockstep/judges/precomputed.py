@@ -3,11 +3,19 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from lockstep.errors import ConfigError, suggest
-from lockstep.ids import safe_id
+from lockstep import models, records
+from lockstep.errors import ConfigError, SampleError, suggest
+from lockstep.foreign_files import find_file, read_file
+from lockstep.ids import same_id
 from lockstep.judges import Finished, Judgement, Pair
 from lockstep.rubric import SCALE, Rubric
 from lockstep.score_files import Row, ScoreFile, needed_columns, numbers, read_score_file
+
+SUFFIX = ".txt"
+"""Of a reply."""
+
+MAX_REPLY = 2**20
+"""Bytes of a reply."""
 
 
 class PrecomputedReplies:
@@ -24,11 +32,24 @@ class PrecomputedReplies:
         return [self._judge(pair) for pair in pairs]
 
     def _judge(self, pair: Pair) -> Judgement:
-        path = self._folder / pair.editor / f"{pair.id}.txt"
+        folder = self._folder / pair.editor
         try:
-            return Judgement(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            return Judgement(None, error=f"found no reply {str(path)!r}, accepted is a text file")
+            path = find_file(folder, pair.id, [SUFFIX])
+            if path is None:
+                wanted = str(folder / f"{pair.id}{SUFFIX}")
+                return Judgement(None, error=f"found no reply {wanted!r}, accepted is a text file")
+            if path.suffix != SUFFIX:
+                # files of other suffixes are no part of what decides a score
+                raise SampleError(f"expected the suffix {SUFFIX}, found {path.suffix}")
+            data = read_file(path, path.name, MAX_REPLY)
+            known = models.folder_hashes(str(self._folder))
+            if known.get(str(path.relative_to(self._folder))) != records.sha256(data):
+                raise SampleError("expected the reply that was there at first, found another")
+            return Judgement(data.decode("utf-8-sig"))
+        except (SampleError, OSError, UnicodeDecodeError) as error:
+            return Judgement(
+                None, error=f"{folder}: found no readable reply of {pair.id!r} ({error})"
+            )
 
 
 class PrecomputedScores:
@@ -42,7 +63,7 @@ class PrecomputedScores:
     def __init__(self, path: str) -> None:
         self._file = read_score_file(path)
         self._rows = {
-            (row.editor, category, safe_id(row.id)): row
+            (row.editor, category, same_id(row.id)): row
             for row in self._file.rows
             for category in row.categories
         }
@@ -52,7 +73,7 @@ class PrecomputedScores:
 
     def _judge(self, pair: Pair) -> Judgement:
         editor = pair.editor if "editor" in self._file.columns else None
-        row = self._rows.get((editor, pair.category, pair.id))
+        row = self._rows.get((editor, pair.category, same_id(pair.id)))
         if row is None:
             by = "" if editor is None else f" by {editor!r}"
             return Judgement(None, error=f"{self._file.path}: found no row of this sample{by}")

@@ -9,17 +9,18 @@ from functools import cached_property
 from typing import Any
 
 import accelerate
-import safetensors
 import torch
 import transformers
+from safetensors import SafetensorError
 
 from lockstep import config
 from lockstep.errors import ConfigError, DeviceError, OutOfMemory, one_sentence
 from lockstep.judges import Judgement, Pair, Usage
 from lockstep.judges.decoding import Decoder, Request, Vocabulary
 from lockstep.judges.slots import layer_devices
-from lockstep.models import check_weights
+from lockstep.plain_text import speller
 from lockstep.qwen_vl import optimize_text, optimize_vision
+from lockstep.weights import check_model, check_taken
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +57,7 @@ class Qwen3VLJudge:
             torch.set_num_threads(1)
         began = time.monotonic()
         try:
+            _check_files(settings)
             self._processor = transformers.AutoProcessor.from_pretrained(
                 settings.model, revision=settings.revision
             )
@@ -65,12 +67,16 @@ class Qwen3VLJudge:
                 dtype=getattr(torch, settings.dtype),
                 device_map=_device_map(settings, torch_device),
                 output_loading_info=True,
+                # what has another shape is told with what is missing
+                ignore_mismatched_sizes=True,
             )
-        except (OSError, ValueError, RuntimeError, safetensors.SafetensorError) as error:
+        except torch.AcceleratorError:
+            raise
+        except (OSError, ValueError, RuntimeError, ImportError, SafetensorError) as error:
             raise ConfigError(
                 f"judge: cannot load {settings.model!r} ({one_sentence(error)})"
             ) from None
-        check_weights(f"judge: {settings.model}", info)
+        check_taken(f"judge: {settings.model}", self._model, info)
         for part in (self._model.model.visual, *self._model.model.language_model.layers):
             if len({parameter.device for parameter in part.parameters()}) > 1:
                 raise ConfigError(
@@ -78,6 +84,8 @@ class Qwen3VLJudge:
                     "accepted is each layer and the vision tower on one"
                 )
         self._settings = settings
+        self._check_template()
+        self._spell = speller([self._processor.tokenizer])
         self._most: int | None = None
         """Rows beyond which memory has not sufficed."""
         self._model.eval()
@@ -189,20 +197,60 @@ class Qwen3VLJudge:
         return prompt
 
     def _chat(self, pair: Pair) -> str:
-        shown = [{"type": "image"} for _ in pair.shown] + [{"type": "text", "text": pair.prompt}]
-        messages = [
-            {"role": "system", "content": [{"type": "text", "text": pair.rubric.system}]},
-            {"role": "user", "content": shown},
-        ]
+        said = [("system", pair.rubric.system), ("user", pair.prompt)]
         if pair.rejected is not None:
-            said = {"assistant": pair.rejected.reply, "user": pair.rejected.error}
-            messages += [
-                {"role": role, "content": [{"type": "text", "text": text}]}
-                for role, text in said.items()
-            ]
+            said += [("assistant", pair.rejected.reply), ("user", pair.rejected.error)]
+        spelled = [(role, self._spell(text)) for role, text in said]
+        return self._rendered(spelled, len(pair.shown))
+
+    def _rendered(self, said: Sequence[tuple[str, str]], images: int) -> str:
+        """Return a conversation as the model's template writes it, images before the second text.
+
+        Args:
+            said: roles and texts.
+        """
+        messages = [
+            {"role": role, "content": [{"type": "text", "text": text}]} for role, text in said
+        ]
+        messages[1]["content"][:0] = [{"type": "image"}] * images
         return self._processor.apply_chat_template(
             messages, tokenize=False, add_generation_prompt=True
         )
+
+    def _check_template(self) -> None:
+        """Refuse a model without a chat template, or with one that leaves out what it is told.
+
+        Raises:
+            ConfigError: saying what it leaves out.
+        """
+        where = f"judge: {self._settings.model}"
+        if not self._processor.chat_template:
+            raise ConfigError(
+                f"{where}: found no chat template, expected the model's own (chat_template.jinja)"
+            )
+        said = [("system", "Rules."), ("user", "Task."), ("assistant", "Reply."), ("user", "More.")]
+        try:
+            text = self._rendered(said, images=2)
+        except Exception as error:  # a template is a program
+            raise ConfigError(
+                f"{where}: its chat template cannot be used ({one_sentence(error)})"
+            ) from None
+        lost = [f"the {role}'s text" for role, words in said if words not in text]
+        if text.count(self._processor.image_token) != 2:
+            lost.append("images")
+        if lost:
+            raise ConfigError(
+                f"{where}: found a chat template that leaves out {lost[0]}, expected one that "
+                "writes all texts, and each image once"
+            )
+
+
+def _check_files(settings: config.Qwen3VLJudge) -> None:
+    if config.is_folder(settings.model):
+        try:
+            check_model(settings.model)
+        except ConfigError as error:
+            raise ConfigError(f"judge: {error}") from None
 
 
 def _device_map(settings: config.Qwen3VLJudge, torch_device: str) -> str | dict[str, Any]:

@@ -9,7 +9,7 @@ import pandas as pd
 from lockstep import config, provenance, records, rubric, score_files
 from lockstep.categories import CATEGORIES
 from lockstep.errors import ConfigError, suggest
-from lockstep.ids import safe_id
+from lockstep.ids import safe_id, same_id
 from lockstep.report.numbers import Frames
 from lockstep.rubric import COLUMNS
 from lockstep.score_files import Row
@@ -39,6 +39,7 @@ def read_sources(
         prefix = f"{name}/" if len(settings.sources) > 1 and [*own] != [name] else ""
         frames |= {f"{prefix}{editor}": tables for editor, tables in own.items()}
         sources[name] = {"path": path, "editors": [f"{prefix}{editor}" for editor in own]}
+    _spell_alike(frames)
     known = sorted({category for own in frames.values() for category in own})
     for category in settings.scales:
         if category not in known:
@@ -47,6 +48,14 @@ def read_sources(
                 f"category of the sources: {', '.join(known)}"
             )
     return frames, sources
+
+
+def _spell_alike(frames: Mapping[str, Mapping[str, pd.DataFrame]]) -> None:
+    """Give ids that may be mixed up the spelling of the first source that has them."""
+    names: dict[tuple[str, str], str] = {}
+    for tables in frames.values():
+        for category, frame in tables.items():
+            frame["id"] = [names.setdefault((category, same_id(n)), n) for n in frame["id"]]
 
 
 def _of_results(
@@ -87,6 +96,7 @@ def _of_file(path: str, settings: config.Compare, name: str) -> dict[str, dict[s
     columns = score_files.needed_columns(file, list(settings.criteria))
     names = [column for column in columns if column != "score"]
     samples: dict[str, dict[str, None]] = {}
+    spelled: dict[tuple[str, str], str] = {}
     rows: dict[str, dict[tuple[str, str], Row]] = {}
     for row in file.rows:
         if row.category == "overall":
@@ -95,7 +105,7 @@ def _of_file(path: str, settings: config.Compare, name: str) -> dict[str, dict[s
                 "categories together are called so"
             )
         # as a run's tables call it
-        sample = safe_id(row.id)
+        sample = spelled.setdefault((row.category, same_id(row.id)), safe_id(row.id))
         samples.setdefault(row.category, {})[sample] = None
         editor = name if row.editor is None else row.editor
         rows.setdefault(editor, {})[row.category, sample] = row
