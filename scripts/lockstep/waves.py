@@ -3,7 +3,7 @@
 Each shard is a process of its own; all they share is a folder. A shard publishes the number of
 waves it has finished by an atomic replace, and holds an exclusive lock on a file of its own for as
 long as it lives, so that the kernel tells its peers on the same host at once when it dies. Peers on
-another host, where locks may not reach, are judged by a heartbeat; so is a process that was stopped.
+another host, where locks may not reach, are judged by a heartbeat; so is a stopped process.
 
 A shard starts wave w when every live shard that is level has finished wave w−1−lead. A shard is
 level while it is no further behind than that rule allows; one that joins late or comes back catches
