@@ -13,7 +13,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 # nothing here needs a model hub, and nothing may wait for one
 export HF_HUB_OFFLINE := 1
 
-.PHONY: setup flash demo import test bits formats fuzz test-browser screenshots hosts test-cluster chaos lint format lock clean
+.PHONY: setup flash demo import test bits formats fuzz hostile test-browser screenshots hosts test-cluster chaos lint format lock clean
 
 setup: .venv/.done
 
@@ -73,9 +73,18 @@ test-cluster: setup
 formats: setup
 	pytest tests/whole -s
 
-# an hour of broken benchmarks
+# an hour of broken benchmarks, replies, rubrics, records, tables and scores
 fuzz: setup
 	python -m tests.fuzz 3600
+
+# attacks that once broke something, and some seconds of what `fuzz` does; up to five minutes
+HOSTILE := $(addprefix tests/unit/,test_corpus.py test_foreign_files.py test_hostile.py \
+  test_joblog.py test_links.py test_quarantine.py \
+  test_media.py test_redaction.py test_replies.py test_sandbox.py test_transport.py test_waves.py \
+  test_yaml_files.py)
+hostile: setup
+	pytest --numprocesses 2 --dist worksteal $(HOSTILE)
+	python -m tests.fuzz 60
 
 # a minute of random kills and stops
 chaos: setup

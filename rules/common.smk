@@ -7,7 +7,7 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 
 from lockstep import config as configuration
-from lockstep import allocation, device, hosts, hub, layout, plan, provenance, records
+from lockstep import allocation, device, hosts, hub, layout, media, plan, provenance, records
 from lockstep import recovery, rubric, score_files
 from lockstep.errors import LockstepError
 from lockstep.judges import precomputed as finished_scores
@@ -72,11 +72,11 @@ try:
     if workflow.is_main_process and workflow.output_settings.dryrun:
         # what would stop a run
         for sentence in hub.lacking(CONFIG, SOURCE):
-            print(sentence, file=sys.stderr)
+            print(media.entry(sentence), file=sys.stderr)
         try:
             recovery.check_writable(Path(CONFIG.results))
         except LockstepError as error:
-            print(error, file=sys.stderr)
+            print(media.entry(str(error)), file=sys.stderr)
     if workflow.is_main_process and not workflow.output_settings.dryrun:
         recovery.check_writable(Path(CONFIG.results))
     rubrics = {
@@ -93,6 +93,8 @@ try:
 
         humans = Path(CONFIG.report.human_scores)
         agreement.read_humans(humans, [editor.name for editor in CONFIG.editors])
+    if workflow.is_main_process:
+        recovery.check_tree(Path(CONFIG.results))
     BECAUSE = provenance.stale(CONFIG, len(DEVICES), rubrics) if workflow.is_main_process else {}
 except LockstepError as error:
     raise WorkflowError(str(error)) from None
@@ -181,7 +183,7 @@ if workflow.is_main_process and workflow.output_settings.dryrun:
         check_server(reach=False)
     except WorkflowError as error:
         # a dry run shows jobs that may not judge
-        print(f"Before anything can be judged: {error}", file=sys.stderr)
+        print(media.entry(f"Before anything can be judged: {error}"), file=sys.stderr)
 
 
 # Models stay on devices between jobs of this process; a job that runs elsewhere loads its own.

@@ -7,6 +7,8 @@ if CONFIG.compare is not None:
         category=CATEGORIES,
     )
     try:
+        for path in filter(os.path.isdir, CONFIG.compare.sources.values()):
+            recovery.check_tree(Path(path))
         COMPARED = {
             name: (
                 OWN

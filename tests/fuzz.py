@@ -1,8 +1,10 @@
-"""Broken benchmarks, scores and images of every format: each is read, or refused with a sentence.
+"""Broken files of every kind that others may make: each is read, or refused with a sentence.
 
     python -m tests.fuzz 3600        for an hour; what it finds is printed, and shrunk
 
-`tests/unit/test_hostile.py` does it for a short time, and keeps what was found.
+No file may take more than `MAX_SECONDS`, nor all of them more than `MAX_MEMORY`. Beside benchmarks
+they are what `tests/fuzz_readers.py` names; what fails there is kept in `tests/corpus/`, which
+`tests/unit/test_corpus.py` reads. `tests/unit/test_hostile.py` breaks benchmarks for a short time.
 """
 
 import copy
@@ -25,7 +27,17 @@ from lockstep import agreement, benchmark, config, images
 from lockstep.errors import LockstepError
 from lockstep.quarantine import Quarantine
 from lockstep.score_files import read_score_file
-from tests import formats
+from tests import formats, fuzz_readers
+from tests.conftest import ROOT
+
+MAX_SECONDS = 10.0
+"""Of the processor for one file."""
+
+MAX_MEMORY = 1024
+"""MiB for all of them."""
+
+CORPUS = ROOT / "tests" / "corpus"
+"""Files that once failed: `{reader}.{what}{suffix}`."""
 
 VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("re-edit", {}),
@@ -129,6 +141,55 @@ def attack(variant, file, bytes_, fields, told, structured):
         shutil.rmtree(folder)
 
 
+PIECES = [
+    *(b'"\\ud800"', b"\\ud800", b"1e999", b"-0", b"NaN", b"9" * 5000, b"[" * 3000, b"{" * 3000),
+    *(
+        b'{"a":' * 1000,
+        b"\0",
+        b"\x1b[2J",
+        b"\xff",
+        b"\xef\xbb\xbf",
+        "\u202e".encode(),
+        b"'=1",
+        b'"',
+    ),
+    *(b"{{ ", b"{% for x in instruction %}", b"(" * 500, b"&a [*a]", b"<<: ", b"!!python/name:os"),
+    *(b"null", b"true", b"{}", b"[]", b"../../x", b"\r", b"\n\n", b",,,,", b"a" * 100_000),
+]
+"""What readers stumble over."""
+
+breaks = st.lists(
+    st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 40), st.sampled_from(PIECES)),
+    max_size=3,
+)
+"""Pieces put into a file: place, bytes that go for it, and the piece."""
+
+
+@given(name=st.sampled_from(sorted(fuzz_readers.READERS)), pieces=breaks, bytes_=bites)
+def attack_reader(name, pieces, bytes_):
+    """Break a good file and have it read; one that fails is kept."""
+    reader = fuzz_readers.READERS[name]
+    data = reader.good.encode() if isinstance(reader.good, str) else reader.good
+    for share, gone, piece in pieces:
+        place = int(share * len(data))
+        data = data[:place] + piece + data[place + gone :]
+    # pieces alone leave more of a file's form than bytes that changed
+    data = data if pieces else bitten(data, bytes_)
+    folder = Path(tempfile.mkdtemp(prefix="fuzz-", dir=os.environ.get("FUZZ_FOLDER")))
+    try:
+        path = folder / f"physical{reader.suffix}"
+        path.write_bytes(data)
+        began = time.process_time()
+        fuzz_readers.read(name, path)
+        assert time.process_time() - began < MAX_SECONDS, name
+    except BaseException:
+        # the last one that fails is the shortest
+        (CORPUS / f"{name}.found{reader.suffix}").write_bytes(data)
+        raise
+    finally:
+        shutil.rmtree(folder)
+
+
 SCORES = [
     {"editor": "e", "category": "物理", "id": "é/1", "score": 7.25, "note": "good"},
     {"editor": "e", "category": "physical", "id": "b", "score": None, "note": None},
@@ -180,7 +241,7 @@ def attack_image(form, bytes_):
 
 QUARANTINE = Quarantine()
 
-ATTACKS = [attack, attack_scores, attack_image]
+ATTACKS = [attack, attack_reader, attack_scores, attack_image]
 
 
 def changed(value: Any, fields: list[tuple[int, int, Any]]) -> str:
@@ -198,7 +259,7 @@ def main() -> None:
     began = time.monotonic()
     examples = 0
     settings = hypothesis.settings(
-        max_examples=1000,
+        max_examples=500,
         deadline=None,
         database=None,
         suppress_health_check=list(hypothesis.HealthCheck),
@@ -207,9 +268,10 @@ def main() -> None:
     while time.monotonic() - began < seconds:
         for each in attacks:
             each()
-            examples += 1000
+            examples += 500
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         print(f"{examples} files in {time.monotonic() - began:.0f} s, {peak:.0f} MiB", flush=True)
+        assert peak < MAX_MEMORY, f"{peak:.0f} MiB, expected less than {MAX_MEMORY}"
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from lockstep import media
 from lockstep.errors import LockstepError
 from lockstep.verify import verify
 
@@ -18,10 +19,12 @@ def main() -> None:
     )
     own.add_argument("results", nargs="?", type=Path, default=Path("results"))
     arguments = parser.parse_args()
+    # a terminal may know ASCII alone
+    sys.stdout.reconfigure(errors="backslashreplace")
     try:
         sys.exit(_verify(arguments.results))
     except LockstepError as error:
-        sys.exit(f"Error: {error}")
+        sys.exit(media.entry(f"Error: {error}"))
 
 
 def _verify(results: Path) -> int:
@@ -30,7 +33,7 @@ def _verify(results: Path) -> int:
         count += 1
         if fault is not None:
             faults += 1
-            tqdm.write(f"{fault.path}: {fault.what}")
+            tqdm.write(media.entry(f"{fault.path}: {fault.what}"))
     print(f"{count} files looked at, {faults} of them not what was written")
     if faults:
         print("run the workflow again: what is lost or altered is made anew")

@@ -80,7 +80,9 @@ def _scored(manifest: Path, editors: Sequence[str], results: Path) -> list[_Scor
         edits = {r.id: r for p in paths["edits"] for r in records.read_records(p, EditRecord)}
         for path in paths["scores"]:
             found += [
-                _Scored(samples[r.id], editor, edits[r.id], r, folder / edits[r.id].image)
+                _Scored(
+                    samples[r.id], editor, edits[r.id], r, records.below(folder, edits[r.id].image)
+                )
                 for r in records.read_records(path, ScoreRecord)
                 if r.status == "ok"
             ]
@@ -111,7 +113,7 @@ def score_anchors(settings: config.Config, folder: Path, results: Path, place: P
             jobs[anchor.category] = Job(settings.judge, identity, rubric, "anchors")
         sample = records.with_paths(anchor, folder)
         path = results / "judgements" / f"{anchor.id}.json"
-        edited, pixels = folder / anchor.edited, anchor.pixels_sha256
+        edited, pixels = records.below(folder, anchor.edited), anchor.pixels_sha256
         items.append(judging.item(jobs[anchor.category], sample, edited, pixels, path))
     done = judging.judge_missing(settings, items, place)
     scored = [done[item.path] for item in items]

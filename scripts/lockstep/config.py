@@ -380,7 +380,7 @@ def _with_preset(editor: Any, source: str) -> Any:
 
 def _need(path: str, key: str, source: str, produced: Collection[str]) -> None:
     path = os.path.normpath(path)
-    if path not in map(os.path.normpath, produced) and not Path(path).exists():
+    if path not in map(os.path.normpath, produced) and not os.path.exists(path):
         raise ConfigError(f"{source}: {key}: found no file {path!r}")
 
 

@@ -7,6 +7,7 @@ LockstepError
 ├── EditError        one sample cannot be edited; recorded as edit_failed
 │   └── SkipError    its editor takes no such sample; recorded as skipped, which is no failure
 ├── RubricError      a rubric file is not one
+├── TemplateError    a rubric's template cannot be filled in
 ├── ReplyError       a judge's reply holds no valid score; recorded as judge_failed
 ├── DamagedError     a file is not what was written to it
 ├── SharedError      all samples fail alike; the fault is none of theirs
@@ -50,6 +51,10 @@ class SkipError(EditError):
 
 class RubricError(LockstepError):
     """A rubric file is not one."""
+
+
+class TemplateError(LockstepError):
+    """A template cannot be read, or filled in with some values."""
 
 
 class ReplyError(LockstepError):

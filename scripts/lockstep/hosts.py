@@ -31,7 +31,7 @@ from typing import IO, Any, NamedTuple
 
 import psutil
 
-from lockstep import config, records
+from lockstep import config, media, records
 from lockstep.device import LEAVING, Device, joined
 from lockstep.errors import HostError
 from lockstep.joblog import STARTER
@@ -351,9 +351,7 @@ def _pid(connection: socket.socket) -> int:
 
 
 def _folder() -> Path:
-    folder = records.host_folder() / "hosts"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    return folder
+    return records.own_folder(records.host_folder() / "hosts")
 
 
 def _hosts() -> list[Host]:
@@ -440,7 +438,8 @@ def main() -> None:
     if parser.parse_args().stop:
         print(f"{stop()} stopped")
         return
-    print("\n".join(listed()) or "nothing is warm")
+    sys.stdout.reconfigure(errors="backslashreplace")
+    print("\n".join(map(media.line, listed())) or "nothing is warm")
 
 
 if __name__ == "__main__":

@@ -6,18 +6,21 @@ import logging
 import os
 import select
 import signal
+import stat
 import sys
+import tempfile
 import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, Any
 
 import psutil
 
-from lockstep.errors import LockstepError, one_sentence
+from lockstep import media
+from lockstep.errors import ConfigError, LockstepError, one_sentence
 
 log = logging.getLogger(__name__)
 
@@ -36,10 +39,13 @@ def job_log(path: str | Path) -> Iterator[IO[str]]:
     in both places; the traceback of anything but a LockstepError is in the log. Without one the
     process ends with the block.
     """
-    with (
-        open_terminal(os.dup(2), closefd=True) as terminal,
-        written_to(path, anew=_finished(path)),
-    ):
+    _open_standard_streams()
+    with open_terminal(os.dup(2), closefd=True) as terminal, ExitStack() as stack:
+        try:
+            stack.enter_context(written_to(path, anew=True))
+        except LockstepError as error:
+            print(f"Error: {error}", file=terminal)
+            sys.exit(1)
         end_with_starter(lambda: os._exit(1))
         # as Ctrl-C does: what is being saved is saved first
         signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
@@ -62,27 +68,65 @@ def written_to(path: str | Path, anew: bool = False) -> Iterator[None]:
     """Send everything that this process and its libraries print to a log file.
 
     Args:
-        anew: begin an empty file; what else was there is kept, as several processes write to it.
+        anew: begin an empty file if the job that last wrote it came to its end; what else was
+            there is kept, as several processes write to it.
+
+    Raises:
+        ConfigError: if there is a link, or anything but a file.
     """
     Path(path).parent.mkdir(parents=True, exist_ok=True)
-    if anew:
-        open(path, "w", encoding="utf-8").close()
-    with open(path, "a", buffering=1, encoding="utf-8") as file:
+    with open(_opened(path), "a", buffering=1, encoding="utf-8", errors="replace") as file:
+        if anew and _finished(path):
+            os.ftruncate(file.fileno(), 0)
         sys.stdout.flush()
         sys.stderr.flush()
         # libraries write to the descriptors, not only to Python's streams
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
-        logging.basicConfig(
-            stream=file,
-            level=logging.INFO,
-            format="%(asctime)s %(message)s",
-            datefmt="%H:%M:%S",
-            force=True,
-        )
+        handler = logging.StreamHandler(file)
+        handler.setFormatter(_Entries("%(asctime)s %(message)s", datefmt="%H:%M:%S"))
+        logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
         logging.captureWarnings(True)
         warnings.simplefilter("once")
         yield
+
+
+def _opened(path: str | Path) -> int:
+    """Return a descriptor that appends to a file, and to nothing that a link leads to."""
+    # without waiting, where it is a pipe
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
+    try:
+        descriptor = os.open(path, flags, 0o666)
+        if stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return descriptor
+        os.close(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.ELOOP, errno.ENXIO, errno.EISDIR):
+            raise
+    raise ConfigError(f"{path}: expected a log file, found a link or no file; remove it")
+
+
+class _Entries(logging.Formatter):
+    """Writes what a text of others says, and nothing that looks like another entry."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return media.entry(super().format(record))
+
+
+def _open_standard_streams() -> None:
+    """Let what was started without standard streams have some that lead nowhere.
+
+    A file that is opened later would take the number of one that is closed.
+    """
+    for descriptor, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            # the lowest number that is free
+            os.open(os.devnull, os.O_RDWR)
+        if getattr(sys, name) is None:
+            mode = "r" if name == "stdin" else "w"
+            setattr(sys, name, os.fdopen(descriptor, mode, encoding="utf-8", closefd=False))
 
 
 class _Terminal(io.FileIO):
@@ -95,6 +139,14 @@ class _Terminal(io.FileIO):
             return len(data)
 
 
+class _Safe(io.TextIOWrapper):
+    """Shows texts of others, and does not obey them."""
+
+    def write(self, text: str) -> int:
+        super().write(media.terminal(text))
+        return len(text)
+
+
 def open_terminal(descriptor: int, closefd: bool = False) -> IO[str]:
     """Return a job's terminal.
 
@@ -102,7 +154,7 @@ def open_terminal(descriptor: int, closefd: bool = False) -> IO[str]:
         closefd: whether its descriptor is closed with it.
     """
     raw = io.BufferedWriter(_Terminal(descriptor, "w", closefd=closefd))
-    return io.TextIOWrapper(raw, encoding="utf-8", line_buffering=True)
+    return _Safe(raw, encoding="utf-8", line_buffering=True)
 
 
 def tell(error: Exception, path: str | Path) -> str:
@@ -136,9 +188,25 @@ STORAGE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 
 def _sentence(error: Exception, path: str | Path) -> str:
     if isinstance(error, OSError) and error.errno in STORAGE:
-        where = f" ({error.filename})" if error.filename else ""
+        where = f" ({place})" if (place := error.filename or _full(Path(path))) else ""
         return f"{error.strerror}{where}; what is finished is kept, make room and run again"
     return f"{one_sentence(error)} (traceback in {path})"
+
+
+LITTLE = 2**20
+"""Bytes of a disk that count as full."""
+
+
+def _full(log: Path) -> str:
+    """Return the folders that a job writes to whose disks are full, where the error names none."""
+    try:
+        places = [str(log.parent), tempfile.gettempdir()]
+    except FileNotFoundError:
+        # there is room in none
+        return "all folders for temporary files; TMPDIR names one"
+    room = {place: os.statvfs(place) for place in places}
+    full = [place for place, disk in room.items() if disk.f_bavail * disk.f_frsize < LITTLE]
+    return ", ".join(full)
 
 
 STARTER = "LOCKSTEP_STARTER"

@@ -12,6 +12,7 @@ edits and judgements.
 import json
 import os
 import re
+import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache, partial
@@ -33,13 +34,13 @@ EDITING = ("adapter_scale.py", "editing.py", "editors/*.py", "images.py", "model
 EDITING += ("foreign_files.py", "plain_text.py", "quarantine.py", "qwen_vl.py", "records.py")
 EDITING += ("stages.py",)
 JUDGING = ("images.py", "judges/__init__.py", "judging.py", "models.py", "plan.py", "records.py")
-JUDGING += ("rubric.py", "scoring.py", "ties.py")
+JUDGING += ("rubric.py", "sandbox.py", "scoring.py", "ties.py")
 JUDGES = {
     "qwen3_vl": ("plain_text.py", "qwen_vl.py", "judges/[dqs]*.py"),
     "openai": ("judges/openai_api.py", "redaction.py", "transport.py"),
     "precomputed": ("foreign_files.py", "ids.py", "judges/precomputed.py", "score_files.py"),
 }
-TABLES = ("rubric.py", "stats.py", "tables.py", "ties.py")
+TABLES = ("media.py", "rubric.py", "stats.py", "tables.py", "ties.py")
 PROTOCOLS = ("protocol.py", "published.py")
 REPORTING = ("drift.py", "report/*.py", "report/templates/**/*.*", *PROTOCOLS, *TABLES)
 """Code that decides each kind of output; a change of other code makes nothing again."""
@@ -207,6 +208,9 @@ def sha256(path: Path) -> str:
     """Return the SHA-256 of a file, "" if there is none; each is read once a process."""
     try:
         state = os.stat(path)
+        if not stat.S_ISREG(state.st_mode):
+            # a device or a pipe may have no end
+            return ""
         known = (str(path), state.st_size, state.st_mtime_ns, state.st_ctime_ns, state.st_ino)
         if known not in _known:
             _known[known] = records.sha256(Path(path).read_bytes())

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from lockstep import media
 from lockstep.protocol import Protocol
 from lockstep.rubric import SCALE, Rubric
 from lockstep.stats import mean_interval
@@ -171,30 +172,33 @@ def markdown(numbers: Mapping[str, Mapping[str, Any]]) -> str:
     first = next(iter(numbers.values()))
     low, high = first["scale"]
     lines = [
-        f"# {first['name']}",
+        f"# {media.markdown(first['name'])}",
         "",
         f"{first['aggregate']} means, from {low:g} to {high:g}, with 95% intervals. Editors are "
         f"ranked by the {first['headline']} overall. A sample without a score moves no mean"
         f"{'; accuracy_of_all counts it as wrong' if _accurate(numbers) else ''}. "
-        f"Arithmetic: {first['source']}",
+        f"Arithmetic: {media.markdown(first['source'])}",
         "",
-        "| | " + " | ".join(map(_cell, numbers)) + " |",
+        "| | " + " | ".join(map(media.markdown, numbers)) + " |",
         "|---|" + "---|" * len(numbers),
     ]
 
     def line(title: str, rows: Sequence[Mapping[str, Any]], key: str) -> str:
-        return f"| {_cell(title)} | " + " | ".join(_number(row, key) for row in rows) + " |"
+        return f"| {title} | " + " | ".join(_number(row, key) for row in rows) + " |"
 
     overall = [own["overall"] for own in numbers.values()]
     for key in dict.fromkeys(key for row in overall for key in row if key not in NO_MEANS):
-        lines.append(line(f"**overall** {key}", overall, key))
+        lines.append(line(f"**overall** {media.markdown(key)}", overall, key))
     keys = ["score", *(["accuracy", "accuracy_of_all"] if _accurate(numbers) else [])]
     for part in ("groups", "tags", "categories"):
         for name in first[part]:
             rows = [own[part][name] for own in numbers.values()]
             if part == "tags" and not any(row["count"] + row["failed"] for row in rows):
                 continue
-            lines += [line(name if key == "score" else f"{name} {key}", rows, key) for key in keys]
+            title = media.markdown(name)
+            lines += [
+                line(title if key == "score" else f"{title} {key}", rows, key) for key in keys
+            ]
     lines.append("| scored samples | " + " | ".join(str(row["count"]) for row in overall) + " |")
     lines.append("| failed samples | " + " | ".join(str(row["failed"]) for row in overall) + " |")
     return "\n".join(lines) + "\n"
@@ -216,7 +220,3 @@ def _number(row: Mapping[str, Any], key: str) -> str:
     interval = row["ci95"].get(key)
     ends = "" if interval is None else f" ({interval[0]:{form}} to {interval[1]:{form}})"
     return f"{row[key]:{form}}{ends}"
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|")

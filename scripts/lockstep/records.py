@@ -4,6 +4,7 @@ Every write goes to a temporary file in the same folder and takes its final name
 kill at any moment leaves the old file or the new one.
 """
 
+import errno
 import hashlib
 import io
 import json
@@ -14,14 +15,14 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any, Literal, TypeVar
+from typing import IO, Annotated, Any, Literal, TypeVar
 
 from PIL import Image, PngImagePlugin
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
-from lockstep import rows
+from lockstep import media, rows
 from lockstep.errors import ConfigError, DamagedError
 from lockstep.images import WHITE
 from lockstep.rows import Rows
@@ -36,6 +37,33 @@ TEMPORARY = re.compile(r"\.[0-9a-f]{16}\.tmp")
 """Names of files that are being written."""
 
 Status = Literal["ok", "edit_failed", "judge_failed", "missing", "skipped"]
+
+
+def file_name(name: str) -> str:
+    """Return a name that is a file's in whatever folder it is put.
+
+    Raises:
+        ValueError: if it leads elsewhere.
+    """
+    if name in ("", ".", "..") or "/" in name or "\0" in name:
+        raise ValueError(f"expected a name without folders, found {name!r:.60}")
+    return name
+
+
+def below(folder: Path, name: str) -> Path:
+    """Return a path that a record names, below the folder that it is relative to.
+
+    Raises:
+        DamagedError: if it leads out of that folder.
+    """
+    parts = Path(name).parts
+    if not parts or Path(name).is_absolute() or ".." in parts:
+        raise DamagedError(f"{folder}: expected a path below it in a record, found {name!r:.60}")
+    return folder / name
+
+
+Id = Annotated[str, AfterValidator(file_name)]
+"""What a sample's files are called by."""
 
 
 class Record(BaseModel):
@@ -62,7 +90,7 @@ class Picture(Record):
 class Sample(Record):
     """One benchmark item, a line of `manifest/{category}.jsonl`."""
 
-    id: str
+    id: Id
     """Unique in the benchmark and safe as a file name."""
     category: str
     """Key of the category."""
@@ -127,7 +155,7 @@ class Telemetry(Record):
 class EditRecord(Record):
     """What happened to one sample in an edit job."""
 
-    id: str
+    id: Id
     category: str
     key: str
     """Edit key: SHA-256 over everything that decides the pixels."""
@@ -183,7 +211,7 @@ class EditRecord(Record):
 class ScoreRecord(Record):
     """What the judge said of one sample."""
 
-    id: str
+    id: Id
     category: str
     key: str | None = None
     """Score key: SHA-256 over what the judge was shown and told, the judge and its sampling."""
@@ -320,33 +348,67 @@ def write_text(path: Path, text: str) -> None:
 
 
 def read_json(path: Path) -> Any:
-    return json.loads(Path(path).read_bytes())
+    """Return the value of a JSON file.
+
+    Raises:
+        ValueError: if it is none.
+    """
+    try:
+        return json.loads(Path(path).read_bytes())
+    except RecursionError:
+        raise ValueError(f"{path}: found JSON nested too deep") from None
 
 
 def host_folder() -> Path:
-    """Return this user's folder for what concerns this host alone: locks, hashes of large files."""
+    """Return this user's folder for what concerns this host alone: locks, hashes of large files.
+
+    Raises:
+        ConfigError: if there is no room for it, or something else in its place.
+    """
     name = f"lockstep-{os.getuid()}"
     folder = Path(os.environ.get("TMPDIR") or "/tmp") / name
-    if not folder.is_dir():
+    if not os.path.lexists(folder):
         # not always: while a disk is full this is another one, where no lock would be found
-        folder = Path(tempfile.gettempdir()) / name
-    folder.mkdir(mode=0o700, exist_ok=True)
-    status = folder.stat()
-    if status.st_uid != os.getuid() or status.st_mode & 0o077:
-        raise ConfigError(
-            f"{folder}: found a folder that others own or can read, accepted is one of this user "
-            "alone; remove it, or set TMPDIR to a folder of your own"
-        )
-    return folder
+        try:
+            folder = Path(tempfile.gettempdir()) / name
+        except FileNotFoundError as error:
+            raise ConfigError(f"TMPDIR: {error.strerror}, expected a folder with room") from None
+    return own_folder(folder)
+
+
+def own_folder(folder: Path) -> Path:
+    """Return a folder that this user alone can read and write; it is made where there is none.
+
+    Raises:
+        ConfigError: if there is anything else, links included.
+    """
+    with suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
+    try:
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    except OSError as error:
+        found = "a link" if folder.is_symlink() else (error.strerror or "").lower()
+        found = "a file" if error.errno == errno.ENOTDIR and found != "a link" else found
+    else:
+        status = os.fstat(handle)
+        os.close(handle)
+        if status.st_uid == os.getuid() and not status.st_mode & 0o077:
+            return folder
+        found = "a folder that others own or can read"
+    raise ConfigError(
+        f"{folder}: expected a folder of this user alone, found {found}; remove it, or set TMPDIR "
+        "to a folder of your own"
+    )
 
 
 def write_json(path: Path, value: Any) -> None:
     """Write indented JSON; NaN is refused."""
-    write_text(path, json.dumps(value, ensure_ascii=False, indent=2, allow_nan=False) + "\n")
+    text = json.dumps(value, ensure_ascii=False, indent=2, allow_nan=False)
+    write_text(path, media.json(text) + "\n")
 
 
 def json_line(record: Record) -> bytes:
-    return (canonical_json(record.model_dump(mode="json")) + "\n").encode()
+    return (media.json(canonical_json(record.model_dump(mode="json"))) + "\n").encode()
 
 
 def write_records(path: Path, records: Iterable[Record]) -> None:

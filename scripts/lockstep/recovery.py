@@ -27,6 +27,36 @@ def check_writable(folder: Path) -> None:
         )
 
 
+def check_tree(folder: Path) -> None:
+    """Raise ConfigError if a folder of results, which may come from others, leads out of itself.
+
+    In it are files and folders. A link that stays inside is one of them; one that leads out would
+    have something else read or written, and a pipe or device would be waited for.
+    """
+    inside = folder.resolve()
+    waiting = [folder]
+    while waiting:
+        try:
+            entries = list(os.scandir(waiting.pop()))
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        for entry in entries:
+            if entry.is_symlink():
+                target = Path(entry.path).resolve()
+                if not target.is_relative_to(inside):
+                    raise ConfigError(
+                        f"{entry.path}: expected files and folders in a folder of results, found a "
+                        f"link that leads out of it, to {target}; put what it leads to in its place"
+                    )
+            elif entry.is_dir():
+                waiting.append(Path(entry.path))
+            elif not entry.is_file():
+                raise ConfigError(
+                    f"{entry.path}: expected files and folders in a folder of results, found "
+                    "neither; remove it"
+                )
+
+
 def forget_other_counts(folder: Path, count: int) -> None:
     """Delete records that were written for another number of shards.
 

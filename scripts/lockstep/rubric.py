@@ -8,12 +8,10 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
-from functools import cached_property, lru_cache, reduce
+from functools import cached_property, reduce
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
-import jinja2
-import jinja2.meta
 import numpy as np
 from pydantic import (
     AfterValidator,
@@ -28,7 +26,8 @@ from pydantic import (
     model_validator,
 )
 
-from lockstep.errors import ReplyError, RubricError, suggest
+from lockstep import sandbox
+from lockstep.errors import ReplyError, RubricError, TemplateError, suggest
 from lockstep.records import Sample, canonical_json, sha256
 from lockstep.ties import settled
 from lockstep.yaml_files import read_yaml
@@ -259,8 +258,11 @@ class Rubric(BaseModel):
 
         Args:
             reasoned: whether the judge is to reason before it scores.
+
+        Raises:
+            TemplateError: if the template cannot be filled in for this sample.
         """
-        told = _compiled(self.template).render(
+        told = sandbox.template(self.template, VARIABLES).render(
             instruction=sample.instruction,
             description=sample.description,
             rationale=sample.rationale,
@@ -469,20 +471,9 @@ _EXAMPLE = Sample(
 """What every template must be able to render."""
 
 
-@lru_cache
-def _compiled(template: str) -> jinja2.Template:
-    """Compile a template, which takes a hundred times as long as what it is then used for."""
-    environment = jinja2.Environment(
-        undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    return environment.from_string(template)
-
-
 def _check_variables(path: Path, template: str) -> None:
     """Refuse unknown variables, also where the example's text does not reach them."""
-    environment = jinja2.Environment()
-    used = jinja2.meta.find_undeclared_variables(environment.parse(template))
-    for name in sorted(used.difference(environment.globals, VARIABLES)):
+    for name in sandbox.template(template, VARIABLES).unknown:
         raise RubricError(
             f"{path}: template: found the variable {name!r}{suggest(name, VARIABLES)}, "
             f"expected one of {', '.join(VARIABLES)}"
@@ -506,9 +497,8 @@ def read_rubric(path: Path) -> Rubric:
         raise RubricError(f"{path}: {'; '.join(mistakes)}") from None
     except FileNotFoundError:
         raise RubricError(f"{path}: found no file, accepted is a rubric") from None
-    except jinja2.TemplateError as error:
-        line = f" line {error.lineno}:" if isinstance(error, jinja2.TemplateSyntaxError) else ""
-        raise RubricError(f"{path}: template:{line} {' '.join(str(error).split())}") from None
+    except TemplateError as error:
+        raise RubricError(f"{path}: template: {error}") from None
     if rubric.category not in (None, Path(path).stem):
         raise RubricError(
             f"{path}: category: found {rubric.category!r}, accepted is the file's name"

@@ -6,13 +6,14 @@ empty value is no score.
 """
 
 import math
+import os
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from lockstep import records
+from lockstep import media, records
 from lockstep.benchmark.streams import Fields, csv_rows, json_lines, plain_number
 from lockstep.categories import known_key
 from lockstep.errors import BenchmarkError, ConfigError, SampleError
@@ -84,7 +85,7 @@ def source_files(path: str) -> list[str]:
     for name, key in names:
         table = source / name / key / TABLE
         # a report may come from others
-        if not (table.is_file() and table.parents[2].resolve() == source.resolve()):
+        if not (os.path.isfile(table) and table.parents[2].resolve() == source.resolve()):
             raise ConfigError(
                 f"{listed}: found {name!r} with {key!r} and no {TABLE} of them; run that workflow "
                 "again to have it made anew"
@@ -244,7 +245,14 @@ def number_in(place: str, column: str, value: Any) -> float | None:
 
 
 def _csv(path: Path) -> Iterator[tuple[str, Any]]:
-    return ((f"line {number}", row) for number, row in csv_rows(path))
+    for number, row in csv_rows(path):
+        # ids that were copied from one of our tables
+        given = {name: media.from_cell(text) for name, text in row.items()} if _is_row(row) else row
+        yield f"line {number}", given
+
+
+def _is_row(row: Any) -> bool:
+    return isinstance(row, Mapping) and all(isinstance(text, str) for text in row.values())
 
 
 def _json_lines(path: Path) -> Iterator[tuple[str, Any]]:

@@ -11,7 +11,7 @@ from typing import IO, NamedTuple
 
 from lockstep import config, judges, judging, plan, records, recovery
 from lockstep.device import Device, Loaded, joined, loaded
-from lockstep.errors import DamagedError
+from lockstep.errors import DamagedError, TemplateError
 from lockstep.judging import Item, Job, Place
 from lockstep.records import EditRecord, Sample, ScoreRecord
 from lockstep.rows import aside
@@ -122,7 +122,7 @@ def _wanted(
     record = ScoreRecord(id=edit.id, category=edit.category, status=edit.status, error=edit.error)
     if edit.status != "ok":
         return _Edit(record, [], None)
-    edited = folder / edit.image
+    edited = records.below(folder, edit.image)
     provenance = records.read_provenance(edited)
     if provenance is None or provenance.get("key") != edit.key:
         found = "another edit" if provenance else "no complete edit"
@@ -134,13 +134,17 @@ def _wanted(
         return judging.item(job, sample, edited, edit.pixels_sha256, path, seed=seed)
 
     own = samples[position]
-    if (count := job.settings.repeats) == 1:
-        items = [item("", own)]
-    else:
-        seeds = [plan.sample_seed(base, f"{edit.id}/judge/{number}") for number in range(count)]
-        items = [item(f"repeat-{number}", own, seed) for number, seed in enumerate(seeds)]
     told = _other(samples, position) if job.settings.swapped_instruction else None
-    return _Edit(record, items, None if told is None else item("swapped", told))
+    try:
+        if (count := job.settings.repeats) == 1:
+            items = [item("", own)]
+        else:
+            seeds = [plan.sample_seed(base, f"{edit.id}/judge/{number}") for number in range(count)]
+            items = [item(f"repeat-{number}", own, seed) for number, seed in enumerate(seeds)]
+        return _Edit(record, items, None if told is None else item("swapped", told))
+    except TemplateError as error:
+        failed = {"status": "judge_failed", "error": f"the rubric's template: {error}"}
+        return _Edit(record.model_copy(update=failed), [], None)
 
 
 def _other(samples: Sequence[Sample], position: int) -> Sample | None:

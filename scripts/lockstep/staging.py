@@ -39,6 +39,8 @@ def _copy(source: Path, node_local: str) -> str:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with filelock.FileLock(f"{copy}.lock"):
+            if copy.exists() and copy.lstat().st_uid not in (os.getuid(), 0):
+                raise PermissionError(f"{copy} is another user's")
             if not copy.exists():
                 records.copy_folder(source, copy)
                 log.info("copied %s to %s in %.1f s", source, copy, time.monotonic() - began)

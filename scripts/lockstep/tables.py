@@ -1,13 +1,15 @@
 """Tables of one editor and category: a row for each sample, and their summary."""
 
 import csv
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from lockstep import records, stats
+from lockstep import media, records, stats
+from lockstep.errors import DamagedError
 from lockstep.records import EditRecord, ScoreRecord
 from lockstep.rubric import COLUMNS, SCALE, Rubric
 
@@ -171,15 +173,43 @@ def _add(found: dict[str, set[str]], versions: Mapping[str, str]) -> None:
 
 
 def to_csv(frame: pd.DataFrame) -> str:
-    # a carriage return inside an unquoted text would end the row
-    return frame.to_csv(index=False, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
+    """Return a table as CSV whose texts are safe in spreadsheets; see `media.cell`."""
+    safe = media.cells(frame)
+    return safe.to_csv(index=False, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
 
 
 def read_table(path: Path) -> pd.DataFrame:
-    """Read a table back; texts such as `007` and `NA` stay what they are."""
+    """Read a table back; texts such as `007` and `NA` stay what they are.
+
+    Raises:
+        DamagedError: if it is no such table, or an id is no file's name.
+    """
     texts = [column for column in COLUMNS if column not in NUMBERS]
-    frame = pd.read_csv(
-        path, dtype=dict.fromkeys(texts, str), keep_default_na=False, na_values=[""]
-    )
+    try:
+        frame = pd.read_csv(
+            path, dtype=dict.fromkeys(texts, str), keep_default_na=False, na_values=[""]
+        )
+        written = [column for column in texts if column in frame]
+        frame[written] = frame[written].map(media.from_cell, na_action="ignore")
+        _check(frame, texts)
+    except (ValueError, RecursionError) as error:
+        reason = " ".join(str(error).split())
+        raise DamagedError(f"{path}: expected a table of a run, found another ({reason})") from None
     # a table of an earlier version has fewer columns
     return frame.assign(**{column: None for column in COLUMNS if column not in frame})
+
+
+def _check(frame: pd.DataFrame, texts: Sequence[str]) -> None:
+    """Raise ValueError unless a table, which may come from others, holds what its columns say."""
+    if "id" not in frame or frame["id"].isna().any():
+        raise ValueError("a row has no id")
+    for name in frame["id"]:
+        records.file_name(name)
+    numbers = set(frame.select_dtypes("number"))
+    for column in frame:
+        if column not in numbers and column not in texts and frame[column].notna().any():
+            raise ValueError(f"{column}: a value is no number")
+    for column in {"tags", "judgements"}.intersection(frame):
+        for value in frame[column].dropna():
+            if not isinstance(json.loads(value), list):
+                raise ValueError(f"{column}: {value:.60} is no list")

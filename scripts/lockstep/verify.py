@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from pydantic import ValidationError
 
-from lockstep import provenance, records
+from lockstep import provenance, records, recovery
 from lockstep.errors import ConfigError, DamagedError
 from lockstep.provenance import Note
 from lockstep.records import EditRecord, Sample
@@ -24,8 +24,9 @@ def verify(results: Path) -> Iterator[Fault | None]:
     """Look at each file of a finished or unfinished run; yield what is wrong, None if nothing is.
 
     Raises:
-        ConfigError: if the folder holds no results.
+        ConfigError: if the folder holds no results, or a link leads out of it.
     """
+    recovery.check_tree(results)
     notes = sorted((results / "provenance").rglob("*.json"))
     if not notes:
         raise ConfigError(f"{results}: expected a folder of results, found no notes in provenance/")
@@ -45,7 +46,11 @@ def _outputs(results: Path, path: Path) -> Iterator[Fault | None]:
         yield Fault(path, "is no note")
         return
     for name, known in note.files.items():
-        found = provenance.sha256(results / name)
+        try:
+            found = provenance.sha256(records.below(results, name))
+        except DamagedError as error:
+            yield Fault(path, str(error))
+            continue
         if not found:
             yield Fault(results / name, "is lost")
         else:
@@ -59,7 +64,7 @@ def _sources(manifest: Path) -> Iterator[Fault | None]:
             more = [*sample.more, *([sample.reference] if sample.reference else [])]
             pictures += [(picture.image, picture.sha256) for picture in more]
             for name, known in pictures:
-                path = manifest.parent / name
+                path = records.below(manifest.parent, name)
                 same = provenance.sha256(path) == known
                 yield None if same else Fault(path, f"is not the image of sample {sample.id!r}")
     except DamagedError as error:
@@ -71,7 +76,7 @@ def _edits(path: Path) -> Iterator[Fault | None]:
         for edit in records.each_record([path], EditRecord):
             if edit.status != "ok" or edit.image is None:
                 continue
-            image = path.parents[1] / edit.image
+            image = records.below(path.parents[1], edit.image)
             found = records.read_provenance(image)
             if found is None:
                 yield Fault(image, "is no complete edit with its own pixels")

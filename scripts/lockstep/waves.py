@@ -3,7 +3,7 @@
 Each shard is a process of its own; all they share is a folder. A shard publishes the number of
 waves it has finished by an atomic replace, and holds an exclusive lock on a file of its own for as
 long as it lives, so that the kernel tells its peers on the same host at once when it dies. Peers on
-another host, where locks may not reach, are judged by a heartbeat.
+another host, where locks may not reach, are judged by a heartbeat; so is a stopped process.
 
 A shard starts wave w when every live shard that is level has finished wave w−1−lead. A shard is
 level while it is no further behind than that rule allows; one that joins late or comes back catches
@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import NamedTuple, Self
 
 import inotify_simple
+import psutil
 
 from lockstep import plan, records, stopping
 
@@ -104,7 +105,8 @@ class Barrier:
         lead: waves that a shard may be ahead of the slowest.
         sync: False switches all waiting off; waves are still published.
         join_timeout: seconds to wait at the first waves for shards that are not ready.
-        heartbeat_timeout: seconds of silence after which a peer on another host counts as dead.
+        heartbeat_timeout: seconds of silence after which a peer on another host counts as dead, and
+            one on this host is not waited for if it was stopped, or belongs to another run.
     """
 
     def __init__(
@@ -143,6 +145,10 @@ class Barrier:
         self._heard: dict[int, tuple[dict, float]] = {}
         """Last state of each peer on another host, and when it was new to us."""
         self._state = {"finished": LOADING, "done": False, "seconds": None}
+        self._strange: dict[int, float] = {}
+        """When a peer's lock was first seen held by who says nothing in this run."""
+        self._left: set[int] = set()
+        """Peers of which the log says that they are not waited for."""
         self._beats = 0
         self._publishing = threading.Lock()
         self._leaving = threading.Event()
@@ -150,7 +156,9 @@ class Barrier:
     def __enter__(self) -> Self:
         self._folder.mkdir(parents=True, exist_ok=True)
         self._ears = _Ears(self._folder)
-        self._lock = os.open(self._path(self._shard, "lock"), os.O_RDWR | os.O_CREAT, 0o644)
+        self._lock = os.open(
+            self._path(self._shard, "lock"), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644
+        )
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -231,11 +239,14 @@ class Barrier:
         state = self._read(number)
         if state is None:
             # it may hold its lock already and not have published in this run yet
-            return Peer(alive=locked, first=first)
+            other = locked and self._is_of_another_run(number)
+            return Peer(alive=locked and not other, ended=other, first=first)
         alive = locked
         if state["host"] != self._host:
             self._remote = True
             alive = not state["done"] and self._is_heard(number, state)
+        elif locked and not self._is_heard(number, state):
+            alive = not self._is_stopped(number, state["pid"])
         ended = state["done"] or not alive
         return Peer(alive, state["finished"], ended, state["device"], state["seconds"], first)
 
@@ -261,6 +272,33 @@ class Barrier:
             self._heard[number] = (state, now)
             return True
         return now - when < self._heartbeat_timeout
+
+    def _is_of_another_run(self, number: int) -> bool:
+        """Tell whether a lock is held by who should have said something in this run, and did not.
+
+        A run that was killed may have left jobs on a cluster, which wait for peers of their own.
+        """
+        since = self._strange.setdefault(number, time.monotonic())
+        other = time.monotonic() - since >= self._heartbeat_timeout
+        if other:
+            self._leave_behind(number, "another run still edits it")
+        return other
+
+    def _is_stopped(self, number: int, pid: int) -> bool:
+        """Tell whether a process of this host, which holds its lock, was stopped by a signal."""
+        try:
+            stopped = psutil.Process(pid).status() == psutil.STATUS_STOPPED
+        except psutil.Error:
+            # in a container, where processes have other numbers
+            return False
+        if stopped:
+            self._leave_behind(number, f"process {pid} is stopped")
+        return stopped
+
+    def _leave_behind(self, number: int, reason: str) -> None:
+        if number not in self._left:
+            self._left.add(number)
+            log.warning("going on without shard %d: %s", number, reason)
 
     def _beat(self) -> None:
         while not self._leaving.wait(self._heartbeat_timeout / 6):

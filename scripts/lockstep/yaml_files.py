@@ -161,6 +161,10 @@ def _check(node: yaml.Node, depth: int, sizes: dict[int, int | None]) -> int:
     if isinstance(node, yaml.ScalarNode):
         if node.tag != TEXT and len(node.value) > MAX_DIGITS:
             raise _Broken(f"{_line(node)}: found a number of {len(node.value):,} characters")
+        if half := re.search("[\ud800-\udfff]", node.value):
+            raise _Broken(
+                f"{_line(node)}: found U+{ord(half[0]):04X}, half of a character, expected a text"
+            )
         size += len(node.value)
     elif isinstance(node, yaml.MappingNode):
         _check_keys(node)

@@ -1,6 +1,7 @@
 """Snakemake's output as one line a job: what it did, how long it took, what is still to do."""
 
 import argparse
+import io
 import logging
 import os
 import re
@@ -16,7 +17,7 @@ from snakemake_interface_logger_plugins.base import LogHandlerBase
 from snakemake_interface_logger_plugins.common import LogEvent
 from snakemake_interface_logger_plugins.settings import LogHandlerSettingsBase
 
-from lockstep import recovery, yaml_files
+from lockstep import media, recovery, yaml_files
 from lockstep.errors import ConfigError
 
 NOISE = re.compile(
@@ -40,11 +41,11 @@ class LogHandler(LogHandlerBase, ColorizingTextHandler):
     def __post_init__(self) -> None:
         _check_configuration()
         settings = self.common_settings
-        ColorizingTextHandler.__init__(
-            self,
-            nocolor=settings.nocolor,
-            stream=sys.stdout if settings.stdout else sys.stderr,
-        )
+        stream = sys.stdout if settings.stdout else sys.stderr
+        if isinstance(stream, io.TextIOWrapper):
+            # names in Chinese, on a terminal that knows ASCII alone
+            stream.reconfigure(errors="backslashreplace")
+        ColorizingTextHandler.__init__(self, nocolor=settings.nocolor, stream=stream)
         self.setFormatter(_Lines(settings))
         self.addFilter(
             DefaultFilter(
@@ -113,6 +114,9 @@ class _Lines(DefaultFormatter):
         """Running jobs: when they began, and what they do."""
 
     def format(self, record: logging.LogRecord) -> str:
+        return media.visible(self._line(record))
+
+    def _line(self, record: logging.LogRecord) -> str:
         event = getattr(record, "event", None)
         if event == LogEvent.JOB_FINISHED:
             return self._finished(record.job_id)

@@ -60,7 +60,7 @@ def test_the_folder_of_sockets_is_this_users_alone(settings, tmp_path):
     folder = hosts._folder()
     assert folder.stat().st_mode & 0o777 == 0o700
     folder.parent.chmod(0o755)
-    with pytest.raises(ConfigError, match="accepted is one of this user alone"):
+    with pytest.raises(ConfigError, match="expected a folder of this user alone"):
         records.host_folder()
 
 

@@ -1,10 +1,14 @@
 """How a job's process ends."""
 
+import errno
 import os
 import subprocess
 import sys
+import tempfile
 
 import pytest
+
+from lockstep import joblog
 
 JOB = """
 import atexit, os, sys
@@ -36,3 +40,21 @@ def test_a_job_goes_on_when_its_terminal_has_gone(tmp_path):
     assert subprocess.run(job, cwd=tmp_path, stderr=theirs).returncode == 0
     os.close(theirs)
     assert "finished in" in (tmp_path / "job.log").read_text()
+
+
+@pytest.mark.parametrize("closed", ["2>&-", ">&- 2>&-", "<&- >&- 2>&-"])
+def test_a_job_without_standard_streams_does_its_work(tmp_path, closed):
+    job = JOB.format(last="print('to the log too', file=sys.stderr)")
+    command = ["sh", "-c", f'exec "$0" -c "$1" {closed}', sys.executable, job]
+    assert subprocess.run(command, cwd=tmp_path).returncode == 0
+    log = (tmp_path / "job.log").read_text()
+    assert "to the log" in log and "to the log too" in log and "finished in" in log
+
+
+def test_a_full_disk_is_named_also_where_the_error_names_none(tmp_path, monkeypatch):
+    monkeypatch.setattr(joblog, "LITTLE", 2**63)
+    told = joblog._sentence(OSError(errno.ENOSPC, "No space left on device"), tmp_path / "x.log")
+    assert told.startswith(f"No space left on device ({tmp_path}, {tempfile.gettempdir()}); ")
+    monkeypatch.setattr(joblog, "LITTLE", 0)
+    told = joblog._sentence(OSError(errno.ENOSPC, "No space left on device"), tmp_path / "x.log")
+    assert told.startswith("No space left on device; ")

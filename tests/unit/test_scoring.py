@@ -333,6 +333,24 @@ def test_an_edit_is_judged_by_its_own_sample_wherever_its_category_begins(tmp_pa
                 list(scoring._placed(path, samples))
 
 
+def test_a_template_that_one_sample_breaks_costs_that_sample(tmp_path, monkeypatch):
+    text = (ROOT / "config/rubrics/physical.yaml").read_text(encoding="utf-8")
+    path = tmp_path / "physical.yaml"
+    broken = "{{ 1 / 0 if 'number 1' in instruction else '' }}"
+    path.write_text(
+        text.replace("{{ instruction }}", "{{ instruction }}" + broken), encoding="utf-8"
+    )
+    judge = FakeJudge()
+    monkeypatch.setattr(judges, "load_judge", lambda *_: judge)
+    monkeypatch.setattr(judges, "identity", lambda _: {"model": "fake"})
+    job = Job(tmp_path, [Image.new("RGB", (8, 8), (i, 0, 0)) for i in range(3)], path)
+    settings = config.Qwen3VLJudge(type="qwen3_vl", model="a/b", mode="score_only")
+    found = job.run(settings, DEVICES)
+    assert [record.status for record in found.values()] == ["ok", "judge_failed", "ok"]
+    assert found["s1"].error == "the rubric's template: ZeroDivisionError: division by zero"
+    assert len(judge.pairs) == 2
+
+
 def test_replies_and_scores_that_change_while_a_job_reads_them_are_not_taken(tmp_path):
     job = Job(tmp_path, [Image.new("RGB", (8, 8))])
     reply = tmp_path / "replies" / "e" / "s0.txt"

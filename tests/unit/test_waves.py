@@ -5,6 +5,7 @@ import fcntl
 import json
 import multiprocessing
 import os
+import signal
 import threading
 import time
 from unittest import mock
@@ -14,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lockstep import plan, records
-from lockstep.waves import Barrier
+from lockstep.waves import Barrier, host
 
 SPAWN = multiprocessing.get_context("fork")
 
@@ -289,3 +290,88 @@ def test_a_broken_state_file_stops_nobody(tmp_path, content):
     with Barrier(tmp_path, 0, 2, "r", [0], 2, join_timeout=5) as own:
         own.ready()
         assert own.wait(0) < 1
+
+
+def begin_and_stay(folder, shard, waves):
+    """Pass so many waves, then stay alive."""
+    with Barrier(folder, shard, 2, "r", [0, 1], 2, heartbeat_timeout=0.6) as barrier:
+        barrier.ready()
+        for wave in range(waves):
+            barrier.finish(wave)
+        time.sleep(600)
+
+
+@pytest.mark.parametrize("waves", [0, 3])
+def test_a_stopped_peer_is_not_waited_for_until_it_goes_on(tmp_path, caplog, waves):
+    peer = SPAWN.Process(target=begin_and_stay, args=(tmp_path, 1, waves))
+    peer.start()
+    try:
+        with Barrier(
+            tmp_path, 0, 2, "r", [0, 1], 2, join_timeout=1e6, heartbeat_timeout=0.6
+        ) as own:
+            while (state := own._look(1)).finished != waves:
+                time.sleep(0.01)
+            assert state.alive
+            os.kill(peer.pid, signal.SIGSTOP)
+            own.ready()
+
+            def go_on():
+                for wave in range(waves + 1):
+                    own.wait(wave)
+                    own.finish(wave)
+                own.wait(waves + 1)
+
+            going = threading.Thread(target=go_on, daemon=True)
+            going.start()
+            going.join(60)
+            assert not going.is_alive(), "waits for a stopped peer"
+            assert f"going on without shard 1: process {peer.pid} is stopped" in caplog.text
+            os.kill(peer.pid, signal.SIGCONT)
+            while not own._look(1).alive:
+                time.sleep(0.01)
+    finally:
+        peer.kill()
+        peer.join()
+
+
+def test_a_silent_peer_that_runs_is_waited_for(tmp_path):
+    (tmp_path / "shard-1-of-2.lock").touch()
+    with (
+        open(tmp_path / "shard-1-of-2.lock") as lock,
+        Barrier(tmp_path, 0, 2, "r", [0, 1], 2, heartbeat_timeout=0.05) as own,
+    ):
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        state = {"run": "r", "host": host(), "finished": 1, "done": False, "device": "d"}
+        state |= {"seconds": None, "pid": os.getpid()}
+        (tmp_path / "shard-1-of-2.json").write_text(json.dumps(state))
+        for _ in range(5):
+            assert own._look(1).alive
+            time.sleep(0.05)
+
+
+@pytest.mark.parametrize("editors", [1, 2])
+def test_two_runs_that_each_hold_a_lock_of_the_other_do_not_wait_for_each_other(tmp_path, editors):
+    def pass_waves(run, shard):
+        for editor in range(editors):
+            folder = tmp_path / f"{editor}"
+            with Barrier(
+                folder, shard, 2, run, [0, 1], 2, join_timeout=1e6, heartbeat_timeout=0.3
+            ) as barrier:
+                both.wait()
+                barrier.ready()
+                for wave in range(3):
+                    barrier.wait(wave)
+                    barrier.finish(wave)
+                both.wait()
+
+    both = threading.Barrier(2, timeout=60)
+    runs = [
+        threading.Thread(target=pass_waves, args=(run, shard), daemon=True)
+        for shard, run in enumerate(("one", "other"))
+    ]
+    for thread in runs:
+        thread.start()
+    for thread in runs:
+        thread.join(120)
+    assert not any(thread.is_alive() for thread in runs), "each waits for the other"
+    assert not both.broken

@@ -202,6 +202,30 @@ def test_of_two_runs_on_one_folder_of_results_the_second_is_told_who_holds_it(fi
     workflow.run()
 
 
+def test_of_two_runs_begun_at_once_with_other_settings_one_does_all_and_one_is_told(
+    finished, tmp_path
+):
+    runs = []
+    for number in range(2):
+        workflow = finished.copy(tmp_path / f"{number}")
+        shutil.rmtree(workflow.results)
+        # each in a working folder of its own, where Snakemake's own lock holds nobody back
+        workflow.config |= {"results": str(tmp_path / "shared"), "seed": number}
+        other = {**workflow.config["editors"][0], "name": "other"}
+        workflow.config["editors"] = [*workflow.config["editors"], other]
+        runs.append(workflow)
+    started = [workflow.start("physical") for workflow in runs]
+    codes = [process.wait(timeout=Workflow.timeout) for process in started]
+    assert sorted(map(bool, codes)) == [False, True], [run.printed() for run in runs]
+    (done, told) = sorted(runs, key=lambda run: codes[runs.index(run)])
+    # that of the other may not have said who it is yet
+    assert "found it in use by" in told.printed()
+    assert "Traceback" not in told.printed()
+    for editor in (EDITOR, "other"):
+        edits = done.records("edits", "physical", editor)
+        assert edits and {edit["status"] for edit in edits} == {"ok"}
+
+
 def test_a_setting_of_yaml_is_no_other_for_being_written_otherwise(finished, monkeypatch):
     workflow = Workflow(finished.folder, yaml.safe_load(yaml.safe_dump(finished.config)))
     workflow.config["devices"]["device_ids"] = ["0", "1"]

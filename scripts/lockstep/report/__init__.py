@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from lockstep import config, drift, layout, records
+from lockstep import config, drift, layout, media, records
 from lockstep.records import EditRecord
 from lockstep.report import gallery, page, plots, texts
 from lockstep.report.numbers import of_run
@@ -139,5 +139,5 @@ def _csv(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> str:
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, columns, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows({key: media.cell(value) for key, value in row.items()} for row in rows)
     return buffer.getvalue()

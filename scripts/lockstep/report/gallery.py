@@ -18,7 +18,7 @@ from urllib.parse import quote
 
 import pandas as pd
 
-from lockstep import records, tables
+from lockstep import media, records, tables
 from lockstep.report.charts import colour
 
 TEXTS = 5000
@@ -139,7 +139,9 @@ def scripts(
 
 
 def _script(name: str, value: Any) -> tuple[str, bytes]:
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    text = json.dumps(
+        media.script(value), ensure_ascii=False, separators=(",", ":"), allow_nan=False
+    )
     return f"data/{name}.js", f'lockstep.receive("{name}",{text});\n'.encode()
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 import yaml
 from markupsafe import Markup
 
-from lockstep import config, tables
+from lockstep import config, media, tables
 from lockstep.records import canonical_json
 from lockstep.report import charts, texts
 from lockstep.report.charts import Chart
@@ -72,6 +72,7 @@ def render(
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("lockstep.report"),
         autoescape=True,
+        finalize=media.html,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

@@ -7,6 +7,7 @@ from typing import Any
 import jinja2
 import pandas as pd
 
+from lockstep import media
 from lockstep.categories import CATEGORIES
 from lockstep.ties import settled
 
@@ -23,6 +24,9 @@ def markdown(template: str, report: Mapping[str, Any], **further: Any) -> str:
     """
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("lockstep.report"),
+        # every text passes `media.markdown`, but for what is marked as Markdown
+        autoescape=True,
+        finalize=_safe,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -38,9 +42,16 @@ def markdown(template: str, report: Mapping[str, Any], **further: Any) -> str:
         "p": p_value,
         "percent": percent,
         "counts": counts,
-        "cell": cell,
+        "fenced": media.fenced,
     }
     return environment.get_template(template).render(report=report, **further)
+
+
+def _safe(value: Any) -> Any:
+    """Return what a template writes of a value."""
+    if value is None:
+        return ""
+    return media.markdown(value) if isinstance(value, str) else value
 
 
 def warnings(report: Mapping[str, Any]) -> list[str]:
@@ -105,7 +116,8 @@ def rows(report: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 
 def csv_table(report: Mapping[str, Any]) -> str:
     """Return the main table as CSV, all digits kept; see `rows`."""
-    return pd.DataFrame(list(rows(report))).to_csv(index=False, lineterminator="\n")
+    frame = media.cells(pd.DataFrame(list(rows(report))))
+    return frame.to_csv(index=False, lineterminator="\n")
 
 
 def latex_table(report: Mapping[str, Any]) -> str:
@@ -141,11 +153,11 @@ def latex_table(report: Mapping[str, Any]) -> str:
         overall = "overall (micro)" if headline["protocol"] is None else title
         for editor in _best(report, category):
             bold.loc[editor, overall if category == "overall" else category] = "textbf:--rwrap;"
-    styler = frame.style.apply(lambda _: bold, axis=None).format(escape="latex")
-    styler.format_index(escape="latex", axis=0).format_index(escape="latex", axis=1)
+    styler = frame.style.apply(lambda _: bold, axis=None).format(media.latex)
+    styler.format_index(media.latex, axis=0).format_index(media.latex, axis=1)
     text = styler.to_latex(hrules=True, column_format="l" + "r" * len(frame.columns))
     head = [*warnings(report), f"{report['title']}, {report['date']}"]
-    return "".join(f"% {' '.join(line.split())}\n" for line in head) + text
+    return "".join(f"% {media.line(line)}\n" for line in head) + text
 
 
 def _best(report: Mapping[str, Any], category: str) -> set[str]:
@@ -246,9 +258,3 @@ def p_value(value: float | None) -> str:
 def counts(numbers: Mapping[str, int]) -> str:
     """Return counts as text, the highest first, such as '12 sw_power_cap, 1 hw_slowdown'."""
     return ", ".join(f"{count} {kind}" for kind, count in Counter(numbers).most_common())
-
-
-def cell(text: str | None) -> str:
-    """Return a text as one cell of a Markdown table, with nothing in it that is HTML."""
-    flat = " ".join((text or "").split())
-    return flat.replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|")
