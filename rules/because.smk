@@ -15,6 +15,12 @@ def mark(reason):
     path.parent.mkdir(parents=True, exist_ok=True)
     # Snakemake takes a file of the same content for the same
     path.write_text(uuid.uuid4().hex)
+    if max(times, default=0) > time.time() + 1 and not workflow.output_settings.dryrun:
+        latest = max((path for path in BECAUSE if path.exists()), key=lambda p: p.stat().st_mtime)
+        raise WorkflowError(
+            f"{latest}: found a time in the future, by the clock of this machine, and cannot tell "
+            f"what is newer; set the clock, or the times: find {RESULTS} -exec touch {{}} +"
+        )
     # older than what is made from now on, which Snakemake demands
     newer = max([time.time(), *(when + 0.001 for when in times)])
     os.utime(path, (newer, newer))

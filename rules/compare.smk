@@ -21,6 +21,12 @@ if CONFIG.compare is not None:
         raise WorkflowError(str(error)) from None
 
     if workflow.is_main_process:
+        for name, path in CONFIG.compare.sources.items():
+            if COMPARED[name] is not OWN and os.path.isdir(path):
+                try:
+                    provenance.check_reported(Path(path), list(map(Path, COMPARED[name])))
+                except LockstepError as error:
+                    raise WorkflowError(str(error)) from None
         output = provenance.compared(Path(RESULTS), CONFIG.compare, CONFIG.report, COMPARED)
         if reason := provenance.misfit(output):
             BECAUSE[output.files[0]] = reason

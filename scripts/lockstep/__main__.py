@@ -15,7 +15,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m lockstep", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     own = commands.add_parser(
-        "verify", help="read and hash every file of a folder of results", description=verify.__doc__
+        "verify",
+        help="read and hash the files of a folder of results",
+        description="Read and hash the files of a folder of results, and name those that are not "
+        "what was written.",
     )
     own.add_argument("results", nargs="?", type=Path, default=Path("results"))
     arguments = parser.parse_args()
@@ -36,7 +39,7 @@ def _verify(results: Path) -> int:
             tqdm.write(media.entry(f"{fault.path}: {fault.what}"))
     print(f"{count} files looked at, {faults} of them not what was written")
     if faults:
-        print("run the workflow again: what is lost or altered is made anew")
+        print("delete these files and run the workflow again: it makes them anew")
     return int(faults > 0)
 
 

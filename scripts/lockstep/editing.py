@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from lockstep import config, editors, plan, records, recovery, staging
 from lockstep.device import Device, Loaded, Sampler, loaded
+from lockstep.provenance import file_state
 from lockstep.records import EditRecord, Sample
 from lockstep.rows import aside
 from lockstep.stages import Item, Job, edit_waves
@@ -198,7 +199,8 @@ def _cached(item: Item) -> EditRecord | None:
     if provenance is None or provenance.get("key") != item.key:
         return None
     known = {key: value for key, value in provenance.items() if key in EditRecord.model_fields}
-    found = {"cached": True, "image_bytes": item.path.stat().st_size}
+    size, when = file_state(item.path.stat())
+    found = {"cached": True, "image_bytes": size, "image_time": when}
     try:
         return EditRecord.model_validate({**known, **found})
     except ValidationError:

@@ -58,6 +58,7 @@ REASONS = {
     "human_scores": "made-of-other-human-scores",
     "judge": "made-with-another-judge",
     "manifest": "made-of-other-samples",
+    "place": "made-in-another-place",
     "protocol": "made-with-another-protocol",
     "rubric": "made-with-another-rubric",
     "scores": "made-of-other-scores",
@@ -73,8 +74,8 @@ UNKNOWN = "made-of-nobody-knows-what"
 SHOWN = re.compile(rb'"image":"((?:[^"\\]|\\.)*)"')
 """An image in a manifest, whose lines are canonical JSON."""
 
-EDITED = re.compile(rb'"image":"((?:[^"\\]|\\.)*)","image_bytes":(\d+)')
-"""An edited image and its size in a file of records."""
+EDITED = re.compile(rb'"image":"((?:[^"\\]|\\.)*)","image_bytes":(\d+),"image_time":(\d+)')
+"""An edited image with its size and time in a file of records."""
 
 
 class Note(BaseModel):
@@ -96,6 +97,8 @@ class Output(NamedTuple):
     """The first one names the note."""
     made_of: Mapping[str, str]
     """As in the note of it, if it were made now."""
+    also: str = ""
+    """Pattern of further files, below the results, whose names the job alone knows."""
 
     @property
     def note(self) -> Path:
@@ -112,7 +115,8 @@ def noted(output: Output) -> Iterator[None]:
     output.note.unlink(missing_ok=True)
     yield
     made_of = dict(output.made_of)
-    files = {str(path.relative_to(output.results)): sha256(path) for path in output.files}
+    paths = [*output.files, *(sorted(output.results.glob(output.also)) if output.also else ())]
+    files = {str(path.relative_to(output.results)): sha256(path) for path in paths}
     records.write_json(output.note, Note(made_of=made_of, files=files).model_dump(mode="json"))
 
 
@@ -163,6 +167,24 @@ def check_whole(results: Path, output: Path) -> None:
         )
 
 
+def check_reported(results: Path, tables: Sequence[Path]) -> None:
+    """Refuse tables of a run that were made anew since its report.
+
+    Args:
+        tables: all that the report lists, in its order.
+
+    Raises:
+        DamagedError: if they are others.
+    """
+    page = results / "report" / "report.html"
+    note = _read_note(layout.note(results, page))
+    both = [path for table in tables for path in (table, table.with_name("summary.json"))]
+    if note is not None and note.made_of.get("tables") != _together(both):
+        raise DamagedError(
+            f"{page}: found it made of other tables than are there now; finish that run first"
+        )
+
+
 def _check(outputs: Iterable[Output]) -> None:
     for output in outputs:
         if reason := misfit(output):
@@ -182,15 +204,24 @@ def misfit(output: Output) -> str | None:
         return LOST
     if note is None:
         return UNKNOWN
-    wanted = {str(path.relative_to(output.results)): sha256(path) for path in output.files}
-    if note.files != wanted:
+    try:
+        found = {name: sha256(records.below(output.results, name)) for name in note.files}
+    except DamagedError:
+        # it names a file elsewhere
+        return UNKNOWN
+    if not all(found.values()):
+        return LOST
+    if found != note.files:
         return ALTERED
     differing = {
         part
         for part in {*note.made_of, *output.made_of}
         if note.made_of.get(part) != output.made_of.get(part)
     }
-    return REASONS[min(differing)] if differing else None
+    if differing:
+        return REASONS[min(differing)]
+    known = {str(path.relative_to(output.results)) for path in output.files} <= found.keys()
+    return None if known else UNKNOWN
 
 
 def _read_note(path: Path) -> Note | None:
@@ -369,6 +400,8 @@ def tabulated(
         "scores": _together(scores),
         "rubric": rubric.sha256,
         "config": digest(settings.report.model_dump(mode="json", include={"threshold"})),
+        # it names the images where they are
+        "place": settings.results,
         "code": code(*TABLES),
     }
     files = [layout.table(results, editor, category), layout.summary(results, editor, category)]
@@ -496,7 +529,12 @@ def reported(settings: config.Config, shards: int, rubrics: Mapping[str, Rubric]
         "files": digest([sha256(path) for path in further]),
         "code": code(*REPORTING),
     }
-    return Output(results, layout.report(results, names, categories), made_of)
+    files = layout.report(results, names, categories)
+    files += [results / "report" / name for name in ("means.svg", "scores.csv")]
+    for editor in names:
+        for category in categories:
+            files += layout.sheets(results, editor, category).values()
+    return Output(results, files, made_of, also="report/data/*.js")
 
 
 def stale(settings: config.Config, shards: int, rubrics: Mapping[str, Rubric]) -> dict[Path, str]:
@@ -526,7 +564,7 @@ def stale(settings: config.Config, shards: int, rubrics: Mapping[str, Rubric]) -
     for editor in settings.editors:
         for category in categories:
             folder = manifests.results / editor.name / category / "images"
-            there = _sizes(folder)
+            there = _states(folder)
             for k in range(shards):
                 edits = edited(settings, editor, category, k, shards)
                 look(edits, partial(_lost_image, edits.files[0], there))
@@ -545,24 +583,34 @@ def stale(settings: config.Config, shards: int, rubrics: Mapping[str, Rubric]) -
     return found
 
 
-def _lost_image(edits: Path, there: Mapping[str, int | None]) -> bool:
-    """Tell whether an image of a file of edits is not there, or has another size."""
+def _lost_image(edits: Path, there: Mapping[str, tuple[int, int] | None]) -> bool:
+    """Tell whether an image of a file of edits is not there, or has another size or time."""
     found = EDITED.findall(edits.read_bytes())
-    return any(there.get(_name(image)) != int(size) for image, size in found)
+    return any(there.get(_name(image)) != (int(size), int(time)) for image, size, time in found)
 
 
 def _lost_source(results: Path, settings: config.Benchmark) -> bool:
     """Tell whether an image of a manifest is not there, or a file that it was read from changed."""
-    there = _sizes(results / "manifest" / "images")
+    there = _states(results / "manifest" / "images")
     for category in settings.categories:
         found = SHOWN.findall(layout.manifest(results, category).read_bytes())
-        if any(there.get(_name(image), 0) == 0 for image in found):
+        if any(_is_lost(there, _name(image)) for image in found):
             return True
     # many times as fast as line by line
     listed = layout.sources(results).read_bytes().splitlines()
     sources = json.loads(b"[%s]" % b",".join(listed))
     paths = [os.path.join(settings.images_path, path) for path, *_ in sources]
     return models.files_state(paths) != [state for _, *state in sources]
+
+
+def _is_lost(there: Mapping[str, tuple[int, int] | None], name: str) -> bool:
+    state = there.get(name, (0, 0))
+    return state is not None and state[0] == 0
+
+
+def file_state(status: os.stat_result) -> tuple[int, int]:
+    """Return an image's bytes, and its time in whole seconds, as archives keep it."""
+    return status.st_size, int(status.st_mtime)
 
 
 def _name(image: bytes) -> str:
@@ -572,10 +620,10 @@ def _name(image: bytes) -> str:
     return os.path.basename(json.loads(b'"' + image + b'"'))
 
 
-def _sizes(folder: Path) -> dict[str, int | None]:
-    """Return the bytes of each file in a folder; None of what is no regular file."""
+def _states(folder: Path) -> dict[str, tuple[int, int] | None]:
+    """Return bytes and time of each file in a folder; None of what is no regular file."""
     try:
         with os.scandir(folder) as entries:
-            return {e.name: e.stat().st_size if e.is_file() else None for e in entries}
+            return {e.name: file_state(e.stat()) if e.is_file() else None for e in entries}
     except FileNotFoundError:
         return {}

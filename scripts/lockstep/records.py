@@ -165,6 +165,8 @@ class EditRecord(Record):
     """Edited image, relative to the folder of the category's results."""
     image_bytes: int | None = None
     """Size of its file."""
+    image_time: int | None = None
+    """Time of its file, as Unix time in whole seconds."""
     pixels_sha256: str | None = None
     """SHA-256 over mode, size and pixels of the edited image."""
     width: int | None = None

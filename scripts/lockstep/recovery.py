@@ -10,7 +10,7 @@ from pathlib import Path
 
 import filelock
 
-from lockstep import records
+from lockstep import layout, records
 from lockstep.errors import ConfigError
 
 LOCK = ".lock"
@@ -65,6 +65,7 @@ def forget_other_counts(folder: Path, count: int) -> None:
     for path in folder.glob("shard-*-of-*.jsonl"):
         if not path.stem.endswith(f"-of-{count}"):
             path.unlink(missing_ok=True)
+            layout.note(folder.parents[2], path).unlink(missing_ok=True)
 
 
 def hold(folder: Path) -> filelock.BaseFileLock:

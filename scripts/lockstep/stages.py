@@ -18,6 +18,7 @@ from lockstep.background import background
 from lockstep.device import Sampler
 from lockstep.errors import DeviceError, SkipError, one_sentence
 from lockstep.models import versions
+from lockstep.provenance import file_state
 from lockstep.records import EditRecord, Sample
 from lockstep.waves import Barrier
 
@@ -270,10 +271,14 @@ def _save(job: Job, item: Item, edited: _Edited) -> EditRecord:
         "source_sha256": item.sample.image_sha256,
         "editor": identity,
     }
-    provenance = {**record.model_dump(mode="json", exclude={"image_bytes"}), **decides}
-    size = records.save_edit(item.path, image, provenance)
+    provenance = {
+        **record.model_dump(mode="json", exclude={"image_bytes", "image_time"}),
+        **decides,
+    }
+    records.save_edit(item.path, image, provenance)
     log.info("%s saved in %.2f s", item.sample.id, time.monotonic() - began)
-    return record.model_copy(update={"image_bytes": size})
+    size, when = file_state(item.path.stat())
+    return record.model_copy(update={"image_bytes": size, "image_time": when})
 
 
 def _known(record: EditRecord) -> Future[EditRecord]:

@@ -110,12 +110,31 @@ def repaint(results):
     Image.new("RGB", (8, 8)).save(path)
 
 
+def repaint_in_the_same_size(results):
+    path = sorted((results / EDITOR / "causal" / "images").glob("*.png"))[0]
+    path.write_bytes(path.read_bytes()[::-1])
+    os.utime(path, (1, 1))
+
+
 DAMAGES = {
     "an edited image is lost": (
         lose(f"{EDITOR}/causal/images/*.png"),
         {f"{EDITOR}/causal/edits": provenance.LOST},
     ),
     "an edited image is another": (repaint, {f"{EDITOR}/causal/edits": provenance.LOST}),
+    "an edited image has another time": (
+        repaint_in_the_same_size,
+        {f"{EDITOR}/causal/edits": provenance.LOST},
+    ),
+    "a script of the page is lost": (
+        lose("report/data/details-*.js"),
+        {"report": provenance.LOST},
+    ),
+    "a script of the page is another": (
+        write("report/data/texts-0.js", "//"),
+        {"report": provenance.ALTERED},
+    ),
+    "a main table is lost": (lose("report/scores.csv"), {"report": provenance.LOST}),
     "a source image is lost": (lose("manifest/images/*"), {"manifest": provenance.LOST}),
     "an editor's folder is lost": (
         lambda results: shutil.rmtree(results / EDITOR),
@@ -153,7 +172,9 @@ def test_results_are_known_without_snakemakes_notes_in_another_working_folder(fi
     workflow.folder.mkdir()
     shutil.copy2(finished.folder / "benchmark.json", workflow.folder)
     workflow.config["results"] = str(tmp_path / "moved")
-    assert "Nothing to be done" in workflow.run("-n")
+    planned = workflow.run("-n")
+    assert "7 jobs: 5 tabulate, 1 report, 1 all" in planned
+    assert "made in another place" in planned
     workflow.config["judge"]["mode"] = "score_only"
     planned = workflow.run("physical", "-n")
     assert "2 score, 1 tabulate" in planned
