@@ -215,6 +215,7 @@ onerror:
 
 
 envvars:
+    "LOCKSTEP_RESULTS",
     "LOCKSTEP_RUN",
     "LOCKSTEP_SLOTS",
     "LOCKSTEP_STARTER",
