@@ -139,9 +139,11 @@ def scripts(
 
 
 def _script(name: str, value: Any) -> tuple[str, bytes]:
-    text = json.dumps(
-        media.script(value), ensure_ascii=False, separators=(",", ":"), allow_nan=False
-    )
+    safe = media.script(value)
+    if name == "index":
+        # the page finds thumbnails by them
+        safe["id"] = value["id"]
+    text = json.dumps(safe, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     return f"data/{name}.js", f'lockstep.receive("{name}",{text});\n'.encode()
 
 
