@@ -4,6 +4,7 @@ import contextlib
 import getpass
 import os
 import shlex
+import stat
 import sys
 import time
 from pathlib import Path
@@ -31,7 +32,8 @@ def check_tree(folder: Path) -> None:
     """Raise ConfigError if a folder of results, which may come from others, leads out of itself.
 
     In it are files and folders. A link that stays inside is one of them; one that leads out would
-    have something else read or written, and a pipe or device would be waited for.
+    have something else read or written, and a device is no file. A pipe makes wait who reads it,
+    and does nothing else.
     """
     inside = folder.resolve()
     waiting = [folder]
@@ -50,7 +52,7 @@ def check_tree(folder: Path) -> None:
                     )
             elif entry.is_dir():
                 waiting.append(Path(entry.path))
-            elif not entry.is_file():
+            elif not (entry.is_file() or stat.S_ISFIFO(entry.stat().st_mode)):
                 raise ConfigError(
                     f"{entry.path}: expected files and folders in a folder of results, found "
                     "neither; remove it"

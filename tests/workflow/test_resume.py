@@ -220,7 +220,7 @@ class HeldDisk:
         self._held.touch()
         site = workflow.folder / "site"
         site.mkdir()
-        code = SLOW.format(image=f"images/{sample['id']}.png", held=str(self._held))
+        code = SLOW.format(image=f"{FOLDER}/images/{sample['id']}.png", held=str(self._held))
         (site / "sitecustomize.py").write_text(code, encoding="utf-8")
         workflow.variables["PYTHONPATH"] = str(site)
 
