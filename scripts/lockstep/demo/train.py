@@ -1,0 +1,44 @@
+"""Train the miniature: `python -m lockstep train`, on one GPU, in pieces."""
+
+import argparse
+import multiprocessing
+from pathlib import Path
+
+
+def main(arguments: list[str]) -> None:
+    """Make rows, or train the editor or the judge for a piece of its time."""
+    parser = argparse.ArgumentParser(prog="python -m lockstep train", description=__doc__)
+    parser.add_argument("what", choices=("tokenizer", "rows", "editor", "judge"))
+    parser.add_argument("folder", type=Path, help="rows, and what the next piece needs")
+    parser.add_argument("--out", type=Path, help="weights and logs; the folder itself by default")
+    parser.add_argument("--total", type=float, default=1100, help="seconds of all pieces")
+    parser.add_argument("--piece", type=float, default=480, help="seconds of this piece")
+    parser.add_argument("--autoencoder", type=float, default=80, help="seconds, before the editor")
+    parser.add_argument("--size", type=int, default=256, help="rows of a step")
+    parser.add_argument("--parts", type=int, default=64, help="files of rows")
+    parser.add_argument("--rows", type=int, default=8000, help="rows of a file")
+    parser.add_argument("--device", default="cuda")
+    given = parser.parse_args(arguments)
+    out = given.out or given.folder
+    if given.what == "tokenizer":
+        from lockstep.demo import models
+
+        models.make_tokenizer().save_pretrained(given.folder / "tokenizer")
+    elif given.what == "rows":
+        from lockstep.demo import rows
+
+        rows.write(given.folder, multiprocessing.cpu_count(), given.parts, given.rows)
+    else:
+        from lockstep.demo import training
+
+        train = training.train_editor if given.what == "editor" else training.train_judge
+        own = {"autoencoder": given.autoencoder} if given.what == "editor" else {}
+        train(
+            given.folder,
+            out,
+            total=given.total,
+            piece=given.piece,
+            size=given.size,
+            device=given.device,
+            **own,
+        )
