@@ -25,7 +25,7 @@ setup: .venv/.done
 
 demo: setup
 	snakemake --configfile config/demo.yaml
-	@echo results/report/report.html
+	@echo results/demo/report/report.html
 
 # of another configuration: make import CONFIG=my.yaml
 CONFIG ?= config/config.yaml

@@ -18,8 +18,8 @@ BETTER = "The instruction: {instruction}\nWhich edit is better, A or B?"
 CRITERIA = ("instruction_following", "", "preservation", "quality")
 
 KEPT = {10: "all is kept", 8: "most is kept", 5: "another thing changed", 4: "much is lost"}
-KEPT[3] = "something else changed too"
-CLEAN = {10: "clean", 5: "worn", 1: "damaged"}
+KEPT |= {3: "something else changed too", 0: "nothing is kept"}
+CLEAN = {10: "clean", 5: "worn", 1: "damaged", 0: "broken"}
 
 
 class Question(NamedTuple):

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from PIL import Image
 
 from lockstep.demo.world import FIELDS, MOST, Shape
@@ -77,24 +78,42 @@ def pictures(scenes: Sequence[Sequence[Shape]]) -> list[Image.Image]:
     return [Image.fromarray(each) for each in rounded]
 
 
-def damage(images: torch.Tensor, strength: torch.Tensor, generator: torch.Generator | None = None):
-    """Damage pictures: noise, blur or lost blocks, whichever by chance.
+def damage(
+    images: torch.Tensor, strength: torch.Tensor, generator: torch.Generator | None = None
+) -> torch.Tensor:
+    """Damage pictures: noise, blur or lost blocks, whichever by chance, or all of them at once.
 
     Args:
         images: pictures × 3 × side × side, 0 to 1.
-        strength: of each picture, 0 (none) to 1.
+        strength: of each picture, 0 (none) to 1; 2 moves its parts about, too.
     """
     count, side, device = len(images), images.shape[-1], images.device
     strength = strength[:, None, None, None]
+    wrecked = strength > 1
     draws = torch.rand(count, generator=generator, device=device)[:, None, None, None]
-    noise = torch.randn(images.shape, generator=generator, device=device) * 0.22 * strength
-    small = torch.nn.functional.avg_pool2d(images, 8)
-    blurred = torch.nn.functional.interpolate(small, size=(side, side), mode="bilinear")
-    blurred = images + (blurred - images) * strength
+    moved = torch.where(wrecked, _smeared(images, generator), images)
+    noise = torch.randn(images.shape, generator=generator, device=device) * 0.22
+    noise = moved + noise * torch.where(wrecked, 0.15, strength)
+    small = F.avg_pool2d(moved, 8)
+    blurred = F.interpolate(small, size=(side, side), mode="bilinear")
+    blurred = moved + (blurred - moved) * strength.clamp_max(1) * torch.where(wrecked, 0.5, 1.0)
     cells = torch.rand(count, 1, 16, 16, generator=generator, device=device) < 0.25 * strength
     tints = torch.rand(count, 3, 16, 16, generator=generator, device=device)
-    lost = torch.nn.functional.interpolate(cells.float(), size=(side, side))
-    tints = torch.nn.functional.interpolate(tints, size=(side, side))
-    blocks = images + (tints - images) * lost
-    harmed = torch.where(draws < 1 / 3, images + noise, torch.where(draws < 2 / 3, blurred, blocks))
+    lost = F.interpolate(cells.float(), size=(side, side)) * torch.where(wrecked, 0.6, 1.0)
+    tints = F.interpolate(tints, size=(side, side))
+    blocks = moved + (tints - moved) * lost
+    harmed = torch.where(draws < 1 / 3, noise, torch.where(draws < 2 / 3, blurred, blocks))
     return torch.where(strength > 0, harmed, images).clamp(0, 1)
+
+
+def _smeared(images: torch.Tensor, generator: torch.Generator | None) -> torch.Tensor:
+    """Move each part of a picture some way, whichever."""
+    count, side, device = len(images), images.shape[-1], images.device
+    ways = []
+    for cells, far in ((8, 0.25), (32, 0.12)):
+        way = torch.randn(count, 2, cells, cells, generator=generator, device=device) * far
+        ways.append(F.interpolate(way, size=(side, side), mode="bilinear"))
+    line = torch.linspace(-1, 1, side, device=device)
+    page = torch.stack(torch.meshgrid(line, line, indexing="xy"), -1)
+    grid = page[None] + sum(ways).permute(0, 2, 3, 1)
+    return F.grid_sample(images, grid, padding_mode="reflection", align_corners=True)

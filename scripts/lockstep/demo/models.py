@@ -19,11 +19,17 @@ SEEN = 112
 LATENT = 16
 """Channels of the autoencoder's latents."""
 
-LEVELS = (1, 1, 1, 4, 5, 5)
-"""Channels of the autoencoder's levels, from one megapixel down, in units of 8."""
+LEVELS = (1, 2, 2, 8, 10, 10)
+"""Channels of the autoencoder's levels, from one megapixel down, in units of 4."""
+
+OUTER = 3
+"""Levels of the autoencoder that are set and not trained."""
 
 CARRIER = 32.0
 """A constant beside the pixels in the autoencoder's last levels, so that norms divide by it."""
+
+FAINT = 1 / 256
+"""What the last norm makes of a pixel, so small that the activation behind it only halves it."""
 
 
 def make_tokenizer() -> Any:
@@ -157,7 +163,7 @@ def make_autoencoder() -> Any:
     import torch
 
     vae = diffusers.AutoencoderKLQwenImage(
-        base_dim=8,
+        base_dim=4,
         z_dim=LATENT,
         dim_mult=list(LEVELS),
         num_res_blocks=1,
@@ -172,37 +178,53 @@ def make_autoencoder() -> Any:
             ):
                 # before a single frame there is nothing
                 convolution.weight[:, :, :-1] = 0
-        encoder, decoder = vae.encoder, vae.decoder
-        _only(encoder.conv_in, {(c, c): 1.0 for c in range(3)})
-        for number in range(0, 6, 2):
-            _pass(encoder.down_blocks[number])
-            shrink = encoder.down_blocks[number + 1].resample[1]
-            _only(shrink, {})
-            for c in range(8):
-                shrink.weight[c, c, :2, :2] = 0.25
-        last = decoder.up_blocks[2].upsamplers[0].resample[1]
-        bias = last.bias.clone()
-        _only(last, {})
-        last.weight[:3, :, 1, 1] = torch.randn(3, last.weight.shape[1]) * 0.1
-        last.bias[:3], last.bias[3] = bias[:3] * 0, CARRIER
-        for level in (3, 4, 5):
-            block = decoder.up_blocks[level]
-            for resnet in block.resnets:
-                _pass(resnet)
-            signs = {(c, c): 1.0 for c in range(4)}
-            if level == 5:
-                signs |= {(c + 4, c): -1.0 for c in range(3)}
-            _only(block.resnets[0].conv_shortcut, signs)
-            if block.upsamplers is not None:
-                _only(block.upsamplers[0].resample[1], {(c, c): 1.0 for c in range(4)})
-        # silu(x) - silu(-x) is x
-        decoder.norm_out.gamma.fill_(1.0)
-        scale = CARRIER / 8**0.5
-        _only(
-            decoder.conv_out,
-            {(c, c): scale for c in range(3)} | {(c, c + 4): -scale for c in range(3)},
-        )
+        _set_encoder(vae.encoder)
+        _set_decoder(vae.decoder)
     return vae
+
+
+def is_inner(name: str) -> bool:
+    """Tell whether a parameter of the autoencoder is trained."""
+    outer = [f"encoder.down_blocks.{number}." for number in range(2 * OUTER)]
+    outer += [f"decoder.up_blocks.{number}." for number in range(OUTER, 2 * OUTER)]
+    outer += ["encoder.conv_in.", "decoder.norm_out.", "decoder.conv_out."]
+    return not name.startswith(tuple(outer))
+
+
+def _set_encoder(encoder: Any) -> None:
+    """Let the outer levels of an encoder average."""
+    import torch
+
+    _only(encoder.conv_in, {(c, c): 1.0 for c in range(3)})
+    for number in range(0, 2 * OUTER, 2):
+        resnet, shrink = encoder.down_blocks[number], encoder.down_blocks[number + 1].resample[1]
+        _pass(resnet)
+        if not isinstance(resnet.conv_shortcut, torch.nn.Identity):
+            _only(resnet.conv_shortcut, {(c, c): 1.0 for c in range(3)})
+        _only(shrink, {})
+        for c in range(3):
+            shrink.weight[c, c, :2, :2] = 0.25
+
+
+def _set_decoder(decoder: Any) -> None:
+    """Let the outer levels of a decoder repeat."""
+    import torch
+
+    last = decoder.up_blocks[OUTER - 1].upsamplers[0].resample[1]
+    _only(last, {})
+    last.weight[:3, :, 1, 1] = torch.randn(3, last.weight.shape[1]) * 0.1
+    last.bias[3] = CARRIER
+    copied = {(c, c): 1.0 for c in range(4)}
+    for block in decoder.up_blocks[OUTER:]:
+        for resnet in block.resnets:
+            _pass(resnet)
+            if not isinstance(resnet.conv_shortcut, torch.nn.Identity):
+                _only(resnet.conv_shortcut, copied)
+        if block.upsamplers is not None:
+            _only(block.upsamplers[0].resample[1], copied)
+    # the norm divides by the carrier and multiplies by the root of the channels
+    decoder.norm_out.gamma.fill_(FAINT * CARRIER / 2)
+    _only(decoder.conv_out, {(c, c): 2 / FAINT for c in range(3)})
 
 
 def _only(convolution: Any, taps: dict[tuple[int, int], float]) -> None:

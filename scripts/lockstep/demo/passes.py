@@ -17,7 +17,7 @@ from transformers.vision_utils import (
 )
 
 from lockstep.demo.drawing import SIDE
-from lockstep.demo.models import SEEN
+from lockstep.demo.models import OUTER, SEEN
 
 PIPELINE = 1024
 """Pixels of the sides to which the editor's pipeline brings a square picture."""
@@ -301,7 +301,7 @@ class Autoencoder:
         """
         encoder = self.vae.encoder
         x = F.pad(images, (0, 0, 0, 0, 0, 5))[:, :, None]
-        for layer in encoder.down_blocks[6:]:
+        for layer in encoder.down_blocks[2 * OUTER :]:
             x = layer(x)
         x = encoder.conv_out(F.silu(encoder.norm_out(encoder.mid_block(x))))
         return self.vae.quant_conv(x).chunk(2, 1)[0].squeeze(2)
@@ -310,9 +310,9 @@ class Autoencoder:
         """Return pictures, -1 to 1, from latents as the model gives them."""
         decoder = self.vae.decoder
         x = decoder.mid_block(decoder.conv_in(self.vae.post_quant_conv(latents[:, :, None])))
-        for block in decoder.up_blocks[:2]:
+        for block in decoder.up_blocks[: OUTER - 1]:
             x = block(x)
-        last = decoder.up_blocks[2]
+        last = decoder.up_blocks[OUTER - 1]
         for resnet in last.resnets:
             x = resnet(x)
         convolution = last.upsamplers[0].resample[1]

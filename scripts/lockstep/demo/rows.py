@@ -29,6 +29,7 @@ SHARES = {
     "extra": 0.10,
     "damaged": 0.08,
     "worn": 0.08,
+    "wrecked": 0.07,
 }
 """How often each outcome is judged."""
 

@@ -14,6 +14,7 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--total", type=float, default=1100, help="seconds of all pieces")
     parser.add_argument("--piece", type=float, default=480, help="seconds of this piece")
     parser.add_argument("--autoencoder", type=float, default=80, help="seconds, before the editor")
+    parser.add_argument("--rate", type=float, default=1.0, help="of learning, judge only")
     parser.add_argument("--size", type=int, default=256, help="rows of a step")
     parser.add_argument("--parts", type=int, default=64, help="files of rows")
     parser.add_argument("--rows", type=int, default=8000, help="rows of a file")
@@ -32,7 +33,8 @@ def main(arguments: list[str]) -> None:
         from lockstep.demo import training
 
         train = training.train_editor if given.what == "editor" else training.train_judge
-        own = {"autoencoder": given.autoencoder} if given.what == "editor" else {}
+        editor, judge = {"autoencoder": given.autoencoder}, {"rate": given.rate}
+        own = editor if given.what == "editor" else judge
         train(
             given.folder,
             out,

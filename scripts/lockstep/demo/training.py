@@ -12,12 +12,10 @@ import torch
 import torch.nn.functional as F
 
 from lockstep.demo import drawing, models, passes, rows, world
+from lockstep.demo.measure import HELD_OUT, correct
 
 EMA = 0.999
 """Share of the averaged weights that a step keeps."""
-
-HELD_OUT = 900_000
-"""Seed of scenes that no training draws."""
 
 SERIES = (0.03, 0.06, 0.1, 0.15, 0.2, 0.3, 0.4, 0.55, 0.7, 0.85)
 """Shares of the training after which a checkpoint of the editor is kept."""
@@ -156,14 +154,7 @@ def train_autoencoder(
     vae: Any, pool: Pool, seconds: float, size: int, device: str, say: Callable[[str], None]
 ) -> None:
     """Train the inner levels, and set the latents' mean and spread."""
-    inner = [
-        *vae.encoder.down_blocks[6:].parameters(),
-        *(p for part in (vae.encoder.mid_block, vae.encoder.norm_out) for p in part.parameters()),
-        *(p for part in (vae.encoder.conv_out, vae.quant_conv) for p in part.parameters()),
-        *(p for part in (vae.post_quant_conv, vae.decoder.conv_in) for p in part.parameters()),
-        *vae.decoder.mid_block.parameters(),
-        *vae.decoder.up_blocks[:3].parameters(),
-    ]
+    inner = [value for name, value in vae.named_parameters() if models.is_inner(name)]
     coder = passes.Autoencoder(vae)
     optimizer = torch.optim.AdamW(
         inner, lr=3e-3, betas=(0.9, 0.98), weight_decay=1e-3, fused=device == "cuda"
@@ -172,7 +163,7 @@ def train_autoencoder(
     encode, decode = _compiled(coder.encode, device), _compiled(coder.decode, device)
     clock, step = Clock(seconds, seconds, 0), 0
     # what the outer levels hold must stay: the carrier in the last upsampler, past frames' taps
-    outer = vae.decoder.up_blocks[2].upsamplers[0].resample[1]
+    outer = vae.decoder.up_blocks[models.OUTER - 1].upsamplers[0].resample[1]
     kept = outer.bias[3:].detach().clone(), outer.weight[3:].detach().clone()
     while not clock.over:
         with torch.no_grad():
@@ -257,27 +248,6 @@ class EditorPasses:
             step = self.velocity(x, source, text, mask, now.to(self.device).expand(len(x)))
             x = x + (then - now).to(self.device) * step.float()
         return self.decode(x)
-
-
-def correct(
-    edited: torch.Tensor, source: torch.Tensor, right: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Tell which edits are right.
-
-    An edit is right if it is at most 0.3 of the way off where the right one differs from the
-    source (mean absolute difference there, over that of the source), and at most 0.02 off elsewhere.
-
-    Args:
-        edited: pictures × 3 × side × side, 0 to 1.
-
-    Returns:
-        Whether each is right, its error where a change is due, and its error elsewhere.
-    """
-    due = (source - right).abs().amax(1) > 0.03
-    error, asked = (edited - right).abs().mean(1), (source - right).abs().mean(1)
-    inside = (error * due).sum((1, 2)) / (asked * due).sum((1, 2)).clamp_min(1e-6)
-    outside = (error * ~due).sum((1, 2)) / (~due).sum((1, 2)).clamp_min(1)
-    return (inside <= 0.3) & (outside <= 0.02), inside, outside
 
 
 def _shares(right: torch.Tensor, category: torch.Tensor) -> str:
@@ -459,6 +429,7 @@ def train_judge(
     size: int = 192,
     device: str = "cuda",
     checked: int = 1000,
+    rate: float = 1.0,
 ) -> None:
     """Train the judge for a piece of its time.
 
@@ -469,9 +440,11 @@ def train_judge(
         piece: seconds of this one.
         size: replies of a step.
         checked: held-out edits that are judged now and then.
+        rate: highest rate of learning, as a share; less where `judge.safetensors` of an earlier
+            training is in the folder, from which it then goes on.
     """
     import transformers
-    from safetensors.torch import save_file
+    from safetensors.torch import load_file, save_file
 
     from lockstep.demo import asking
 
@@ -494,7 +467,10 @@ def train_judge(
     optimizer = Optimizer(named, muon=0.02, adam=2e-3)
     averaged = [weight.detach().clone() for weight in weights]
     step, seconds = 0, 0.0
-    known = folder / "judge.pt"
+    known, earlier = folder / "judge.pt", folder / "judge.safetensors"
+    if earlier.exists():
+        network.load_state_dict(load_file(earlier), strict=False)
+        averaged = [weight.detach().clone() for weight in weights]
     if known.exists():
         state = torch.load(known, map_location=device)
         network.load_state_dict(state["weights"])
@@ -596,7 +572,7 @@ def train_judge(
         with _autocast(device):
             loss = loss_of(what, batch, pixels)
         loss.backward()
-        optimizer.step(clock.rate(step))
+        optimizer.step(rate * clock.rate(step))
         with torch.no_grad():
             torch._foreach_lerp_(averaged, weights, 1 - min(EMA, (step + 1) / (step + 10)))
         step += 1

@@ -72,14 +72,14 @@ class Outcome(NamedTuple):
     """An edit whose worth is known."""
 
     name: str
-    """right, untouched, other, half, extra, damaged or worn."""
+    """One of `OUTCOMES`."""
     scene: Scene
     seen: str
     """What happened, as a judge says it."""
     criteria: tuple[int, int, int, int]
     """Right values: instruction, the category's own criterion, preservation, quality; 0 to 10."""
     damage: float = 0.0
-    """Strength of the damage to its pixels, 0 to 1."""
+    """Strength of the damage to its pixels, 0 to 1; 2 wrecks the picture."""
 
 
 def box(
@@ -150,7 +150,7 @@ def said(task: Task) -> str:
     return wordings.EFFECTS[task.kind].format(**task.detail)
 
 
-OUTCOMES = ("right", "untouched", "other", "half", "extra", "damaged", "worn")
+OUTCOMES = ("right", "untouched", "other", "half", "extra", "damaged", "worn", "wrecked")
 
 
 def outcome(task: Task, name: str, rng: random.Random) -> Outcome:
@@ -173,6 +173,8 @@ def outcome(task: Task, name: str, rng: random.Random) -> Outcome:
             return Outcome(name, right(task), done, (8, 8, 4, 1), damage=1.0)
         case "worn":
             return Outcome(name, right(task), done, (10, 10, 8, 5), damage=0.5)
+        case "wrecked":
+            return Outcome(name, right(task), "nothing", (0, 0, 0, 0), damage=2.0)
     raise ValueError(f"expected one of {OUTCOMES}, found {name!r}")
 
 
