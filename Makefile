@@ -1,4 +1,4 @@
-# make demo   everything on tiny models, no GPU needed; ends with the report's path
+# make demo   everything on the miniature, no GPU needed; ends with the report's path
 # make test   all tests
 # make test-browser   the report's page in Chromium
 # make screenshots    those of the README, made anew by the same tests

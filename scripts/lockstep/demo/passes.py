@@ -110,14 +110,14 @@ class Tower:
             x = x + block.mlp(block.norm2(x))
             if number in getattr(tower, "deepstack_visual_indexes", ()):
                 merger = tower.deepstack_merger_list[tower.deepstack_visual_indexes.index(number)]
-                early.append(merger(x.flatten(0, 1)).view(count, -1, merger.linear_fc2.out_features))
+                early.append(
+                    merger(x.flatten(0, 1)).view(count, -1, merger.linear_fc2.out_features)
+                )
         merged = tower.merger(x.flatten(0, 1))
         return merged.view(count, -1, merged.shape[-1]), early
 
     def _attend(self, attention: Any, x: torch.Tensor) -> torch.Tensor:
-        query, key, value = (
-            attention.qkv(x).unflatten(-1, (3, attention.num_heads, -1)).unbind(-3)
-        )
+        query, key, value = attention.qkv(x).unflatten(-1, (3, attention.num_heads, -1)).unbind(-3)
         cos, sin = (each[:, None, :] for each in self.turns)
         query, key = (each * cos + _half_turned(each) * sin for each in (query, key))
         heads = (each.transpose(1, 2).to(value.dtype) for each in (query, key, value))
@@ -316,9 +316,7 @@ class Autoencoder:
         for resnet in last.resnets:
             x = resnet(x)
         convolution = last.upsamplers[0].resample[1]
-        return F.conv2d(
-            x.squeeze(2), convolution.weight[:3, :, 1:2, 1:2], convolution.bias[:3]
-        )
+        return F.conv2d(x.squeeze(2), convolution.weight[:3, :, 1:2, 1:2], convolution.bias[:3])
 
 
 class _Plane:

@@ -60,9 +60,7 @@ def tasks(seed: int, *, held_out: bool = False) -> Iterator[tuple[world.Task, st
             category = rng.choice(world.CATEGORIES)
         task = world.make_task(category, rng)
         chinese = rng.random() < 0.5
-        told = wordings.instruction(
-            task.kind, task.detail, rng, chinese=chinese, held_out=held_out
-        )
+        told = wordings.instruction(task.kind, task.detail, rng, chinese=chinese, held_out=held_out)
         yield task, told, rng
 
 
@@ -145,7 +143,9 @@ def judge_rows(
         "damage": np.array([each.damages for each in examples], np.float16),
         "tokens": _filled([a + b for a, b in zip(asked, replied, strict=True)], REPLIES[question]),
         "start": np.array([len(each) for each in asked], np.int16),
-        "length": np.array([len(a) + len(b) for a, b in zip(asked, replied, strict=True)], np.int16),
+        "length": np.array(
+            [len(a) + len(b) for a, b in zip(asked, replied, strict=True)], np.int16
+        ),
         "outcome": np.array([world.OUTCOMES.index(each.outcome) for each in examples], np.int8),
         "category": np.array([world.CATEGORIES.index(e.category) for e in examples], np.int8),
     }

@@ -1,5 +1,6 @@
 """Training of the miniature on one GPU, in pieces that go on where the last one ended."""
 
+import itertools
 import json
 import math
 import time
@@ -11,6 +12,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
+from lockstep import records
 from lockstep.demo import drawing, models, passes, rows, world
 from lockstep.demo.measure import HELD_OUT, correct
 
@@ -37,7 +39,7 @@ class Optimizer:
                 self.groups.setdefault(tuple(parameter.shape), []).append(parameter)
             else:
                 others.append(parameter)
-        self.parameters = [*others, *sum(self.groups.values(), [])]
+        self.parameters = [*others, *itertools.chain(*self.groups.values())]
         device = others[0].device
         self.momenta = {
             shape: torch.zeros(len(group), *shape, device=device)
@@ -79,7 +81,9 @@ class Optimizer:
 def _orthogonal(x: torch.Tensor) -> torch.Tensor:
     """Return the nearest orthogonal matrices, roughly, by five Newton-Schulz steps."""
     tall = x.shape[1] > x.shape[2]
-    x = (x.mT if tall else x).bfloat16()
+    x = x.mT if tall else x
+    # a CPU would emulate it
+    x = x.bfloat16() if x.is_cuda else x
     x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)
     for _ in range(5):
         square = x @ x.mT
@@ -167,7 +171,7 @@ def train_autoencoder(
     kept = outer.bias[3:].detach().clone(), outer.weight[3:].detach().clone()
     while not clock.over:
         with torch.no_grad():
-            shapes = pool.batch(size // 2)["shapes"].flatten(0, 1)
+            shapes = pool.batch(max(1, size // 2))["shapes"].flatten(0, 1)
             images = passes.resize(draw(shapes), drawing.SIDE) * 2 - 1
         with _autocast(device):
             latents = encode(images)
@@ -192,8 +196,9 @@ def train_autoencoder(
         latents = encode((passes.resize(draw(shapes), drawing.SIDE) * 2 - 1)[:size]).float()
     mean, std = latents.mean((0, 2, 3)).tolist(), latents.std((0, 2, 3)).tolist()
     vae.register_to_config(latents_mean=mean, latents_std=std)
-    error = (decode(latents).float() - (passes.resize(draw(shapes), drawing.SIDE) * 2 - 1)[:size])
-    say(f"autoencoder done, {step} steps, {-10 * math.log10(error.square().mean().item() / 4):.2f} dB")
+    error = decode(latents).float() - (passes.resize(draw(shapes), drawing.SIDE) * 2 - 1)[:size]
+    decibels = -10 * math.log10(error.square().mean().item() / 4)
+    say(f"autoencoder done, {step} steps, {decibels:.2f} dB")
 
 
 class EditorPasses:
@@ -284,6 +289,7 @@ def train_editor(
 
     torch.manual_seed(0)
     torch.set_float32_matmul_precision("high")
+    out.mkdir(parents=True, exist_ok=True)
     say = _log(out / "editor.log")
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder / "tokenizer")
     pipeline = models.make_editor(tokenizer)
@@ -450,14 +456,15 @@ def train_judge(
 
     torch.manual_seed(0)
     torch.set_float32_matmul_precision("high")
+    out.mkdir(parents=True, exist_ok=True)
     say = _log(out / "judge.log")
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder / "tokenizer")
     network, _ = models.make_judge(tokenizer)
     network.to(device)
     pools = {what: Pool(folder, what, device) for what in rows.QUESTIONS}
-    before = tokenizer(
-        f"<|im_start|>system\n{asking.SYSTEM}<|im_end|>\n<|im_start|>user\n"
-    )["input_ids"]
+    before = tokenizer(f"<|im_start|>system\n{asking.SYSTEM}<|im_end|>\n<|im_start|>user\n")[
+        "input_ids"
+    ]
     readers = {
         what: passes.Reader(network, before, rows.PICTURES[what], passes.JUDGED_GRID)
         for what in rows.QUESTIONS
@@ -599,11 +606,12 @@ def train_judge(
 
 
 def _log(path: Path) -> Callable[[str], None]:
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Return what adds a line to a file and shows it."""
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
 
     def say(line: str) -> None:
+        lines.append(line)
         print(path.stem, line, flush=True)
-        with open(path, "a") as log:
-            log.write(line + "\n")
+        records.write_text(path, "\n".join(lines) + "\n")
 
     return say
