@@ -181,7 +181,7 @@ def read(model: Any, inputs: Any, pictures: int, grid: int) -> torch.Tensor:
 
 
 def test_training_runs_in_pieces(tmp_path):
-    from lockstep.demo import training
+    from lockstep.demo import train, training
 
     models.make_tokenizer().save_pretrained(tmp_path / "tokenizer")
     rows.write(tmp_path, 1, 1, 8)
@@ -195,6 +195,10 @@ def test_training_runs_in_pieces(tmp_path):
     assert torch.load(tmp_path / "judge.pt")["step"] > 0
     for name in ("editor.safetensors", "vae.safetensors", "judge.safetensors", "judge.log"):
         assert (tmp_path / "out" / name).exists()
+    train.main(
+        ["export", str(tmp_path), "--out", str(tmp_path / "out"), "--to", str(tmp_path / "models")]
+    )
+    assert load(model=str(tmp_path / "models" / "editor-final"))._pipeline.vae.config.z_dim == 16
 
 
 # the editor

@@ -11,40 +11,33 @@ SHARED = ("vae", "processor", "tokenizer", "scheduler")
 """Parts of the editor that its checkpoints have in common."""
 
 
-def export(trained: Path, folder: Path, checkpoints: dict[str, str]) -> None:
+def export(trained: Path, tokens: Path, folder: Path, checkpoints: dict[str, str]) -> None:
     """Write editors and judge in bfloat16.
 
     Args:
-        trained: `editor*.safetensors`, `vae.safetensors`, `judge.safetensors` and `tokenizer/`.
+        trained: `editor*.safetensors`, `vae.safetensors` and `judge.safetensors`.
+        tokens: the tokenizer.
         folder: gets `editor-{name}/` for each checkpoint, and `judge/`.
         checkpoints: file names without suffix, by name.
     """
     import transformers
+    from safetensors.torch import load_file
 
-    tokenizer = transformers.AutoTokenizer.from_pretrained(trained / "tokenizer")
+    tokenizer = transformers.AutoTokenizer.from_pretrained(tokens)
     for name, file in checkpoints.items():
         pipeline = models.make_editor(tokenizer)
         load_editor(pipeline, trained / f"{file}.safetensors", trained / "vae.safetensors")
         models.save_editor(pipeline, folder / f"editor-{name}")
-    export_judge(trained, folder / "judge")
+    judge, processor = models.make_judge(tokenizer)
+    _, unexpected = judge.load_state_dict(load_file(trained / "judge.safetensors"), strict=False)
+    assert not unexpected, unexpected
+    models.save_judge(judge, processor, folder / "judge")
     first, *others = checkpoints
     for name in others:
         for part in SHARED:
             own = folder / f"editor-{name}" / part
             shutil.rmtree(own)
             own.symlink_to(Path("..", f"editor-{first}", part))
-
-
-def export_judge(trained: Path, folder: Path) -> None:
-    """Write the judge in bfloat16."""
-    import transformers
-    from safetensors.torch import load_file
-
-    tokenizer = transformers.AutoTokenizer.from_pretrained(trained / "tokenizer")
-    judge, processor = models.make_judge(tokenizer)
-    _, unexpected = judge.load_state_dict(load_file(trained / "judge.safetensors"), strict=False)
-    assert not unexpected, unexpected
-    models.save_judge(judge, processor, folder)
 
 
 def load_editor(pipeline: Any, weights: Path, autoencoder: Path) -> None:

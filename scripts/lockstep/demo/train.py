@@ -6,11 +6,12 @@ from pathlib import Path
 
 
 def main(arguments: list[str]) -> None:
-    """Make rows, or train the editor or the judge for a piece of its time."""
+    """Make rows, train the editor or the judge for a piece of its time, or write their folders."""
     parser = argparse.ArgumentParser(prog="python -m lockstep train", description=__doc__)
-    parser.add_argument("what", choices=("tokenizer", "rows", "editor", "judge"))
+    parser.add_argument("what", choices=("tokenizer", "rows", "editor", "judge", "export"))
     parser.add_argument("folder", type=Path, help="rows, and what the next piece needs")
     parser.add_argument("--out", type=Path, help="weights and logs; the folder itself by default")
+    parser.add_argument("--to", type=Path, help="where export writes the models' folders")
     parser.add_argument("--total", type=float, default=1100, help="seconds of all pieces")
     parser.add_argument("--piece", type=float, default=480, help="seconds of this piece")
     parser.add_argument("--autoencoder", type=float, default=80, help="seconds, before the editor")
@@ -29,6 +30,16 @@ def main(arguments: list[str]) -> None:
         from lockstep.demo import rows
 
         rows.write(given.folder, multiprocessing.cpu_count(), given.parts, given.rows)
+    elif given.what == "export":
+        from lockstep.demo import export
+
+        if given.to is None:
+            parser.error("export: expected --to FOLDER, found none")
+        checkpoints = {"final": "editor"}
+        checkpoints |= {
+            path.stem.removeprefix("editor-"): path.stem for path in out.glob("editor-*")
+        }
+        export.export(out, given.folder / "tokenizer", given.to, checkpoints)
     else:
         from lockstep.demo import training
 
