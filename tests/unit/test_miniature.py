@@ -28,6 +28,15 @@ BYTES = 40_000_000
 """Most that the miniature's files have together."""
 
 
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """Compute in one thread, as editors and judges do on a CPU; two would wait for each other."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 # the world
 
 
