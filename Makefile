@@ -1,4 +1,4 @@
-# make demo   everything on tiny models, no GPU needed; ends with the report's path
+# make demo   everything on the miniature, no GPU needed; ends with the report's path
 # make test   all tests
 # make bits   tests that compare results to the last bits, as on other processors
 # make test-browser   the report's page in Chromium
@@ -26,7 +26,7 @@ setup: .venv/.done
 
 demo: setup
 	snakemake --configfile config/demo.yaml
-	@echo results/report/report.html
+	@echo results/demo/report/report.html
 
 # of another configuration: make import CONFIG=my.yaml
 CONFIG ?= config/config.yaml

@@ -21,10 +21,18 @@ def main() -> None:
         "what was written.",
     )
     own.add_argument("results", nargs="?", type=Path, default=Path("results"))
-    arguments = parser.parse_args()
+    commands.add_parser("train", help="train the miniature", add_help=False)
+    arguments, rest = parser.parse_known_args()
     # a terminal may know ASCII alone
     sys.stdout.reconfigure(errors="backslashreplace")
     try:
+        if arguments.command == "train":
+            # it takes its own arguments, and torch
+            from lockstep.demo import train
+
+            sys.exit(train.main(rest))
+        if rest:
+            parser.error(f"unrecognized arguments: {' '.join(rest)}")
         sys.exit(_verify(arguments.results))
     except LockstepError as error:
         sys.exit(media.entry(f"Error: {error}"))

@@ -55,6 +55,7 @@ def test_torch_is_imported_only_by_backends():
     }
     backends |= {f"editors/{path.name}" for path in (LIBRARY / "editors").glob("*.py")}
     backends -= {"editors/__init__.py", "editors/precomputed.py"}
+    backends |= {f"demo/{name}.py" for name in ("drawing", "measure", "passes", "training")}
     for path in modules():
         if str(path.relative_to(LIBRARY)) not in backends:
             assert not imports(path, everywhere=False) & HEAVY, path

@@ -1,0 +1,57 @@
+"""Train the miniature: `python -m lockstep train`, on one GPU, in pieces."""
+
+import argparse
+import multiprocessing
+from pathlib import Path
+
+
+def main(arguments: list[str]) -> None:
+    """Make rows, train the editor or the judge for a piece of its time, or write their folders."""
+    parser = argparse.ArgumentParser(prog="python -m lockstep train", description=__doc__)
+    parser.add_argument("what", choices=("tokenizer", "rows", "editor", "judge", "export"))
+    parser.add_argument("folder", type=Path, help="rows, and what the next piece needs")
+    parser.add_argument("--out", type=Path, help="weights and logs; the folder itself by default")
+    parser.add_argument("--to", type=Path, help="where export writes the models' folders")
+    parser.add_argument("--total", type=float, default=1100, help="seconds of all pieces")
+    parser.add_argument("--piece", type=float, default=480, help="seconds of this piece")
+    parser.add_argument("--autoencoder", type=float, default=80, help="seconds, before the editor")
+    parser.add_argument("--rate", type=float, default=1.0, help="of learning, judge only")
+    parser.add_argument("--size", type=int, default=256, help="rows of a step")
+    parser.add_argument("--parts", type=int, default=64, help="files of rows")
+    parser.add_argument("--rows", type=int, default=8000, help="rows of a file")
+    parser.add_argument("--device", default="cuda")
+    given = parser.parse_args(arguments)
+    out = given.out or given.folder
+    if given.what == "tokenizer":
+        from lockstep.demo import models
+
+        models.make_tokenizer().save_pretrained(given.folder / "tokenizer")
+    elif given.what == "rows":
+        from lockstep.demo import rows
+
+        rows.write(given.folder, multiprocessing.cpu_count(), given.parts, given.rows)
+    elif given.what == "export":
+        from lockstep.demo import export
+
+        if given.to is None:
+            parser.error("export: expected --to FOLDER, found none")
+        checkpoints = {"final": "editor"}
+        checkpoints |= {
+            path.stem.removeprefix("editor-"): path.stem for path in out.glob("editor-*")
+        }
+        export.export(out, given.folder / "tokenizer", given.to, checkpoints)
+    else:
+        from lockstep.demo import training
+
+        train = training.train_editor if given.what == "editor" else training.train_judge
+        editor, judge = {"autoencoder": given.autoencoder}, {"rate": given.rate}
+        own = editor if given.what == "editor" else judge
+        train(
+            given.folder,
+            out,
+            total=given.total,
+            piece=given.piece,
+            size=given.size,
+            device=given.device,
+            **own,
+        )
