@@ -71,10 +71,10 @@ LOST = "a-file-is-lost-or-changed"
 ALTERED = "altered-or-cut-off"
 UNKNOWN = "made-of-nobody-knows-what"
 
-SHOWN = re.compile(rb'"image":"((?:[^"\\]|\\.)*)"')
-"""An image in a manifest, whose lines are canonical JSON."""
+SHOWN = re.compile(rb'"image":"images/([^"]*)"')
+"""An image in a manifest, whose lines are canonical JSON; its name holds no quotation mark."""
 
-EDITED = re.compile(rb'"image":"((?:[^"\\]|\\.)*)","image_bytes":(\d+),"image_time":(\d+)')
+EDITED = re.compile(rb'"image":"images/([^"]*)","image_bytes":(\d+),"image_time":(\d+)')
 """An edited image with its size and time in a file of records."""
 
 
@@ -586,7 +586,7 @@ def stale(settings: config.Config, shards: int, rubrics: Mapping[str, Rubric]) -
 def _lost_image(edits: Path, there: Mapping[str, tuple[int, int] | None]) -> bool:
     """Tell whether an image of a file of edits is not there, or has another size or time."""
     found = EDITED.findall(edits.read_bytes())
-    return any(there.get(_name(image)) != (int(size), int(time)) for image, size, time in found)
+    return any(there.get(image.decode()) != (int(size), int(time)) for image, size, time in found)
 
 
 def _lost_source(results: Path, settings: config.Benchmark) -> bool:
@@ -594,13 +594,22 @@ def _lost_source(results: Path, settings: config.Benchmark) -> bool:
     there = _states(results / "manifest" / "images")
     for category in settings.categories:
         found = SHOWN.findall(layout.manifest(results, category).read_bytes())
-        if any(_is_lost(there, _name(image)) for image in found):
+        if any(_is_lost(there, image.decode()) for image in found):
             return True
     # many times as fast as line by line
     listed = layout.sources(results).read_bytes().splitlines()
     sources = json.loads(b"[%s]" % b",".join(listed))
-    paths = [os.path.join(settings.images_path, path) for path, *_ in sources]
-    return models.files_state(paths) != [state for _, *state in sources]
+    root = str(settings.images_path)
+    return any(_state_of(f"{root}/{path}") != state for path, *state in sources)
+
+
+def _state_of(path: str) -> list[int]:
+    """Return a file's size and time; nothing of what is not to be had."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return []
+    return [found.st_size, found.st_mtime_ns]
 
 
 def _is_lost(there: Mapping[str, tuple[int, int] | None], name: str) -> bool:
@@ -611,13 +620,6 @@ def _is_lost(there: Mapping[str, tuple[int, int] | None], name: str) -> bool:
 def file_state(status: os.stat_result) -> tuple[int, int]:
     """Return an image's bytes, and its time in whole seconds, as archives keep it."""
     return status.st_size, int(status.st_mtime)
-
-
-def _name(image: bytes) -> str:
-    """Return the name of an image's file from its path in JSON."""
-    if b"\\" not in image:
-        return image[image.rfind(b"/") + 1 :].decode()
-    return os.path.basename(json.loads(b'"' + image + b'"'))
 
 
 def _states(folder: Path) -> dict[str, tuple[int, int] | None]:
