@@ -67,7 +67,7 @@ def folder_state(folder: str) -> str:
     """Return what changes when any file of a folder does, without reading them."""
     state = hashlib.sha256()
     for path in _files(folder):
-        if known := _stat(path):
+        if known := state_of(path):
             line = "\0".join([os.path.relpath(path, folder), *map(str, known), ""])
             state.update(line.encode(errors="surrogateescape"))
     return state.hexdigest()
@@ -86,10 +86,10 @@ def _files(folder: str) -> Iterator[Path]:
 
 def files_state(paths: Iterable[str]) -> list[list[int]]:
     """Return what changes when any of some files does, without reading them."""
-    return list(map(_stat, paths))
+    return list(map(state_of, paths))
 
 
-def _stat(path: str | Path) -> list[int]:
+def state_of(path: str | Path) -> list[int]:
     """Return a file's size and time; nothing of what is not to be had."""
     try:
         found = os.stat(path)

@@ -600,16 +600,7 @@ def _lost_source(results: Path, settings: config.Benchmark) -> bool:
     listed = layout.sources(results).read_bytes().splitlines()
     sources = json.loads(b"[%s]" % b",".join(listed))
     root = str(settings.images_path)
-    return any(_state_of(f"{root}/{path}") != state for path, *state in sources)
-
-
-def _state_of(path: str) -> list[int]:
-    """Return a file's size and time; nothing of what is not to be had."""
-    try:
-        found = os.stat(path)
-    except OSError:
-        return []
-    return [found.st_size, found.st_mtime_ns]
+    return any(models.state_of(f"{root}/{path}") != state for path, *state in sources)
 
 
 def _is_lost(there: Mapping[str, tuple[int, int] | None], name: str) -> bool:
