@@ -2,9 +2,9 @@
 
 import hashlib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
+from functools import cache, wraps
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,18 @@ PACKAGES = (
 """Software that decides pixels and replies."""
 
 
+def once(read: Callable[[str], Any]) -> Callable[[str], Any]:
+    """Have a path read once a process, whatever the working folder is meanwhile."""
+    known = cache(read)
+
+    @wraps(read)
+    def again(path: str) -> Any:
+        return known(os.path.abspath(path))
+
+    again.cache_clear = known.cache_clear
+    return again
+
+
 def model_identity(model: str, revision: str | None) -> dict[str, str | None]:
     """Return what names a model's weights in a key.
 
@@ -46,7 +58,7 @@ def adapter_identity(adapter: Adapter) -> dict[str, Any]:
     return {**own, **adapter_scale.identity(adapter.file)}
 
 
-@cache
+@once
 def adapter_sha256(file: str) -> str:
     """Hash an adapter's file once a process."""
     return file_sha256(file)
@@ -62,7 +74,7 @@ def model_files(folder: str) -> list[Path]:
     )
 
 
-@cache
+@once
 def folder_state(folder: str) -> str:
     """Return what changes when any file of a folder does, without reading them."""
     state = hashlib.sha256()
@@ -110,7 +122,7 @@ def versions() -> dict[str, str]:
     return found
 
 
-@cache
+@once
 def folder_hashes(folder: str) -> dict[str, str]:
     """Return the SHA-256 of each file of a model's folder, by its path in it.
 

@@ -1,5 +1,6 @@
 """Models on disk, the judge and the editors without a model: the real classes, the real code."""
 
+from lockstep import models as models_module
 from lockstep.models import model_identity
 
 
@@ -19,8 +20,6 @@ def test_all_that_decides_what_a_model_gives_is_watched(models):
 
 def test_a_part_behind_a_link_decides_what_a_model_is(tmp_path):
     """A checkpoint is often a folder of links to parts; another part must not pass for this one."""
-    from lockstep import models as models_module
-
     folder = tmp_path / "model"
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
@@ -57,14 +56,11 @@ def test_a_readme_in_a_models_folder_changes_nothing(models, tmp_path):
     own = model_identity(str(models / "judge"), None)
     assert model_identity(str(tmp_path / "judge"), None) == own
     (tmp_path / "judge" / "chat_template.jinja").write_text("hello")
-    from lockstep import models as models_module
-
     models_module.folder_hashes.cache_clear()
     assert model_identity(str(tmp_path / "judge"), None) != own
 
 
 def test_the_hash_of_a_large_file_is_remembered_until_it_changes(tmp_path, monkeypatch):
-    from lockstep import models as models_module
     from lockstep import records
 
     monkeypatch.setattr("lockstep.records.host_folder", lambda: tmp_path / "host")
@@ -79,3 +75,14 @@ def test_the_hash_of_a_large_file_is_remembered_until_it_changes(tmp_path, monke
     assert models_module.file_sha256(path) == "remembered"
     path.write_bytes(b"b" * 21)
     assert models_module.file_sha256(path) == records.sha256(b"b" * 21)
+
+
+def test_a_folder_of_the_same_name_elsewhere_is_another(tmp_path, monkeypatch):
+    states = []
+    for place in ("one", "two"):
+        (tmp_path / place / "model").mkdir(parents=True)
+        (tmp_path / place / "model" / "config.json").write_text(place)
+        monkeypatch.chdir(tmp_path / place)
+        states.append((models_module.folder_state("model"), models_module.folder_hashes("model")))
+    assert states[0][0] != states[1][0]
+    assert states[0][1] != states[1][1]

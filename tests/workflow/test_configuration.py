@@ -173,11 +173,13 @@ def test_a_run_stops_where_all_samples_are_rejected(workflow):
 def test_the_demos_models_edit_a_benchmark_of_ones_own_in_a_fresh_folder(tmp_path):
     demo = yaml.safe_load((ROOT / "config" / "demo.yaml").read_text(encoding="utf-8"))
     demo["benchmark"] = {"path": "own.json", "categories": ["physical"]}
-    demo["judge"]["rubrics"] = str(ROOT / "config" / "rubrics")
+    for settings in (demo["editors"][0], demo["editors"][1], demo["judge"]):
+        settings["model"] = str(ROOT / settings["model"])
+    demo["judge"]["rubrics"] = str(ROOT / demo["judge"]["rubrics"])
     demo["devices"]["device_ids"] = [0]
     workflow = Workflow(tmp_path / "fresh", {"results": "results", **demo})
     workflow.folder.mkdir()
     tiny.make_benchmark(workflow.folder / "own.json", per_category=1)
     workflow.run()
-    (editor,) = workflow.report()["editors"].values()
-    assert editor["overall"]["micro"]["count"] + editor["overall"]["micro"]["failed"] == 1
+    for editor in workflow.report()["editors"].values():
+        assert editor["overall"]["micro"]["count"] + editor["overall"]["micro"]["failed"] == 1
