@@ -7,7 +7,8 @@ from scipy import stats as scipy_stats
 
 from lockstep.agreement import MEASURES, _with_interval, agreement, fisher_mean
 from lockstep.errors import ConfigError
-from lockstep.rubric import COLUMNS
+from lockstep.rubric import COLUMNS, read_rubric
+from tests.conftest import ROOT
 
 JUDGE = [1.0, 4.0, 3.0, 8.0, 9.0, 6.0, 5.0, 7.0]
 HUMAN = [10, 30, 40, 70, 90, 90, 20, 60]
@@ -97,6 +98,33 @@ def test_scores_that_only_rounding_tells_apart_are_tied(tables, tmp_path, monkey
         assert physical[name] == pytest.approx(measure(settled, human).statistic, abs=1e-12)
     split = scipy_stats.spearmanr(frame["score"], human).statistic
     assert abs(physical["spearman"] - split) > 0.01
+
+
+def test_a_published_correlation_with_many_ties_is_found_again(tables, tmp_path, monkeypatch):
+    """Gemini's scores of DiffEdit's edits against three raters, 0.0947 in VIEScore's notebook.
+
+    Source: TIGER-AI-Lab/VIEScore, MIT, Copyright (c) 2024 Max W.F. Ku, commit 2cbea4e,
+    paper_implementation: two values of semantic consistency and two of perceptual quality, and
+    each rater's pair of both.
+    """
+    monkeypatch.setattr("lockstep.agreement.RESAMPLES", 19)
+    rubric = read_rubric(ROOT / "config" / "rubrics" / "viescore.yaml")
+    given = pd.read_csv(ROOT / "tests" / "unit" / "viescore_diffedit.csv")
+    frame = pd.DataFrame({column: [None] * len(given) for column in COLUMNS})
+    frame["id"] = [f"physical-{i}" for i in range(len(given))]
+    frame["category"] = "physical"
+    frame["score"] = [
+        rubric.score(dict(zip(rubric.names, row[:4], strict=True))) for row in given.to_numpy()
+    ]
+    frame.to_csv(tables["e"]["physical"], index=False)
+    rows = [
+        (f"physical-{i}", np.sqrt(row[f"sc{k}"] * row[f"pq{k}"]))
+        for i, row in given.iterrows()
+        for k in (1, 2, 3)
+    ]
+    physical, *_ = agreement(tables, humans(tmp_path, rows))
+    assert physical["count"] == 179
+    assert round(physical["spearman"], 4) == 0.0947
 
 
 def test_each_editor_has_its_own_correlation_and_all_their_mean_by_fishers_z(

@@ -146,6 +146,33 @@ def test_the_expected_score_does_not_jump_where_the_mean_passes_a_cap():
     assert RUBRIC.expected_score(probabilities) == 5.5
 
 
+def torn_about_the_action(doubt):
+    """Return the probabilities of a judge that is unsure whether the action was done at all."""
+    sure = [0.0] * 7 + [1.0] + [0.0] * 3
+    return {
+        "instruction_following": [0, doubt, 0, 0, 0, 0, 0, 0, 1 - doubt, 0, 0],
+        "physics": [0, 0, 0, 0, 0.8, 0.2, 0, 0, 0, 0, 0],
+        "preservation": sure,
+        "quality": sure,
+    }
+
+
+def score_of_means(probabilities):
+    return RUBRIC.score(
+        {name: sum(v * p for v, p in enumerate(own)) for name, own in probabilities.items()}
+    )
+
+
+def test_the_expected_score_is_not_the_score_of_the_mean_values():
+    torn = torn_about_the_action(0.28)
+    assert round(score_of_means(torn), 2) == 5.59
+    assert RUBRIC.expected_score(torn) == 4.73
+    # the mean passes the caps and the doubt does not, so the score of means is too high each time
+    for percent in range(24, 34):
+        torn = torn_about_the_action(percent / 100)
+        assert 0.7 < score_of_means(torn) - RUBRIC.expected_score(torn) < 1.2
+
+
 def by_brute_force(rubric, probabilities, tags=()):
     """Return the expected score by adding up all combinations of values, one after the other."""
     total = 0.0
