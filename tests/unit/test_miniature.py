@@ -3,7 +3,7 @@
 import itertools
 import json
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -217,10 +217,14 @@ KINDS = ("paint_small", "remove_left")
 
 @pytest.fixture(scope="module")
 def cases(tmp_path_factory) -> list[measure.Case]:
-    folder = tmp_path_factory.mktemp("cases")
+    return cases_of(KINDS, tmp_path_factory.mktemp("cases"))
+
+
+def cases_of(wanted: Sequence[str], folder: Path) -> list[measure.Case]:
+    """Return a held-out case of each kind of instruction."""
     tasks = itertools.islice(rows.tasks(measure.HELD_OUT, held_out=True), 3000)
     kinds = [task.kind for task, _, _ in tasks]
-    places = [kinds.index(kind, 2000) for kind in KINDS]
+    places = [kinds.index(kind, 2000) for kind in wanted]
     return [case for place in places for case in measure.cases(folder, 1, first=place)]
 
 
@@ -378,6 +382,25 @@ def test_edits_of_a_stale_cache_are_wrong(editor, cases):
 def test_edits_of_an_earlier_checkpoint_under_the_same_name_are_wrong(cases, tmp_path):
     (tmp_path / "editor-final").symlink_to(measure.MINIATURE / "editor-early")
     assert share(load(model=str(tmp_path / "editor-final")), cases) < BAR
+
+
+def test_edits_in_two_steps_are_wrong_once_the_schedule_is_shifted_to_another_end(tmp_path):
+    """Where a model's schedule does not end at 0.02; of two steps the second then does nothing."""
+    model = tmp_path / "editor"
+    model.mkdir()
+    for part in (measure.MINIATURE / "editor-final").iterdir():
+        if part.name != "scheduler":
+            (model / part.name).symlink_to(part)
+    name = "scheduler/scheduler_config.json"
+    own = json.loads((measure.MINIATURE / "editor-final" / name).read_text(encoding="utf-8"))
+    (model / "scheduler").mkdir()
+    changed = {**own, "shift_terminal": None}
+    (model / name).write_text(json.dumps(changed), encoding="utf-8")
+    cases = cases_of(("melt", "wedding"), tmp_path)
+    editor = load(model=str(model), num_inference_steps=2)
+    assert share(editor, cases) >= BAR
+    editor._pipeline.scheduler.register_to_config(shift_terminal=own["shift_terminal"])
+    assert share(editor, cases) < BAR
 
 
 def test_an_adapter_brings_edits_to_right_at_its_full_weight_only(cases, tmp_path):
