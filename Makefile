@@ -58,7 +58,7 @@ hosts: setup
 test-browser: .venv/.browser
 	pytest tests/browser
 
-screenshots: .venv/.browser
+screenshots: .venv/.browser demo
 	pytest tests/browser -k readme --fix
 
 .venv/.browser: .venv/.done envs/browser.txt
@@ -93,6 +93,7 @@ chaos: setup
 lint: setup
 	ruff check .
 	ruff format --check .
+	mypy
 	snakefmt --check Snakefile rules
 	snakemake --configfile config/demo.yaml --lint
 

@@ -1,14 +1,17 @@
 import os
 import sys
+from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 from snakemake.utils import min_version, update_config
 
 min_version("9.27")
 
-sys.path.append(os.path.join(workflow.basedir, "scripts"))
+# beside this file, also where another workflow includes it as a module
+BESIDE = Path(workflow.current_basedir.get_path_or_uri(secret_free=True))
+sys.path.append(str(BESIDE / "scripts"))
 
-from lockstep import yaml_files
+from lockstep.foreign import yaml_files
 from lockstep.errors import ConfigError
 
 DEFAULT = "config/config.yaml"
@@ -29,21 +32,24 @@ if not workflow.overwrite_configfiles:
     configfile: DEFAULT
 
 
-# Snakemake leaves nested values of --config texts
-for values in given:
-    update_config(config, values)
+if workflow.modifier.is_main_snakefile():
+    # Snakemake leaves nested values of --config texts
+    for values in given:
+        update_config(config, values)
+elif workflow.modifier.path_modifier.prefix or workflow.modifier.path_modifier.modifies_prefixes:
+    raise WorkflowError(
+        "module: expected paths as they are, found a prefix; "
+        "`results` in the configuration says where outputs lie"
+    )
+
+
+include: "rules/common.smk"
 
 
 # a configuration without a benchmark compares what is there
-if "compare" in config and "benchmark" not in config:
+if not RUN.only_compares:
 
-    include: "rules/comparison.smk"
-    include: "rules/because.smk"
-
-else:
-
-    include: "rules/common.smk"
-    include: "rules/because.smk"
+    include: "rules/start.smk"
     include: "rules/prepare.smk"
     include: "rules/edit.smk"
     include: "rules/score.smk"
@@ -58,8 +64,7 @@ include: "rules/compare.smk"
 rule all:
     default_target: True
     input:
-        report_files(),
-        protocol_files(),
+        RUN.finished,
     message:
         "report ready: {input[0]}"
 
@@ -71,7 +76,7 @@ for key in CATEGORIES:
             name:
                 name
             input:
-                expand(table_of("{editor}", key), editor=EDITORS),
+                [RUN.table(editor, key) for editor in EDITORS],
             message:
                 f"tables of {name} ready"
 
@@ -82,6 +87,6 @@ for editor in EDITORS:
         name:
             editor
         input:
-            expand(table_of(editor, "{category}"), category=CATEGORIES),
+            [RUN.table(editor, key) for key in CATEGORIES],
         message:
             f"tables of {editor} ready"

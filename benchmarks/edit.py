@@ -23,9 +23,9 @@ import torch.nn.functional as F
 from edit_job import PROMPT, SIDE, source
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from lockstep import config
-from lockstep.editors import lossy, qwen_image, qwen_transformer
-from lockstep.editors.diffusers import add_token_types
+from lockstep.editors.diffusers import DiffusersSettings, lossy, qwen_image
+from lockstep.editors.diffusers.editor import add_token_types
+from lockstep.fast import qwen_transformer
 
 WORDS = 1400
 """Text tokens of one forward: those of the image and an instruction."""
@@ -126,7 +126,7 @@ def approximate(pipeline) -> None:
     transformer.register_forward_hook(lambda *_: forwards.append(1))
     transformer.transformer_blocks[-1].img_mlp.register_forward_hook(lambda *_: computed.append(1))
     for name, given in APPROXIMATIONS.items():
-        settings = config.DiffusersEditor(name=name, type="diffusers", model="none", lossy=given)
+        settings = DiffusersSettings(name=name, type="diffusers", model="none", lossy=given)
         lossy.enable(pipeline, settings)
         for steps, scale in ((4, 1.0), (20, 4.0)):
             forwards.clear(), computed.clear()

@@ -16,7 +16,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from lockstep import config, device, editing, records
+from lockstep import records
+from lockstep.config.run import Config
+from lockstep.devices import device
+from lockstep.editing import shard as editing_shard
 
 SIDE = 1024
 """Pixels of the source, square."""
@@ -33,7 +36,7 @@ def main() -> None:
     parser.add_argument("--cache", default="~/.cache/lockstep", help="folder of compiled kernels")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(relativeCreated)7.0f ms %(message)s")
-    settings = config.Config.model_validate(
+    settings = Config.model_validate(
         {
             "benchmark": {"path": "none"},
             "editors": [
@@ -61,9 +64,7 @@ def main() -> None:
     )
 
 
-def run(
-    settings: config.Config, root: Path, samples: int
-) -> tuple[list[records.EditRecord], list[float]]:
+def run(settings: Config, root: Path, samples: int) -> tuple[list[records.EditRecord], list[float]]:
     """Run an edit job on the first device; return its records and when each image was saved."""
     manifest = []
     for number in range(samples):
@@ -86,13 +87,19 @@ def run(
         )
     records.write_records(root / "physical.jsonl", manifest)
     devices = device.devices(settings.devices)[:1]
-    shard = editing.Shard(number=0, devices=devices, slots=1, run="benchmark")
+    shard = editing_shard.Shard(number=0, devices=devices, slots=1, run="benchmark")
     began = time.monotonic()
-    import lockstep.editors.diffusers  # noqa: F401
+    import lockstep.editors.diffusers.editor  # noqa: F401
 
     print(f"imports {time.monotonic() - began:.2f} s", flush=True)
-    editing.edit_shard(
-        settings, settings.editors[0], root / "physical.jsonl", root, shard, sys.stderr
+    editing_shard.edit_shard(
+        settings.editors[0],
+        root / "physical.jsonl",
+        root,
+        shard,
+        sys.stderr,
+        seed=settings.seed,
+        settings=settings.devices,
     )
     done = records.read_records(next(root.glob("edits/*.jsonl")), records.EditRecord)
     return done, [(root / record.image).stat().st_mtime for record in done]

@@ -13,7 +13,8 @@ import safetensors.torch
 import torch
 import transformers
 
-from lockstep import tiny
+from lockstep.demo import tiny
+from lockstep.models import fingerprints
 
 VOCABULARY = 152064
 """Rows of the text encoder's embedding."""
@@ -125,7 +126,7 @@ def save_judge(folder: Path) -> None:
 def save(pipeline: diffusers.DiffusionPipeline, folder: Path) -> None:
     """Write a model as it is published: a folder with files of up to 5 GB."""
     pipeline.save_pretrained(folder, max_shard_size="5GB")
-    (folder / tiny.MARKER).touch()
+    (folder / fingerprints.MARKER).touch()
 
 
 def save_adapter(

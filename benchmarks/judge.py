@@ -15,10 +15,10 @@ import torch
 import transformers
 from edit_job import source
 
-from lockstep import config
-from lockstep.judges import Judgement, Pair
-from lockstep.judges.qwen3_vl import Qwen3VLJudge
-from lockstep.rubric import read_rubric
+from lockstep.judges.protocol import Judgement, Pair
+from lockstep.judges.qwen3_vl import Qwen3VLSettings
+from lockstep.judges.qwen3_vl.judge import Qwen3VLJudge
+from lockstep.rubrics.rubric import read_rubric
 
 RUBRIC = Path(__file__).parents[1] / "config" / "rubrics" / "physical.yaml"
 
@@ -67,9 +67,7 @@ def main() -> None:
 
 def load(folder: Path, **settings: object) -> Qwen3VLJudge:
     began = time.perf_counter()
-    judge = Qwen3VLJudge(
-        config.Qwen3VLJudge(type="qwen3_vl", model=str(folder), **settings), "cuda"
-    )
+    judge = Qwen3VLJudge(Qwen3VLSettings(type="qwen3_vl", model=str(folder), **settings), "cuda")
     torch.cuda.synchronize()
     print(f"loaded in {time.perf_counter() - began:.2f} s", flush=True)
     return judge

@@ -13,9 +13,10 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from lockstep import config
 from lockstep.demo import measure, world
+from lockstep.editors.diffusers import DiffusersSettings
 from lockstep.errors import LockstepError
+from lockstep.judges.qwen3_vl import Qwen3VLSettings
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "eager": {"optimize": False},
@@ -92,13 +93,11 @@ def _edited(job: Job) -> Found | str:
 
 def edit(job: Job) -> Found:
     """Edit held-out scenes, and compare them with the right edits."""
-    from lockstep.editors.diffusers import DiffusersEditor
+    from lockstep.editors.diffusers.editor import DiffusersEditor
 
     dtype = "bfloat16" if job.device == "cuda" else "float32"
     common = {"num_inference_steps": 8, "true_cfg_scale": 2, "dtype": dtype}
-    settings = config.DiffusersEditor(
-        name="miniature", type="diffusers", **{**common, **job.settings}
-    )
+    settings = DiffusersSettings(name="miniature", type="diffusers", **{**common, **job.settings})
     editor = DiffusersEditor(settings, job.device)
     with tempfile.TemporaryDirectory() as folder:
         cases = measure.cases(Path(folder), job.scenes)
@@ -115,10 +114,10 @@ def edit(job: Job) -> Found:
 
 def judge(folder: Path, scenes: int, device: str) -> list[measure.Judged]:
     """Judge edits of known worth."""
-    from lockstep.judges.qwen3_vl import Qwen3VLJudge
+    from lockstep.judges.qwen3_vl.judge import Qwen3VLJudge
 
     dtype = "bfloat16" if device == "cuda" else "float32"
-    settings = config.Qwen3VLJudge(type="qwen3_vl", model=str(folder / "judge"), dtype=dtype)
+    settings = Qwen3VLSettings(type="qwen3_vl", model=str(folder / "judge"), dtype=dtype)
     model = Qwen3VLJudge(settings, device)
     with tempfile.TemporaryDirectory() as temporary:
         pairs = measure.known_pairs(measure.cases(Path(temporary), scenes, first=10_000))

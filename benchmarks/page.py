@@ -23,9 +23,14 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageFilter
 
-from lockstep import config, records, report, rubric, scenes, tables
-from lockstep.categories import CATEGORIES, category_key
+from lockstep import records
+from lockstep.benchmark.categories import CATEGORIES, category_key
+from lockstep.config.run import Config
+from lockstep.demo import scenes
+from lockstep.figures import tables
 from lockstep.records import EditRecord, Sample, ScoreRecord
+from lockstep.report import write
+from lockstep.rubrics import combine, rubric
 
 EDITORS = {"qwen-image-edit": 6.4, "flux-kontext": 6.1, "instruct-pix2pix": 3.9}
 """Made-up skill: the mean that scores scatter around."""
@@ -87,7 +92,7 @@ class measured:
 
 def build(what: str, given: tuple[Any, ...], threads: int) -> None:
     with measured(what):
-        report.write_report(*given, threads=threads)
+        write.write_report(*given, threads=threads)
     used = resource.getrusage(resource.RUSAGE_SELF)
     busy = used.ru_utime + used.ru_stime
     # on a busy machine the time of the processors tells more than that of the clock
@@ -169,7 +174,7 @@ def make_results(
         "judge": {key: JUDGE[key] for key in ("type", "model")},
         "report": {"title": f"{samples:,} made-up samples"},
     }
-    made = config.Config.model_validate({**plain, **settings})
+    made = Config.model_validate({**plain, **settings})
     parts: dict[str, dict[str, dict[str, Any]]] = {}
     for category, own in members.items():
         manifest = folder / "manifest" / f"{category}.jsonl"
@@ -236,7 +241,7 @@ def _results(
     samples: list[Sample],
     number: int,
     pool: list[list[Path]],
-    settings: config.Config,
+    settings: Config,
     manifest: Path,
 ) -> dict[str, Any]:
     """Write the records, the table and the summary of one editor and category."""
@@ -311,8 +316,10 @@ def _score(
     return ScoreRecord(
         **common,
         status="ok",
-        score=round(asked.score(criteria), 2),
-        expected_score=round(min(10, max(0, asked.score(criteria) + chosen.gauss(0, 0.3))), 2),
+        score=round(combine.score(asked, criteria), 2),
+        expected_score=round(
+            min(10, max(0, combine.score(asked, criteria) + chosen.gauss(0, 0.3))), 2
+        ),
         criteria=criteria,
         uncertainty=round(chosen.betavariate(2, 5), 3),
         reasoning=f"The picture shows what was asked for: {sample.rationale} " * 3,

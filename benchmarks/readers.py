@@ -26,9 +26,10 @@ import numpy as np
 from PIL import Image
 from tests import formats
 
-from lockstep import benchmark, config
-from lockstep.images import Verified, verify_image
-from lockstep.quarantine import Quarantine
+from lockstep.benchmark import intake
+from lockstep.benchmark.settings import BenchmarkSettings
+from lockstep.foreign.images import Verified, verify_image
+from lockstep.foreign.quarantine import Quarantine
 
 ROUNDS = 7
 """Times that each way is measured, in turn; the fastest counts."""
@@ -80,10 +81,10 @@ class Here:
 
 def prepared(made: formats.Made, root: Path, quarantine: type) -> tuple[float, float, int, int]:
     """Return the seconds that preparing took, those of processors, and samples and images."""
-    settings = config.Benchmark(**made.settings)
-    with mock.patch("lockstep.benchmark.Quarantine", quarantine):
+    settings = BenchmarkSettings(**made.settings)
+    with mock.patch("lockstep.benchmark.intake.Quarantine", quarantine):
         began, worked = time.perf_counter(), sum(os.times()[:4])
-        counts = benchmark.prepare(settings, root / "manifest")
+        counts = intake.prepare(settings, root / "manifest")
         took, work = time.perf_counter() - began, sum(os.times()[:4]) - worked
     images = len(os.listdir(root / "manifest" / "images"))
     shutil.rmtree(root / "manifest")
@@ -128,8 +129,9 @@ def memory(size: float, root: Path) -> None:
     print(f"{os.path.getsize(path) / 1e9:.2f} GB in {made.samples} samples")
     began = time.perf_counter()
     code = (
-        "from lockstep import benchmark, config; "
-        f"print(benchmark.prepare(config.Benchmark(path={path!r}), {str(root / 'manifest')!r}))"
+        "from lockstep.benchmark import intake, settings; "
+        f"own = settings.BenchmarkSettings(path={path!r}); "
+        f"print(intake.prepare(own, {str(root / 'manifest')!r}))"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
     took = time.perf_counter() - began

@@ -14,11 +14,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from lockstep import config, drift, records, tables
-from lockstep.categories import CATEGORIES
+from lockstep import records
+from lockstep.benchmark.categories import CATEGORIES
+from lockstep.config.run import Config
+from lockstep.figures import drift, tables
 from lockstep.records import EditRecord, Sample, ScoreRecord
-from lockstep.report import PLOTTED, numbers, texts
-from lockstep.rubric import Rubric, read_rubric
+from lockstep.report import numbers, texts
+from lockstep.report.write import PLOTTED
+from lockstep.rubrics.rubric import Rubric, read_rubric
 
 ROOT = Path(__file__).parents[1]
 FAILED = 0.01
@@ -135,7 +138,7 @@ def make(folder: Path, category: str, count: int, editors: list[str]) -> None:
 
 
 def tabulate(folder: Path, editor: str, category: str) -> None:
-    """Do what scripts/tabulate.py does."""
+    """Do what scripts/rules/tabulate_scores.py does."""
     own, rubric = folder / editor / category, rubric_of(category)
     edits, scores = [own / "edits.jsonl"], [own / "scores.jsonl"]
     manifest = folder / "manifest" / f"{category}.jsonl"
@@ -145,8 +148,8 @@ def tabulate(folder: Path, editor: str, category: str) -> None:
 
 
 def report(folder: Path, editors: list[str]) -> None:
-    """Do what scripts/report.py does, but for the page."""
-    settings = config.Config(
+    """Do what scripts/rules/write_report.py does, but for the page."""
+    settings = Config(
         benchmark={"path": "benchmark.json"},
         editors=[{"name": name, "type": "precomputed", "folder": "edits"} for name in editors],
         judge={"type": "precomputed", "folder": "replies"},

@@ -28,9 +28,9 @@ import psutil
 import yaml
 from PIL import Image
 
-from lockstep.categories import CATEGORIES
+from lockstep.benchmark.categories import CATEGORIES
 from lockstep.plan import shard_file
-from lockstep.rubric import read_rubric
+from lockstep.rubrics.rubric import read_rubric
 
 ROOT = Path(__file__).parents[1]
 SHARDS = 2

@@ -19,10 +19,13 @@ from unittest import mock
 import simulate
 from PIL import Image
 
-from lockstep import config, editing, plan, records
-from lockstep.device import Device
+from lockstep import plan, records
+from lockstep.devices.device import Device
+from lockstep.devices.settings import DeviceSettings
+from lockstep.editing import shard as editing_shard
+from lockstep.editing.waves import Barrier
+from lockstep.editors.identity import IdentitySettings
 from lockstep.records import EditRecord, Sample
-from lockstep.waves import Barrier
 
 PROCESSES = multiprocessing.get_context("fork")
 
@@ -166,17 +169,16 @@ def _manifest(folder: Path, count: int) -> Path:
 
 
 def _edit(manifest: Path, folder: Path, shard: int, shards: int, sync: bool) -> None:
-    settings = config.Config.model_construct(
-        seed=0, devices=config.Devices(accelerator="cpu", enable_batch_sync=sync)
-    )
+    settings = DeviceSettings(accelerator="cpu", enable_batch_sync=sync)
     devices = [Device("cpu", str(k)) for k in range(shards)]
-    editor = config.IdentityEditor(name="sleeping", type="identity")
+    editor = IdentitySettings(name="sleeping", type="identity")
     with (
-        mock.patch("lockstep.editors.load_editor", lambda *_: SleepingEditor(shards)),
+        mock.patch.object(IdentitySettings, "load", lambda *_: SleepingEditor(shards)),
         open("/dev/null", "w") as nowhere,
     ):
-        job = editing.Shard(shard, devices, slots=shards, run="run")
-        editing.edit_shard(settings, editor, manifest, folder / "physical", job, nowhere)
+        job = editing_shard.Shard(shard, devices, slots=shards, run="run")
+        given = (editor, manifest, folder / "physical", job, nowhere)
+        editing_shard.edit_shard(*given, seed=0, settings=settings)
 
 
 def _drift(found: list[EditRecord]) -> int:

@@ -33,8 +33,9 @@ import numpy as np
 import yaml
 from PIL import Image
 
-from lockstep import records, tiny
-from lockstep.categories import CATEGORIES
+from lockstep import records
+from lockstep.benchmark.categories import CATEGORIES
+from lockstep.demo import tiny
 from lockstep.records import EditRecord, ScoreRecord
 
 ROOT = Path(__file__).parents[1]

@@ -1,8 +1,8 @@
 rule anchor_set:
     input:
         manifests=expand(f"{RESULTS}/manifest/{{category}}.jsonl", category=CATEGORIES),
-        tables=expand(table_of("{editor}", "{category}"), editor=EDITORS, category=CATEGORIES),
-        because=because(Path(RESULTS, "anchor_set", "anchors.jsonl")),
+        tables=RUN.tables,
+        because=because(f"{RESULTS}/anchor_set/anchors.jsonl"),
     output:
         f"{RESULTS}/anchor_set/anchors.jsonl",
         f"{RESULTS}/anchor_set/recorded.jsonl",
@@ -15,7 +15,7 @@ rule anchor_set:
     message:
         "making an anchor set of this run's edits"
     script:
-        "../scripts/anchor_set.py"
+        "../scripts/rules/collect_anchors.py"
 
 
 if CONFIG.judge.anchors:
@@ -24,8 +24,8 @@ if CONFIG.judge.anchors:
         input:
             anchors=f"{CONFIG.judge.anchors}/anchors.jsonl",
             recorded=f"{CONFIG.judge.anchors}/recorded.jsonl",
-            model=made_here(CONFIG.judge),
-            because=because(Path(RESULTS, "anchors", "scores.jsonl")),
+            model=computed.made_here(CONFIG.judge),
+            because=because(f"{RESULTS}/anchors/scores.jsonl"),
         output:
             f"{RESULTS}/anchors/scores.jsonl",
             f"{RESULTS}/anchors/drift.json",
@@ -38,7 +38,7 @@ if CONFIG.judge.anchors:
         message:
             "scoring the anchors in {input.anchors}"
         script:
-            "../scripts/anchors.py"
+            "../scripts/rules/judge_anchors.py"
 
 
 if CONFIG.report.human_scores:
@@ -46,8 +46,8 @@ if CONFIG.report.human_scores:
     rule agreement:
         input:
             humans=CONFIG.report.human_scores,
-            tables=expand(table_of("{editor}", "{category}"), editor=EDITORS, category=CATEGORIES),
-            because=because(Path(RESULTS, "agreement.json")),
+            tables=RUN.tables,
+            because=because(f"{RESULTS}/agreement.json"),
         output:
             f"{RESULTS}/agreement.json",
         log:
@@ -59,4 +59,4 @@ if CONFIG.report.human_scores:
         message:
             "comparing the judge with {input.humans}"
         script:
-            "../scripts/agreement.py"
+            "../scripts/rules/measure_agreement.py"

@@ -1,23 +1,18 @@
+EDITS = f"{RESULTS}/{{editor}}/{{category}}/edits/shard-{{shard}}-of-{len(RUN.devices)}.jsonl"
+
+
 rule edit:
     input:
         manifest=f"{RESULTS}/manifest/{{category}}.jsonl",
         # where a category begins decides which device edits what
         counts=f"{RESULTS}/manifest/counts.json",
-        model=lambda wildcards: made_here(CONFIG.editor(wildcards.editor)),
-        because=lambda wildcards: because(
-            layout.edits(
-                Path(RESULTS),
-                wildcards.editor,
-                wildcards.category,
-                int(wildcards.shard),
-                len(DEVICES),
-            )
-        ),
+        model=lambda wildcards: computed.made_here(CONFIG.editor(wildcards.editor)),
+        because=because(EDITS),
     output:
-        f"{RESULTS}/{{editor}}/{{category}}/edits/shard-{{shard}}-of-{len(DEVICES)}.jsonl",
+        EDITS,
     log:
-        f"{RESULTS}/logs/edit/{{editor}}/{{category}}/shard-{{shard}}-of-{len(DEVICES)}.log",
-    priority: priority("edit")
+        f"{RESULTS}/logs/edit/{{editor}}/{{category}}/shard-{{shard}}-of-{len(RUN.devices)}.log",
+    priority: lambda wildcards: RUN.priority("edit", wildcards.editor, wildcards.category)
     group:
         GROUP
     conda:
@@ -27,4 +22,4 @@ rule edit:
     message:
         "editing {wildcards.category} with {wildcards.editor}, shard {wildcards.shard}"
     script:
-        "../scripts/edit.py"
+        "../scripts/rules/edit_shard.py"

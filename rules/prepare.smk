@@ -1,10 +1,10 @@
 rule tiny_models:
     input:
-        code=library_files("tiny.py", "scenes.py"),
+        code=computed.library_files("demo/tiny.py", "demo/scenes.py"),
     output:
-        benchmark=TINY_BENCHMARK,
-        editor=TINY_EDITOR,
-        judge=TINY_JUDGE,
+        benchmark=tiny.TINY_BENCHMARK,
+        editor=tiny.TINY_EDITOR,
+        judge=tiny.TINY_JUDGE,
     log:
         f"{RESULTS}/logs/tiny_models.log",
     conda:
@@ -14,13 +14,13 @@ rule tiny_models:
     message:
         "making tiny random-weight models and a small benchmark"
     script:
-        "../scripts/tiny_models.py"
+        "../scripts/rules/make_tiny_models.py"
 
 
 rule prepare:
     input:
-        benchmark=[path for path in [CONFIG.benchmark.path] if path in TINY_FILES],
-        because=because(layout.counts(Path(RESULTS))),
+        benchmark=[path for path in [CONFIG.benchmark.path] if path in tiny.TINY_FILES],
+        because=because(f"{RESULTS}/manifest/counts.json"),
     output:
         manifests=expand(f"{RESULTS}/manifest/{{category}}.jsonl", category=CATEGORIES),
         rejected=f"{RESULTS}/manifest/rejected.jsonl",
@@ -35,7 +35,7 @@ rule prepare:
     message:
         f"reading {CONFIG.benchmark.path}"
     script:
-        "../scripts/prepare.py"
+        "../scripts/rules/prepare_manifests.py"
 
 
 # a word of Python, so no name for a rule that is written out
@@ -43,7 +43,7 @@ rule:
     name:
         "import"
     input:
-        benchmark=[path for path in [CONFIG.benchmark.path] if path in TINY_FILES],
+        benchmark=[path for path in [CONFIG.benchmark.path] if path in tiny.TINY_FILES],
     log:
         f"{RESULTS}/logs/import.log",
     conda:
@@ -53,4 +53,4 @@ rule:
     message:
         f"looking at {CONFIG.benchmark.path}"
     script:
-        "../scripts/import.py"
+        "../scripts/rules/survey_benchmark.py"

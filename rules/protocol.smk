@@ -3,10 +3,10 @@ if CONFIG.judge.protocol_file is not None:
     rule protocol:
         input:
             protocol=CONFIG.judge.protocol_file,
-            tables=expand(table_of("{editor}", "{category}"), editor=EDITORS, category=CATEGORIES),
-            because=because(Path(protocol_files()[0])),
+            tables=RUN.tables,
+            because=because(RUN.protocol[0]),
         output:
-            protocol_files(),
+            RUN.protocol,
         log:
             f"{RESULTS}/logs/protocol.log",
         conda:
@@ -16,4 +16,4 @@ if CONFIG.judge.protocol_file is not None:
         message:
             "summing up by {input.protocol}"
         script:
-            "../scripts/protocol.py"
+            "../scripts/rules/sum_up_protocol.py"

@@ -1,11 +1,9 @@
 rule tabulate:
     input:
         manifest=f"{RESULTS}/manifest/{{category}}.jsonl",
-        edits=[f"{RESULTS}/{{editor}}/{{category}}/edits/{shard}" for shard in SHARDS],
-        scores=[f"{RESULTS}/{{editor}}/{{category}}/scores/{shard}" for shard in SCORE_SHARDS],
-        because=lambda wildcards: because(
-            layout.table(Path(RESULTS), wildcards.editor, wildcards.category)
-        ),
+        edits=RUN.edits("{editor}", "{category}"),
+        scores=RUN.scores("{editor}", "{category}"),
+        because=because(RUN.table("{editor}", "{category}")),
     output:
         table=report(
             f"{RESULTS}/{{editor}}/{{category}}/table.csv",
@@ -25,28 +23,23 @@ rule tabulate:
     message:
         "tabulating {wildcards.category} of {wildcards.editor}"
     script:
-        "../scripts/tabulate.py"
+        "../scripts/rules/tabulate_scores.py"
 
 
 rule report:
     input:
-        tables=expand(table_of("{editor}", "{category}"), editor=EDITORS, category=CATEGORIES),
+        tables=RUN.tables,
         summaries=expand(
             f"{RESULTS}/{{editor}}/{{category}}/summary.json", editor=EDITORS, category=CATEGORIES
         ),
-        edits=expand(
-            f"{RESULTS}/{{editor}}/{{category}}/edits/{{shard}}",
-            editor=EDITORS,
-            category=CATEGORIES,
-            shard=SHARDS,
-        ),
+        edits=expand(RUN.edits("{editor}", "{category}"), editor=EDITORS, category=CATEGORIES),
         rejected=f"{RESULTS}/manifest/rejected.jsonl",
         anchors=[f"{RESULTS}/anchors/drift.json"] if CONFIG.judge.anchors else [],
         agreement=[f"{RESULTS}/agreement.json"] if CONFIG.report.human_scores else [],
-        because=because(Path(report_files()[0])),
+        because=because(RUN.report[0]),
         protocol=CONFIG.judge.protocol_file or [],
     output:
-        report_files(),
+        RUN.report,
         means=report(f"{RESULTS}/report/means.svg", category="Scores", caption="captions/means.rst"),
         scores=report(
             f"{RESULTS}/report/scores.csv", category="Scores", caption="captions/scores.rst"
@@ -71,18 +64,18 @@ rule report:
     resources:
         **CPU_CLAIMS,
     params:
-        shards=len(DEVICES),
+        shards=len(RUN.devices),
     message:
         "writing the report"
     script:
-        "../scripts/report.py"
+        "../scripts/rules/write_report.py"
 
 
 rule bundle:
     input:
-        tables=expand(table_of("{editor}", "{category}"), editor=EDITORS, category=CATEGORIES),
+        tables=RUN.tables,
         # what the page leads to
-        files=[*report_files(), f"{RESULTS}/report/scores.csv"],
+        files=[*RUN.report, f"{RESULTS}/report/scores.csv"],
     output:
         f"{RESULTS}/report.zip",
     log:
@@ -98,4 +91,4 @@ rule bundle:
     message:
         "packing the report into {output}"
     script:
-        "../scripts/bundle.py"
+        "../scripts/rules/pack_bundle.py"

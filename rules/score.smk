@@ -1,22 +1,19 @@
+SCORES = f"{RESULTS}/{{editor}}/{{category}}/scores/shard-{{shard}}-of-{RUN.judges}.jsonl"
+
+
 rule score:
     input:
         manifest=f"{RESULTS}/manifest/{{category}}.jsonl",
-        edits=judged_edits,
-        model=made_here(CONFIG.judge),
-        because=lambda wildcards: because(
-            layout.scores(
-                Path(RESULTS),
-                wildcards.editor,
-                wildcards.category,
-                int(wildcards.shard),
-                len(JUDGES),
-            )
+        edits=lambda wildcards: RUN.judged(
+            wildcards.editor, wildcards.category, int(wildcards.shard)
         ),
+        model=computed.made_here(CONFIG.judge),
+        because=because(SCORES),
     output:
-        f"{RESULTS}/{{editor}}/{{category}}/scores/shard-{{shard}}-of-{len(JUDGES)}.jsonl",
+        SCORES,
     log:
-        f"{RESULTS}/logs/score/{{editor}}/{{category}}/shard-{{shard}}-of-{len(JUDGES)}.log",
-    priority: priority("score")
+        f"{RESULTS}/logs/score/{{editor}}/{{category}}/shard-{{shard}}-of-{RUN.judges}.log",
+    priority: lambda wildcards: RUN.priority("score", wildcards.editor, wildcards.category)
     group:
         GROUP
     conda:
@@ -26,4 +23,4 @@ rule score:
     message:
         "scoring {wildcards.category} of {wildcards.editor}, shard {wildcards.shard}"
     script:
-        "../scripts/score.py"
+        "../scripts/rules/score_shard.py"

@@ -9,14 +9,16 @@ os.environ["TRITON_INTERPRET"] = "1"
 import hypothesis
 import pytest
 
-from lockstep import device, tiny, tiny_editors
+from lockstep.demo import tiny
+from lockstep.devices import pinning
 from lockstep.records import Sample
+from tests import tiny_editors
 from tests.fake_server import Server
 
 ROOT = Path(__file__).parents[1]
 
 # before anything imports torch; a test that calls a model itself pins no CPU slot
-device.compute_steadily()
+pinning.compute_steadily()
 
 # servers of tests are on this machine, whatever proxy leads out of it
 os.environ["NO_PROXY"] = "127.0.0.1"

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from lockstep.categories import BY_FORMAT, CATEGORIES
+from lockstep.benchmark.categories import BY_FORMAT, CATEGORIES
 
 Draw = Callable[[int], bytes]
 """Makes the n-th image of a benchmark."""

@@ -23,10 +23,13 @@ import pandas as pd
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lockstep import agreement, benchmark, config, images
+from lockstep.benchmark import intake
+from lockstep.benchmark.score_files import read_score_file
+from lockstep.benchmark.settings import BenchmarkSettings
 from lockstep.errors import LockstepError
-from lockstep.quarantine import Quarantine
-from lockstep.score_files import read_score_file
+from lockstep.figures import agreement
+from lockstep.foreign import images
+from lockstep.foreign.quarantine import Quarantine
 from tests import formats, fuzz_readers
 from tests.conftest import ROOT
 
@@ -103,8 +106,8 @@ def attempt(settings: dict[str, Any], folder: Path) -> None:
     """Prepare a benchmark; a sentence is fine, any other exception is not."""
     outside = {path for path in folder.rglob("*") if "manifest" not in path.parts}
     try:
-        found = config.Benchmark(**settings)
-        counts = benchmark.prepare(found, folder / "manifest")
+        found = BenchmarkSettings(**settings)
+        counts = intake.prepare(found, folder / "manifest")
         assert sum(counts.samples.values()) + counts.rejected + sum(counts.left_out.values()) >= 0
     except (LockstepError, ValueError) as error:
         # a ValueError is how a section of the configuration tells a mistake

@@ -15,15 +15,20 @@ from pydantic import ValidationError
 from pydantic_core import from_json
 from safetensors.numpy import save
 
-from lockstep import agreement, config, provenance, records, score_files, tables, yaml_files
-from lockstep.anchors import Anchor
+from lockstep import records
+from lockstep.benchmark import score_files
+from lockstep.config.load import load_config
 from lockstep.errors import ConfigError, LockstepError, ReplyError
-from lockstep.judges import openai_api
-from lockstep.protocol import read_protocol
-from lockstep.records import EditRecord, Rejected, Sample, ScoreRecord
-from lockstep.rubric import VARIABLES, parse_reply, read_rubric
-from lockstep.sandbox import Template
-from lockstep.weights import read_header
+from lockstep.figures import agreement, tables
+from lockstep.foreign import yaml_files
+from lockstep.foreign.sandbox import Template
+from lockstep.judges.openai_api import answers
+from lockstep.models.weights import read_header
+from lockstep.records import EditRecord, Rejected, Sample, ScoreRecord, notes
+from lockstep.rubrics.protocol import read_protocol
+from lockstep.rubrics.replies import parse_reply
+from lockstep.rubrics.rubric import VARIABLES, read_rubric
+from lockstep.scoring.anchors import Anchor
 from tests.conftest import ROOT
 from tests.fake_server import REPLY, answer
 
@@ -83,10 +88,10 @@ def read_answer(path: Path) -> None:
         value = from_json(text)
     except ValueError:
         return
-    if (problem := openai_api._problem(value)) is not None:
-        raise openai_api._failure(problem, given)
-    for choice in openai_api._completion(value, given).choices:
-        openai_api._fault(choice)
+    if (problem := answers.problem_in(value)) is not None:
+        raise answers.failure_of(problem, given)
+    for choice in answers.completion_in(value, given).choices:
+        answers.fault_of(choice)
 
 
 def read_template(path: Path) -> None:
@@ -113,7 +118,7 @@ def read_report(path: Path) -> None:
 def read_configuration(path: Path) -> None:
     data = yaml_files.read_yaml(path, ConfigError)
     if isinstance(data, dict):
-        config.load_config(data, str(path))
+        load_config(data, str(path))
 
 
 def rubric_text(*parts: str) -> str:
@@ -143,7 +148,7 @@ READERS = {
     "note": Reader(
         ".json",
         json.dumps({"made_of": {"seed": "x"}, "files": {"a": "b"}}),
-        lambda path: provenance._read_note(path),
+        lambda path: notes.read_note(path),
     ),
     "table": Reader(".csv", tables.to_csv(TABLE), tables.read_table),
     "score file": Reader(".csv", CSV, read_scores),

@@ -5,10 +5,14 @@ from pathlib import Path
 
 from PIL import Image
 
-from lockstep import config, device, plan, records, scoring
-from lockstep.device import Device
+from lockstep import plan, records
+from lockstep.devices import device
+from lockstep.devices.device import Device
+from lockstep.judges.settings import JudgeSettings
 from lockstep.records import EditRecord, ScoreRecord
-from lockstep.rubric import read_rubric
+from lockstep.rubrics.rubric import read_rubric
+from lockstep.scoring import shard as scoring_shard
+from lockstep.scoring.judgements import Place
 from tests.conftest import ROOT, make_sample
 
 
@@ -52,17 +56,16 @@ class Job:
     def category(self) -> Path:
         return self.folder / "e" / "physical"
 
-    def run(self, judge: config.AnyJudge, devices: list[Device]) -> dict[str, ScoreRecord]:
+    def run(self, judge: JudgeSettings, devices: list[Device]) -> dict[str, ScoreRecord]:
         """Return the record of each edit, by its id; the job's device is the first one."""
-        scoring.score_shard(
-            config.Config.model_construct(seed=0, judge=judge, devices=config.Devices()),
+        scoring_shard.score_shard(
+            judge,
             manifest=self.manifest,
             edits=[self.category / "edits" / "shard-0-of-1.jsonl"],
             rubric=read_rubric(self.rubric),
             folder=self.category,
-            devices=device.split(devices, 1),
-            shard=0,
-            terminal=self.terminal,
+            seed=0,
+            place=Place(device.split(devices, 1), 0, "score", self.terminal),
         )
         scores = self.category / "scores" / plan.shard_file(0, len(devices))
         return {record.id: record for record in records.read_records(scores, ScoreRecord)}

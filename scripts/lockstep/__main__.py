@@ -1,41 +1,77 @@
 """Commands beside the workflow: python -m lockstep COMMAND."""
 
 import argparse
+import io
 import sys
 from pathlib import Path
 
 from tqdm import tqdm
 
-from lockstep import media
-from lockstep.errors import LockstepError
-from lockstep.verify import verify
+from lockstep.errors import ConfigError, LockstepError, suggest
+from lockstep.foreign import media
+from lockstep.jobs import workers
+from lockstep.jobs.verify import verify
+
+COMMANDS = ("verify", "train", "workers")
 
 
 def main() -> None:
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # a terminal may know ASCII alone
+        sys.stdout.reconfigure(errors="backslashreplace")
+    try:
+        sys.exit(_run(sys.argv[1:]))
+    except LockstepError as error:
+        sys.exit(media.entry(f"Error: {error}"))
+
+
+def _run(given: list[str]) -> int:
+    """Do what a command line asks for and return the exit code."""
+    _check_command(given)
+    parser = _parser()
+    arguments, rest = parser.parse_known_args(given)
+    if arguments.command == "train":
+        # it takes its own arguments, and torch
+        from lockstep.demo import train
+
+        train.main(rest)
+        return 0
+    if rest:
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    if arguments.command == "workers":
+        return _workers(arguments.stop)
+    return _verify(arguments.results)
+
+
+def _check_command(given: list[str]) -> None:
+    *some, last = COMMANDS
+    expected = f"{', '.join(some)} or {last}"
+    found = given[0] if given else ""
+    if found not in (*COMMANDS, "-h", "--help"):
+        hint = suggest(found, COMMANDS)
+        raise ConfigError(f"expected a command, {expected}, found {found!r}{hint}")
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m lockstep", description=__doc__)
-    commands = parser.add_subparsers(dest="command", required=True)
-    own = commands.add_parser(
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    verifying = commands.add_parser(
         "verify",
         help="read and hash the files of a folder of results",
         description="Read and hash the files of a folder of results, and name those that are not "
         "what was written.",
     )
-    own.add_argument("results", nargs="?", type=Path, default=Path("results"))
+    verifying.add_argument("results", nargs="?", type=Path, default=Path("results"))
     commands.add_parser("train", help="train the miniature", add_help=False)
-    arguments, rest = parser.parse_known_args()
-    # a terminal may know ASCII alone
-    sys.stdout.reconfigure(errors="backslashreplace")
-    try:
-        if arguments.command == "train":
-            # it takes its own arguments, and torch
-            from lockstep.demo import train
-
-            sys.exit(train.main(rest))
-        if rest:
-            parser.error(f"unrecognized arguments: {' '.join(rest)}")
-        sys.exit(_verify(arguments.results))
-    except LockstepError as error:
-        sys.exit(media.entry(f"Error: {error}"))
+    keeping = commands.add_parser(
+        "workers",
+        help="list or end the models kept on this machine's devices",
+        description="List the models that are kept on devices of this machine.",
+    )
+    keeping.add_argument(
+        "--stop", action="store_true", help="end them, each after the item in its hand"
+    )
+    return parser
 
 
 def _verify(results: Path) -> int:
@@ -49,6 +85,15 @@ def _verify(results: Path) -> int:
     if faults:
         print("delete these files and run the workflow again: it makes them anew")
     return int(faults > 0)
+
+
+def _workers(stop: bool) -> int:
+    workers.sweep()
+    if stop:
+        print(f"{workers.stop()} stopped")
+    else:
+        print("\n".join(map(media.line, workers.listed())) or "nothing is warm")
+    return 0
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ LockstepError
 ├── OutOfMemory      a batch does not fit a device; a smaller one may
 ├── DeviceError      a device is not there, fails, or somebody else holds it
 ├── ServerError      a judge's server is of no use; what is judged is kept
-├── HostError        a job in the process that holds its model came to no end; another try may
+├── WorkerError      a job in the process that holds its model came to no end; another try may
 └── Stopped          a job was asked to end; what is finished is kept
 
 Messages are one sentence that says what was found and what would be accepted.
@@ -39,6 +39,13 @@ class BenchmarkError(LockstepError):
 
 class SampleError(LockstepError):
     """One sample of the benchmark cannot be used."""
+
+    id: str | None = None
+    """How its benchmark names it, where that is known."""
+    subset: str | None = None
+    """Name of its category there, where that is known."""
+    category: str | None = None
+    """Key of its category, where that is known."""
 
 
 class EditError(LockstepError):
@@ -81,7 +88,7 @@ class ServerError(LockstepError):
     """A judge's server is of no use."""
 
 
-class HostError(LockstepError):
+class WorkerError(LockstepError):
     """A job in the process that holds its model came to no end."""
 
 

@@ -4,9 +4,6 @@ import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from itertools import takewhile
-from typing import Any
-
-from lockstep.records import Sample, canonical_json, sha256
 
 SEED_BITS = 48
 """Seeds stay exact in JSON and in every generator."""
@@ -72,73 +69,6 @@ def sample_seed(base: int, sample_id: str, source_seed: int | None = None) -> in
         if seed != source_seed:
             return seed
         attempt += 1
-
-
-def edit_key(sample: Sample, editor: Mapping[str, Any], seed: int) -> str:
-    """Return the SHA-256 over everything that decides an edit's pixels.
-
-    Args:
-        editor: the editor's identity: model, revision, call arguments, dtype, size policy,
-            semantics version.
-    """
-    return sha256(
-        canonical_json(
-            {
-                **_source(sample),
-                "instruction": sample.instruction,
-                "editor": dict(editor),
-                "seed": seed,
-            }
-        ).encode()
-    )
-
-
-def score_key(
-    sample: Sample,
-    pixels: str,
-    judge: Mapping[str, Any],
-    asked: Mapping[str, Any],
-    sampling: Mapping[str, Any] | None = None,
-) -> str:
-    """Return the SHA-256 over everything that decides a judge's reply.
-
-    Args:
-        pixels: SHA-256 of the edited image's pixels.
-        judge: the judge's identity: model, revision, settings, semantics version.
-        asked: what the judge is told and how it must reply, as `Rubric.asked` returns it.
-        sampling: seed and temperature; None is greedy.
-    """
-    return sha256(
-        canonical_json(
-            {
-                **_source(sample),
-                **_reference(sample),
-                "pixels": pixels,
-                "judge": dict(judge),
-                "asked": dict(asked),
-                "sampling": None if sampling is None else dict(sampling),
-            }
-        ).encode()
-    )
-
-
-def _source(sample: Sample) -> dict[str, Any]:
-    """Return what decides the sources' pixels as editor and judge see them."""
-    source: dict[str, Any] = {"image": sample.image_sha256}
-    if sample.more:
-        source["more"] = [picture.sha256 for picture in sample.more]
-    # another background changes nothing under an opaque image
-    if sample.transparent or any(picture.transparent for picture in sample.more):
-        source["background"] = sample.background
-    return source
-
-
-def _reference(sample: Sample) -> dict[str, Any]:
-    """Return what decides the pixels of the reference, where there is one."""
-    if sample.reference is None:
-        return {}
-    ground = sample.background if sample.reference.transparent else None
-    return {"reference": [sample.reference.sha256, ground]}
 
 
 def requests_at_a_time(concurrency: int, shards: int) -> int:

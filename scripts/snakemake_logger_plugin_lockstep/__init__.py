@@ -17,8 +17,9 @@ from snakemake_interface_logger_plugins.base import LogHandlerBase
 from snakemake_interface_logger_plugins.common import LogEvent
 from snakemake_interface_logger_plugins.settings import LogHandlerSettingsBase
 
-from lockstep import media, recovery, yaml_files
 from lockstep.errors import ConfigError
+from lockstep.foreign import media, yaml_files
+from lockstep.records import recovery
 
 NOISE = re.compile(
     "Assuming unrestricted shared filesystem|Building DAG|Complete log|Conda environments: ignored"

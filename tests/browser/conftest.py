@@ -9,7 +9,7 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
-from lockstep import report
+from lockstep.report import write
 from tests.conftest import ROOT
 
 spec = importlib.util.spec_from_file_location("page_benchmark", ROOT / "benchmarks" / "page.py")
@@ -124,5 +124,5 @@ def open_page(browser) -> Iterator:
 def large(tmp_path_factory) -> Path:
     """Results of 1,000 samples × 3 editors with their report; nothing in them is changed."""
     folder = tmp_path_factory.mktemp("large")
-    report.write_report(*made_up.make_results(folder, 1000, side=160), threads=os.cpu_count())
+    write.write_report(*made_up.make_results(folder, 1000, side=160), threads=os.cpu_count())
     return folder

@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 
-from lockstep import media, records, report, tables
-from lockstep.report import bundle
+from lockstep import records
+from lockstep.figures import tables
+from lockstep.foreign import media
+from lockstep.report import bundle, write
 from lockstep.report.page import VIEWS
 from tests.browser.conftest import made_up
 from tests.conftest import ROOT
@@ -308,7 +310,7 @@ def test_a_failure_leads_to_its_samples(large, samples, open_page):
 def test_skipped_samples_are_apart_from_failures(tmp_path, open_page):
     more = [records.Picture(image="images/x.png", sha256="0" * 64, width=1, height=1)]
     given = made_up.make_results(tmp_path, 150, change=lambda n: {"more": more} if n < 30 else {})
-    report.write_report(*given)
+    write.write_report(*given)
     (editor,) = made_up.ONE_IMAGE
     opened = open_page(page_of(tmp_path))
     opened.follow("table.headline a[href='#skipped']")
@@ -389,7 +391,7 @@ def hostile(tmp_path_factory) -> Path:
         )
     finally:
         made_up.FAILURES, made_up.JUDGE = kept
-    report.write_report(*given)
+    write.write_report(*given)
     return folder
 
 
@@ -452,7 +454,7 @@ def test_an_image_that_is_gone_is_said_to_be_gone(tmp_path, open_page):
     given = made_up.make_results(tmp_path, 10)
     gone, *_ = sorted((tmp_path / EDITORS[0] / "causal" / "images").glob("*.png"))
     gone.unlink()
-    report.write_report(*given)
+    write.write_report(*given)
     opened = open_page(page_of(tmp_path), f"#samples?sample={gone.stem}")
     opened.page.wait_for_selector("#stage .nothing")
     assert "no image" in opened.page.inner_text("#stage .nothing")
@@ -461,7 +463,7 @@ def test_an_image_that_is_gone_is_said_to_be_gone(tmp_path, open_page):
 
 def test_bars_are_full_at_the_highest_value_of_the_rubric(tmp_path, open_page):
     judge = {"type": "qwen3_vl", "model": "judge", "rubrics": str(ROOT / "config/rubrics/imgedit")}
-    report.write_report(*made_up.make_results(tmp_path, 10, judge=judge))
+    write.write_report(*made_up.make_results(tmp_path, 10, judge=judge))
     shares = {}
     opened = open_page(page_of(tmp_path), "#samples")
     for name in opened.cards():
@@ -489,12 +491,14 @@ def test_an_address_that_was_cut_off_still_opens_the_page(large, open_page):
     assert opened.page.inner_text("#results h1") == opened.page.title()
 
 
-def test_what_the_readme_shows_can_be_made(large, samples, open_page, tmp_path, request):
-    """With --fix the screenshots in docs/ are made anew."""
-    folder = ROOT / "docs" if request.config.getoption("--fix") else tmp_path
-    opened = open_page(page_of(large), viewport={"width": 1280, "height": 860})
+def test_what_the_readme_shows_can_be_made(large, open_page, tmp_path, request):
+    """With --fix the screenshots in docs/ are made anew, of the demo's results."""
+    shown, folder = large, tmp_path
+    if request.config.getoption("--fix"):
+        shown, folder = ROOT / "results" / "demo", ROOT / "docs"
+    opened = open_page(page_of(shown), viewport={"width": 1280, "height": 860})
     opened.page.screenshot(path=folder / "report.png")
-    chosen = next(one["sample"].id for one in samples if one["sample"].category == "environmental")
+    chosen = records.read_manifest(shown / "manifest" / "environmental.jsonl")[0].id
     opened.go(f"#samples?sample={chosen}")
     opened.page.wait_for_selector("#facts h3")
     opened.page.wait_for_function(

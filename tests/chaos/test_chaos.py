@@ -10,8 +10,11 @@ from unittest import mock
 
 from PIL import Image
 
-from lockstep import config, editing, plan, records
-from lockstep.device import Device
+from lockstep import plan, records
+from lockstep.devices.device import Device
+from lockstep.devices.settings import DeviceSettings
+from lockstep.editing import shard as editing_shard
+from lockstep.editors.identity import IdentitySettings
 from lockstep.records import EditRecord, Sample
 from tests.conftest import make_sample
 
@@ -38,19 +41,19 @@ class Editor:
 
 
 def edit(folder: Path, shard: int) -> None:
-    settings = config.Config.model_construct(seed=0, devices=config.Devices(accelerator="cpu"))
     devices = [Device("cpu", str(k)) for k in range(SHARDS)]
     with (
-        mock.patch("lockstep.editors.load_editor", lambda *_: Editor(folder)),
+        mock.patch.object(IdentitySettings, "load", lambda *_: Editor(folder)),
         open("/dev/null", "w") as nowhere,
     ):
-        editing.edit_shard(
-            settings,
-            config.IdentityEditor(name="chaos", type="identity"),
+        editing_shard.edit_shard(
+            IdentitySettings(name="chaos", type="identity"),
             folder / "physical.jsonl",
             folder / "physical",
-            editing.Shard(shard, devices, slots=SHARDS, run="run", first=3),
+            editing_shard.Shard(shard, devices, slots=SHARDS, run="run", first=3),
             nowhere,
+            seed=0,
+            settings=DeviceSettings(accelerator="cpu"),
         )
 
 

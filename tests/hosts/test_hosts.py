@@ -16,7 +16,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from lockstep.hosts import CODE, bind
+from lockstep.jobs.sockets import bind
+from lockstep.jobs.workers import CODE
 from tests.workflow.conftest import EDITOR, environment, make, until
 from tests.workflow.test_resume import EDITOR as CONTROL
 from tests.workflow.test_resume import Held, HeldDisk, alive, children, is_edit_job
@@ -91,7 +92,7 @@ def hosts(workflow):
 
 
 def hosts_started(workflow):
-    return workflow.logs("hosts/*.log").count("is the host of small on cpu0")
+    return workflow.logs("workers/*.log").count("is the worker of small on cpu0")
 
 
 def until_gone(workflow):
@@ -109,7 +110,7 @@ def held_locks(workflow):
 
 
 def folder_of_sockets():
-    return Path(os.environ["TMPDIR"]) / f"lockstep-{os.getuid()}" / "hosts"
+    return Path(os.environ["TMPDIR"]) / f"lockstep-{os.getuid()}" / "workers"
 
 
 def sockets(workflow):
@@ -270,7 +271,7 @@ def test_two_runs_at_once_on_one_device_have_hosts_of_their_own(prepared, workfl
 def test_what_is_warm_can_be_listed_and_stopped(workflow):
     def command(*arguments):
         done = subprocess.run(
-            [sys.executable, "-m", "lockstep.hosts", *arguments],
+            [sys.executable, "-m", "lockstep", "workers", *arguments],
             capture_output=True,
             text=True,
             env=environment(),
@@ -300,7 +301,7 @@ def test_a_host_without_work_ends(models, tmp_path):
     )
     (host,) = until(lambda: hosts(workflow), LONG, workflow.printed)
     until(lambda: not alive([host]), LONG, workflow.printed)
-    assert "ends: idle for 1 s" in workflow.logs("hosts/cpu0.log")
+    assert "ends: idle for 1 s" in workflow.logs("workers/cpu0.log")
     assert run.poll() is None
     run.kill()
     run.wait()

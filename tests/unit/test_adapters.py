@@ -10,12 +10,14 @@ import torch
 from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 from safetensors.torch import load_file, save_file
 
-from lockstep import adapter_scale, config, editors, tiny
-from lockstep import models as models_module
-from lockstep.editors import adapters
-from lockstep.editors import diffusers as module
-from lockstep.editors.diffusers import DiffusersEditor
+from lockstep.demo import tiny
+from lockstep.editors import keys
+from lockstep.editors.diffusers import DiffusersSettings, adapters
+from lockstep.editors.diffusers import editor as module
+from lockstep.editors.diffusers.editor import DiffusersEditor
 from lockstep.errors import ConfigError
+from lockstep.models import adapter_scale
+from lockstep.models import fingerprints as models_module
 
 QUERY = "transformer_blocks.0.attn.to_q"
 
@@ -29,7 +31,7 @@ def adapter(models, tmp_path_factory):
 
 def settings(models, *adapters, name="editor", **given):
     given = {"num_inference_steps": 2, "dtype": "float32", **given}
-    return config.DiffusersEditor(
+    return DiffusersSettings(
         name="tiny", type="diffusers", model=str(models / name), adapters=adapters, **given
     )
 
@@ -250,7 +252,7 @@ def test_an_adapter_is_named_by_its_contents_or_its_place_on_a_hub(
     models, adapter, tmp_path, sample
 ):
     def identity(*adapters):
-        return editors.identity(settings(models, *adapters), sample)
+        return keys.identity(settings(models, *adapters), sample)
 
     own = identity({"path": str(adapter)})
     shutil.copy(adapter, tmp_path / "copy.safetensors")
@@ -266,7 +268,7 @@ def test_an_adapter_that_changes_during_the_run_ends_it(models, adapter, tmp_pat
     path = tmp_path / "a.safetensors"
     shutil.copy(adapter, path)
     given = settings(models, {"path": str(path)})
-    editors.identity(given, sample)
+    keys.identity(given, sample)
     tiny.make_adapter(path, models / "editor", seed=1)
     with pytest.raises(ConfigError, match="changed during the run, run it again"):
         DiffusersEditor(given, "cpu")
@@ -418,7 +420,7 @@ def test_alphas_among_the_tensors_win_over_notes_and_count_once(models, tmp_path
 def test_a_scale_beside_the_file_is_part_of_its_name_where_it_decides(models, tmp_path, sample):
     def identity(**places):
         path = plain_adapter(tmp_path / "a", **places)
-        own = editors.identity(settings(models, {"path": str(path)}), sample)
+        own = keys.identity(settings(models, {"path": str(path)}), sample)
         (tmp_path / "a" / "adapter_config.json").unlink(missing_ok=True)
         return own["adapters"][0]
 
@@ -442,7 +444,7 @@ def test_a_scale_beside_the_file_is_part_of_its_name_where_it_decides(models, tm
 def test_a_configuration_that_changes_during_the_run_ends_it(models, tmp_path, sample):
     path = plain_adapter(tmp_path / "a", beside=PEFT)
     given = settings(models, {"path": str(path)})
-    editors.identity(given, sample)
+    keys.identity(given, sample)
     (tmp_path / "a" / "adapter_config.json").write_text(json.dumps({**PEFT, "lora_alpha": 1}))
     with pytest.raises(ConfigError, match="changed during the run, run it again"):
         DiffusersEditor(given, "cpu")

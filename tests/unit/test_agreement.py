@@ -5,9 +5,10 @@ import pandas as pd
 import pytest
 from scipy import stats as scipy_stats
 
-from lockstep.agreement import MEASURES, _with_interval, agreement, fisher_mean
 from lockstep.errors import ConfigError
-from lockstep.rubric import COLUMNS, read_rubric
+from lockstep.figures.agreement import MEASURES, _with_interval, agreement, fisher_mean
+from lockstep.rubrics import combine
+from lockstep.rubrics.rubric import COLUMNS, read_rubric
 from tests.conftest import ROOT
 
 JUDGE = [1.0, 4.0, 3.0, 8.0, 9.0, 6.0, 5.0, 7.0]
@@ -52,7 +53,7 @@ def test_correlations_are_scipys_and_lie_in_their_intervals(tables, tmp_path):
 
 
 def test_the_interval_covers_the_truth_as_often_as_it_says(monkeypatch):
-    monkeypatch.setattr("lockstep.agreement.RESAMPLES", 199)
+    monkeypatch.setattr("lockstep.figures.agreement.RESAMPLES", 199)
     generator = np.random.default_rng(1)
     truth, hits = 0.7, 0
     for _ in range(40):
@@ -85,7 +86,7 @@ def test_edits_without_a_score_of_the_judge_do_not_count(tables, tmp_path):
 
 
 def test_scores_that_only_rounding_tells_apart_are_tied(tables, tmp_path, monkeypatch):
-    monkeypatch.setattr("lockstep.agreement.RESAMPLES", 19)
+    monkeypatch.setattr("lockstep.figures.agreement.RESAMPLES", 19)
     settled = [4.0, 4.0, 4.0, 4.0, 9.0, 1.0, 1.0, 6.0]
     human = [10, 40, 30, 20, 90, 15, 5, 60]
     frame = pd.read_csv(tables["e"]["physical"])
@@ -107,14 +108,15 @@ def test_a_published_correlation_with_many_ties_is_found_again(tables, tmp_path,
     paper_implementation: two values of semantic consistency and two of perceptual quality, and
     each rater's pair of both.
     """
-    monkeypatch.setattr("lockstep.agreement.RESAMPLES", 19)
+    monkeypatch.setattr("lockstep.figures.agreement.RESAMPLES", 19)
     rubric = read_rubric(ROOT / "config" / "rubrics" / "viescore.yaml")
     given = pd.read_csv(ROOT / "tests" / "unit" / "viescore_diffedit.csv")
     frame = pd.DataFrame({column: [None] * len(given) for column in COLUMNS})
     frame["id"] = [f"physical-{i}" for i in range(len(given))]
     frame["category"] = "physical"
     frame["score"] = [
-        rubric.score(dict(zip(rubric.names, row[:4], strict=True))) for row in given.to_numpy()
+        combine.score(rubric, dict(zip(rubric.names, row[:4], strict=True)))
+        for row in given.to_numpy()
     ]
     frame.to_csv(tables["e"]["physical"], index=False)
     rows = [
@@ -130,7 +132,7 @@ def test_a_published_correlation_with_many_ties_is_found_again(tables, tmp_path,
 def test_each_editor_has_its_own_correlation_and_all_their_mean_by_fishers_z(
     tables, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("lockstep.agreement.RESAMPLES", 19)
+    monkeypatch.setattr("lockstep.figures.agreement.RESAMPLES", 19)
     frame = pd.read_csv(tables["e"]["physical"])
     frame["score"] = other = [2.0, 1.0, 5.0, 4.0, 3.0, 8.0, 6.0, 9.0]
     frame.to_csv(tmp_path / "other.csv", index=False)

@@ -5,13 +5,19 @@ from unittest import mock
 import pytest
 from PIL import Image
 
-from lockstep import alike, config, judges, judging, records
-from lockstep.alike import FEW, Watch
-from lockstep.device import Device
+from lockstep import records
+from lockstep.devices.device import Device
 from lockstep.errors import EditError, SharedError
-from lockstep.judges import Judgement
-from lockstep.judging import Job, Place
-from lockstep.rubric import read_rubric
+from lockstep.judges import keys
+from lockstep.judges.precomputed import PrecomputedJudgeSettings
+from lockstep.judges.protocol import Judgement
+from lockstep.judges.qwen3_vl import Qwen3VLSettings
+from lockstep.records import alike
+from lockstep.records.alike import FEW, Watch
+from lockstep.rubrics.rubric import read_rubric
+from lockstep.scoring import judgements
+from lockstep.scoring.judgements import Place
+from lockstep.scoring.replies import Judging
 from tests.conftest import ROOT, make_sample
 from tests.unit.test_editing import edit, manifest
 from tests.unit.test_stages import FakeEditor, running
@@ -127,16 +133,16 @@ class FakeJudge:
 
 
 def judge(folder, answer, count=9, size=1, copies=1, settings=None):
-    settings = settings or config.Qwen3VLJudge(
+    settings = settings or Qwen3VLSettings(
         type="qwen3_vl", model="a/b", batch_size=size, use_batch_inference=size > 1
     )
     source = make_sample(folder)
     edits = folder / "e.png"
     image = Image.new("RGB", (8, 8))
     image.save(edits)
-    job = Job(settings, judges.identity(settings), RUBRIC, "e")
+    job = Judging(settings, keys.identity(settings), RUBRIC, "e")
     items = [
-        judging.item(
+        judgements.item(
             job,
             source.model_copy(update={"id": f"s{number}"}),
             edits,
@@ -148,15 +154,14 @@ def judge(folder, answer, count=9, size=1, copies=1, settings=None):
         for copy in range(copies)
     ]
     fake = FakeJudge(answer)
-    whole = config.Config.model_construct(judge=settings, cluster=None, devices=None)
     with (
         open("/dev/null", "w") as nowhere,
-        mock.patch.object(judging, "_judge_on") as on,
-        mock.patch.object(judging, "_kept", side_effect=lambda item: None),
+        mock.patch.object(judgements, "_judge_on") as on,
+        mock.patch.object(judgements, "_kept", side_effect=lambda item: None),
     ):
         on.return_value.__enter__.return_value = fake
         place = Place([[Device("cpu", "0")]], 0, "score", nowhere)
-        return fake, judging.judge_missing(whole, items, place)
+        return fake, judgements.judge_missing(settings, items, place)
 
 
 def raising(number):
@@ -206,7 +211,7 @@ def test_one_sample_that_is_judged_several_times_is_one(tmp_path):
 
 
 def test_a_file_that_lacks_samples_is_no_fault_of_all(tmp_path):
-    settings = config.PrecomputedJudge(type="precomputed", folder="replies")
+    settings = PrecomputedJudgeSettings(type="precomputed", folder="replies")
 
     def answer(number):
         return Judgement(None, error="found no row of this sample")

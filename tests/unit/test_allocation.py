@@ -2,14 +2,17 @@
 
 import pytest
 
-from lockstep import allocation, config
-from lockstep.device import Device
+from lockstep.config.cluster import ClusterSettings
+from lockstep.config.run import Config
+from lockstep.devices.device import Device
+from lockstep.devices.settings import DeviceSettings
 from lockstep.errors import DeviceError
+from lockstep.jobs import allocation
 
 
 def on_cluster(shards, accelerator="auto"):
-    return config.Config.model_construct(
-        devices=config.Devices(accelerator=accelerator), cluster=config.Cluster(shards=shards)
+    return Config.model_construct(
+        devices=DeviceSettings(accelerator=accelerator), cluster=ClusterSettings(shards=shards)
     )
 
 

@@ -2,21 +2,28 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from lockstep import anchors, config, device, judges, records
-from lockstep.judges import Judgement
-from lockstep.judging import Place
+from lockstep import records
+from lockstep.devices import device
+from lockstep.devices.settings import DeviceSettings
+from lockstep.judges import keys
+from lockstep.judges.protocol import Judgement
+from lockstep.judges.qwen3_vl import Qwen3VLSettings
 from lockstep.records import Picture, ScoreRecord
-from lockstep.rubric import read_rubric
+from lockstep.rubrics import combine
+from lockstep.rubrics.rubric import read_rubric
+from lockstep.scoring import anchors
+from lockstep.scoring.judgements import Place
 from tests.conftest import ROOT
 from tests.score_job import Job
 
 RUBRIC = read_rubric(ROOT / "config/rubrics/physical.yaml")
-DEVICES = device.devices(config.Devices(accelerator="cpu", device_ids=(0,)))
-SETTINGS = config.Qwen3VLJudge(
+DEVICES = device.devices(DeviceSettings(accelerator="cpu", device_ids=(0,)))
+SETTINGS = Qwen3VLSettings(
     type="qwen3_vl", model="a/b", repeats=3, rubrics=str(ROOT / "config" / "rubrics")
 )
 
@@ -43,8 +50,8 @@ class FakeJudge:
 @pytest.fixture
 def use(monkeypatch):
     def use(judge):
-        monkeypatch.setattr(judges, "load_judge", lambda *_: judge)
-        monkeypatch.setattr(judges, "identity", lambda _: {"model": judge.name})
+        monkeypatch.setattr(Qwen3VLSettings, "load", lambda *_: judge)
+        monkeypatch.setattr(keys, "identity", lambda _: {"model": judge.name})
         return judge
 
     return use
@@ -74,9 +81,10 @@ def made(tmp_path, use):
 
 
 def judge_again(folder, tmp_path, terminal):
-    settings = config.Config.model_construct(judge=SETTINGS, devices=config.Devices())
+    judge = SETTINGS.model_copy(update={"anchors": str(folder)})
+    rubrics = {"physical": read_rubric(Path(judge.rubric_file("physical")))}
     results = tmp_path / "anchors"
-    anchors.score_anchors(settings, folder, results, Place([DEVICES], 0, "anchors", terminal))
+    anchors.score_anchors(judge, rubrics, results, Place([DEVICES], 0, "anchors", terminal))
     return records.read_json(results / "drift.json")
 
 
@@ -116,7 +124,7 @@ def test_another_judge_drifts(made, tmp_path, use):
     numbers = [int(record.id[-1]) for record in recorded]
 
     def score(value):
-        return RUBRIC.score(dict.fromkeys(RUBRIC.names, value))
+        return combine.score(RUBRIC, dict.fromkeys(RUBRIC.names, value))
 
     differences = [score(n + 1) - score(n) for n in numbers]
     assert row["difference"] == pytest.approx(sum(differences) / 4)
@@ -129,10 +137,10 @@ def test_drift_by_hand():
         status = "judge_failed" if score is None else "ok"
         return ScoreRecord(id=name, category="physical", status=status, score=score, **fields)
 
-    before = [record("a", 5), record("b", 6), record("c", 7), record("d", 8)]
-    now = [record("a", 4), record("b", 8), record("c", None), record("new", 1)]
+    before = [record("a", 5), record("b", 6), record("c", 7), record("d", 8), record("e", None)]
+    now = [record("a", 4), record("b", 8), record("c", None), record("new", 1), record("e", 5)]
     (row, _) = anchors.drift(before, now)
-    assert (row["anchors"], row["count"]) == (4, 2)
+    assert (row["anchors"], row["count"]) == (5, 2)
     assert (row["difference"], row["distance"], row["largest"]) == (0.5, 1.5, 2)
     (none, _) = anchors.drift([], now)
     assert (none["count"], none["difference"], none["largest"]) == (0, None, None)

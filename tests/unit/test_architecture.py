@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from importlib import metadata
+from pathlib import Path
 
 import pytest
 import yaml
@@ -16,65 +17,156 @@ WRITE = re.compile(r"\.write_(text|bytes)\(|open\([^)]*\"[wax]")
 HEAVY = {"torch", "diffusers", "transformers"}
 
 
-def imports(path, everywhere=True):
-    """Return the top-level packages that a module imports."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    nodes = ast.walk(tree) if everywhere else tree.body
-    found = set()
-    for node in nodes:
-        if isinstance(node, ast.Import):
-            found |= {alias.name.split(".")[0] for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            found.add((node.module or "").split(".")[0])
-    return found
+ROOMS = [
+    "errors",
+    "plan",
+    "layout",
+    "foreign",
+    "records",
+    "config.section",
+    "benchmark",
+    "rubrics",
+    "devices",
+    "models",
+    "fast",
+    "editors",
+    "judges",
+    "config",
+    "editing",
+    "scoring",
+    "jobs",
+    "figures",
+    "report",
+    "demo",
+    "workflow",
+    "__init__",
+    "__main__",
+]
+"""From the ground up: each imports only what stands before it. docs/architecture.md shows it."""
 
 
 def modules():
     return sorted(LIBRARY.rglob("*.py"))
 
 
+def name_of(path):
+    """Return a module's name below `lockstep`, that of a package without `__init__`."""
+    parts = path.relative_to(LIBRARY).with_suffix("").parts
+    return ".".join(parts[:-1] if len(parts) > 1 and parts[-1] == "__init__" else parts)
+
+
+NAMES = {name_of(path): path for path in modules()}
+
+
+def imported(path, everywhere=True):
+    """Return the modules that a module imports, `lockstep.` for ours and packages for others."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    found = set()
+    for node in ast.walk(tree) if everywhere else tree.body:
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            # the version is a constant, and no door to other rooms
+            names = [alias.name for alias in node.names if alias.name != "__version__"]
+            below = {f"{node.module}.{name}" for name in names}
+            ours = {name for name in below if name.removeprefix("lockstep.") in NAMES}
+            found |= ours or ({node.module} if names else set())
+    return found
+
+
+def packages(path, everywhere=True):
+    """Return the top-level packages that a module imports."""
+    return {name.split(".")[0] for name in imported(path, everywhere)}
+
+
+def of_ours(path):
+    return {
+        name.removeprefix("lockstep.") if name != "lockstep" else "__init__"
+        for name in imported(path)
+        if name.split(".")[0] == "lockstep"
+    }
+
+
+def room(name):
+    """Return the place in ROOMS of a module."""
+    fitting = [r for r in ROOMS if name == r or name.startswith(f"{r}.")]
+    assert fitting, f"{name} is in no room"
+    return ROOMS.index(max(fitting, key=len))
+
+
+def test_the_page_on_the_architecture_lists_the_rooms():
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (`[a-z`., ]+`) \|", page.split("## The rooms")[1], re.MULTILINE)
+    listed = [name for row in rows for name in re.findall(r"`([a-z.]+)`", row)]
+    assert listed == [name for name in ROOMS if not name.startswith("__")]
+
+
+@pytest.mark.parametrize("name", sorted(NAMES))
+def test_a_room_imports_only_from_rooms_below_it(name):
+    above = {other for other in of_ours(NAMES[name]) if room(other) > room(name)}
+    assert not above
+
+
+def unit(name):
+    """Return a module's name; a backend's settings load what they configure, so they are one."""
+    parts = name.split(".")
+    return ".".join(parts[:2]) if parts[0] in ("editors", "judges") else name
+
+
+def test_no_module_imports_itself_by_way_of_others():
+    left = {}
+    for name, path in NAMES.items():
+        left.setdefault(unit(name), set()).update(map(unit, of_ours(path) & NAMES.keys()))
+    for name, needed in left.items():
+        needed.discard(name)
+    while free := [name for name, needed in left.items() if not needed & left.keys()]:
+        for name in free:
+            del left[name]
+    assert not left
+
+
+def test_the_house_has_few_doors():
+    entries = {path.name for path in LIBRARY.iterdir()} - {"__pycache__", "py.typed"}
+    assert len(entries) <= 22
+    stems = {Path(entry).stem for entry in entries}
+    assert not stems & sys.stdlib_module_names
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(LIBRARY)))
+def test_no_file_is_too_long_to_read(path):
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 400
+
+
 @pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(LIBRARY)))
 def test_the_library_knows_nothing_of_snakemake(path):
-    assert not any(name.startswith("snakemake") for name in imports(path))
+    assert not any(name.startswith("snakemake") for name in packages(path))
 
 
-@pytest.mark.parametrize(
-    "name", ["plan", "rubric", "stats", "records", "config", "device", "drift"]
-)
-def test_parts_that_a_dry_run_needs_import_no_torch(name):
-    assert not imports(LIBRARY / f"{name}.py") & HEAVY
-
-
-def test_torch_is_imported_only_by_backends():
-    backends = {
-        "judges/decoding.py",
-        "judges/qwen3_vl.py",
-        "judges/slots.py",
-        "judges/step_attention.py",
-        "qwen_vl.py",
-    }
-    backends |= {f"editors/{path.name}" for path in (LIBRARY / "editors").glob("*.py")}
-    backends -= {"editors/__init__.py", "editors/precomputed.py"}
-    backends |= {f"demo/{name}.py" for name in ("drawing", "measure", "passes", "training")}
-    for path in modules():
-        if str(path.relative_to(LIBRARY)) not in backends:
-            assert not imports(path, everywhere=False) & HEAVY, path
+def test_torch_is_imported_only_where_models_run():
+    backends = {"editors", "fast", "judges"}
+    backends |= {f"demo.{name}" for name in ("drawing", "measure", "passes")}
+    backends |= {f"demo.{name}" for name in ("training", "editor_training", "judge_training")}
+    backends |= {"models.qwen_vl"}
+    for name, path in NAMES.items():
+        if not {name, name.split(".")[0]} & backends or path.name == "__init__.py":
+            assert not packages(path, everywhere=False) & HEAVY, name
 
 
 def test_only_the_device_module_reads_the_visible_devices():
     for path in modules():
-        if path.name != "device.py":
+        if path != LIBRARY / "devices" / "device.py":
             assert "CUDA_VISIBLE_DEVICES" not in path.read_text(encoding="utf-8"), path
 
 
-def test_only_the_rubric_module_parses_replies():
-    for path in (*LIBRARY.glob("judges/*.py"), LIBRARY / "scoring.py", LIBRARY / "judging.py"):
-        assert "json" not in imports(path), path
+def test_only_one_module_of_rubrics_parses_replies():
+    for folder in ("judges", "scoring"):
+        for path in (LIBRARY / folder).rglob("*.py"):
+            assert "json" not in packages(path), path
 
 
 def test_only_the_records_module_writes_files():
     for path in modules():
-        if path.name not in {"records.py", "joblog.py"}:
+        if path not in {LIBRARY / "records" / "files.py", LIBRARY / "jobs" / "joblog.py"}:
             lines = path.read_text(encoding="utf-8").splitlines()
             writes = [line for line in lines if WRITE.search(line) and "records." not in line]
             assert not writes, path
@@ -82,15 +174,16 @@ def test_only_the_records_module_writes_files():
 
 def test_a_dry_run_loads_no_torch():
     code = (
-        "import sys; from lockstep import categories, config, device, models, plan, rubric; "
-        "from lockstep.editors import precomputed; "
+        "import sys; from lockstep import workflow; "
         f"print([name for name in {sorted(HEAVY)} if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "scripts").glob("*.py")), ids=lambda p: p.name)
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "scripts" / "rules").glob("*.py")), ids=lambda p: p.name
+)
 def test_a_rules_script_is_thin(path):
     tree = ast.parse(path.read_text(encoding="utf-8"))
     (block,) = [node for node in tree.body if isinstance(node, ast.With)]
@@ -115,17 +208,17 @@ def test_the_lock_names_no_address_and_the_environments_have_its_pins():
 
 
 SCRIPTS = {
-    "edit": ["edit", "tiny_models"],
-    "score": ["score", "anchors", "anchor_set"],
+    "edit": ["edit_shard", "make_tiny_models"],
+    "score": ["score_shard", "judge_anchors", "collect_anchors"],
     "report": [
-        "prepare",
-        "import",
-        "tabulate",
-        "report",
-        "bundle",
-        "agreement",
-        "compare",
-        "protocol",
+        "prepare_manifests",
+        "survey_benchmark",
+        "tabulate_scores",
+        "write_report",
+        "pack_bundle",
+        "measure_agreement",
+        "compare_sources",
+        "sum_up_protocol",
     ],
 }
 """Scripts of the rules that name an environment file."""
@@ -169,12 +262,12 @@ def with_requirements(names):
 @pytest.mark.parametrize("kind", SCRIPTS)
 def test_an_environment_has_what_its_scripts_import(kind):
     rules = "\n".join(path.read_text() for path in (ROOT / "rules").glob("*.smk"))
-    named = re.findall(rf'envs/{kind}\.yaml".*?scripts/(\w+)\.py', rules, re.DOTALL)
+    named = re.findall(rf'envs/{kind}\.yaml".*?scripts/rules/(\w+)\.py', rules, re.DOTALL)
     assert sorted(named) == sorted(SCRIPTS[kind])
     environment = yaml.safe_load((ROOT / "envs" / f"{kind}.yaml").read_text(encoding="utf-8"))
     listed = [line.partition("==")[0] for line in environment["dependencies"][-1]["pip"]]
     allowed = ",".join({*with_requirements(listed), "lockstep"})
-    scripts = [str(ROOT / "scripts" / f"{name}.py") for name in SCRIPTS[kind]]
+    scripts = [str(ROOT / "scripts" / "rules" / f"{name}.py") for name in SCRIPTS[kind]]
     done = subprocess.run(
         [sys.executable, "-c", IMPORT, allowed, *scripts], capture_output=True, text=True
     )

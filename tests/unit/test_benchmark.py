@@ -7,7 +7,10 @@ import json
 import pytest
 from PIL import Image
 
-from lockstep import benchmark, config, records, tiny
+from lockstep import records
+from lockstep.benchmark import intake
+from lockstep.benchmark.settings import BenchmarkSettings
+from lockstep.demo import tiny
 from lockstep.errors import BenchmarkError
 from lockstep.records import Rejected
 
@@ -41,8 +44,8 @@ def item(**changes) -> dict:
 def prepare(tmp_path, items, **settings):
     path = tmp_path / "benchmark.json"
     path.write_text(items if isinstance(items, str) else json.dumps(items), encoding="utf-8")
-    settings = config.Benchmark(path=str(path), **{"format": "re-edit", **settings})
-    counts = benchmark.prepare(settings, tmp_path / "manifest")
+    settings = BenchmarkSettings(path=str(path), **{"format": "re-edit", **settings})
+    counts = intake.prepare(settings, tmp_path / "manifest")
     rejected = records.read_records(tmp_path / "manifest" / "rejected.jsonl", Rejected)
     assert counts.rejected == len(rejected)
     return counts, rejected
@@ -208,9 +211,9 @@ def test_memory_does_not_grow_with_the_file(tmp_path):
                 file.write("," * (i > 0))
                 json.dump(item(src_img_b64=blob, original_image_path=f"{i}.png"), file)
             file.write("]")
-        settings = config.Benchmark(path=str(path))
+        settings = BenchmarkSettings(path=str(path))
         tracemalloc.start()
-        benchmark.prepare(settings, tmp_path / f"m{samples}")
+        intake.prepare(settings, tmp_path / f"m{samples}")
         _, high = tracemalloc.get_traced_memory()
         tracemalloc.stop()
         return high
@@ -221,6 +224,6 @@ def test_memory_does_not_grow_with_the_file(tmp_path):
 
 def test_the_demo_benchmark_is_accepted_whole(tmp_path):
     tiny.make_benchmark(tmp_path / "b.json", per_category=3)
-    settings = config.Benchmark(path=str(tmp_path / "b.json"))
-    counts = benchmark.prepare(settings, tmp_path / "manifest")
+    settings = BenchmarkSettings(path=str(tmp_path / "b.json"))
+    counts = intake.prepare(settings, tmp_path / "manifest")
     assert counts == (dict.fromkeys(settings.categories, 3), 0, {}, {})

@@ -6,7 +6,8 @@ import re
 import pytest
 import yaml
 
-from lockstep import config, config_docs
+from lockstep.config import docs
+from lockstep.config.load import load_comparison, load_config, of_job
 from lockstep.errors import ConfigError
 from tests.conftest import ROOT
 
@@ -30,7 +31,7 @@ def load(**sections):
             data[key] = {**data.get(key, {}), **value}
         else:
             data[key] = value
-    return config.load_config(data, "c.yaml")
+    return load_config(data, "c.yaml")
 
 
 @pytest.mark.parametrize(
@@ -181,6 +182,46 @@ def test_a_key_in_the_configuration_is_refused_and_not_shown(key, value):
     assert "secret0123" not in str(error.value)
 
 
+DIFFUSERS = {"name": "a", "type": "diffusers", "model": "some/model"}
+
+
+def with_path(where, path):
+    """Return sections of a configuration with a path in one place."""
+    editors = {
+        "model": DIFFUSERS | {"model": path},
+        "adapter": DIFFUSERS | {"adapters": [{"path": path}]},
+        "weight_name": DIFFUSERS | {"adapters": [{"path": "some/a", "weight_name": path}]},
+        "preset": {"name": "a", "preset": path},
+        "folder": {"name": "a", "type": "precomputed", "folder": path},
+    }
+    if where in editors:
+        return {"editors": [editors[where]]}
+    section, _, key = where.partition(".")
+    found = {"judge.folder": {"type": "precomputed"}, "judge.scores": {"type": "precomputed"}}
+    return {section: {**found.get(where, {}), key: path} if key else path}
+
+
+@pytest.mark.parametrize("path", ["a/" + "x" * 5000, "y/" * 3000 + "z", "a/\0b"])
+@pytest.mark.parametrize(
+    "where",
+    [
+        *("model", "adapter", "weight_name", "preset", "folder", "results", "benchmark.path"),
+        *("benchmark.images", "judge.model", "judge.rubrics", "judge.anchors", "judge.folder"),
+        *("judge.scores", "report.human_scores", "devices.compile_cache"),
+    ],
+)
+def test_a_path_that_no_file_can_have_is_a_sentence(where, path):
+    sections = with_path(where, path)
+    if where in ("judge.folder", "judge.scores"):
+        data = {**copy.deepcopy(BASE), **sections}
+        with pytest.raises(ConfigError):
+            load_config(data, "c.yaml")
+        return
+    with pytest.raises(ConfigError) as error:
+        load(**sections)
+    assert "\n" not in str(error.value)
+
+
 def test_several_mistakes_are_a_sentence_each():
     with pytest.raises(ConfigError) as error:
         load(seed=-1, benchmark={"limit": 0})
@@ -190,7 +231,7 @@ def test_several_mistakes_are_a_sentence_each():
 def test_a_missing_section_is_named():
     data = {key: value for key, value in BASE.items() if key != "judge"}
     with pytest.raises(ConfigError, match="judge: found nothing, a value is needed"):
-        config.load_config(data, "c.yaml")
+        load_config(data, "c.yaml")
 
 
 def test_keys_of_an_editor_win_over_its_preset():
@@ -295,7 +336,7 @@ def test_a_folder_without_what_each_sample_needs_is_told_before_anything_runs(
     for name in ("b.json", "s.csv"):
         (tmp_path / name).touch()
     with pytest.raises(ConfigError) as error:
-        config.load_config(data, "c")
+        load_config(data, "c")
     assert f"c: {sentence}" in str(error.value)
 
 
@@ -307,17 +348,17 @@ def test_a_job_looks_for_no_file_of_another(tmp_path, monkeypatch):
         "judge": {"type": "qwen3_vl", "model": "./made/later", "rubrics": "made"},
     }
     with pytest.raises(ConfigError):
-        config.load_config(data, "c.yaml")
-    assert config.of_job(data).judge.model == "./made/later"
+        load_config(data, "c.yaml")
+    assert of_job(data).judge.model == "./made/later"
     with pytest.raises(ConfigError, match="seed: found"):
-        config.of_job({**data, "seed": -1})
+        of_job({**data, "seed": -1})
 
 
 def test_files_that_the_workflow_makes_need_not_exist_yet():
     data = {**BASE, "benchmark": {"path": "results/b.json"}}
     with pytest.raises(ConfigError):
-        config.load_config(data, "c.yaml")
-    assert config.load_config(data, "c.yaml", produced=["results/b.json"])
+        load_config(data, "c.yaml")
+    assert load_config(data, "c.yaml", produced=["results/b.json"])
 
 
 @pytest.mark.parametrize("name", ["config", "demo"])
@@ -329,7 +370,7 @@ def test_the_shipped_configurations_are_valid(name):
         "results/tiny/qwen-image-edit/model_index.json",
         "results/tiny/qwen3-vl/config.json",
     ]
-    assert config.load_config(data, name, produced)
+    assert load_config(data, name, produced)
     assert path.read_text(encoding="utf-8").startswith(
         "# yaml-language-server: $schema=config.schema.json\n"
     )
@@ -338,15 +379,15 @@ def test_the_shipped_configurations_are_valid(name):
 def test_the_schema_is_in_step(pytestconfig):
     path = ROOT / "config" / "config.schema.json"
     if pytestconfig.getoption("--fix"):
-        path.write_text(config_docs.json_schema(), encoding="utf-8")
-    assert path.read_text(encoding="utf-8") == config_docs.json_schema(), "run pytest with --fix"
+        path.write_text(docs.json_schema(), encoding="utf-8")
+    assert path.read_text(encoding="utf-8") == docs.json_schema(), "run pytest with --fix"
 
 
 def test_the_table_of_keys_is_in_step(pytestconfig):
     path = ROOT / "config" / "README.md"
     text = path.read_text(encoding="utf-8")
     table = re.compile(r"(?<=<!-- keys -->\n).*(?=<!-- /keys -->)", re.DOTALL)
-    renewed = table.sub(lambda _: config_docs.documentation(), text)
+    renewed = table.sub(lambda _: docs.documentation(), text)
     if pytestconfig.getoption("--fix"):
         path.write_text(renewed, encoding="utf-8")
     assert path.read_text(encoding="utf-8") == renewed, "run pytest with --fix"
@@ -357,7 +398,7 @@ def test_the_schema_accepts_what_the_code_accepts():
 
     from jsonschema import Draft202012Validator
 
-    schema = Draft202012Validator(json.loads(config_docs.json_schema()))
+    schema = Draft202012Validator(json.loads(docs.json_schema()))
     for name in ("config", "demo"):
         data = yaml.safe_load((ROOT / "config" / f"{name}.yaml").read_text(encoding="utf-8"))
         assert not list(schema.iter_errors(data))
@@ -376,7 +417,7 @@ def test_the_schema_accepts_what_the_code_accepts():
 )
 def test_a_mistake_in_a_comparison_is_one_clear_sentence(compare, sentence):
     with pytest.raises(ConfigError) as error:
-        config.load_comparison({"compare": compare}, "c.yaml")
+        load_comparison({"compare": compare}, "c.yaml")
     assert sentence in str(error.value)
 
 
@@ -384,4 +425,4 @@ def test_a_precomputed_judge_has_replies_or_scores():
     for given, found in (({}, "neither"), ({"folder": "docs", "scores": "README.md"}, "both")):
         data = {**BASE, "judge": {"type": "precomputed", **given}}
         with pytest.raises(ConfigError, match=f"judge: found {found} of folder and scores, accep"):
-            config.load_config(data, "c.yaml")
+            load_config(data, "c.yaml")

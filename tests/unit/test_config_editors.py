@@ -4,8 +4,8 @@ import math
 
 import pytest
 
-from lockstep import config
-from lockstep.config_editors import PRESETS, Lossy
+from lockstep.config.load import PRESETS, load_config
+from lockstep.editors.diffusers import Adapter, DiffusersSettings, Lossy
 from lockstep.errors import ConfigError
 from tests.conftest import ROOT
 
@@ -25,13 +25,13 @@ def load(**editor):
         "editors": [given],
         "judge": JUDGE,
     }
-    return config.load_config(data, "c.yaml").editors[0]
+    return load_config(data, "c.yaml").editors[0]
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_preset_is_valid(name):
     editor = load(preset=name)
-    assert isinstance(editor, config.DiffusersEditor)
+    assert isinstance(editor, DiffusersSettings)
     assert editor.model.count("/") == 1
     assert editor.lossy == Lossy(), "nothing lossy unasked"
 
@@ -65,7 +65,7 @@ def test_the_presets_run_as_the_models_authors_do(name, steps, scale):
 
 def test_every_preset_fits_the_pipeline_that_it_is_for(models):
     """The tiny models' pipelines are the presets' own, so what those do not take would show."""
-    from lockstep.editors import pipelines
+    from lockstep.editors.diffusers import pipelines
 
     classes = {
         "flux": ("FluxKontextPipeline", "FlowMatchEulerDiscreteScheduler"),
@@ -185,7 +185,7 @@ def test_an_adapter_is_a_file_or_in_a_folder_or_on_a_hub(tmp_path):
     (tmp_path / "a.safetensors").touch()
 
     def file(**given):
-        return config.Adapter(**given).file
+        return Adapter(**given).file
 
     assert file(path=str(tmp_path)) == str(tmp_path / "a.safetensors")
     assert file(path="loras/a.safetensors") == "loras/a.safetensors"

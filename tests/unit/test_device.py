@@ -1,4 +1,4 @@
-"""Devices: which there are, and pinning."""
+"""Devices: which there are, pinning, and telemetry."""
 
 import os
 from types import SimpleNamespace
@@ -6,8 +6,9 @@ from types import SimpleNamespace
 import pynvml
 import pytest
 
-from lockstep import config, device
-from lockstep.device import Device
+from lockstep.devices import device, pinning, telemetry
+from lockstep.devices.device import Device
+from lockstep.devices.settings import DeviceSettings
 from lockstep.errors import DeviceError
 
 
@@ -15,11 +16,11 @@ from lockstep.errors import DeviceError
 def _environment(monkeypatch):
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     monkeypatch.setenv("CUDA_DEVICE_ORDER", "")
-    monkeypatch.setattr(device, "LEAVING", 0)
+    monkeypatch.setattr(pinning, "LEAVING", 0)
 
 
 def names(**settings):
-    found = device.devices(config.Devices(**settings))
+    found = device.devices(DeviceSettings(**settings))
     device.check_visible(found)
     return [d.name for d in found]
 
@@ -77,7 +78,7 @@ def test_a_device_that_cannot_be_is_refused_before_any_job(monkeypatch):
 
 def test_a_cpu_slot_sees_no_gpu(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
-    assert device.pin([Device("cpu", "0")]) == "cpu"
+    assert pinning.pin([Device("cpu", "0")]) == "cpu"
     assert os.environ["CUDA_VISIBLE_DEVICES"] == ""
 
 
@@ -94,23 +95,23 @@ def test_a_cpu_slot_sees_no_gpu(monkeypatch):
     ids=["alone", "choice", "scheduler", "two alone", "two of more", "two of a scheduler"],
 )
 def test_gpus_are_pinned_unless_a_scheduler_gave_as_many(monkeypatch, given, wanted, pinned):
-    monkeypatch.setattr(device, "_uuid", lambda device_id: f"GPU-{device_id}")
+    monkeypatch.setattr(pinning, "gpu_uuid", lambda device_id: f"GPU-{device_id}")
     if given is not None:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", given)
-    assert device.pin([Device("cuda", number) for number in wanted]) == "cuda"
+    assert pinning.pin([Device("cuda", number) for number in wanted]) == "cuda"
     assert os.environ["CUDA_VISIBLE_DEVICES"] == pinned
     assert os.environ["CUDA_DEVICE_ORDER"] == "PCI_BUS_ID"
 
 
 def test_a_gpu_that_is_not_there_is_a_clear_error():
     with pytest.raises(DeviceError, match="device_ids: found '99', accepted is the number or UUID"):
-        device.pin([Device("cuda", "99")])
+        pinning.pin([Device("cuda", "99")])
 
 
 def test_a_scheduler_that_gives_too_few_gpus_is_a_clear_error(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "7")
     with pytest.raises(DeviceError, match=r"gpus_per_judge: found only 7 .*, accepted .* as 2"):
-        device.pin([Device("cuda", "4"), Device("cuda", "5")])
+        pinning.pin([Device("cuda", "4"), Device("cuda", "5")])
 
 
 def test_neighbours_share_a_judge_and_none_is_left_over():
@@ -125,18 +126,18 @@ def test_neighbours_share_a_judge_and_none_is_left_over():
 
 
 def test_a_gpu_in_use_names_its_holder(monkeypatch, tmp_path):
-    monkeypatch.setattr(device, "_uuid", lambda device_id: f"GPU-{device_id}")
+    monkeypatch.setattr(pinning, "gpu_uuid", lambda device_id: f"GPU-{device_id}")
     monkeypatch.setattr("lockstep.records.host_folder", lambda: tmp_path)
     gpus = [Device("cuda", "5"), Device("cuda", "4")]
     for first, second in ([gpus[1:], gpus[1:]], [gpus, gpus[1:]], [gpus[1:], gpus]):
-        device.pin(first)
-        with device.exclusive(first):
+        pinning.pin(first)
+        with pinning.exclusive(first):
             monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
-            device.pin(second)
+            pinning.pin(second)
             in_use = rf"gpu4: found it in use by process {os.getpid()}"
-            with pytest.raises(DeviceError, match=in_use), device.exclusive(second):
+            with pytest.raises(DeviceError, match=in_use), pinning.exclusive(second):
                 pass
-        with device.exclusive(second):
+        with pinning.exclusive(second):
             pass
         monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
 
@@ -144,16 +145,16 @@ def test_a_gpu_in_use_names_its_holder(monkeypatch, tmp_path):
 def test_a_gpu_in_use_is_waited_for_if_told_to(monkeypatch, tmp_path, caplog):
     import threading
 
-    monkeypatch.setattr(device, "_uuid", lambda device_id: f"GPU-{device_id}")
+    monkeypatch.setattr(pinning, "gpu_uuid", lambda device_id: f"GPU-{device_id}")
     monkeypatch.setattr("lockstep.records.host_folder", lambda: tmp_path)
     gpu = [Device("cuda", "4")]
-    device.pin(gpu)
+    pinning.pin(gpu)
     order = []
-    held = device.exclusive(gpu)
+    held = pinning.exclusive(gpu)
     held.__enter__()
 
     def second():
-        with device.exclusive(gpu, "wait"):
+        with pinning.exclusive(gpu, "wait"):
             order.append("second")
 
     waiting = threading.Thread(target=second)
@@ -188,8 +189,8 @@ def test_a_model_is_loaded_once_the_one_before_has_left_the_memory(monkeypatch, 
     caplog.set_level("INFO")
     gpu = FakeGPU(monkeypatch, 60 * 2**30, 60 * 2**30, 20 * 2**30, 2**30 + 1, 2**30, 0)
     seen = []
-    settings = config.Devices(accelerator="cuda", device_ids=(4,))
-    with device.loaded([Device("cuda", "4")], settings, lambda name: seen.append(gpu.used)):
+    settings = DeviceSettings(accelerator="cuda", device_ids=(4,))
+    with pinning.loaded([Device("cuda", "4")], settings, lambda name: seen.append(gpu.used)):
         # the last question was answered with what counts as free
         assert seen == [[0]]
     assert "gpu4: 59.0 GiB came free in 0." in caplog.text
@@ -197,9 +198,9 @@ def test_a_model_is_loaded_once_the_one_before_has_left_the_memory(monkeypatch, 
 
 def test_memory_that_others_keep_is_not_waited_for(monkeypatch, caplog):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4")
-    monkeypatch.setattr(device, "SETTLED", 0.2)
+    monkeypatch.setattr(pinning, "SETTLED", 0.2)
     FakeGPU(monkeypatch, 9 * 2**30, 5 * 2**30)
-    device.wait_until_free([Device("cuda", "4")])
+    pinning.wait_until_free([Device("cuda", "4")])
     assert "gpu4: others use 5.0 GiB of its memory" in caplog.text
 
 
@@ -213,17 +214,17 @@ def test_memory_that_is_not_told_of_is_not_waited_for(monkeypatch, reason):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4")
     FakeGPU(monkeypatch, 0)
     monkeypatch.setattr(pynvml, "nvmlDeviceGetMemoryInfo", fail)
-    device.wait_until_free([Device("cuda", "4")])
+    pinning.wait_until_free([Device("cuda", "4")])
 
 
 def test_a_sampler_summarises_what_the_gpu_did_and_is_silent_on_a_cpu_slot(monkeypatch):
-    sampler = device.Sampler(Device("cuda", "0"))
+    sampler = telemetry.Sampler(Device("cuda", "0"))
     sampler._samples = [(90, 10, 60, 400.0, 0), (100, 30, 64, 500.0, 0x4 | 0x40)]
     taken = sampler.take()
     assert (taken.utilisation, taken.memory, taken.temperature, taken.power) == (95, 30, 64, 450)
     assert taken.throttled == ["hw_thermal_slowdown", "sw_power_cap"]
     assert sampler.take() is None
-    with device.Sampler(Device("cpu", "0")) as silent:
+    with telemetry.Sampler(Device("cpu", "0")) as silent:
         assert silent.take() is None
 
 
@@ -237,7 +238,7 @@ def test_loading_takes_turns_only_if_told_to(monkeypatch, tmp_path):
 
         def load():
             nonlocal now, most
-            with device.loading_turn(concurrency):
+            with pinning.loading_turn(concurrency):
                 with guard:
                     now += 1
                     most = max(most, now)
@@ -258,15 +259,15 @@ def test_loading_takes_turns_only_if_told_to(monkeypatch, tmp_path):
 
 
 def test_a_cpu_slot_computes_as_on_other_processors_unless_the_user_says_otherwise(monkeypatch):
-    for name in device.STEADY:
+    for name in pinning.STEADY:
         monkeypatch.delenv(name, raising=False)
     # recorded, so that it is taken back
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     monkeypatch.setenv("MKL_CBWR", "COMPATIBLE")
-    assert device.pin([Device("cpu", "0")]) == "cpu"
-    found = {name: os.environ.get(name) for name in device.STEADY}
+    assert pinning.pin([Device("cpu", "0")]) == "cpu"
+    found = {name: os.environ.get(name) for name in pinning.STEADY}
     with open("/proc/cpuinfo", encoding="utf-8") as file:
-        given = device.STEADY if " avx2 " in file.read() else dict.fromkeys(device.STEADY)
+        given = pinning.STEADY if " avx2 " in file.read() else dict.fromkeys(pinning.STEADY)
     assert found == {**given, "MKL_CBWR": "COMPATIBLE"}
 
 

@@ -13,13 +13,15 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from lockstep import config, config_editors, editors, tiny_editors
-from lockstep.editors import diffusers as module
-from lockstep.editors.diffusers import DiffusersEditor
-from lockstep.editors.loading import load_part
+from lockstep.editors import keys
+from lockstep.editors.diffusers import DiffusersSettings, Lossy
+from lockstep.editors.diffusers import editor as module
+from lockstep.editors.diffusers.editor import DiffusersEditor
+from lockstep.editors.diffusers.loading import load_part
 from lockstep.errors import ConfigError, DeviceError, EditError
-from lockstep.images import open_rgb
-from lockstep.weights import weight_files
+from lockstep.foreign.images import open_rgb
+from lockstep.models.weights import weight_files
+from tests import tiny_editors
 from tests.conftest import make_sample, without_a_tensor
 
 OTHER = {"true_cfg_scale": None, "negative_prompt": None}
@@ -31,7 +33,7 @@ PIX2PIX = {**OTHER, "call": {"guidance_scale": 7.5, "image_guidance_scale": 1.5}
 
 def settings(models, name="editor", **given):
     given = {"num_inference_steps": 2, "dtype": "float32", **given}
-    return config.DiffusersEditor(name="tiny", type="diffusers", model=str(models / name), **given)
+    return DiffusersSettings(name="tiny", type="diffusers", model=str(models / name), **given)
 
 
 def edit(model, sample, seed=1):
@@ -405,18 +407,18 @@ def test_a_gpu_that_cannot_multiply_eight_bits_is_refused(models, capability, dt
 def test_the_identity_of_an_editor_follows_its_weights_and_not_their_place(
     models, tmp_path, sample
 ):
-    from lockstep import models as models_module
+    from lockstep.models import fingerprints as models_module
 
     copy = tmp_path / "copy"
     shutil.copytree(models / "editor", copy)
-    own = editors.identity(settings(models), sample)
-    assert editors.identity(settings(tmp_path, "copy"), sample) == own
+    own = keys.identity(settings(models), sample)
+    assert keys.identity(settings(tmp_path, "copy"), sample) == own
     weights = copy / "transformer" / "diffusion_pytorch_model.safetensors"
     data = bytearray(weights.read_bytes())
     data[-1] ^= 1
     weights.write_bytes(data)
     models_module.folder_hashes.cache_clear()
-    assert editors.identity(settings(tmp_path, "copy"), sample) != own
+    assert keys.identity(settings(tmp_path, "copy"), sample) != own
     assert models_module.model_identity("owner/name", "v1") == {
         "model": "owner/name",
         "revision": "v1",
@@ -426,10 +428,10 @@ def test_the_identity_of_an_editor_follows_its_weights_and_not_their_place(
 def test_the_identity_of_an_editor_holds_what_decides_pixels_and_not_where_weights_lie(
     models, sample
 ):
-    own = editors.identity(settings(models, optimize=False), sample)
+    own = keys.identity(settings(models, optimize=False), sample)
 
     def identity(**given):
-        return editors.identity(settings(models, **{"optimize": False, **given}), sample)
+        return keys.identity(settings(models, **{"optimize": False, **given}), sample)
 
     assert identity(offload="model") == own
     assert identity(preset="qwen-image-edit") == own
@@ -450,9 +452,9 @@ def test_the_identity_of_an_editor_holds_what_decides_pixels_and_not_where_weigh
         assert identity(**given) != own, given
     exact, eight_bits = identity(optimize=True), {"optimize": True, "lossy": {"fp8": True}}
     assert identity(**eight_bits) != exact
-    assert exact["lossy"].keys() == config_editors.Lossy.model_fields.keys()
+    assert exact["lossy"].keys() == Lossy.model_fields.keys()
     # what is offloaded cannot run the faster code
-    assert editors.identity(settings(models, offload="group"), sample) == own
+    assert keys.identity(settings(models, offload="group"), sample) == own
 
 
 def test_offloading_leaves_the_weights_in_host_memory_until_they_are_needed(models):

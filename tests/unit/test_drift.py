@@ -7,10 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from lockstep import drift, records, tables
+from lockstep import records
+from lockstep.config.run import Config
+from lockstep.figures import drift, tables
 from lockstep.records import EditRecord, Telemetry
-from lockstep.report import plots, write_report
-from lockstep.rubric import read_rubric
+from lockstep.report import plots
+from lockstep.report.write import write_report
+from lockstep.rubrics.rubric import read_rubric
 from tests.conftest import ROOT
 
 T0 = 1_800_000_000.0
@@ -439,10 +442,9 @@ def test_a_report_without_times_says_so_and_draws_nothing(report):
 @pytest.fixture
 def report(tmp_path):
     """Return a function that writes the report of edits of one editor and category."""
-    from lockstep import config
 
     def write(edits) -> Path:
-        settings = config.Config.model_validate(
+        settings = Config.model_validate(
             {
                 "benchmark": {"path": "b", "categories": ("physical",)},
                 "editors": ({"name": "small", "type": "identity"},),

@@ -8,16 +8,23 @@ from unittest import mock
 import pytest
 from PIL import Image
 
-from lockstep import config, editing, judging, plan, records, scoring
-from lockstep.device import Device
+from lockstep import plan, records
+from lockstep.devices.device import Device
+from lockstep.devices.settings import DeviceSettings
+from lockstep.editing import shard as editing_shard
+from lockstep.editing.waves import Barrier
+from lockstep.editors.identity import IdentitySettings
+from lockstep.editors.precomputed import PrecomputedEditorSettings
 from lockstep.errors import DeviceError
+from lockstep.judges.qwen3_vl import Qwen3VLSettings
 from lockstep.records import EditRecord
-from lockstep.rubric import read_rubric
-from lockstep.waves import Barrier
+from lockstep.rubrics.rubric import read_rubric
+from lockstep.scoring import replies
+from lockstep.scoring import shard as scoring_shard
 from tests.conftest import ROOT, make_sample
 
 PROCESSES = multiprocessing.get_context("fork")
-EDITOR = config.IdentityEditor(name="control", type="identity")
+EDITOR = IdentitySettings(name="control", type="identity")
 
 
 def manifest(folder, count):
@@ -31,14 +38,18 @@ def manifest(folder, count):
 
 
 def edit(folder, shard=0, shards=1, run="run", editor=EDITOR, **devices):
-    settings = config.Config.model_construct(
-        seed=0, devices=config.Devices(accelerator="cpu", **devices)
-    )
+    settings = DeviceSettings(accelerator="cpu", **devices)
     slots = [Device("cpu", str(k)) for k in range(shards)]
-    job = editing.Shard(shard, slots, slots=shards, run=run)
+    job = editing_shard.Shard(shard, slots, slots=shards, run=run)
     with open("/dev/null", "w") as nowhere:
-        editing.edit_shard(
-            settings, editor, folder / "physical.jsonl", folder / "physical", job, nowhere
+        editing_shard.edit_shard(
+            editor,
+            folder / "physical.jsonl",
+            folder / "physical",
+            job,
+            nowhere,
+            seed=0,
+            settings=settings,
         )
     path = folder / "physical" / "edits" / plan.shard_file(shard, shards)
     return records.read_records(path, EditRecord)
@@ -71,11 +82,11 @@ def test_an_image_of_another_edit_is_not_judged(tmp_path):
     path = tmp_path / "physical" / record.image
     (sample,) = records.read_manifest(tmp_path / "physical.jsonl")
     rubric = read_rubric(ROOT / "config/rubrics/physical.yaml")
-    judge = config.Qwen3VLJudge(type="qwen3_vl", model="a/b")
-    job = judging.Job(judge, {}, rubric, "e")
+    judge = Qwen3VLSettings(type="qwen3_vl", model="a/b")
+    job = replies.Judging(judge, {}, rubric, "e")
 
     def wanted():
-        return scoring._wanted(record, [sample], 0, job, tmp_path / "physical", 0)
+        return scoring_shard._wanted(record, [sample], 0, job, tmp_path / "physical", 0)
 
     assert len(wanted().items) == 1
     records.save_edit(path, Image.new("RGB", (4, 4)), {"key": "another"})
@@ -100,7 +111,7 @@ def test_a_disk_that_takes_no_image_ends_the_job_and_fails_no_sample(tmp_path):
 def test_a_failed_edit_leaves_no_image_behind(tmp_path):
     manifest(tmp_path, 1)
     edit(tmp_path)
-    broken = config.PrecomputedEditor(name="p", type="precomputed", folder=str(tmp_path))
+    broken = PrecomputedEditorSettings(name="p", type="precomputed", folder=str(tmp_path))
     (record,) = edit(tmp_path, editor=broken)
     assert (record.status, record.image) == ("edit_failed", None)
     assert not list((tmp_path / "physical" / "images").iterdir())
@@ -129,8 +140,8 @@ def test_a_shard_that_cannot_have_its_device_is_not_waited_for(tmp_path):
 
     def fails():
         with (
-            mock.patch.object(config.IdentityEditor, "on_device", True),
-            mock.patch("lockstep.device.pin", side_effect=DeviceError("in use")),
+            mock.patch.object(IdentitySettings, "on_device", True),
+            mock.patch("lockstep.devices.pinning.pin", side_effect=DeviceError("in use")),
         ):
             edit(tmp_path, 1, 2, join_timeout=600)
 

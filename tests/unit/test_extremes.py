@@ -4,9 +4,9 @@ import pytest
 import transformers
 from PIL import Image
 
-from lockstep import config
-from lockstep.editors.diffusers import DiffusersEditor
-from lockstep.images import MAX_RATIO, open_rgb, verify_image
+from lockstep.editors.diffusers import DiffusersSettings
+from lockstep.editors.diffusers.editor import DiffusersEditor
+from lockstep.foreign.images import MAX_RATIO, open_rgb, verify_image
 from tests.conftest import make_sample
 
 SIZES = [(1, 1), (8, 8), (3, 1), (50 * MAX_RATIO, 50), (50, 50 * MAX_RATIO), (1, MAX_RATIO)]
@@ -14,7 +14,7 @@ SIZES = [(1, 1), (8, 8), (3, 1), (50 * MAX_RATIO, 50), (50, 50 * MAX_RATIO), (1,
 
 @pytest.fixture(scope="module", params=["editor", "plus"])
 def editor(models, request):
-    settings = config.DiffusersEditor(
+    settings = DiffusersSettings(
         name="tiny",
         type="diffusers",
         model=str(models / request.param),

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch.multiprocessing.reductions import StorageWeakRef
 
-from lockstep.editors import float8, qwen_transformer
+from lockstep.fast import float8, qwen_transformer
 
 KINDS = ["editor", "plus", "2511"]
 ROUNDED = (1e-3, 5e-2)

@@ -9,10 +9,10 @@ import zlib
 
 import pytest
 
-from lockstep import foreign_files
 from lockstep.benchmark.files import Archive, open_files
 from lockstep.errors import SampleError
-from lockstep.foreign_files import find_file, read_file
+from lockstep.foreign import files
+from lockstep.foreign.files import find_file, read_file
 
 NAME = "物理/é_01.png"
 """As a benchmark gives it."""
@@ -127,7 +127,7 @@ def test_the_file_of_a_sample_is_found(tmp_path, name):
 
 
 def test_the_file_of_a_sample_is_found_by_the_id_that_its_benchmark_gives(tmp_path):
-    from lockstep.ids import safe_id
+    from lockstep.foreign.ids import safe_id
 
     of_bytes(tmp_path, b"a b?.png", b"")
     of_bytes(tmp_path, "球_01.png".encode("gbk"), b"")
@@ -141,7 +141,7 @@ def test_a_file_that_comes_later_is_found_and_a_folder_is_listed_once(tmp_path, 
     assert find_file(tmp_path, "a", [".png"]) is not None
     os.utime(tmp_path, (1, 1))
     assert find_file(tmp_path, "a", [".png"]) is not None
-    monkeypatch.setattr(foreign_files.os, "listdir", lambda path: pytest.fail("listed again"))
+    monkeypatch.setattr(files.os, "listdir", lambda path: pytest.fail("listed again"))
     assert find_file(tmp_path, "b", [".png"]) is None
 
 

@@ -2,8 +2,10 @@
 
 import pytest
 
-from lockstep import benchmark, config, records
-from lockstep.benchmark import detect
+from lockstep import records
+from lockstep.benchmark import detect, intake
+from lockstep.benchmark.settings import BenchmarkSettings
+from lockstep.config.load import load_config
 from lockstep.errors import ConfigError
 from lockstep.records import Rejected
 from tests import formats
@@ -11,8 +13,8 @@ from tests import formats
 
 def prepare(tmp_path, made, **settings):
     """Return the samples by id, and the rejected ones."""
-    found = config.Benchmark(**{**made.settings, **settings})
-    counts = benchmark.prepare(found, tmp_path / "manifest")
+    found = BenchmarkSettings(**{**made.settings, **settings})
+    counts = intake.prepare(found, tmp_path / "manifest")
     manifests = [tmp_path / "manifest" / f"{category}.jsonl" for category in found.categories]
     samples = [sample for path in manifests for sample in records.read_manifest(path)]
     assert len(samples) == sum(counts.samples.values())
@@ -84,16 +86,28 @@ def test_uniredit_tells_the_editor_the_rules(tmp_path):
 def test_a_table_must_name_its_categories_and_is_asked_for_them(tmp_path):
     made = formats.table(tmp_path / "b", 4)
     with pytest.raises(ValueError, match=r"the first items have \['室内', 'outdoor'\]"):
-        config.Benchmark(path=made.settings["path"])
+        BenchmarkSettings(path=made.settings["path"])
     samples, _ = prepare(tmp_path, made, categories=("室内",))
     assert {sample.category for sample in samples.values()} == {"室内"}
+
+
+@pytest.mark.parametrize("name", ["table", "uniredit", "gedit"])
+def test_a_benchmark_without_a_path_is_a_mistake_in_the_configuration(name):
+    given = {
+        "benchmark": {"format": name},
+        "editors": [{"name": "control", "type": "identity"}],
+        "judge": {"type": "qwen3_vl", "model": "a/b"},
+    }
+    with pytest.raises(ConfigError, match=r"benchmark\.path: ") as error:
+        load_config(given, "c.yaml")
+    assert "categories" not in str(error.value)
 
 
 @pytest.mark.parametrize("name", ["all", "rejected", "report", "../x", "a b", ".", ""])
 def test_no_category_can_take_a_name_that_the_workflow_uses(tmp_path, name):
     made = formats.table(tmp_path / "b", 1)
     with pytest.raises(ValueError, match=r"found .*, accepted"):
-        config.Benchmark(path=made.settings["path"], categories=[name])
+        BenchmarkSettings(path=made.settings["path"], categories=[name])
 
 
 def test_a_file_of_no_known_format_is_a_mistake_in_the_configuration(tmp_path):
@@ -105,4 +119,4 @@ def test_a_file_of_no_known_format_is_a_mistake_in_the_configuration(tmp_path):
         "judge": {"type": "qwen3_vl", "model": "a/b"},
     }
     with pytest.raises(ConfigError, match=r"found no known format \(its first item has a\)"):
-        config.load_config(given, "c.yaml")
+        load_config(given, "c.yaml")

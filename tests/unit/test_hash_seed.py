@@ -16,7 +16,10 @@ import importlib.util, shutil, sys, time
 from pathlib import Path
 
 time.strftime = lambda *_: "2026-01-01 00:00:00 +0000"
-from lockstep import config, report, score_files, stats
+from lockstep.config.report import CompareSettings, ReportSettings
+from lockstep.report import write
+from lockstep.benchmark import score_files
+from lockstep.figures import stats
 from lockstep.report.compare import write_comparison
 
 stats.RESAMPLES = 99
@@ -35,11 +38,11 @@ made, *tables, rejected, further, place = made_up.make_results(
 for name in names[1:]:
     shutil.copytree(results / "zeta", results / name, dirs_exist_ok=True)
 parts = [dict.fromkeys(names, files["zeta"]) for files in tables]
-report.write_report(made, *parts, rejected, further, place, threads=1)
+write.write_report(made, *parts, rejected, further, place, threads=1)
 files = {"ours": score_files.source_files(str(results))}
 shutil.move(place, folder / "report")
-compare = config.Compare(sources={"ours": str(results)})
-write_comparison(compare, config.Report(**own), files, folder / "compare")
+compare = CompareSettings(sources={"ours": str(results)})
+write_comparison(compare, ReportSettings(**own), files, folder / "compare")
 """
 
 

@@ -17,8 +17,9 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from lockstep import benchmark, config, records
-from lockstep.benchmark import detect
+from lockstep import records
+from lockstep.benchmark import detect, intake
+from lockstep.benchmark.settings import BenchmarkSettings
 from lockstep.errors import BenchmarkError
 from lockstep.records import Rejected
 from tests import formats, fuzz
@@ -26,8 +27,8 @@ from tests import formats, fuzz
 
 def read(tmp_path, path, **settings):
     """Prepare a benchmark, and return its samples by category and its rejects' reasons."""
-    found = config.Benchmark(path=str(path), **settings)
-    benchmark.prepare(found, tmp_path / "manifest")
+    found = BenchmarkSettings(path=str(path), **settings)
+    intake.prepare(found, tmp_path / "manifest")
     samples = [
         sample
         for category in found.categories

@@ -8,13 +8,19 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
+from pydantic import TypeAdapter
 
-from lockstep import config, hosts, jobs, records
-from lockstep.device import Device
-from lockstep.errors import ConfigError, HostError
-from lockstep.host import Client, Host
+from lockstep import records
+from lockstep.config.run import Config
+from lockstep.devices.device import Device
+from lockstep.editors.diffusers import DiffusersSettings
+from lockstep.errors import ConfigError, WorkerError
+from lockstep.jobs import run, sockets, workers
+from lockstep.jobs.types import AnchorJob, EditJob, Job, ScoreJob
+from lockstep.jobs.worker import Client, Worker
 
 SETTINGS = {
     "benchmark": {"path": "benchmark.json"},
@@ -30,34 +36,54 @@ def settings(tmp_path, monkeypatch):
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setenv("LOCKSTEP_RUN", "abcdef0123")
     monkeypatch.setenv("LOCKSTEP_STARTER", str(os.getpid()))
-    return config.Config.model_validate({**SETTINGS, "results": str(tmp_path / "results")})
+    return Config.model_validate({**SETTINGS, "results": str(tmp_path / "results")})
+
+
+def wanted(settings, slots, key="key"):
+    devices = [Device("cpu", slot) for slot in slots]
+    return workers.Wanted(devices, key, "e", settings.devices, Path(settings.results))
 
 
 def test_a_model_in_memory_is_known_by_its_settings_its_weights_and_the_code(tmp_path, monkeypatch):
-    editor = config.DiffusersEditor(name="e", type="diffusers", model=str(tmp_path / "model"))
+    editor = DiffusersSettings(name="e", type="diffusers", model=str(tmp_path / "model"))
     weights = tmp_path / "model" / "model.safetensors"
     records.write_text(weights, "1")
-    first = jobs.model_key(editor)
-    assert jobs.model_key(editor) == first
-    keys = {first, jobs.model_key(editor.model_copy(update={"num_inference_steps": 4}))}
+    first = run.model_key(editor)
+    assert run.model_key(editor) == first
+    keys = {first, run.model_key(editor.model_copy(update={"num_inference_steps": 4}))}
     # as many bytes, at the same place
     records.write_text(weights, "2")
-    keys.add(jobs.model_key(editor))
+    keys.add(run.model_key(editor))
     records.write_text(tmp_path / "library" / "code.py", "1")
-    monkeypatch.setattr(jobs, "LIBRARY", tmp_path / "library")
-    keys.add(jobs.model_key(editor))
+    monkeypatch.setattr(run, "LIBRARY", tmp_path / "library")
+    keys.add(run.model_key(editor))
     records.write_text(tmp_path / "library" / "code.py", "2")
-    keys.add(jobs.model_key(editor))
+    keys.add(run.model_key(editor))
     assert len(keys) == 5
 
 
-def test_what_is_sent_to_a_host_is_the_configuration_to_the_letter(settings):
-    sent = settings.model_dump_json()
-    assert config.Config.model_validate_json(sent) == settings
+def test_what_is_sent_to_a_worker_is_the_job_to_the_letter(settings):
+    common = {**settings.for_jobs(), "devices": (Device("cuda", "0", "a"),), "shard": 0, "log": "l"}
+    judging = {**common, "judge": settings.judge}
+    jobs = [
+        EditJob(
+            **common,
+            editor=settings.editors[0],
+            category="physical",
+            seed=1,
+            slots=1,
+            run="r",
+            first=0,
+        ),
+        ScoreJob(**judging, editor="e", category="physical", seed=1, rubric="r.yaml"),
+        AnchorJob(**judging, rubrics={"physical": "r.yaml"}),
+    ]
+    for job in jobs:
+        assert TypeAdapter(Job).validate_json(job.model_dump_json()) == job
 
 
 def test_the_folder_of_sockets_is_this_users_alone(settings, tmp_path):
-    folder = hosts._folder()
+    folder = sockets.folder()
     assert folder.stat().st_mode & 0o777 == 0o700
     folder.parent.chmod(0o755)
     with pytest.raises(ConfigError, match="expected a folder of this user alone"):
@@ -68,16 +94,21 @@ def test_a_socket_has_a_short_name_whatever_the_length_of_its_own_and_its_folder
     settings, tmp_path, monkeypatch
 ):
     long = tmp_path / ("x" * 120)
-    monkeypatch.setattr(hosts, "_folder", lambda: long)
+    for module in (sockets, workers):
+        monkeypatch.setattr(module, "folder", lambda: long)
     long.mkdir()
-    path = hosts._path([Device("cuda", f"GPU-{k:08}-61d1") for k in range(8)], "01234567")
+    path = workers._path(
+        wanted(settings, "", "01234567")._replace(
+            devices=[Device("cuda", f"GPU-{k:08}-61d1") for k in range(8)]
+        )
+    )
     assert len(path.name) > 107
     with socket.socket(socket.AF_UNIX) as listener:
-        hosts.bind(listener, path)
+        sockets.bind(listener, path)
         listener.listen()
-        (found,) = hosts._hosts()
-        connection = hosts._try_connect(found.path)
-        assert hosts._pid(connection) == os.getpid()
+        (found,) = sockets.known()
+        connection = sockets.try_connect(found.path)
+        assert sockets.process_of(connection) == os.getpid()
         connection.close()
 
 
@@ -90,15 +121,15 @@ def test_a_host_says_what_it_is_before_it_gives_signs_of_life(tmp_path, monkeypa
         say(client, message, flags)
 
     monkeypatch.setattr(Client, "say", say_slowly)
-    monkeypatch.setattr(hosts, "BEAT", 0.01)
+    monkeypatch.setattr(sockets, "BEAT", 0.01)
     with socket.socket(socket.AF_UNIX) as listener:
-        hosts.bind(listener, tmp_path / "a.sock")
+        sockets.bind(listener, tmp_path / "a.sock")
         listener.listen()
-        host = Host(listener, {"key": "key", "name": "e"})
+        host = Worker(listener, {"key": "key", "name": "e"})
         for work in (host._listen, host._beat):
             threading.Thread(target=work, daemon=True).start()
-        with hosts._try_connect(tmp_path / "a.sock") as connection:
-            assert hosts._greeting(connection, patience=10)["key"] == "key"
+        with sockets.try_connect(tmp_path / "a.sock") as connection:
+            assert sockets.greeting(connection, patience=10)["key"] == "key"
 
 
 def test_a_host_that_is_silent_from_its_start_is_ended_with_a_sentence(
@@ -110,9 +141,11 @@ def test_a_host_that_is_silent_from_its_start_is_ended_with_a_sentence(
     monkeypatch.setattr(sys, "executable", str(starting))
     with (
         open(os.devnull, "w") as terminal,
-        pytest.raises(HostError, match=r"cpu0: found no sign of life of process \d+, .* ended it"),
+        pytest.raises(
+            WorkerError, match=r"cpu0: found no sign of life of process \d+, .* ended it"
+        ),
     ):
-        hosts.run({}, [Device("cpu", "0")], "key", "e", settings, terminal)
+        workers.run("{}", wanted(settings, "0"), terminal)
     _, status = os.waitpid(int((tmp_path / "pid").read_text()), 0)
     assert os.waitstatus_to_exitcode(status) == -signal.SIGKILL
 
@@ -121,10 +154,10 @@ def test_a_host_that_dies_at_its_start_is_named_with_its_log(settings, tmp_path,
     monkeypatch.setattr(sys, "executable", "/bin/false")
     with (
         open(os.devnull, "w") as terminal,
-        pytest.raises(HostError, match=r"cpu0: found .* dead at its start .*/hosts/cpu0.log"),
+        pytest.raises(WorkerError, match=r"cpu0: found .* dead at its start .*/workers/cpu0.log"),
     ):
-        hosts.run({}, [Device("cpu", "0")], "key", "e", settings, terminal)
-    assert not hosts.listed()
+        workers.run("{}", wanted(settings, "0"), terminal)
+    assert not workers.listed()
 
 
 def test_a_host_takes_its_devices_from_those_that_hold_them_and_lets_others_stand_by(
@@ -133,10 +166,10 @@ def test_a_host_takes_its_devices_from_those_that_hold_them_and_lets_others_stan
     asked = []
 
     def pretend(slots, key, holds, starter=0):
-        path = hosts._path([Device("cpu", slot) for slot in slots], key)
+        path = workers._path(wanted(settings, slots, key))
         path = path.with_name(path.name.replace(str(os.getpid()), str(starter or os.getpid())))
         listener = socket.socket(socket.AF_UNIX)
-        hosts.bind(listener, path)
+        sockets.bind(listener, path)
         listener.listen()
 
         def answer():
@@ -148,15 +181,13 @@ def test_a_host_takes_its_devices_from_those_that_hold_them_and_lets_others_stan
 
         threading.Thread(target=answer, daemon=True).start()
 
-    monkeypatch.setattr(hosts, "_wait", lambda pid: None)
+    monkeypatch.setattr(sockets, "_wait", lambda pid: None)
     for slots, key, holds in (("0", "edit0", True), ("1", "edit1", True), ("2", "edit2", True)):
         pretend(slots, key, holds)
     pretend("1", "later", False)
     pretend("1", "alien", True, starter=1)
     pretend("01", "judge", False)
-    connection, _ = hosts._connected(
-        [Device("cpu", "0"), Device("cpu", "1")], "judge", "", settings
-    )
+    connection, _ = workers._connected(wanted(settings, "01", "judge"))
     connection.close()
     assert sorted(asked) == [(f"edit{k}", b'{"kind": "stop"}\n') for k in (0, 1)]
 
@@ -164,12 +195,12 @@ def test_a_host_takes_its_devices_from_those_that_hold_them_and_lets_others_stan
 def test_only_what_runs_that_are_over_left_is_swept(settings):
     gone = subprocess.Popen(["true"])
     gone.wait()
-    left = hosts._folder() / f"{gone.pid}-abcdef01-gpu0-01234567.sock"
-    own = hosts._folder() / f"{os.getpid()}-abcdef01-gpu0-01234567.sock"
+    left = sockets.folder() / f"{gone.pid}-abcdef01-gpu0-01234567.sock"
+    own = sockets.folder() / f"{os.getpid()}-abcdef01-gpu0-01234567.sock"
     for path in (left, own):
         with socket.socket(socket.AF_UNIX) as listener:
-            hosts.bind(listener, path)
-    hosts.sweep()
+            sockets.bind(listener, path)
+    workers.sweep()
     assert not left.exists()
     assert own.exists()
 
@@ -177,9 +208,9 @@ def test_only_what_runs_that_are_over_left_is_swept(settings):
 def test_a_host_in_a_container_whose_run_cannot_be_seen_from_here_is_left_alone(settings):
     gone = subprocess.Popen(["true"])
     gone.wait()
-    path = hosts._folder() / f"{gone.pid}-abcdef01-gpu0-01234567.sock"
+    path = sockets.folder() / f"{gone.pid}-abcdef01-gpu0-01234567.sock"
     with socket.socket(socket.AF_UNIX) as listener:
-        hosts.bind(listener, path)
+        sockets.bind(listener, path)
         listener.listen()
 
         def answer():
@@ -187,34 +218,34 @@ def test_a_host_in_a_container_whose_run_cannot_be_seen_from_here_is_left_alone(
                 connection.sendall(b'{"key": "key"}\n')
 
         threading.Thread(target=answer, daemon=True).start()
-        hosts.sweep()
+        workers.sweep()
         assert path.exists()
 
 
 def test_a_program_of_another_checkout_is_known_for_a_host(settings):
-    code = hosts.CODE.replace("scripts", "elsewhere")
+    code = workers.CODE.replace("scripts", "elsewhere")
     waits = [sys.executable, "-c", "import time; time.sleep(60)", code]
     with subprocess.Popen(waits, start_new_session=True) as host:
-        hosts._kill(host.pid)
+        sockets.kill(host.pid)
         assert host.wait() == -signal.SIGKILL
 
 
 def test_hosts_are_found_while_the_disk_of_temporary_files_is_full(settings, tmp_path, monkeypatch):
-    known = hosts._folder()
+    known = sockets.folder()
     # tempfile takes another folder then
     (tmp_path / "other").mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "other"))
-    assert hosts._folder() == known
+    assert sockets.folder() == known
 
 
 def test_a_host_that_a_run_starts_while_others_are_stopped_is_found_afterwards(
     settings, monkeypatch
 ):
-    path = hosts._path([Device("cpu", "0")], "key")
+    path = workers._path(wanted(settings, "0"))
     with socket.socket(socket.AF_UNIX) as old, socket.socket(socket.AF_UNIX) as new:
 
         def listen(listener):
-            hosts.bind(listener, path)
+            sockets.bind(listener, path)
             listener.listen()
 
         listen(old)
@@ -224,15 +255,15 @@ def test_a_host_that_a_run_starts_while_others_are_stopped_is_found_afterwards(
             # its job is tried again at once, while the host of another device takes its time
             listen(new)
 
-        monkeypatch.setattr(hosts, "_end_each", end)
-        assert hosts.stop() == 1
-        with hosts._try_connect(path) as connection:
-            assert hosts._pid(connection) == os.getpid()
+        monkeypatch.setattr(workers, "end_each", end)
+        assert workers.stop() == 1
+        with sockets.try_connect(path) as connection:
+            assert sockets.process_of(connection) == os.getpid()
 
 
 def test_a_program_of_others_is_never_killed_for_a_host(settings):
     other = subprocess.Popen(["sleep", "60"], start_new_session=True)
-    hosts._kill(other.pid)
+    sockets.kill(other.pid)
     assert other.poll() is None
     other.kill()
     other.wait()
@@ -242,11 +273,11 @@ def test_silence_is_told_from_an_end():
     ours, theirs = socket.socketpair()
     with ours, theirs:
         theirs.sendall(b'{}\n{"begun": true}\n')
-        found = hosts._messages(ours, patience=0.2)
+        found = sockets.messages(ours, patience=0.2)
         assert next(found) == {"begun": True}
-        with pytest.raises(hosts.Silent):
+        with pytest.raises(workers.Silent):
             next(found)
     ours, theirs = socket.socketpair()
     with ours:
         threading.Timer(0.1, theirs.close).start()
-        assert list(hosts._messages(ours, patience=5)) == []
+        assert list(sockets.messages(ours, patience=5)) == []

@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from lockstep import hub
+from lockstep.config import hub
 from tests.conftest import ROOT
 
 ANSWERS = {
@@ -45,9 +45,9 @@ def address():
 
 CODE = """
 import json, sys
-from lockstep import config, hub
+from lockstep.config import hub, load
 given, stages = map(json.loads, sys.argv[1:])
-print(json.dumps(hub.lacking(config.of_job(given), "c.yaml", stages)))
+print(json.dumps(hub.lacking(load.of_job(given), "c.yaml", stages)))
 """
 
 

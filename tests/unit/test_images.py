@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from lockstep import images
 from lockstep.errors import SampleError
-from lockstep.images import open_rgb, verify_image
+from lockstep.foreign import image_files, images
+from lockstep.foreign.images import open_rgb, verify_image
 from tests.unit import icc
 
 ORIENTATION = 0x0112
@@ -201,7 +201,7 @@ def test_a_profile_of_megabytes_is_applied_and_one_of_more_is_told():
 
 
 def test_a_png_of_endless_chunks_is_refused_before_they_are_read():
-    data = with_chunks(stored(noise()), *[(b"prVt", b"")] * images.MAX_CHUNKS)
+    data = with_chunks(stored(noise()), *[(b"prVt", b"")] * image_files.MAX_CHUNKS)
     with pytest.raises(SampleError, match="expected a PNG of up to 100,000 chunks, found more"):
         images.open_rgb(io.BytesIO(data))
 

@@ -8,12 +8,12 @@ import tempfile
 
 import pytest
 
-from lockstep import joblog
+from lockstep.jobs import joblog
 
 JOB = """
 import atexit, os, sys
 from lockstep.errors import ConfigError
-from lockstep.joblog import job_log
+from lockstep.jobs.joblog import job_log
 atexit.register(os.abort)
 with job_log("job.log") as terminal:
     print("to the terminal", file=terminal)

@@ -10,13 +10,18 @@ import torch
 import transformers
 from PIL import Image
 
-from lockstep import config, judges
 from lockstep.errors import ConfigError, DeviceError, OutOfMemory
-from lockstep.judges import Pair, Rejected, qwen3_vl, step_attention
-from lockstep.judges.decoding import Vocabulary
-from lockstep.judges.qwen3_vl import Qwen3VLJudge
-from lockstep.judges.slots import Slots
-from lockstep.rubric import parse_reply, read_rubric
+from lockstep.fast import step_attention
+from lockstep.judges import keys
+from lockstep.judges.precomputed import PrecomputedJudgeSettings
+from lockstep.judges.protocol import Pair, Rejected
+from lockstep.judges.qwen3_vl import Qwen3VLSettings
+from lockstep.judges.qwen3_vl import judge as qwen3_vl
+from lockstep.judges.qwen3_vl.decoding import Vocabulary
+from lockstep.judges.qwen3_vl.judge import Qwen3VLJudge
+from lockstep.judges.qwen3_vl.slots import Slots
+from lockstep.rubrics.replies import parse_reply
+from lockstep.rubrics.rubric import read_rubric
 from tests.conftest import ROOT, without_a_tensor
 from tests.pretended_gpus import kernel, pretended_gpus
 
@@ -27,7 +32,7 @@ SHORT = RUBRIC.model_copy(update={"criteria": RUBRIC.criteria[:2], "caps": ()})
 def settings_of(models, **settings):
     given = {"dtype": "float32", "max_reasoning_tokens": 16, "min_schema_mass": 0.0}
     model = str(models / "judge")
-    return config.Qwen3VLJudge(type="qwen3_vl", model=model, **{**given, **settings})
+    return Qwen3VLSettings(type="qwen3_vl", model=model, **{**given, **settings})
 
 
 @pytest.fixture(scope="module")
@@ -363,17 +368,17 @@ def test_a_tokenizer_that_joins_digits_is_refused():
 
 
 def test_qwen2_5_vl_judges_too(models, tmp_path):
-    from lockstep import tiny
+    from lockstep.demo import parts, tiny
 
     torch.manual_seed(0)
-    tokenizer = tiny._tokenizer()
+    tokenizer = tiny.make_tokenizer()
     vision = {"depth": 2, "initializer_range": tiny.SPREAD, "hidden_size": 32, "num_heads": 2}
     vision |= {"intermediate_size": 64, "out_hidden_size": 32, "fullatt_block_indexes": [1]}
     transformers.Qwen2_5_VLForConditionalGeneration(
         transformers.Qwen2_5_VLConfig(
-            text_config=tiny._text_config(tokenizer, mrope_section=[1, 1, 2]),
+            text_config=tiny.text_config(tokenizer, mrope_section=[1, 1, 2]),
             vision_config=vision,
-            **tiny._vision_token_ids(tokenizer),
+            **parts.vision_token_ids(tokenizer),
         )
     ).save_pretrained(tmp_path / "judge")
     transformers.Qwen2_5_VLProcessor(
@@ -382,7 +387,7 @@ def test_qwen2_5_vl_judges_too(models, tmp_path):
         ),
         tokenizer=tokenizer,
         video_processor=transformers.Qwen2VLVideoProcessor(),
-        chat_template=tiny.CHAT_TEMPLATE,
+        chat_template=parts.CHAT_TEMPLATE,
     ).save_pretrained(tmp_path / "judge")
     judge = Qwen3VLJudge(settings_of(tmp_path), "cpu")
     given = pairs(3)
@@ -424,7 +429,7 @@ def test_a_judge_on_two_gpus_judges_as_on_one(models, mode, monkeypatch):
         assert [keys.device.index for keys in judge._decoder._slots.keys] == [0, 1]
         assert judge.fitting() == int(0.7 * 2**30) // 2**28
     assert_alike(found, alone)
-    assert judges.identity(two) == judges.identity(settings_of(models, mode=mode))
+    assert keys.identity(two) == keys.identity(settings_of(models, mode=mode))
 
 
 def test_on_a_gpu_the_shape_of_a_step_does_not_depend_on_the_batch(models, monkeypatch):
@@ -511,28 +516,28 @@ def test_a_cut_off_model_is_one_clear_error(models, tmp_path):
 
 
 def test_the_identity_of_a_judge_holds_what_decides_a_reply(models):
-    own = judges.identity(settings_of(models))
+    own = keys.identity(settings_of(models))
     for same in ({"batch_size": 9}, {"use_batch_inference": False}, {"min_schema_mass": 0.9}):
-        assert judges.identity(settings_of(models, **same)) == own
+        assert keys.identity(settings_of(models, **same)) == own
     # these are a matter of single judgements, and in their keys
     for same in ({"repeats": 3}, {"temperature": 1.0}, {"swapped_instruction": True}):
-        assert judges.identity(settings_of(models, **same)) == own
+        assert keys.identity(settings_of(models, **same)) == own
     for other in ({"max_reasoning_tokens": 9}, {"mode": "score_only"}, {"dtype": "bfloat16"}):
-        assert judges.identity(settings_of(models, **other)) != own
+        assert keys.identity(settings_of(models, **other)) != own
 
 
 def test_finished_replies_are_found_by_editor_and_id(tmp_path):
-    from lockstep import models as models_module
+    from lockstep.models import fingerprints as models_module
 
-    given = config.PrecomputedJudge(type="precomputed", folder=str(tmp_path / "replies"))
+    given = PrecomputedJudgeSettings(type="precomputed", folder=str(tmp_path / "replies"))
     path = tmp_path / "replies" / "e" / "p0.txt"
     path.parent.mkdir(parents=True)
     path.write_text("I give it 7.", encoding="utf-8")
-    first, second = judges.load_judge(given, "cpu").judge(pairs(2))
+    first, second = given.load("cpu").judge(pairs(2))
     assert (first.reply, first.error) == ("I give it 7.", None)
     assert second.reply is None
     assert "p1.txt', accepted is a text file" in second.error
-    own = judges.identity(given)
+    own = keys.identity(given)
     path.write_text("I give it 8.", encoding="utf-8")
     models_module.folder_hashes.cache_clear()
-    assert judges.identity(given) != own
+    assert keys.identity(given) != own

@@ -4,7 +4,7 @@ import pytest
 import torch
 from diffusers.models.autoencoders.autoencoder_kl_qwenimage import QwenImageRMS_norm
 
-from lockstep.editors import float8, kernels, qwen_autoencoder, qwen_transformer
+from lockstep.fast import float8, kernels, qwen_autoencoder, qwen_transformer
 
 TOKENS, WIDTH = 10, 96
 

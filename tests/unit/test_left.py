@@ -4,15 +4,17 @@ import json
 
 import pytest
 
-from lockstep import benchmark, config, records
+from lockstep import records
+from lockstep.benchmark import intake
+from lockstep.benchmark.settings import BenchmarkSettings
 from lockstep.errors import BenchmarkError
 from lockstep.records import Rejected
 from tests import formats
 
 
 def prepare(tmp_path, path, **settings):
-    found = config.Benchmark(path=str(path), **settings)
-    counts = benchmark.prepare(found, tmp_path / "manifest")
+    found = BenchmarkSettings(path=str(path), **settings)
+    counts = intake.prepare(found, tmp_path / "manifest")
     rejected = records.read_records(tmp_path / "manifest" / "rejected.jsonl", Rejected)
     return counts, found, [reject.reason for reject in rejected]
 
@@ -51,13 +53,13 @@ NO_FILE = ["cats,gone0.png,Do.", "cats,gone1.png,Do."]
 def test_where_nothing_is_left_the_commonest_reason_is_told(tmp_path, rows, categories, sentence):
     counts, settings, _ = prepare(tmp_path, table(tmp_path, *rows), categories=categories)
     with pytest.raises(BenchmarkError, match=sentence) as error:
-        benchmark.check_left(counts, settings)
+        intake.check_left(counts, settings)
     assert "\n" not in str(error.value)
 
 
 def test_what_is_left_is_enough(tmp_path):
     counts, settings, _ = prepare(tmp_path, table(tmp_path, GOOD, *NO_FILE), categories=["cats"])
-    benchmark.check_left(counts, settings)
+    intake.check_left(counts, settings)
     assert counts.rejected == 2
 
 
@@ -65,7 +67,7 @@ def test_a_published_benchmark_may_lack_a_category_of_its_format(tmp_path):
     made = formats.re_edit(tmp_path / "b", 1)
     counts, settings, _ = prepare(tmp_path, made.settings["path"])
     assert 0 in counts.samples.values()
-    benchmark.check_left(counts, settings)
+    intake.check_left(counts, settings)
 
 
 def doubled(path, field):

@@ -13,11 +13,15 @@ import pandas as pd
 import pytest
 from hypothesis import strategies as st
 
-from lockstep import joblog, media, published, records, report, tables
-from lockstep.protocol import read_protocol
+from lockstep import records
+from lockstep.config.report import ReportSettings
+from lockstep.figures import published, tables
+from lockstep.foreign import media
+from lockstep.jobs import joblog
 from lockstep.records import Rejected, ScoreRecord
-from lockstep.report import numbers, texts
-from lockstep.rubric import read_rubric
+from lockstep.report import numbers, texts, write
+from lockstep.rubrics.protocol import read_protocol
+from lockstep.rubrics.rubric import read_rubric
 from tests.conftest import ROOT
 
 spec = importlib.util.spec_from_file_location("page_benchmark", ROOT / "benchmarks" / "page.py")
@@ -166,7 +170,7 @@ def written(tmp_path_factory):
     anchors = folder / "drift.json"
     records.write_json(anchors, [{**row, "largest": 0.0, "same_judge": False}])
     given[5] = {"anchors": [anchors], "agreement": []}
-    report.write_report(*given, threads=2)
+    write.write_report(*given, threads=2)
     return folder / "report"
 
 
@@ -224,7 +228,7 @@ def test_the_table_for_papers_has_no_command_of_others():
     )
     frame = frame.reindex(columns=tables.COLUMNS).astype(dict.fromkeys(tables.NUMBERS, "Float64"))
     found = numbers.of_tables(
-        {HOSTILE: {HOSTILE: frame}}, made_up.config.Report(), (0.0, 10.0), {}, {}
+        {HOSTILE: {HOSTILE: frame}}, ReportSettings(), (0.0, 10.0), {}, {}
     ).model_dump(mode="json")
     text = texts.latex_table({**found, "title": HOSTILE})
     body = re.sub("^%.*", "", text, flags=re.MULTILINE)

@@ -12,11 +12,23 @@ import torch
 from PIL import Image, ImageOps
 from safetensors.torch import load_file, save_file
 
-from lockstep import config
-from lockstep.demo import benchmark, drawing, measure, models, passes, rows, wordings, world
-from lockstep.editors import diffusers as diffusers_editor
-from lockstep.editors import qwen_image
-from lockstep.judges.qwen3_vl import Qwen3VLJudge
+from lockstep.demo import (
+    benchmark,
+    drawing,
+    measure,
+    models,
+    passes,
+    places,
+    rows,
+    views,
+    wordings,
+    world,
+)
+from lockstep.editors.diffusers import DiffusersSettings, qwen_image
+from lockstep.editors.diffusers import editor as diffusers_editor
+from lockstep.judges.qwen3_vl import Qwen3VLSettings
+from lockstep.judges.qwen3_vl.judge import Qwen3VLJudge
+from lockstep.rubrics import combine
 
 BAR = 0.85
 """Least share of right edits; with two scenes a single wrong one falls below it."""
@@ -40,8 +52,8 @@ def one_thread():
 # the world
 
 
-def drawn(scene: world.Scene) -> torch.Tensor:
-    return drawing.draw(torch.from_numpy(drawing.pack([world.shapes(scene)])))[0]
+def drawn(scene: places.Scene) -> torch.Tensor:
+    return drawing.draw(torch.from_numpy(drawing.pack([views.shapes(scene)])))[0]
 
 
 @pytest.mark.parametrize("category", world.CATEGORIES)
@@ -92,7 +104,7 @@ def test_known_scores_are_those_of_the_rubrics():
         for name in world.OUTCOMES:
             task = world.make_task(category, random.Random(1))
             values = world.outcome(task, name, random.Random(1)).criteria
-            known = rubric.score(dict(zip(rubric.names, values, strict=True)))
+            known = combine.score(rubric, dict(zip(rubric.names, values, strict=True)))
             assert known == pytest.approx(world.worth(values))
 
 
@@ -151,7 +163,7 @@ def test_training_passes_compute_what_the_models_compute():
     pipeline = models.make_editor(tokenizer)
     judge, processor = models.make_judge(tokenizer)
     task = world.make_task("social", random.Random(0))
-    (image,) = drawing.pictures([world.shapes(task.scene)])
+    (image,) = drawing.pictures([views.shapes(task.scene)])
     pixels = measure.tensor([image])
     large = pipeline.image_processor.resize(image, passes.PIPELINE, passes.PIPELINE)
     text = pipeline.prompt_template_encode.format("Paint the ball red.")
@@ -190,17 +202,17 @@ def read(model: Any, inputs: Any, pictures: int, grid: int) -> torch.Tensor:
 
 
 def test_training_runs_in_pieces(tmp_path):
-    from lockstep.demo import train, training
+    from lockstep.demo import editor_training, judge_training, train
 
     models.make_tokenizer().save_pretrained(tmp_path / "tokenizer")
     rows.write(tmp_path, 1, 1, 8)
     known = {"size": 1, "device": "cpu", "checked": 1, "total": 1000, "piece": 0.1}
     steps = []
     for _ in range(2):
-        training.train_editor(tmp_path, tmp_path / "out", autoencoder=0.1, **known)
+        editor_training.train_editor(tmp_path, tmp_path / "out", autoencoder=0.1, **known)
         steps.append(torch.load(tmp_path / "editor.pt")["step"])
     assert 0 < steps[0] < steps[1]
-    training.train_judge(tmp_path, tmp_path / "out", **known)
+    judge_training.train_judge(tmp_path, tmp_path / "out", **known)
     assert torch.load(tmp_path / "judge.pt")["step"] > 0
     for name in ("editor.safetensors", "vae.safetensors", "judge.safetensors", "judge.log"):
         assert (tmp_path / "out" / name).exists()
@@ -235,7 +247,7 @@ def load(**settings: object) -> diffusers_editor.DiffusersEditor:
         "num_inference_steps": 6,
         "true_cfg_scale": 2,
     }
-    given = config.DiffusersEditor(name="miniature", type="diffusers", **{**own, **settings})
+    given = DiffusersSettings(name="miniature", type="diffusers", **{**own, **settings})
     return diffusers_editor.DiffusersEditor(given, "cpu")
 
 
@@ -445,7 +457,7 @@ def split_adapter(model: Path, adapter: Path, rank: int = 32) -> None:
 
 @pytest.fixture(scope="module")
 def judge() -> Qwen3VLJudge:
-    settings = config.Qwen3VLJudge(
+    settings = Qwen3VLSettings(
         type="qwen3_vl",
         model=str(measure.MINIATURE / "judge"),
         dtype="float32",

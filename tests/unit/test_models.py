@@ -1,11 +1,11 @@
 """Models on disk, the judge and the editors without a model: the real classes, the real code."""
 
-from lockstep import models as models_module
-from lockstep.models import model_identity
+from lockstep.models import fingerprints as models_module
+from lockstep.models.fingerprints import model_identity
 
 
 def test_all_that_decides_what_a_model_gives_is_watched(models):
-    from lockstep.models import model_files
+    from lockstep.models.fingerprints import model_files
 
     names = {str(p.relative_to(models / "editor")) for p in model_files(str(models / "editor"))}
     assert {

@@ -11,11 +11,13 @@ import pytest
 from PIL import Image
 from pydantic_core import from_json, to_json
 
-from lockstep import config, judges, transport
 from lockstep.errors import ConfigError, ServerError
-from lockstep.judges import Pair, Rejected
-from lockstep.judges.openai_api import OpenAIJudge
-from lockstep.rubric import read_rubric
+from lockstep.foreign import transport
+from lockstep.judges import keys
+from lockstep.judges.openai_api import OpenAISettings
+from lockstep.judges.openai_api.judge import OpenAIJudge
+from lockstep.judges.protocol import Pair, Rejected
+from lockstep.rubrics.rubric import read_rubric
 from tests.conftest import ROOT, make_sample
 from tests.fake_server import CUT, CUT_WITHIN, REPLY, answer, problem
 
@@ -45,7 +47,7 @@ def connect():
 def settings(server, **given):
     url = server if isinstance(server, str) else server.url
     given = {"api_key_variable": "JUDGE_KEY", "attempts": 3, "timeout": 5, **given}
-    return config.OpenAIJudge(type="openai", model="Qwen/Qwen3-VL-8B-Instruct", url=url, **given)
+    return OpenAISettings(type="openai", model="Qwen/Qwen3-VL-8B-Instruct", url=url, **given)
 
 
 def pair(folder, **given):
@@ -468,20 +470,20 @@ def test_what_is_no_key_is_one_clear_error_that_does_not_show_it(monkeypatch, ke
 
 
 def test_the_identity_names_the_model_and_not_the_server():
-    own = judges.identity(settings("http://127.0.0.1:9/v1"))
+    own = keys.identity(settings("http://127.0.0.1:9/v1"))
     for same in (
         {"api_key_variable": None},
         {"concurrency": 1, "timeout": 1, "attempts": 1, "max_wait": 1},
         {"max_failed_share": 1, "input_price": 1, "output_price": 2},
     ):
-        assert judges.identity(settings("https://example.org/v1", **same)) == own
+        assert keys.identity(settings("https://example.org/v1", **same)) == own
     for other in (
         {"revision": "v2"},
         {"max_reasoning_tokens": 9},
         {"response_format": "json_schema"},
         {"request": {"top_p": 0.5}},
     ):
-        assert judges.identity(settings("http://127.0.0.1:9/v1", **other)) != own
+        assert keys.identity(settings("http://127.0.0.1:9/v1", **other)) != own
     assert KEY not in str(own)
 
 

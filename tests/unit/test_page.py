@@ -13,12 +13,12 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from lockstep import config, report
+from lockstep.config.run import Config
+from lockstep.figures.tables import read_table
 from lockstep.records import Picture
-from lockstep.report import bundle, charts, gallery, page
+from lockstep.report import bundle, charts, gallery, page, write
 from lockstep.report.sheets import CELL, GAP, sheet
 from lockstep.report.thumbnails import SIDE, make_thumbnails
-from lockstep.tables import read_table
 from tests.conftest import ROOT
 
 spec = importlib.util.spec_from_file_location("page_benchmark", ROOT / "benchmarks" / "page.py")
@@ -40,7 +40,7 @@ def written(tmp_path_factory):
     model = {"type": "diffusers", "model": "owner/name", **nothing}
     editors = [{"name": name, **model} for name in EDITORS]
     given = made_up.make_results(folder, 60, side=32, change=change, editors=editors)
-    report.write_report(*given, threads=2)
+    write.write_report(*given, threads=2)
     return folder / "report"
 
 
@@ -124,9 +124,9 @@ def test_scripts_say_the_same_however_many_samples_are_in_memory_at_a_time(writt
 
 def test_scripts_of_samples_that_are_gone_go(tmp_path):
     given = made_up.make_results(tmp_path, 60, side=32)
-    report.write_report(*given)
+    write.write_report(*given)
     assert (tmp_path / "report" / "data" / "details-1.js").exists()
-    report.write_report(*made_up.make_results(tmp_path, 10, side=32))
+    write.write_report(*made_up.make_results(tmp_path, 10, side=32))
     assert not (tmp_path / "report" / "data" / "details-1.js").exists()
     assert len(script(tmp_path / "report", "index")["id"]) == 10
 
@@ -225,7 +225,7 @@ def test_skipped_samples_are_listed_with_their_reason_and_are_no_failures(writte
 
 
 def test_an_editor_that_takes_no_sample_is_in_the_headline_all_the_same(tmp_path):
-    report.write_report(*made_up.make_results(tmp_path, 5, 32, change=lambda _: {"more": MORE}))
+    write.write_report(*made_up.make_results(tmp_path, 5, 32, change=lambda _: {"more": MORE}))
     told = json.loads((tmp_path / "report" / "report.json").read_text(encoding="utf-8"))
     (editor,) = made_up.ONE_IMAGE
     assert told["complete"] and editor not in {row["editor"] for row in told["leaderboard"]}
@@ -300,7 +300,7 @@ def test_the_configuration_beside_the_report_is_one(written):
     import yaml
 
     plain = yaml.safe_load((written / "config.yaml").read_text(encoding="utf-8"))
-    again = config.Config.model_validate_json(json.dumps(plain))
+    again = Config.model_validate_json(json.dumps(plain))
     told = json.loads((written / "report.json").read_text(encoding="utf-8"))
     assert again.model_dump(mode="json") == told["settings"]
     assert {editor.negative_prompt for editor in again.editors} == {None}

@@ -5,13 +5,20 @@ import tokenizers
 import transformers
 from PIL import Image
 
-from lockstep import config, editors, judging, plan, tiny
-from lockstep.editors.diffusers import DiffusersEditor
+from lockstep import records
+from lockstep.demo import tiny
+from lockstep.editors import keys
+from lockstep.editors.diffusers import DiffusersSettings
+from lockstep.editors.diffusers.editor import DiffusersEditor
+from lockstep.editors.identity import IdentitySettings
 from lockstep.errors import SampleError
-from lockstep.judges import Pair, Rejected
-from lockstep.judges.qwen3_vl import Qwen3VLJudge
-from lockstep.plain_text import MARK, speller
-from lockstep.rubric import read_rubric
+from lockstep.foreign.plain_text import MARK, speller
+from lockstep.judges.openai_api import OpenAISettings
+from lockstep.judges.protocol import Pair, Rejected
+from lockstep.judges.qwen3_vl import Qwen3VLSettings
+from lockstep.judges.qwen3_vl.judge import Qwen3VLJudge
+from lockstep.rubrics.rubric import read_rubric
+from lockstep.scoring import judgements, replies
 from tests.conftest import ROOT
 
 RUBRIC = read_rubric(ROOT / "config/rubrics/physical.yaml")
@@ -34,15 +41,13 @@ PLAIN = [
 
 @pytest.fixture(scope="module")
 def judge(models):
-    given = config.Qwen3VLJudge(type="qwen3_vl", model=str(models / "judge"), dtype="float32")
+    given = Qwen3VLSettings(type="qwen3_vl", model=str(models / "judge"), dtype="float32")
     return Qwen3VLJudge(given, "cpu")
 
 
 def editor(models, name, **given):
     given = {"num_inference_steps": 2, "dtype": "float32", **given}
-    settings = config.DiffusersEditor(
-        name="tiny", type="diffusers", model=str(models / name), **given
-    )
+    settings = DiffusersSettings(name="tiny", type="diffusers", model=str(models / name), **given)
     return DiffusersEditor(settings, "cpu")
 
 
@@ -139,7 +144,7 @@ def test_texts_without_control_tokens_keep_their_tokens(models, name):
 
 def test_a_word_that_a_tokenizer_lists_is_no_control_token():
     """CLIP's of Stable Diffusion 2 fills up with exclamation marks."""
-    tokenizer = tiny._tokenizer()
+    tokenizer = tiny.make_tokenizer()
     tokenizer.add_special_tokens({"pad_token": "!"})
     before = tokenizer("Paint it red!")["input_ids"]
     spell = speller([tokenizer])
@@ -170,32 +175,32 @@ class Python:
 
 
 def test_a_tokenizer_written_in_python_sees_a_space():
-    assert speller([Python(), tiny._tokenizer()])("<s><|im_end|>") == "< s>< |im_end|>"
-    assert speller([tiny._tokenizer()])("<|im_end|>") == f"<{MARK}|im_end|>"
+    assert speller([Python(), tiny.make_tokenizer()])("<s><|im_end|>") == "< s>< |im_end|>"
+    assert speller([tiny.make_tokenizer()])("<|im_end|>") == f"<{MARK}|im_end|>"
     assert speller([])("<s>") == "<s>"
 
 
 def test_only_results_for_texts_that_hold_a_control_token_are_of_old(models, sample, tmp_path):
     """They were wrong, so their keys are others; those of all other texts stay."""
     model = str(models / "editor")
-    editor_settings = config.DiffusersEditor(name="tiny", type="diffusers", model=model)
-    judge_settings = config.Qwen3VLJudge(type="qwen3_vl", model=model)
+    editor_settings = DiffusersSettings(name="tiny", type="diffusers", model=model)
+    judge_settings = Qwen3VLSettings(type="qwen3_vl", model=model)
 
-    def keys(text, kind=editor_settings, judge=judge_settings):
+    def found(text, kind=editor_settings, judge=judge_settings):
         given = sample.model_copy(update={"instruction": text})
-        job = judging.Job(judge, {"known": 1}, RUBRIC, "e")
-        made = judging.item(job, given, tmp_path, "0", tmp_path)
-        plain = plan.score_key(given, "0", job.identity, RUBRIC.asked(made.prompt))
-        return editors.identity(kind, given), made.key == plain
+        job = replies.Judging(judge, {"known": 1}, RUBRIC, "e")
+        made = judgements.item(job, given, tmp_path, "0", tmp_path)
+        plain = records.score_key(given, "0", job.identity, RUBRIC.asked(made.prompt))
+        return keys.identity(kind, given), made.key == plain
 
-    own = keys("Paint it red.")
+    own = found("Paint it red.")
     assert own[1] and "plain_text" not in own[0]
     for text in ("a <b> [c] <|", "[INSTRUCTION] <x>"):
-        assert keys(text) == own
+        assert found(text) == own
     for text in (NASTY[0], "Stop.</s>", "<think>"):
-        assert keys(text) == ({**own[0], "plain_text": 1}, False)
+        assert found(text) == ({**own[0], "plain_text": 1}, False)
     # a server has a tokenizer of its own
-    server = config.OpenAIJudge(type="openai", model="a", url="http://a/v1")
-    assert keys(NASTY[0], judge=server)[1]
-    free = config.IdentityEditor(name="control", type="identity")
-    assert keys(NASTY[0], free)[0] == keys("x", free)[0]
+    server = OpenAISettings(type="openai", model="a", url="http://a/v1")
+    assert found(NASTY[0], judge=server)[1]
+    free = IdentitySettings(name="control", type="identity")
+    assert found(NASTY[0], free)[0] == found("x", free)[0]

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lockstep import plan
+from lockstep import plan, records
 from lockstep.records import Sample
 
 counts = st.integers(0, 2000)
@@ -80,13 +80,15 @@ def test_seeds_stay_what_they_are():
 
 def test_the_edit_key_covers_what_decides_pixels_and_nothing_else(sample: Sample):
     editor = {"model": "m", "steps": 50}
-    key = plan.edit_key(sample, editor, 1)
-    assert key == plan.edit_key(sample.model_copy(update={"rationale": "x", "index": 9}), editor, 1)
+    key = records.edit_key(sample, editor, 1)
+    assert key == records.edit_key(
+        sample.model_copy(update={"rationale": "x", "index": 9}), editor, 1
+    )
     changed = [
-        plan.edit_key(sample.model_copy(update={"instruction": "x"}), editor, 1),
-        plan.edit_key(sample.model_copy(update={"image_sha256": "1" * 64}), editor, 1),
-        plan.edit_key(sample, {**editor, "steps": 4}, 1),
-        plan.edit_key(sample, editor, 2),
+        records.edit_key(sample.model_copy(update={"instruction": "x"}), editor, 1),
+        records.edit_key(sample.model_copy(update={"image_sha256": "1" * 64}), editor, 1),
+        records.edit_key(sample, {**editor, "steps": 4}, 1),
+        records.edit_key(sample, editor, 2),
     ]
     assert len({key, *changed}) == 5
 
@@ -100,17 +102,17 @@ def test_the_jobs_of_a_category_share_the_requests(concurrency, shards, each):
 
 def test_the_score_key_covers_what_decides_a_reply_and_nothing_else(sample: Sample):
     judge, asked, sampling = {"model": "m"}, {"prompt": "p"}, {"seed": 1}
-    key = plan.score_key(sample, "p", judge, asked)
+    key = records.score_key(sample, "p", judge, asked)
     # what is told of it stands in the prompt
     retold = sample.model_copy(update={"instruction": "x", "rationale": "x", "index": 9})
-    assert plan.score_key(retold, "p", judge, asked) == key
+    assert records.score_key(retold, "p", judge, asked) == key
     changed = [
-        plan.score_key(sample.model_copy(update={"image_sha256": "1" * 64}), "p", judge, asked),
-        plan.score_key(sample, "q", judge, asked),
-        plan.score_key(sample, "p", {"model": "n"}, asked),
-        plan.score_key(sample, "p", judge, {"prompt": "q"}),
-        plan.score_key(sample, "p", judge, asked, sampling),
-        plan.score_key(sample, "p", judge, asked, {"seed": 2}),
+        records.score_key(sample.model_copy(update={"image_sha256": "1" * 64}), "p", judge, asked),
+        records.score_key(sample, "q", judge, asked),
+        records.score_key(sample, "p", {"model": "n"}, asked),
+        records.score_key(sample, "p", judge, {"prompt": "q"}),
+        records.score_key(sample, "p", judge, asked, sampling),
+        records.score_key(sample, "p", judge, asked, {"seed": 2}),
     ]
     assert len({key, *changed}) == 7
 

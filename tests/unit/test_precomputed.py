@@ -5,31 +5,36 @@ import os
 import pytest
 from PIL import Image, PngImagePlugin
 
-from lockstep import config, editors, judges, records
+from lockstep import records
+from lockstep.editors import keys as editor_keys
+from lockstep.editors.identity import IdentitySettings
+from lockstep.editors.precomputed import PrecomputedEditorSettings
 from lockstep.errors import EditError
-from lockstep.images import open_rgb
-from lockstep.judges import Judgement, Pair
+from lockstep.foreign.images import open_rgb
+from lockstep.judges import keys as judge_keys
+from lockstep.judges.precomputed import PrecomputedJudgeSettings
+from lockstep.judges.protocol import Judgement, Pair
 
-IDENTITY = config.IdentityEditor(name="i", type="identity")
+IDENTITY = IdentitySettings(name="i", type="identity")
 
 
 def edited(settings, sample):
-    editor = editors.load_editor(settings, "cpu")
+    editor = settings.load("cpu")
     return editor.edit(editor.prepare(sample), sample, 1)
 
 
 @pytest.fixture
 def settings(tmp_path):
-    return config.PrecomputedEditor(name="p", type="precomputed", folder=str(tmp_path))
+    return PrecomputedEditorSettings(name="p", type="precomputed", folder=str(tmp_path))
 
 
 def test_precomputed_images_are_found_by_id_and_hashed(tmp_path, sample, settings):
-    assert editors.identity(settings, sample)["file_sha256"] is None
+    assert editor_keys.identity(settings, sample)["file_sha256"] is None
     with pytest.raises(EditError, match=r"found no image of sample 'a', accepted is a with one of"):
         edited(settings, sample)
     Image.new("RGB", (4, 4), (255, 0, 0)).save(tmp_path / "a.webp")
     assert edited(settings, sample).size == (4, 4)
-    assert editors.identity(settings, sample)["file_sha256"]
+    assert editor_keys.identity(settings, sample)["file_sha256"]
 
 
 def test_a_finished_image_is_laid_on_the_background_if_it_is_transparent(
@@ -37,31 +42,31 @@ def test_a_finished_image_is_laid_on_the_background_if_it_is_transparent(
 ):
     green = sample.model_copy(update={"background": "#00ff00"})
     Image.new("RGB", (4, 4)).save(tmp_path / "a.png")
-    assert editors.identity(settings, green) == editors.identity(settings, sample)
+    assert editor_keys.identity(settings, green) == editor_keys.identity(settings, sample)
     Image.new("RGBA", (4, 4), (0, 0, 0, 0)).save(tmp_path / "a.png")
-    assert editors.identity(settings, green) != editors.identity(settings, sample)
+    assert editor_keys.identity(settings, green) != editor_keys.identity(settings, sample)
     assert edited(settings, green).getpixel((0, 0)) == (0, 255, 0)
 
 
 def test_a_finished_image_that_is_none_fails_by_itself(tmp_path, sample, settings):
     frames = [Image.new("RGB", (4, 4), colour) for colour in ("red", "blue")]
     frames[0].save(tmp_path / "a.webp", save_all=True, append_images=frames[1:])
-    assert editors.identity(settings, sample)["file_sha256"]
+    assert editor_keys.identity(settings, sample)["file_sha256"]
     with pytest.raises(EditError, match=r"a\.webp: found an animation of 2 pictures"):
         edited(settings, sample)
     (tmp_path / "a.webp").write_bytes(b"no image")
-    assert editors.identity(settings, sample)["file_sha256"]
+    assert editor_keys.identity(settings, sample)["file_sha256"]
     with pytest.raises(EditError, match=r"a\.webp: expected PNG, .*, found 8 bytes that are no"):
         edited(settings, sample)
     # as one that may not be read, before any edit begins
     (tmp_path / "a.webp").unlink()
     (tmp_path / "a.webp").mkdir()
-    assert editors.identity(settings, sample)["file_sha256"] is None
+    assert editor_keys.identity(settings, sample)["file_sha256"] is None
     with pytest.raises(EditError, match=r"a\.webp: expected a file, found none .*directory"):
         edited(settings, sample)
     (tmp_path / "a.webp").rmdir()
     os.mkfifo(tmp_path / "a.webp")
-    assert editors.identity(settings, sample)["file_sha256"] is None
+    assert editor_keys.identity(settings, sample)["file_sha256"] is None
     with pytest.raises(EditError, match=r"a\.webp', which is no file"):
         edited(settings, sample)
 
@@ -84,14 +89,14 @@ def test_a_finished_image_is_decoded_apart_and_in_bounds(tmp_path, sample, setti
 @pytest.mark.parametrize("name", ["a.PNG", "A.png", "Ａ.Png"])
 def test_a_finished_image_is_found_whatever_the_case_of_its_name(tmp_path, sample, settings, name):
     Image.new("RGB", (4, 4), "red").save(tmp_path / name, "PNG")
-    assert editors.identity(settings, sample)["file_sha256"]
+    assert editor_keys.identity(settings, sample)["file_sha256"]
     assert edited(settings, sample).getpixel((0, 0)) == (255, 0, 0)
 
 
 def test_of_two_finished_images_of_a_sample_none_is_guessed(tmp_path, sample, settings):
     for name in ("a.png", "a.JPG"):
         Image.new("RGB", (4, 4), "red").save(tmp_path / name)
-    assert editors.identity(settings, sample)["file_sha256"] is None
+    assert editor_keys.identity(settings, sample)["file_sha256"] is None
     with pytest.raises(EditError, match=r"expected one file of sample 'a' in .*, found a.JPG and"):
         edited(settings, sample)
     (tmp_path / "a.JPG").unlink()
@@ -106,17 +111,17 @@ def test_the_identity_editor_returns_the_source(sample):
 
 def test_the_size_policy_is_part_of_every_editor_s_identity(sample, settings):
     for given in (settings, IDENTITY):
-        native = editors.identity(given, sample)
+        native = editor_keys.identity(given, sample)
         assert native["size_policy"] == "native"
         assert "resize_filter" not in native
-        source = editors.identity(given.model_copy(update={"size": "source"}), sample)
+        source = editor_keys.identity(given.model_copy(update={"size": "source"}), sample)
         assert (source["size_policy"], source["resize_filter"]) == ("source", "lanczos")
 
 
 def judged(folder, name="é"):
-    settings = config.PrecomputedJudge(type="precomputed", folder=str(folder))
+    settings = PrecomputedJudgeSettings(type="precomputed", folder=str(folder))
     pair = Pair(name, "e", source=None, edited=None, rubric=None, prompt="")
-    (judgement,) = judges.load_judge(settings, "cpu").judge([pair])
+    (judgement,) = settings.load("cpu").judge([pair])
     return judgement
 
 
@@ -158,6 +163,6 @@ def test_replies_with_names_in_another_writing_are_part_of_what_decides(tmp_path
         with open(os.fsencode(folder) + b"/" + "球.txt".encode("gbk"), "w") as file:
             file.write(text)
         assert judged(tmp_path / text, "球").reply == text
-        settings = config.PrecomputedJudge(type="precomputed", folder=str(tmp_path / text))
-        before[text] = judges.identity(settings)
+        settings = PrecomputedJudgeSettings(type="precomputed", folder=str(tmp_path / text))
+        before[text] = judge_keys.identity(settings)
     assert before["a"] != before["b"]

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from lockstep import plan
-from lockstep.waves import LOADING, Peer, late
+from lockstep.editing.waves import LOADING, Peer, late
 
 
 @dataclass(eq=False)

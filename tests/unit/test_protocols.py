@@ -7,12 +7,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lockstep import published, records, scoring, stats, tables
-from lockstep.categories import BY_FORMAT
+from lockstep import records
+from lockstep.benchmark.categories import BY_FORMAT
 from lockstep.errors import RubricError
-from lockstep.protocol import PROTOCOL, read_protocol
+from lockstep.figures import published, stats, tables
 from lockstep.records import ScoreRecord
-from lockstep.rubric import Rubric, parse_reply, read_rubric
+from lockstep.rubrics import combine
+from lockstep.rubrics.protocol import PROTOCOL, read_protocol
+from lockstep.rubrics.replies import parse_reply
+from lockstep.rubrics.rubric import Rubric, read_rubric
+from lockstep.scoring import shard as scoring_shard
 from tests import imgedit
 from tests.conftest import ROOT
 
@@ -43,7 +47,7 @@ def frame(rubric, category, rows):
                 "id": f"{category}{number}",
                 "status": "judge_failed" if row is None else "ok",
                 "tags": records.canonical_json(tags),
-                "score": None if row is None else rubric.score(criteria, tags),
+                "score": None if row is None else combine.score(rubric, criteria, tags),
                 **(criteria or dict.fromkeys(rubric.names)),
             }
         )
@@ -108,11 +112,11 @@ def test_no_reply_lifts_an_imgedit_score_by_what_was_kept():
     copy = parse_reply(
         '{"instruction_following": 1, "seamlessness": 5, "detail_preservation": 5}', rubric
     )
-    assert rubric.score(copy.criteria) == 0
+    assert combine.score(rubric, copy.criteria) == 0
     assert "may be higher than the first" in rubric.template
     extract = read_rubric(read_protocol(FOLDER / "imgedit" / PROTOCOL).rubric_file("extract"))
     assert extract.names == ["instruction_following", "mask_precision", "visual_quality"]
-    assert extract.score(dict.fromkeys(extract.names, 5)) == 10
+    assert combine.score(extract, dict.fromkeys(extract.names, 5)) == 10
 
 
 @pytest.mark.parametrize("model", imgedit.ROWS)
@@ -164,10 +168,12 @@ def judged(rubric, category, told):
     """Return the table of one sample that was judged several times."""
     criteria = [dict(zip(rubric.names, values, strict=True)) for values in told]
     several = [
-        ScoreRecord(id="x", category=category, status="ok", score=rubric.score(c), criteria=c)
+        ScoreRecord(
+            id="x", category=category, status="ok", score=combine.score(rubric, c), criteria=c
+        )
         for c in criteria
     ]
-    scored = tables._scored(scoring._mean(several), rubric.names)
+    scored = tables._scored(scoring_shard._mean(several), rubric.names)
     return pd.DataFrame([{"id": "x", "tags": "[]", **scored}])
 
 
@@ -315,9 +321,10 @@ def test_values_of_another_scale_are_the_only_ones_that_count():
     rubric = read_rubric(FOLDER / "rise" / "logical.yaml")
     assert rubric.reply_schema["properties"]["instruction_reasoning"]["enum"] == [1, 5]
     with pytest.raises(ValueError, match="accepted is 1 or 5"):
-        rubric._model.model_validate({"consistency": 1, "instruction_reasoning": 3})
+        rubric.reply_model.model_validate({"consistency": 1, "instruction_reasoning": 3})
     assert (
-        rubric.expected_score({"consistency": (0.5, 0.5), "instruction_reasoning": (0, 1)}) == 8.5
+        combine.expected_score(rubric, {"consistency": (0.5, 0.5), "instruction_reasoning": (0, 1)})
+        == 8.5
     )
     assert "(1 or 5)" in rubric.correction("x")
     fields = rubric.model_dump()

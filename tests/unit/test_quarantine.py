@@ -7,10 +7,10 @@ import signal
 import pytest
 from PIL import Image
 
-from lockstep import quarantine
 from lockstep.errors import SampleError
-from lockstep.images import verify_image
-from lockstep.quarantine import Quarantine
+from lockstep.foreign import quarantine
+from lockstep.foreign.images import verify_image
+from lockstep.foreign.quarantine import Quarantine
 from tests import formats
 from tests.unit.test_hostile import scans
 
@@ -94,7 +94,7 @@ def test_an_image_that_ends_its_decoder_each_time_is_told(monkeypatch):
 def test_an_image_that_takes_too_much_memory_is_told(monkeypatch):
     buffer = io.BytesIO()
     Image.new("RGB", (3000, 3000)).save(buffer, "PNG")
-    little = "from lockstep import quarantine as q; q.MEMORY = 90_000_000; q.PER_PIXEL = 0; "
+    little = "from lockstep.foreign import quarantine as q; q.MEMORY, q.PER_PIXEL = 90_000_000, 0; "
     code = quarantine.CODE.replace(quarantine.MAIN, little + quarantine.MAIN)
     monkeypatch.setattr(quarantine, "CODE", code)
     apart = Quarantine()

@@ -8,8 +8,8 @@ import pytest
 import torch
 from PIL import Image
 
-from lockstep.editors import qwen_image
-from lockstep.editors.diffusers import add_token_types
+from lockstep.editors.diffusers import qwen_image
+from lockstep.editors.diffusers.editor import add_token_types
 
 EXACT = 1e-5
 """Relative error that rounding in another order may bring, in float32."""

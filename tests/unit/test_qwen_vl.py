@@ -4,8 +4,8 @@ import pytest
 import torch
 from transformers.models.qwen3_vl import modeling_qwen3_vl as reference
 
-from lockstep import qwen_vl
-from lockstep.judges import step_attention
+from lockstep.fast import step_attention
+from lockstep.models import qwen_vl
 
 TOKENS = 10
 

@@ -19,12 +19,14 @@ import torch
 import yaml
 from PIL import Image
 
-from lockstep import config, images
-from lockstep.device import Device
-from lockstep.judges import Pair, Rejected
-from lockstep.judges.openai_api import OpenAIJudge
-from lockstep.judges.qwen3_vl import Qwen3VLJudge
-from lockstep.rubric import Rubric, read_rubric
+from lockstep.devices.device import Device
+from lockstep.foreign import images
+from lockstep.judges.openai_api import OpenAISettings
+from lockstep.judges.openai_api.judge import OpenAIJudge
+from lockstep.judges.protocol import Pair, Rejected
+from lockstep.judges.qwen3_vl import Qwen3VLSettings
+from lockstep.judges.qwen3_vl.judge import Qwen3VLJudge
+from lockstep.rubrics.rubric import Rubric, read_rubric
 from tests.conftest import ROOT, make_sample
 from tests.score_job import Job
 
@@ -86,12 +88,12 @@ def healthy(port):
 
 
 def behind(url, folder, **given):
-    return config.OpenAIJudge(type="openai", model=str(folder), url=url, **given)
+    return OpenAISettings(type="openai", model=str(folder), url=url, **given)
 
 
 def here(folder, **given):
     given = {"dtype": "float32", "min_schema_mass": 0.0, **given}
-    return config.Qwen3VLJudge(type="qwen3_vl", model=str(folder), **given)
+    return Qwen3VLSettings(type="qwen3_vl", model=str(folder), **given)
 
 
 def lesson(colour):

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from lockstep import records
-from lockstep.records import EditRecord, Rejected
+from lockstep.records import EditRecord, Rejected, notes
 
 
 def image() -> Image.Image:
@@ -20,6 +20,20 @@ def test_an_edit_gives_its_pixels_and_its_provenance_back(tmp_path):
     assert records.read_provenance(path) == {"key": "k", "id": "物理", "pixels_sha256": pixels}
     with Image.open(path) as stored:
         assert records.pixels_sha256(stored) == records.pixels_sha256(image())
+
+
+def test_a_note_names_what_was_made_and_what_of(tmp_path):
+    made = tmp_path / "tables" / "a.csv"
+    output = notes.Output(tmp_path, [made], {"config": "0"}, "tables/*.json")
+    with notes.noted(output):
+        records.write_text(made, "1")
+        records.write_text(made.with_suffix(".json"), "2")
+    found = notes.read_note(output.note)
+    assert found == notes.Note(
+        made_of={"config": "0"},
+        files={"tables/a.csv": records.sha256(b"1"), "tables/a.json": records.sha256(b"2")},
+    )
+    assert notes.misfit(output) is None
 
 
 def test_no_part_of_an_edit_passes_for_the_whole(tmp_path):

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lockstep.redaction import SHOWN, WITHHELD, redact
+from lockstep.foreign.redaction import SHOWN, WITHHELD, redact
 
 KEY = "sk-very/secret+0123&45%41\\6789="
 

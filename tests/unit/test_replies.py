@@ -7,7 +7,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from lockstep.errors import ReplyError
-from lockstep.rubric import MAX_BROKEN, parse_reply, read_rubric
+from lockstep.rubrics.replies import MAX_BROKEN, parse_reply
+from lockstep.rubrics.rubric import read_rubric
 from tests.conftest import ROOT
 
 RUBRIC = read_rubric(ROOT / "config/rubrics/physical.yaml")

@@ -6,12 +6,17 @@ import re
 import pandas as pd
 import pytest
 
-from lockstep import config, records, score_files
+from lockstep import records
+from lockstep.benchmark import score_files
+from lockstep.config.load import load_comparison
+from lockstep.config.report import CompareSettings, ReportSettings
 from lockstep.errors import ConfigError
-from lockstep.ids import safe_id
+from lockstep.foreign.ids import safe_id
+from lockstep.judges.precomputed import PrecomputedJudgeSettings
 from lockstep.report import numbers, schema, sources, texts
 from lockstep.report.compare import write_comparison
-from lockstep.rubric import COLUMNS, SCALE
+from lockstep.report.terms import Terms
+from lockstep.rubrics.rubric import COLUMNS, SCALE
 from tests.conftest import ROOT
 
 SCHEMAS = {"report": schema.Report, "compare": schema.Comparison}
@@ -53,7 +58,7 @@ def scored(category, scores, **columns):
 
 
 def of(frames, scale=SCALE, **report):
-    return numbers.of_tables(frames, config.Report(**report), scale, {})
+    return numbers.of_tables(frames, ReportSettings(**report), scale, {})
 
 
 @pytest.mark.parametrize("name", SCHEMAS)
@@ -72,8 +77,8 @@ def test_a_published_summary_comes_out_of_its_raw_scores(tmp_path):
         lines += [f"{editor},{category},{i},{float(i in ones)}" for i in ids]
     path = tmp_path / "scores.csv"
     path.write_text("\n".join(lines), encoding="utf-8")
-    compare = config.Compare(sources={"I2EBench": str(path)}, scale=(0, 1))
-    write_comparison(compare, config.Report(), {"I2EBench": [str(path)]}, tmp_path)
+    compare = CompareSettings(sources={"I2EBench": str(path)}, scale=(0, 1))
+    write_comparison(compare, ReportSettings(), {"I2EBench": [str(path)]}, tmp_path)
     found = json.loads((tmp_path / "compare.json").read_text(encoding="utf-8"))
     schema.Comparison.model_validate(found)
     cells = {
@@ -266,9 +271,9 @@ def mixed(folder, rows=MIXED, **compare):
     path = folder / "scores.csv"
     lines = [f"{e},{c},{i},{score}" for e in ("one", "two") for c, i, score in rows]
     path.write_text("\n".join(["editor,category,id,score", *lines]), encoding="utf-8")
-    given = config.Compare(sources={"s": str(path)}, **compare)
+    given = CompareSettings(sources={"s": str(path)}, **compare)
     frames, found = sources.read_sources(given, {"s": [str(path)]})
-    return numbers.of_tables(frames, config.Report(), given.scale, found, given.scales)
+    return numbers.of_tables(frames, ReportSettings(), given.scale, found, given.scales)
 
 
 def test_categories_with_scales_of_their_own_are_not_averaged(tmp_path):
@@ -315,7 +320,7 @@ def test_a_scale_is_of_a_category_that_is_there_and_its_scores_lie_on_it(tmp_pat
         mixed(tmp_path, scale=(0, 34), scales={"Clarity": (20, 34)})
     given = {"compare": {"sources": {"s": "x"}, "scales": {"a": [0, 1]}}}
     with pytest.raises(ConfigError, match=r"report\.threshold: found 7 beside compare\.scales"):
-        config.load_comparison({**given, "report": {"threshold": 7}}, source="x")
+        load_comparison({**given, "report": {"threshold": 7}}, source="x")
 
 
 def test_samples_of_a_file_may_have_tags(tmp_path):
@@ -326,7 +331,7 @@ def test_samples_of_a_file_may_have_tags(tmp_path):
     ]
     path = tmp_path / "scores.jsonl"
     path.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
-    compare = config.Compare(sources={"s": str(path)})
+    compare = CompareSettings(sources={"s": str(path)})
     frames, _ = sources.read_sources(compare, {"s": [str(path)]})
     tags = of(frames).editors["s"].tags
     assert {tag: (row.mean, row.count) for tag, row in tags.items()} == {
@@ -359,7 +364,7 @@ class Judged:
     """As much of a configuration as says which protocol scores belong to."""
 
     def __init__(self, name):
-        self.judge = config.PrecomputedJudge(
+        self.judge = PrecomputedJudgeSettings(
             type="precomputed", scores="x", rubrics=str(ROOT / "config" / "rubrics" / name)
         )
 
@@ -406,7 +411,7 @@ def test_overall_comparisons_and_ranks_follow_the_headline():
         "scale": (0, 10),
         "protocol": "GEdit-Bench",
     }
-    terms = numbers._Terms(config.Report(), SCALE, {}, headline)
+    terms = Terms(ReportSettings(), SCALE, {}, headline)
     editors = {
         name: {"categories": {}, **numbers._over_categories(own, terms)}
         for name, own in frames.items()
@@ -429,7 +434,7 @@ def test_criteria_of_a_file_are_combined_as_configured(tmp_path):
     path.write_text('{"category": "c", "id": 1, "SC": 8, "PQ": 2}\n', encoding="utf-8")
     given = {"sources": {"s": str(path)}, "criteria": {"SC": 3, "PQ": 1}}
     for how, score in (("weighted_mean", 6.5), ("min", 2), ("geometric_mean", (8**3 * 2) ** 0.25)):
-        compare = config.Compare(**given, combine=how)
+        compare = CompareSettings(**given, combine=how)
         frames, _ = sources.read_sources(compare, {"s": [str(path)]})
         assert frames["s"]["c"]["score"].tolist() == pytest.approx([score])
         assert frames["s"]["c"]["SC"].tolist() == [8]
@@ -438,7 +443,7 @@ def test_criteria_of_a_file_are_combined_as_configured(tmp_path):
 def test_a_file_may_call_its_samples_as_the_benchmark_does(tmp_path):
     path = tmp_path / "scores.csv"
     path.write_text("category,id,score\nphysical,a/b c.png,4\n", encoding="utf-8")
-    frames, _ = sources.read_sources(config.Compare(sources={"s": str(path)}), {"s": [str(path)]})
+    frames, _ = sources.read_sources(CompareSettings(sources={"s": str(path)}), {"s": [str(path)]})
     own = table("physical", [(safe_id("a/b c.png"), "ok", 3.0)])
     assert of({"e": {"physical": own}, **frames}).comparisons[-1].count == 1
 
@@ -449,12 +454,12 @@ def test_sources_that_spell_an_id_in_other_forms_are_compared(tmp_path):
         path = tmp_path / f"{name}.csv"
         path.write_text(f"editor,id,category,score\n{row},physical,4\n", encoding="utf-8")
         files[name] = [str(path)]
-    compare = config.Compare(sources={name: paths[0] for name, paths in files.items()})
+    compare = CompareSettings(sources={name: paths[0] for name, paths in files.items()})
     frames, _ = sources.read_sources(compare, files)
     assert {row.count for row in of(frames).comparisons} == {1}
     # and in one file, by several editors
     path.write_text("editor,id,category,score\ne,A,c,4\nf,a,c,5\n", encoding="utf-8")
-    frames, _ = sources.read_sources(config.Compare(sources={"c": str(path)}), {"c": [str(path)]})
+    frames, _ = sources.read_sources(CompareSettings(sources={"c": str(path)}), {"c": [str(path)]})
     assert {row.count for row in of(frames).comparisons} == {1}
 
 
@@ -463,7 +468,7 @@ def test_no_category_of_a_file_is_taken_for_all_of_them(tmp_path):
 
     def compare(category):
         path.write_text(f"category,id,score\n{category},a,2\nphysical,b,4\n", encoding="utf-8")
-        found = sources.read_sources(config.Compare(sources={"s": str(path)}), {"s": [str(path)]})
+        found = sources.read_sources(CompareSettings(sources={"s": str(path)}), {"s": [str(path)]})
         return of(found[0]).model_dump(mode="json")
 
     with pytest.raises(ConfigError, match=r"scores\.csv: line 2: category: found 'overall'"):
@@ -489,12 +494,12 @@ def test_editors_of_several_sources_are_told_apart(tmp_path):
     paths = {name: str(tmp_path / name) for name in ("mine", "yours", "theirs.csv")}
     paths["theirs"] = paths.pop("theirs.csv")
     files = {name: score_files.source_files(path) for name, path in paths.items()}
-    frames, found = sources.read_sources(config.Compare(sources=paths), files)
+    frames, found = sources.read_sources(CompareSettings(sources=paths), files)
     assert list(frames) == ["mine/editor", "yours/editor", "theirs"]
     assert found["yours"] == {"path": paths["yours"], "editors": ["yours/editor"]}
     assert of(frames).comparisons[-1].count == 1
     with pytest.raises(ConfigError, match=r"found 2 of sample 'physical-1', accepted is a number"):
-        sources.read_sources(config.Compare(sources=paths, scale=(0, 1)), files)
+        sources.read_sources(CompareSettings(sources=paths, scale=(0, 1)), files)
     with pytest.raises(ConfigError, match="or the folder of a finished run"):
         score_files.source_files(str(tmp_path / "mine" / "editor"))
     records.write_json(

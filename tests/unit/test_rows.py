@@ -9,11 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lockstep import benchmark, config, records
+from lockstep import records
+from lockstep.benchmark import intake
 from lockstep.benchmark.items import Item
+from lockstep.benchmark.settings import BenchmarkSettings
+from lockstep.editing.waves import Barrier
 from lockstep.errors import DamagedError
-from lockstep.rows import aside, lines
-from lockstep.waves import Barrier
+from lockstep.records.rows import aside, lines
 from tests.unit.test_benchmark import encoded
 from tests.unit.test_editing import edit, manifest
 
@@ -24,6 +26,7 @@ def test_what_is_put_aside_comes_back_in_any_order(values):
     assert list(kept) == values
     places = range(-len(values), len(values))
     assert [kept[place] for place in places] == [values[place] for place in places]
+    assert (kept[1:], kept[::-2], kept[:-9]) == (values[1:], values[::-2], values[:-9])
     for outside in (len(values), -len(values) - 1):
         with pytest.raises(IndexError):
             kept[outside]
@@ -83,14 +86,14 @@ def test_an_edit_job_holds_a_few_records_at_a_time(tmp_path, monkeypatch, cached
 
 
 def test_ids_that_are_taken_do_not_lie_in_memory():
-    settings = config.Benchmark(path="benchmark.json", format="re-edit")
-    intake = benchmark.Intake(settings, None)
+    settings = BenchmarkSettings(path="benchmark.json", format="re-edit")
+    own = intake.Intake(settings, None)
     image = base64.b64decode(encoded(size=(2, 2)))
 
     def accept(numbers):
         for number in numbers:
             item = Item(f"{number:04}", "物理", "physical", "Let go.", [lambda: image])
-            found = intake.end(intake.begin(number, item))
+            found = own.end(own.begin(number, item))
         return found
 
     accept(range(1000))

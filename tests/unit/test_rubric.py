@@ -9,10 +9,12 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lockstep.categories import CATEGORIES
+from lockstep.benchmark.categories import CATEGORIES
 from lockstep.errors import RubricError
-from lockstep.protocol import read_protocol
-from lockstep.rubric import ANCHORS, Rubric, combine, read_rubric, uncertainty
+from lockstep.rubrics import combine
+from lockstep.rubrics.combine import combined, uncertainty
+from lockstep.rubrics.protocol import read_protocol
+from lockstep.rubrics.rubric import ANCHORS, Rubric, read_rubric
 from tests.conftest import ROOT
 
 FOLDER = ROOT / "config" / "rubrics"
@@ -66,40 +68,42 @@ def test_an_untouched_copy_is_low_and_a_perfect_edit_ten(name):
     # nothing that was asked for, all else as good as in the source
     asked = {"viescore": ["editing_success"]}.get(name, rubric.names[:2])
     copy = {criterion: 0 if criterion in asked else 10 for criterion in rubric.names}
-    assert rubric.score(copy) <= 1
-    assert rubric.score(dict.fromkeys(rubric.names, 10)) == 10
-    assert rubric.score(dict.fromkeys(rubric.names, 0)) == 0
+    assert combine.score(rubric, copy) <= 1
+    assert combine.score(rubric, dict.fromkeys(rubric.names, 10)) == 10
+    assert combine.score(rubric, dict.fromkeys(rubric.names, 0)) == 0
 
 
 def test_the_weighted_mean_by_hand():
     rubric = changed(criteria=criteria(3, 1), caps=())
-    assert rubric.score({"ca": 8, "cb": 4}) == 7
+    assert combine.score(rubric, {"ca": 8, "cb": 4}) == 7
 
 
 def test_the_geometric_mean_by_hand():
     rubric = changed(criteria=criteria(1, 1), combine="geometric_mean", caps=())
-    assert rubric.score({"ca": 9, "cb": 4}) == pytest.approx(6)
-    assert rubric.score({"ca": 10, "cb": 0}) == 0
-    assert rubric.score({"ca": 10, "cb": 10}) == 10
+    assert combine.score(rubric, {"ca": 9, "cb": 4}) == pytest.approx(6)
+    assert combine.score(rubric, {"ca": 10, "cb": 0}) == 0
+    assert combine.score(rubric, {"ca": 10, "cb": 10}) == 10
     heavy = changed(criteria=criteria(3, 1), combine="geometric_mean", caps=())
-    assert heavy.score({"ca": 9, "cb": 4}) == pytest.approx((9**3 * 4) ** 0.25)
+    assert combine.score(heavy, {"ca": 9, "cb": 4}) == pytest.approx((9**3 * 4) ** 0.25)
 
 
 @pytest.mark.parametrize("how", ["weighted_mean", "geometric_mean"])
 def test_equal_values_are_the_score_whatever_the_weights(how):
     for weights in itertools.product((0.1, 0.3, 0.7, 0.9, 2), repeat=3):
         for value in range(11):
-            assert combine(how, [(value, weight) for weight in weights]) == value
+            assert combined(how, [(value, weight) for weight in weights]) == value
 
 
 def test_the_minimum_knows_no_weights():
     rubric = changed(criteria=criteria(1, 100), combine="min", caps=())
-    assert rubric.score({"ca": 2, "cb": 9}) == 2
+    assert combine.score(rubric, {"ca": 2, "cb": 9}) == 2
 
 
 def test_viescore_is_the_root_of_the_aspects_least_values():
-    assert VIESCORE.score(given_to(VIESCORE, 4, 9, 9, 6)) == pytest.approx(math.sqrt(4 * 6))
-    assert VIESCORE.score(given_to(VIESCORE, 9, 0, 10, 10)) == 0
+    assert combine.score(VIESCORE, given_to(VIESCORE, 4, 9, 9, 6)) == pytest.approx(
+        math.sqrt(4 * 6)
+    )
+    assert combine.score(VIESCORE, given_to(VIESCORE, 9, 0, 10, 10)) == 0
 
 
 def test_a_cap_holds_below_its_value_and_the_lowest_counts():
@@ -108,33 +112,35 @@ def test_a_cap_holds_below_its_value_and_the_lowest_counts():
         {"criterion": "ca", "below": 3, "score": 1},
     ]
     rubric = changed(criteria=criteria(1, 9), caps=caps)
-    found = [rubric.score({"ca": value, "cb": 10}) for value in (0, 2, 3, 4, 5)]
+    found = [combine.score(rubric, {"ca": value, "cb": 10}) for value in (0, 2, 3, 4, 5)]
     assert found == [1, 1, 3, 3, 9.5]
-    assert rubric.score({"ca": 4, "cb": 0}) == pytest.approx(0.4)
+    assert combine.score(rubric, {"ca": 4, "cb": 0}) == pytest.approx(0.4)
 
 
 @given(st.lists(values, min_size=4, max_size=4), st.integers(0, 3), st.floats(0, 10))
 @pytest.mark.parametrize("rubric", [RUBRIC, VIESCORE], ids=["physical", "viescore"])
 def test_a_score_lies_on_the_scale_and_no_better_value_lowers_it(rubric, found, place, more):
-    score = rubric.score(given_to(rubric, *found))
+    score = combine.score(rubric, given_to(rubric, *found))
     assert 0 <= score <= 10
     found[place] = max(found[place], more)
-    assert rubric.score(given_to(rubric, *found)) >= score - 1e-9
+    assert combine.score(rubric, given_to(rubric, *found)) >= score - 1e-9
 
 
 def test_the_expected_score_of_sure_values_is_their_score():
     sure = [0.0] * 11
     sure[7] = 1.0
     probabilities = dict.fromkeys(RUBRIC.names, sure)
-    assert RUBRIC.expected_score(probabilities) == 7
+    assert combine.expected_score(RUBRIC, probabilities) == 7
     # half 6, half 10; what is put on valid values need not sum to 1
     torn = [0.0] * 6 + [0.2, 0, 0, 0, 0.2]
     weight = {c.name: c.weight for c in RUBRIC.criteria}
     expected = 7 + (8 - 7) * weight["physics"] / sum(weight.values())
-    assert RUBRIC.expected_score({**probabilities, "physics": torn}) == pytest.approx(expected)
+    assert combine.expected_score(RUBRIC, {**probabilities, "physics": torn}) == pytest.approx(
+        expected
+    )
     # each least value is 10 in a quarter of all cases, else 6
     every = (10 + 2 * 3 * math.sqrt(60) + 9 * 6) / 16
-    found = VIESCORE.expected_score(dict.fromkeys(VIESCORE.names, torn))
+    found = combine.expected_score(VIESCORE, dict.fromkeys(VIESCORE.names, torn))
     assert found == pytest.approx(every, abs=0.005)
 
 
@@ -143,7 +149,7 @@ def test_the_expected_score_does_not_jump_where_the_mean_passes_a_cap():
     torn = [0.0] * 2 + [0.5] + [0.0] * 7 + [0.5]
     sure = [0.0] * 10 + [1.0]
     probabilities = {**dict.fromkeys(RUBRIC.names, sure), "instruction_following": torn}
-    assert RUBRIC.expected_score(probabilities) == 5.5
+    assert combine.expected_score(RUBRIC, probabilities) == 5.5
 
 
 def torn_about_the_action(doubt):
@@ -158,19 +164,19 @@ def torn_about_the_action(doubt):
 
 
 def score_of_means(probabilities):
-    return RUBRIC.score(
-        {name: sum(v * p for v, p in enumerate(own)) for name, own in probabilities.items()}
+    return combine.score(
+        RUBRIC, {name: sum(v * p for v, p in enumerate(own)) for name, own in probabilities.items()}
     )
 
 
 def test_the_expected_score_is_not_the_score_of_the_mean_values():
     torn = torn_about_the_action(0.28)
     assert round(score_of_means(torn), 2) == 5.59
-    assert RUBRIC.expected_score(torn) == 4.73
+    assert combine.expected_score(RUBRIC, torn) == 4.73
     # the mean passes the caps and the doubt does not, so the score of means is too high each time
     for percent in range(24, 34):
         torn = torn_about_the_action(percent / 100)
-        assert 0.7 < score_of_means(torn) - RUBRIC.expected_score(torn) < 1.2
+        assert 0.7 < score_of_means(torn) - combine.expected_score(RUBRIC, torn) < 1.2
 
 
 def by_brute_force(rubric, probabilities, tags=()):
@@ -182,7 +188,7 @@ def by_brute_force(rubric, probabilities, tags=()):
             probabilities[name][place] / sum(probabilities[name])
             for name, place in zip(rubric.names, places, strict=True)
         )
-        total += share * rubric.score(dict(zip(rubric.names, values, strict=True)), tags)
+        total += share * combine.score(rubric, dict(zip(rubric.names, values, strict=True)), tags)
     return total
 
 
@@ -230,8 +236,10 @@ def test_the_expectation_is_that_of_all_combinations(how, rules, monkeypatch):
             for name, own in probabilities.items()
         }
         for at_a_time in (10**6, 7):
-            monkeypatch.setattr("lockstep.rubric.AT_A_TIME", at_a_time)
-            assert rubric.expectation(shares, tags) == pytest.approx(expected, abs=1e-9, rel=0)
+            monkeypatch.setattr("lockstep.rubrics.combine.AT_A_TIME", at_a_time)
+            assert combine.expectation(rubric, shares, tags) == pytest.approx(
+                expected, abs=1e-9, rel=0
+            )
 
 
 @pytest.mark.parametrize("rubric", [RUBRIC, VIESCORE], ids=["physical", "viescore"])
@@ -247,32 +255,32 @@ def test_the_expectation_of_the_shipped_rubrics_is_that_of_all_combinations(rubr
         for name, own in probabilities.items()
     }
     expected = by_brute_force_of_some(rubric, shares)
-    assert rubric.expectation(shares) == pytest.approx(expected, abs=1e-9, rel=0)
-    assert rubric.expected_score(probabilities) == round(expected, 2)
+    assert combine.expectation(rubric, shares) == pytest.approx(expected, abs=1e-9, rel=0)
+    assert combine.expected_score(rubric, probabilities) == round(expected, 2)
 
 
 def by_brute_force_of_some(rubric, shares):
     """Return the sum over the combinations of the values that have a probability."""
     given = [[(v, p) for v, p in own.items() if p] for own in shares.values()]
     return math.fsum(
-        math.prod(p for _, p in own) * rubric.score(given_to(rubric, *(v for v, _ in own)))
+        math.prod(p for _, p in own) * combine.score(rubric, given_to(rubric, *(v for v, _ in own)))
         for own in itertools.product(*given)
     )
 
 
 def test_equal_scores_are_equal_whatever_they_were_made_of():
-    assert combine("geometric_mean", [(2, 1), (8, 1)]) == 4
-    assert combine("weighted_mean", [(0.1, 1), (0.2, 1)]) == combine("min", [(0.15, 1)])
-    assert VIESCORE.score(given_to(VIESCORE, 2, 9, 8, 8)) == VIESCORE.score(
-        given_to(VIESCORE, 4, 4, 4, 4)
+    assert combined("geometric_mean", [(2, 1), (8, 1)]) == 4
+    assert combined("weighted_mean", [(0.1, 1), (0.2, 1)]) == combined("min", [(0.15, 1)])
+    assert combine.score(VIESCORE, given_to(VIESCORE, 2, 9, 8, 8)) == combine.score(
+        VIESCORE, given_to(VIESCORE, 4, 4, 4, 4)
     )
 
 
 def test_a_value_counts_no_more_than_that_of_the_criterion_it_is_bound_to():
     rubric = changed(criteria=criteria(1, 1), caps=(), at_most={"cb": "ca"})
-    assert rubric.score({"ca": 2, "cb": 9}) == 2
-    assert rubric.score({"ca": 9, "cb": 2}) == 5.5
-    assert rubric.counting({"ca": 2, "cb": 9}) == {"ca": 2, "cb": 2}
+    assert combine.score(rubric, {"ca": 2, "cb": 9}) == 2
+    assert combine.score(rubric, {"ca": 9, "cb": 2}) == 5.5
+    assert combine.counting(rubric, {"ca": 2, "cb": 9}) == {"ca": 2, "cb": 2}
     with pytest.raises(ValueError, match="at_most: found 'cz'"):
         changed(criteria=criteria(1, 1), caps=(), at_most={"cb": "cz"})
     # a rubric that does not use it is the version that it was

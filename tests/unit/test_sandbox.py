@@ -5,9 +5,9 @@ import time
 import jinja2
 import pytest
 
-from lockstep import sandbox
 from lockstep.errors import RubricError, TemplateError
-from lockstep.rubric import VARIABLES, read_rubric
+from lockstep.foreign import sandbox
+from lockstep.rubrics.rubric import VARIABLES, read_rubric
 from tests.conftest import ROOT, make_sample
 
 RUBRICS = [p for p in sorted((ROOT / "config" / "rubrics").rglob("*.yaml")) if p.stem != "protocol"]

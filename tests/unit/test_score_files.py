@@ -9,13 +9,15 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from lockstep import config, device, judges
+from lockstep.benchmark.score_files import numbers, read_score_file
+from lockstep.devices import device
+from lockstep.devices.settings import DeviceSettings
 from lockstep.errors import ConfigError
-from lockstep.ids import safe_id
-from lockstep.judges import Pair
-from lockstep.judges.precomputed import check_scores
-from lockstep.rubric import read_rubric
-from lockstep.score_files import numbers, read_score_file
+from lockstep.foreign.ids import safe_id
+from lockstep.judges.precomputed import PrecomputedJudgeSettings, check_scores
+from lockstep.judges.protocol import Pair
+from lockstep.rubrics import combine
+from lockstep.rubrics.rubric import read_rubric
 from tests.conftest import ROOT
 from tests.score_job import Job
 
@@ -196,7 +198,7 @@ def test_a_key_twice_in_a_line_is_refused(tmp_path):
 
 def judged(path, *samples):
     """Return what a judge with a file of scores says of samples of editor e."""
-    judge = judges.load_judge(config.PrecomputedJudge(type="precomputed", scores=str(path)), "cpu")
+    judge = PrecomputedJudgeSettings(type="precomputed", scores=str(path)).load("cpu")
     pairs = [
         Pair(id=name, editor="e", source=None, edited=None, rubric=RUBRIC, prompt="", category=c)
         for c, name in samples
@@ -240,7 +242,7 @@ def test_criteria_are_combined_by_the_rubric(tmp_path):
     path = write(tmp_path / "scores.jsonl", [row, capped, partial])
     found = judged(path, ("physical", "x"), ("physical", "y"), ("physical", "z"))
     assert found[0].finished.criteria == values
-    assert found[0].finished.score == RUBRIC.score(values) != 1
+    assert found[0].finished.score == combine.score(RUBRIC, values) != 1
     assert found[1].finished.score <= 3
     assert "line 3: quality: found nothing" in found[2].error
 
@@ -253,8 +255,8 @@ def test_a_score_job_takes_finished_scores(tmp_path):
     path = write(tmp_path / "scores.csv", rows)
     images = [Image.new("RGB", (8, 8), (i, 0, 0)) for i in range(3)]
     job = Job(tmp_path, images)
-    devices = device.devices(config.Devices(accelerator="cpu", device_ids=(0,)))
-    judge = config.PrecomputedJudge(type="precomputed", scores=str(path))
+    devices = device.devices(DeviceSettings(accelerator="cpu", device_ids=(0,)))
+    judge = PrecomputedJudgeSettings(type="precomputed", scores=str(path))
     found = job.run(judge, devices)
     assert [(r.status, r.score) for r in found.values()] == [
         ("ok", 7.25),

@@ -5,16 +5,23 @@ import json
 import pytest
 from PIL import Image
 
-from lockstep import config, device, judges, plan, records, scoring
+from lockstep import plan, records
+from lockstep.devices import device
+from lockstep.devices.settings import DeviceSettings
 from lockstep.errors import ConfigError, DamagedError, DeviceError, OutOfMemory
-from lockstep.judges import Judgement, Usage
+from lockstep.judges import keys
+from lockstep.judges.precomputed import PrecomputedJudgeSettings
+from lockstep.judges.protocol import Judgement, Usage
+from lockstep.judges.qwen3_vl import Qwen3VLSettings
 from lockstep.records import EditRecord, Picture
-from lockstep.rubric import read_rubric
+from lockstep.rubrics import combine
+from lockstep.rubrics.rubric import read_rubric
+from lockstep.scoring import shard as scoring_shard
 from tests.conftest import ROOT, make_sample
 from tests.score_job import Job
 
 RUBRIC = read_rubric(ROOT / "config/rubrics/physical.yaml")
-DEVICES = device.devices(config.Devices(accelerator="cpu", device_ids=(0,)))
+DEVICES = device.devices(DeviceSettings(accelerator="cpu", device_ids=(0,)))
 
 
 def reply(value):
@@ -59,9 +66,9 @@ def run(tmp_path, monkeypatch):
         if not jobs:
             images = [Image.new("RGB", (8, 8), (i, 0, 0)) for i in range(count)]
             jobs["only"] = Job(tmp_path, images)
-        monkeypatch.setattr(judges, "load_judge", lambda *_: judge)
-        monkeypatch.setattr(judges, "identity", lambda _: {"model": "fake"})
-        given = config.Qwen3VLJudge(type="qwen3_vl", model="a/b", **settings)
+        monkeypatch.setattr(Qwen3VLSettings, "load", lambda *_: judge)
+        monkeypatch.setattr(keys, "identity", lambda _: {"model": "fake"})
+        given = Qwen3VLSettings(type="qwen3_vl", model="a/b", **settings)
         return list(jobs["only"].run(given, DEVICES).values())
 
     return run
@@ -115,6 +122,15 @@ def test_one_bad_sample_costs_one_sample(run):
     assert [record.id for record in found if record.status != "ok"] == ["s5"]
     assert found[5].error == "ValueError: poisoned"
     assert found[5].score is None
+
+
+def test_a_judgement_without_reply_and_reason_fails_and_is_asked_for_again(run):
+    judge = FakeJudge(Judgement(None))
+    for count in (1, 2):
+        (record,) = run(judge)
+        assert (record.status, record.score, record.reply) == ("judge_failed", None, None)
+        assert record.error == "expected a reply of the judge, found none"
+        assert len(judge.pairs) == count
 
 
 def test_a_broken_device_ends_the_job(run):
@@ -200,7 +216,7 @@ def test_several_judgements_have_a_mean_and_a_spread(run):
 
     (record,) = run(FakeJudge(answer), repeats=2)
     assert None not in seeds and len(set(seeds)) == 2
-    scores = [RUBRIC.score(dict.fromkeys(RUBRIC.names, value)) for value in (4, 8)]
+    scores = [combine.score(RUBRIC, dict.fromkeys(RUBRIC.names, value)) for value in (4, 8)]
     assert record.scores == scores
     assert record.score == pytest.approx(sum(scores) / 2)
     assert record.spread == pytest.approx((scores[1] - scores[0]) / 2)
@@ -247,8 +263,8 @@ def test_an_edit_is_judged_against_another_samples_instruction_where_asked_for(r
 
 def test_with_another_samples_instruction_goes_its_reference(tmp_path, monkeypatch):
     judge = FakeJudge()
-    monkeypatch.setattr(judges, "load_judge", lambda *_: judge)
-    monkeypatch.setattr(judges, "identity", lambda _: {"model": "fake"})
+    monkeypatch.setattr(Qwen3VLSettings, "load", lambda *_: judge)
+    monkeypatch.setattr(keys, "identity", lambda _: {"model": "fake"})
     job = Job(tmp_path, [Image.new("RGB", (8, 8))] * 2)
     samples = []
     for width, sample in enumerate(records.read_manifest(job.manifest), 1):
@@ -258,7 +274,7 @@ def test_with_another_samples_instruction_goes_its_reference(tmp_path, monkeypat
         samples.append(sample.model_copy(update={"reference": reference}))
     records.write_records(job.manifest, samples)
     settings = {"type": "qwen3_vl", "model": "a/b", "swapped_instruction": True}
-    job.run(config.Qwen3VLJudge(**settings), DEVICES)
+    job.run(Qwen3VLSettings(**settings), DEVICES)
     found = [(pair.id, pair.reference.width) for pair in judge.pairs]
     assert found == [("s0", 1), ("s0", 2), ("s1", 2), ("s1", 1)]
 
@@ -279,11 +295,11 @@ def test_the_judge_and_the_rubric_stand_beside_every_score(run):
 def test_other_weights_score_anew_and_judge_nothing_anew(tmp_path, monkeypatch):
     text = (ROOT / "config/rubrics/physical.yaml").read_text(encoding="utf-8")
     rubric = tmp_path / "physical.yaml"
-    given = config.Qwen3VLJudge(type="qwen3_vl", model="a/b")
+    given = Qwen3VLSettings(type="qwen3_vl", model="a/b")
     values = dict(zip(RUBRIC.names, (10, 0, 10, 10), strict=True))
     judge = FakeJudge(Judgement(json.dumps(values)))
-    monkeypatch.setattr(judges, "load_judge", lambda *_: judge)
-    monkeypatch.setattr(judges, "identity", lambda _: {"model": "fake"})
+    monkeypatch.setattr(Qwen3VLSettings, "load", lambda *_: judge)
+    monkeypatch.setattr(keys, "identity", lambda _: {"model": "fake"})
     job = Job(tmp_path, [Image.new("RGB", (8, 8))], rubric)
     found = []
     for weights in ("weight: 4", "weight: 14"):
@@ -297,11 +313,11 @@ def test_other_weights_score_anew_and_judge_nothing_anew(tmp_path, monkeypatch):
 
 def test_scores_of_another_number_of_judges_are_forgotten(tmp_path, monkeypatch):
     judge = FakeJudge()
-    monkeypatch.setattr(judges, "load_judge", lambda *_: judge)
-    monkeypatch.setattr(judges, "identity", lambda _: {"model": "fake"})
+    monkeypatch.setattr(Qwen3VLSettings, "load", lambda *_: judge)
+    monkeypatch.setattr(keys, "identity", lambda _: {"model": "fake"})
     job = Job(tmp_path, [Image.new("RGB", (8, 8))])
     for count in (2, 1):
-        job.run(config.Qwen3VLJudge(type="qwen3_vl", model="a/b"), DEVICES * count)
+        job.run(Qwen3VLSettings(type="qwen3_vl", model="a/b"), DEVICES * count)
         (left,) = (job.category / "scores").iterdir()
         assert left.name == f"shard-0-of-{count}.jsonl"
     assert len(judge.pairs) == 1
@@ -326,11 +342,11 @@ def test_an_edit_is_judged_by_its_own_sample_wherever_its_category_begins(tmp_pa
             for place in places
         ]
         records.write_records(path, edits)
-        assert list(scoring._placed(path, samples)) == list(zip(places, edits, strict=True))
+        assert list(scoring_shard._placed(path, samples)) == list(zip(places, edits, strict=True))
         for lost in range(len(edits) - 1):
             records.write_records(path, edits[:lost] + edits[lost + 1 :])
             with pytest.raises(DamagedError, match=f"found sample 's{places[lost + 1]}'"):
-                list(scoring._placed(path, samples))
+                list(scoring_shard._placed(path, samples))
 
 
 def test_a_template_that_one_sample_breaks_costs_that_sample(tmp_path, monkeypatch):
@@ -341,10 +357,10 @@ def test_a_template_that_one_sample_breaks_costs_that_sample(tmp_path, monkeypat
         text.replace("{{ instruction }}", "{{ instruction }}" + broken), encoding="utf-8"
     )
     judge = FakeJudge()
-    monkeypatch.setattr(judges, "load_judge", lambda *_: judge)
-    monkeypatch.setattr(judges, "identity", lambda _: {"model": "fake"})
+    monkeypatch.setattr(Qwen3VLSettings, "load", lambda *_: judge)
+    monkeypatch.setattr(keys, "identity", lambda _: {"model": "fake"})
     job = Job(tmp_path, [Image.new("RGB", (8, 8), (i, 0, 0)) for i in range(3)], path)
-    settings = config.Qwen3VLJudge(type="qwen3_vl", model="a/b", mode="score_only")
+    settings = Qwen3VLSettings(type="qwen3_vl", model="a/b", mode="score_only")
     found = job.run(settings, DEVICES)
     assert [record.status for record in found.values()] == ["ok", "judge_failed", "ok"]
     assert found["s1"].error == "the rubric's template: ZeroDivisionError: division by zero"
@@ -357,8 +373,8 @@ def test_replies_and_scores_that_change_while_a_job_reads_them_are_not_taken(tmp
     reply.parent.mkdir(parents=True)
     names = read_rubric(job.rubric).names
     reply.write_text(json.dumps(dict.fromkeys(names, 7)))
-    settings = config.PrecomputedJudge(type="precomputed", folder=str(tmp_path / "replies"))
-    assert judges.identity(settings)
+    settings = PrecomputedJudgeSettings(type="precomputed", folder=str(tmp_path / "replies"))
+    assert keys.identity(settings)
     before = reply.read_text()
     reply.write_text(before.replace("7", "9"))
     (found,) = job.run(settings, DEVICES[:1]).values()
@@ -373,14 +389,14 @@ def test_a_file_of_scores_that_changes_before_it_is_read_ends_the_job(tmp_path, 
     job = Job(tmp_path, [Image.new("RGB", (8, 8))])
     scores = tmp_path / "scores.csv"
     scores.write_text("category,id,score\nphysical,s0,7\n")
-    settings = config.PrecomputedJudge(type="precomputed", scores=str(scores))
-    load = judges.load_judge
+    settings = PrecomputedJudgeSettings(type="precomputed", scores=str(scores))
+    load = PrecomputedJudgeSettings.load
 
     def change(*arguments):
         scores.write_text("category,id,score\nphysical,s0,9\n")
         return load(*arguments)
 
-    monkeypatch.setattr(judges, "load_judge", change)
+    monkeypatch.setattr(PrecomputedJudgeSettings, "load", change)
     with pytest.raises(ConfigError, match="found others; run again"):
         job.run(settings, DEVICES[:1])
     (found,) = job.run(settings, DEVICES[:1]).values()

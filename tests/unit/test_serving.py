@@ -13,11 +13,13 @@ from urllib.parse import quote
 import pytest
 from PIL import Image
 
-from lockstep import config, records, transport
-from lockstep.device import Device
+from lockstep import records
+from lockstep.devices.device import Device
 from lockstep.errors import ServerError
-from lockstep.redaction import redact
-from lockstep.serving import side_by_side
+from lockstep.foreign import transport
+from lockstep.foreign.redaction import redact
+from lockstep.judges.openai_api import OpenAISettings
+from lockstep.scoring.server import side_by_side
 from tests.fake_server import CUT, REPLY, answer, problem
 from tests.score_job import Job
 
@@ -37,7 +39,7 @@ class ServedJob(Job):
     def __init__(self, folder, count, server, **judge):
         super().__init__(folder, [Image.new("RGB", (32, 32), (i, 0, 0)) for i in range(count)])
         given = {"attempts": 2, "api_key_variable": "JUDGE_KEY", **judge}
-        self.judge = config.OpenAIJudge(type="openai", model="m", url=server.url, **given)
+        self.judge = OpenAISettings(type="openai", model="m", url=server.url, **given)
 
     def run(self, devices=1):
         # GPUs that are not there: none is pinned or locked
@@ -231,7 +233,7 @@ def test_replies_under_way_are_kept_when_a_job_ends(serve, tmp_path, monkeypatch
 
 def test_an_interrupted_job_ends_at_once():
     code = (
-        "import time, types; from lockstep.serving import side_by_side\n"
+        "import time, types; from lockstep.scoring.server import side_by_side\n"
         "server = types.SimpleNamespace(asked=0, failures=[], stop=print)\n"
         "next(side_by_side(server, [0, 60], time.sleep, 2, 0.2))\n"
         "raise KeyboardInterrupt"

@@ -3,10 +3,11 @@
 import pytest
 from PIL import Image
 
-from lockstep import plan
-from lockstep.judges import Pair
+from lockstep import records
+from lockstep.judges.protocol import Pair
 from lockstep.records import Picture
-from lockstep.rubric import read_rubric
+from lockstep.records.keys import _reference, _source
+from lockstep.rubrics.rubric import read_rubric
 from tests.conftest import ROOT
 
 PICTURE = Picture(image="x.png", sha256="1" * 64, width=8, height=8)
@@ -14,7 +15,7 @@ RUBRIC = read_rubric(ROOT / "config" / "rubrics" / "viescore.yaml")
 
 
 def keys(sample):
-    return plan.edit_key(sample, {}, 0), plan.score_key(sample, "pixels", {}, {})
+    return records.edit_key(sample, {}, 0), records.score_key(sample, "pixels", {}, {})
 
 
 def with_(sample, **fields):
@@ -43,8 +44,8 @@ def test_the_background_counts_if_any_source_is_transparent(sample):
 
 def test_a_plain_sample_keeps_its_keys(sample):
     """Edits of earlier versions stay what they are."""
-    assert plan._source(sample) == {"image": sample.image_sha256}
-    assert plan._reference(sample) == {}
+    assert _source(sample) == {"image": sample.image_sha256}
+    assert _reference(sample) == {}
 
 
 @pytest.mark.parametrize(

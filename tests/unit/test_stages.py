@@ -12,11 +12,12 @@ import pytest
 from PIL import Image
 
 from lockstep import records
-from lockstep.background import background
+from lockstep.editing.background import background
+from lockstep.editing.waves import Barrier
+from lockstep.editors.identity import IdentitySettings
 from lockstep.errors import DeviceError, EditError
-from lockstep.joblog import job_log
+from lockstep.jobs.joblog import job_log
 from lockstep.records import EditRecord
-from lockstep.waves import Barrier
 from tests.conftest import make_sample
 from tests.unit.test_editing import EDITOR, edit, manifest
 
@@ -53,7 +54,7 @@ def running(editor, before_save=lambda number: None):
         return save(path, image, provenance)
 
     with (
-        mock.patch("lockstep.editors.load_editor", return_value=editor),
+        mock.patch.object(IdentitySettings, "load", return_value=editor),
         mock.patch("lockstep.records.save_edit", slow_save),
     ):
         yield

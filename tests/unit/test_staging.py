@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from lockstep import config, models, records, staging
+from lockstep import records
+from lockstep.config.cluster import ClusterSettings
+from lockstep.editors.diffusers import DiffusersSettings
+from lockstep.models import fingerprints, staging
 
 
 @pytest.fixture
@@ -16,11 +19,11 @@ def editor(tmp_path):
     (model / "part").mkdir(parents=True)
     (model / "part" / "weights.safetensors").write_bytes(b"one")
     (model / "link.json").symlink_to(model / "part" / "weights.safetensors")
-    return config.DiffusersEditor(name="e", type="diffusers", model=str(model))
+    return DiffusersSettings(name="e", type="diffusers", model=str(model))
 
 
 def cluster(folder):
-    return config.Cluster(shards=2, node_local=str(folder))
+    return ClusterSettings(shards=2, node_local=str(folder))
 
 
 def test_the_jobs_of_a_node_make_one_copy(editor, tmp_path, monkeypatch):
@@ -35,7 +38,7 @@ def test_the_jobs_of_a_node_make_one_copy(editor, tmp_path, monkeypatch):
     monkeypatch.setenv("JOB", "17")
     with ThreadPoolExecutor(4) as pool:
         given = cluster(tmp_path / "scratch-${JOB}")
-        near = set(pool.map(lambda _: staging.nearby(editor, given).model, range(4)))
+        near = set(pool.map(lambda _: staging.nearby(editor, given.node_local).model, range(4)))
     (copy,) = map(Path, near)
     assert len(made) == 1
     assert copy.parent == tmp_path / "scratch-17"
@@ -44,26 +47,25 @@ def test_the_jobs_of_a_node_make_one_copy(editor, tmp_path, monkeypatch):
 
 
 def test_another_model_at_the_same_place_is_another_copy(editor, tmp_path):
-    before = staging.nearby(editor, cluster(tmp_path / "scratch")).model
+    before = staging.nearby(editor, str(tmp_path / "scratch")).model
     weights = Path(editor.model) / "part" / "weights.safetensors"
     weights.write_bytes(b"two")
     os.utime(weights, ns=(1, 1))
     # each job looks at the files once
-    models.folder_state.cache_clear()
-    after = staging.nearby(editor, cluster(tmp_path / "scratch")).model
+    fingerprints.folder_state.cache_clear()
+    after = staging.nearby(editor, str(tmp_path / "scratch")).model
     assert (Path(before) / "link.json").read_bytes() == b"one"
     assert (Path(after) / "link.json").read_bytes() == b"two"
 
 
 def test_a_disk_that_cannot_take_it_leaves_the_original(editor, tmp_path, caplog):
     (tmp_path / "scratch").write_text("no folder")
-    assert staging.nearby(editor, cluster(tmp_path / "scratch")) == editor
+    assert staging.nearby(editor, str(tmp_path / "scratch")) == editor
     assert "no copy on this node" in caplog.text
 
 
 def test_hub_ids_and_configurations_without_the_key_stay(editor, tmp_path):
-    hub = config.DiffusersEditor(name="e", type="diffusers", model="owner/name")
-    assert staging.nearby(hub, cluster(tmp_path / "scratch")) is hub
-    assert staging.nearby(editor, config.Cluster(shards=2)) is editor
+    hub = DiffusersSettings(name="e", type="diffusers", model="owner/name")
+    assert staging.nearby(hub, str(tmp_path / "scratch")) is hub
     assert staging.nearby(editor, None) is editor
     assert not (tmp_path / "scratch").exists()

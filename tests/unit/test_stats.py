@@ -9,10 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import bootstrap, norm, permutation_test
 
-from lockstep import stats
-from lockstep.rubric import SCALE, combine
-from lockstep.stats import Group
-from lockstep.ties import settled
+from lockstep.figures import stats
+from lockstep.figures.stats import Group
+from lockstep.rubrics.combine import combined
+from lockstep.rubrics.rubric import SCALE
+from lockstep.rubrics.ties import settled
 
 # a golden data set: scores of two editors and two categories of eight samples each
 FIRST = {
@@ -54,7 +55,7 @@ def test_a_summary_by_hand():
     assert summary["failures"] == {"missing": 1, "edit_failed": 1}
     assert summary["threshold_share"] == pytest.approx(2 / 3)
     # weights of 0.3, 0.5 and 0.2 make of 9, 7 and 4 what is 7 but for rounding
-    seven = combine("weighted_mean", [(9, 0.3), (7, 0.5), (4, 0.2)])
+    seven = combined("weighted_mean", [(9, 0.3), (7, 0.5), (4, 0.2)])
     assert summarise([2, seven])["threshold_share"] == 0.5
     # (18 + 2 · 0) / 5 and (18 + 2 · 10) / 5
     assert summary["bounds"] == [3.6, 7.6]

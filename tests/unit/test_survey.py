@@ -2,13 +2,15 @@
 
 import json
 
-from lockstep import config, records, survey
+from lockstep import records
+from lockstep.config.load import load_config
+from lockstep.figures import survey
 from lockstep.records import EditRecord
 from tests import formats
 
 
 def lines(tmp_path, made, devices=2):
-    settings = config.load_config(
+    settings = load_config(
         {
             "results": str(tmp_path / "results"),
             "benchmark": made.settings,

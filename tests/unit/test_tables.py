@@ -2,7 +2,8 @@
 
 import pandas as pd
 
-from lockstep import records, tables
+from lockstep import records
+from lockstep.figures import tables
 
 
 def test_texts_survive_the_file_whatever_they_hold(tmp_path):

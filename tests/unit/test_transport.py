@@ -12,9 +12,10 @@ from email.utils import format_datetime
 import httpx
 import pytest
 
-from lockstep import transport
 from lockstep.errors import ConfigError
-from lockstep.transport import Client, Failed, Limits, Passing, proxy_of, retry_after
+from lockstep.foreign import transport
+from lockstep.foreign.network import proxy_of
+from lockstep.foreign.transport import Client, Failed, Limits, Passing, retry_after
 from tests.fake_server import Endless, answer, problem
 
 KEY = "sk-very/secret+0123456789"
@@ -265,7 +266,7 @@ def test_a_pause_without_end_is_a_failure(serve, connect, after):
 def test_closing_ends_what_is_under_way(serve, connect):
     server = serve(Endless(OK + b"\r\n", b"a", 0.02))
     code = (
-        "import sys, threading, time; from lockstep.transport import *\n"
+        "import sys, threading, time; from lockstep.foreign.transport import *\n"
         f"client = Client({server.url!r}, None, Limits(600, 9, 1, 2**30))\n"
         "ended = []\n"
         "def ask():\n"

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lockstep import plan, records
-from lockstep.waves import Barrier, host
+from lockstep.editing.waves import Barrier, host
 
 SPAWN = multiprocessing.get_context("fork")
 

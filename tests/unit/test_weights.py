@@ -12,11 +12,12 @@ import torch
 import transformers
 from safetensors.torch import load_file, save_file
 
-from lockstep import config, weights
-from lockstep.editors import loading
-from lockstep.editors.diffusers import DiffusersEditor
+from lockstep.editors.diffusers import DiffusersSettings, loading
+from lockstep.editors.diffusers.editor import DiffusersEditor
 from lockstep.errors import ConfigError
-from lockstep.judges.qwen3_vl import Qwen3VLJudge
+from lockstep.judges.qwen3_vl import Qwen3VLSettings
+from lockstep.judges.qwen3_vl.judge import Qwen3VLJudge
+from lockstep.models import weights
 from tests.unit import test_config
 
 PARTS = {
@@ -29,14 +30,12 @@ PARTS = {
 
 def editor(folder, **given):
     given = {"num_inference_steps": 2, "dtype": "float32", **given}
-    settings = config.DiffusersEditor(name="tiny", type="diffusers", model=str(folder), **given)
+    settings = DiffusersSettings(name="tiny", type="diffusers", model=str(folder), **given)
     return DiffusersEditor(settings, "cpu")
 
 
 def judge(folder):
-    return Qwen3VLJudge(
-        config.Qwen3VLJudge(type="qwen3_vl", model=str(folder), dtype="float32"), "cpu"
-    )
+    return Qwen3VLJudge(Qwen3VLSettings(type="qwen3_vl", model=str(folder), dtype="float32"), "cpu")
 
 
 def changed(folder: Path, change) -> Path:

@@ -4,11 +4,14 @@ import json
 
 import pytest
 
-from lockstep import config, config_editors
+from lockstep.config import load
+from lockstep.config.load import load_config
+from lockstep.editors.diffusers import DiffusersSettings
 from lockstep.errors import ConfigError, LockstepError, RubricError
-from lockstep.protocol import read_protocol
-from lockstep.rubric import read_rubric
-from lockstep.yaml_files import check_file, parse_entry, parse_yaml, read_yaml
+from lockstep.foreign.yaml_files import check_file, parse_entry, parse_yaml, read_yaml
+from lockstep.judges.openai_api import OpenAISettings
+from lockstep.rubrics.protocol import read_protocol
+from lockstep.rubrics.rubric import read_rubric
 from tests.conftest import ROOT
 
 
@@ -66,10 +69,10 @@ def test_what_is_refused_is_one_clear_sentence_whoever_reads_it(tmp_path, text, 
 
 
 def test_a_preset_is_read_in_the_same_way(tmp_path, monkeypatch):
-    monkeypatch.setattr(config, "PRESETS", tmp_path)
+    monkeypatch.setattr(load, "PRESETS", tmp_path)
     (tmp_path / "own.yaml").write_text("type: identity\ntype: identity\n", encoding="utf-8")
     with pytest.raises(ConfigError, match=r"own\.yaml: line 2: found the key 'type' twice"):
-        config.load_config({"editors": [{"name": "a", "preset": "own"}]}, "c.yaml")
+        load_config({"editors": [{"name": "a", "preset": "own"}]}, "c.yaml")
 
 
 def test_a_configuration_in_json_is_looked_at_too(tmp_path):
@@ -157,7 +160,7 @@ def test_free_keys_keep_the_kinds_of_their_values():
     free = {"max_tokens": None, "temperature": 0.2, "a": {"enable_thinking": False, "stop": "1"}}
     entry = parse_entry(f"judge={{type: openai, request: {json.dumps(free)}}}", ConfigError)
     judge = {"model": "m", "url": "http://localhost:8000/v1", **entry["judge"]}
-    assert config.OpenAIJudge.model_validate_json(json.dumps(judge)).request == free
+    assert OpenAISettings.model_validate_json(json.dumps(judge)).request == free
     editor = {"name": "a", "type": "diffusers", "model": "a/b", "call": free, "scheduler": free}
-    loaded = config_editors.DiffusersEditor.model_validate_json(json.dumps(editor))
+    loaded = DiffusersSettings.model_validate_json(json.dumps(editor))
     assert loaded.call == loaded.scheduler == free

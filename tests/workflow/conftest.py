@@ -14,10 +14,11 @@ from typing import Any
 import pytest
 import yaml
 
-from lockstep import provenance, tiny
-from lockstep.categories import category_key
-from lockstep.config import load_config
-from lockstep.rubric import read_rubric
+from lockstep.benchmark.categories import category_key
+from lockstep.config.load import load_config
+from lockstep.demo import tiny
+from lockstep.jobs import stale
+from lockstep.rubrics.rubric import read_rubric
 from tests.conftest import ROOT
 
 EDITOR = "small"
@@ -116,7 +117,7 @@ def misfits(workflow: Workflow, monkeypatch: pytest.MonkeyPatch) -> dict[str, st
         for key in settings.benchmark.categories
     }
     shards = len(settings.devices.device_ids)
-    found = provenance.stale(settings, shards, rubrics)
+    found = stale.stale(settings, shards, rubrics)
     return {str(path.relative_to(settings.results)): reason for path, reason in found.items()}
 
 

@@ -4,7 +4,7 @@ import os
 import re
 import shutil
 
-from lockstep import tiny
+from lockstep.demo import tiny
 from tests.workflow.conftest import configuration, make
 
 EDITS = [f"results/{name}/physical/edits/shard-0-of-1.jsonl" for name in ("tuned", "plain")]

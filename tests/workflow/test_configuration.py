@@ -8,7 +8,7 @@ import time
 import pytest
 import yaml
 
-from lockstep import tiny
+from lockstep.demo import tiny
 from tests.conftest import ROOT
 from tests.fake_server import answer
 from tests.unit.test_yaml_files import bomb

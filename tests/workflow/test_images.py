@@ -5,7 +5,8 @@ import json
 import pytest
 from PIL import Image
 
-from lockstep import images, records
+from lockstep import records
+from lockstep.foreign import images
 from tests.workflow.conftest import make
 
 EDITOR = "control"

@@ -7,8 +7,8 @@ import pytest
 from jsonschema import Draft202012Validator
 from PIL import Image
 
-from lockstep import tiny
-from lockstep.rubric import read_rubric
+from lockstep.demo import tiny
+from lockstep.rubrics.rubric import read_rubric
 from tests.conftest import ROOT
 from tests.workflow.conftest import Workflow
 

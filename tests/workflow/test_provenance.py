@@ -10,7 +10,8 @@ import pytest
 import yaml
 from PIL import Image, PngImagePlugin
 
-from lockstep import provenance, records, recovery
+from lockstep import records
+from lockstep.records import notes, recovery
 from tests.conftest import ROOT
 from tests.workflow.conftest import EDITOR, Workflow, make, misfits
 
@@ -119,38 +120,38 @@ def repaint_in_the_same_size(results):
 DAMAGES = {
     "an edited image is lost": (
         lose(f"{EDITOR}/causal/images/*.png"),
-        {f"{EDITOR}/causal/edits": provenance.LOST},
+        {f"{EDITOR}/causal/edits": notes.LOST},
     ),
-    "an edited image is another": (repaint, {f"{EDITOR}/causal/edits": provenance.LOST}),
+    "an edited image is another": (repaint, {f"{EDITOR}/causal/edits": notes.LOST}),
     "an edited image has another time": (
         repaint_in_the_same_size,
-        {f"{EDITOR}/causal/edits": provenance.LOST},
+        {f"{EDITOR}/causal/edits": notes.LOST},
     ),
     "a script of the page is lost": (
         lose("report/data/details-*.js"),
-        {"report": provenance.LOST},
+        {"report": notes.LOST},
     ),
     "a script of the page is another": (
         write("report/data/texts-0.js", "//"),
-        {"report": provenance.ALTERED},
+        {"report": notes.ALTERED},
     ),
-    "a main table is lost": (lose("report/scores.csv"), {"report": provenance.LOST}),
-    "a source image is lost": (lose("manifest/images/*"), {"manifest": provenance.LOST}),
+    "a main table is lost": (lose("report/scores.csv"), {"report": notes.LOST}),
+    "a source image is lost": (lose("manifest/images/*"), {"manifest": notes.LOST}),
     "an editor's folder is lost": (
         lambda results: shutil.rmtree(results / EDITOR),
-        {f"{EDITOR}/{category}": provenance.LOST for category in CATEGORIES},
+        {f"{EDITOR}/{category}": notes.LOST for category in CATEGORIES},
     ),
-    "a score is off the scale": (exaggerate, {f"{EDITOR}/causal/table": provenance.ALTERED}),
-    "counts are a list": (write("manifest/counts.json", "[]"), {"manifest": provenance.ALTERED}),
-    "counts are a word": (write("manifest/counts.json", "no"), {"manifest": provenance.ALTERED}),
-    "the report is cut off": (write("report/report.json", "{"), {"report": provenance.ALTERED}),
+    "a score is off the scale": (exaggerate, {f"{EDITOR}/causal/table": notes.ALTERED}),
+    "counts are a list": (write("manifest/counts.json", "[]"), {"manifest": notes.ALTERED}),
+    "counts are a word": (write("manifest/counts.json", "no"), {"manifest": notes.ALTERED}),
+    "the report is cut off": (write("report/report.json", "{"), {"report": notes.ALTERED}),
     "the notes are lost": (
         lambda results: shutil.rmtree(results / "provenance"),
-        {"manifest": provenance.UNKNOWN, "report": provenance.UNKNOWN},
+        {"manifest": notes.UNKNOWN, "report": notes.UNKNOWN},
     ),
     "a note is none": (
         write(f"provenance/{EDITOR}/causal/table.csv.json", "[1]"),
-        {f"{EDITOR}/causal/table": provenance.UNKNOWN},
+        {f"{EDITOR}/causal/table": notes.UNKNOWN},
     ),
 }
 
@@ -350,10 +351,10 @@ def test_images_that_the_benchmark_names_are_known_by_size_and_time(models, tmp_
     counts = "manifest/counts.json"
     # one that was not there has come
     Image.new("RGB", (40, 30)).save(images / "c.png")
-    assert misfits(workflow, monkeypatch) == {counts: provenance.LOST}
+    assert misfits(workflow, monkeypatch) == {counts: notes.LOST}
     workflow.run(prepare)
     assert misfits(workflow, monkeypatch) == {}
     assert len((workflow.folder / prepare).read_text(encoding="utf-8").splitlines()) == 3
     Image.new("RGB", (41, 30), "green").save(images / "a.png")
-    assert misfits(workflow, monkeypatch) == {counts: provenance.LOST}
+    assert misfits(workflow, monkeypatch) == {counts: notes.LOST}
     assert "a file is lost or changed" in workflow.run(prepare, "-n")

@@ -17,8 +17,9 @@ import psutil
 import pytest
 from PIL import Image
 
-from lockstep import provenance, records
+from lockstep import records
 from lockstep.plan import shard_file
+from lockstep.records import notes
 from tests.workflow.conftest import judge_by_files, make, misfits, until
 
 EDITOR = "control"
@@ -104,7 +105,7 @@ def children(process):
 
 def is_edit_job(process):
     with contextlib.suppress(psutil.Error):
-        return "python" in process.name() and any("edit.py" in a for a in process.cmdline())
+        return "python" in process.name() and any("edit_shard.py" in a for a in process.cmdline())
     return False
 
 
@@ -447,10 +448,10 @@ def test_what_lost_its_end_is_found_whatever_its_time(scored, tmp_path, monkeypa
     before = {path: path.read_bytes() for path in workflow.results.rglob("*") if path.is_file()}
     found = misfits(workflow, monkeypatch)
     first = {
-        "manifest": {"manifest/counts.json": provenance.ALTERED},
-        "edits": {f"{EDITOR}/physical/edits/{file_of(k)}": provenance.ALTERED for k in range(2)},
-        "scores": {f"{EDITOR}/physical/scores/{file_of(k)}": provenance.ALTERED for k in range(2)},
-        "tables": {f"{EDITOR}/physical/table.csv": provenance.ALTERED},
+        "manifest": {"manifest/counts.json": notes.ALTERED},
+        "edits": {f"{EDITOR}/physical/edits/{file_of(k)}": notes.ALTERED for k in range(2)},
+        "scores": {f"{EDITOR}/physical/scores/{file_of(k)}": notes.ALTERED for k in range(2)},
+        "tables": {f"{EDITOR}/physical/table.csv": notes.ALTERED},
     }
     assert first[kind].items() <= found.items()
     earlier = {key for other in list(KINDS)[: list(KINDS).index(kind)] for key in first[other]}

@@ -11,7 +11,8 @@ import zipfile
 import pytest
 from PIL import Image
 
-from lockstep import config, records
+from lockstep import records
+from lockstep.devices.settings import DeviceSettings
 from tests.conftest import ROOT
 from tests.workflow.conftest import EDITOR, configuration, environment, judge_by_files, make
 
@@ -363,7 +364,7 @@ def test_with_fewer_slots_than_shards_nothing_waits_for_what_cannot_start(models
     workflow.config["editors"] = [{"name": "control", "type": "identity"}]
     shards = [f"results/control/physical/edits/shard-{k}-of-3.jsonl" for k in range(3)]
     # one that waited would do so for longer than a run may take here
-    assert config.Devices().join_timeout > workflow.timeout
+    assert DeviceSettings().join_timeout > workflow.timeout
     output = workflow.run(*shards, "--resources", "gpu=1")
     assert "only 1 of 3 shards run at a time and keep step" in output
     assert len(workflow.records("edits", editor="control")) == 5

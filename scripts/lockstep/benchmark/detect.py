@@ -5,8 +5,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from lockstep.benchmark import kris, streams, table
-from lockstep.benchmark.files import table_files
+from lockstep.benchmark import streams, table_rows
+from lockstep.benchmark.files import ANNOTATION, table_files
 from lockstep.errors import BenchmarkError
 
 SIGNS: Mapping[str, Iterable[set[str]]] = {
@@ -29,7 +29,7 @@ def detect(path: Path) -> str:
         BenchmarkError: if it is none that is known, or cannot be read.
     """
     path = Path(path)
-    if path.is_dir() and next(path.glob(f"*/{kris.ANNOTATION}"), None):
+    if path.is_dir() and next(path.glob(f"*/{ANNOTATION}"), None):
         return "kris"
     fields = _first_fields(path)
     for name, signs in SIGNS.items():
@@ -54,7 +54,7 @@ def own_categories(path: Path, form: str) -> list[str]:
         BenchmarkError: if the file cannot be read.
     """
     field = "name" if form == "uniredit" else "category"
-    listed = _json(path) if _is_json(path) else table.rows(path, [field])
+    listed = _json(path) if _is_json(path) else table_rows.rows(path, [field])
     found = dict.fromkeys(
         value[field]
         for value in islice(listed, PEEKED)
@@ -69,20 +69,20 @@ def deciding_files(path: Path, form: str) -> list[Path]:
     if not path.is_dir():
         return [path]
     if form == "kris":
-        return sorted(path.glob(f"*/{kris.ANNOTATION}"))
-    metadata = path / table.METADATA
+        return sorted(path.glob(f"*/{ANNOTATION}"))
+    metadata = path / table_rows.METADATA
     return [metadata] if metadata.is_file() else table_files(path)
 
 
 def _first_fields(path: Path) -> set[str]:
     if not _is_json(path):
-        return table.fields_of(path)
+        return table_rows.fields_of(path)
     try:
         return set(next((value for value in _json(path) if isinstance(value, Mapping)), {}))
     except BenchmarkError:
         if path.suffix.lower() == ".json":
             raise
-        accepted = ", ".join((".json", *table.SUFFIXES))
+        accepted = ", ".join((".json", *table_rows.SUFFIXES))
         raise BenchmarkError(
             f"{path}: expected JSON or a file of kind {accepted}, found no JSON and the kind "
             f"{path.suffix!r}"
@@ -90,7 +90,7 @@ def _first_fields(path: Path) -> set[str]:
 
 
 def _is_json(path: Path) -> bool:
-    return path.is_file() and path.suffix.lower() not in table.SUFFIXES
+    return path.is_file() and path.suffix.lower() not in table_rows.SUFFIXES
 
 
 def _json(path: Path) -> Iterable[Any]:

@@ -12,8 +12,11 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
 from lockstep.errors import BenchmarkError, SampleError
-from lockstep.foreign_files import MAX_FILE, read_file, same_path, spelled
-from lockstep.ids import same_id
+from lockstep.foreign.files import MAX_FILE, read_file, same_path, spelled
+from lockstep.foreign.ids import same_id
+
+ANNOTATION = "annotation.json"
+"""File in each folder of a KRIS benchmark."""
 
 MAX_MEMBERS = 1_000_000
 """Files of one archive."""
@@ -295,7 +298,7 @@ def _tar(path: Path) -> Archive:
                 name = member.name.removeprefix("./")
                 members[name] = reader(name, member.offset_data, member.size)
             # what it keeps of each member is not needed
-            archive.members.clear()
+            archive.members.clear()  # type: ignore[attr-defined]
     return Archive(path, members)
 
 

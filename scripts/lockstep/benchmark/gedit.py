@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from lockstep import config
+from lockstep.benchmark.categories import GEDIT, category_key
 from lockstep.benchmark.columns import rows
 from lockstep.benchmark.items import (
     LANGUAGES,
@@ -21,7 +21,7 @@ from lockstep.benchmark.items import (
     needed,
     shown,
 )
-from lockstep.categories import BY_FORMAT, category_key
+from lockstep.benchmark.settings import BenchmarkSettings
 from lockstep.errors import ConfigError, SampleError
 
 COLUMNS = (
@@ -34,7 +34,7 @@ COLUMNS = (
 )
 
 
-def read(settings: config.Benchmark) -> Iterator[Item | SampleError]:
+def read(settings: BenchmarkSettings) -> Iterator[Item | SampleError]:
     """Yield each sample of the configured language.
 
     Raises:
@@ -43,7 +43,7 @@ def read(settings: config.Benchmark) -> Iterator[Item | SampleError]:
     return items(rows(Path(settings.path), COLUMNS), partial(_item, settings), _named)
 
 
-def _item(settings: config.Benchmark, row: Any) -> Item | None:
+def _item(settings: BenchmarkSettings, row: Any) -> Item | None:
     language = needed(row, "instruction_language", "en or cn")
     if language not in LANGUAGES:
         raise SampleError(f"instruction_language: found {language!r:.60}, accepted is en or cn")
@@ -53,7 +53,7 @@ def _item(settings: config.Benchmark, row: Any) -> Item | None:
         return None
     subset = needed(row, "task_type")
     try:
-        category = category_key(subset, BY_FORMAT["gedit"])
+        category = category_key(subset, GEDIT)
     except ConfigError as error:
         raise SampleError(f"task_type: {error}") from None
     return Item(
@@ -67,5 +67,4 @@ def _item(settings: config.Benchmark, row: Any) -> Item | None:
 
 def _named(row: Any) -> Named:
     subset = shown(row, "task_type")
-    known = BY_FORMAT["gedit"]
-    return Named(shown(row, "key"), subset, subset if subset in known else None)
+    return Named(shown(row, "key"), subset, subset if subset in GEDIT else None)

@@ -8,15 +8,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from lockstep import config
+from lockstep.benchmark.categories import IMGEDIT, category_key
 from lockstep.benchmark.files import Files, open_files
 from lockstep.benchmark.items import Item, Named, fields, image_of_file, items, needed, shown
+from lockstep.benchmark.settings import BenchmarkSettings
 from lockstep.benchmark.streams import values
-from lockstep.categories import BY_FORMAT, category_key
 from lockstep.errors import ConfigError, SampleError
 
 
-def read(settings: config.Benchmark) -> Iterator[Item | SampleError]:
+def read(settings: BenchmarkSettings) -> Iterator[Item | SampleError]:
     """Yield each item of a file.
 
     Raises:
@@ -41,7 +41,7 @@ def _item(files: Files, member: tuple[str | None, Any]) -> Item:
 
 def _category(subset: str) -> str:
     try:
-        return category_key(subset, BY_FORMAT["imgedit"])
+        return category_key(subset, IMGEDIT)
     except ConfigError as error:
         raise SampleError(f"edit_type: {error}") from None
 

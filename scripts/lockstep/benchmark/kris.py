@@ -10,8 +10,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from lockstep import config
-from lockstep.benchmark.files import Files, open_files
+from lockstep.benchmark.files import ANNOTATION, Files, open_files
 from lockstep.benchmark.items import (
     Item,
     Named,
@@ -23,13 +22,12 @@ from lockstep.benchmark.items import (
     shown,
     text,
 )
+from lockstep.benchmark.settings import BenchmarkSettings
 from lockstep.benchmark.streams import values
 from lockstep.errors import BenchmarkError, SampleError
 
-ANNOTATION = "annotation.json"
 
-
-def read(settings: config.Benchmark) -> Iterator[Item | SampleError]:
+def read(settings: BenchmarkSettings) -> Iterator[Item | SampleError]:
     """Yield each item of the configured categories, one category after the other.
 
     Raises:
@@ -45,7 +43,7 @@ def read(settings: config.Benchmark) -> Iterator[Item | SampleError]:
     return chain.from_iterable(_category(settings, root, key) for key in there)
 
 
-def _category(settings: config.Benchmark, root: Path, key: str) -> Iterator[Item | SampleError]:
+def _category(settings: BenchmarkSettings, root: Path, key: str) -> Iterator[Item | SampleError]:
     files = open_files(settings.images_path)
     return items(
         values(root / key / ANNOTATION),

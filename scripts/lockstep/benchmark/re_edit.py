@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from lockstep import config
+from lockstep.benchmark.categories import category_key
 from lockstep.benchmark.files import safe_path
 from lockstep.benchmark.items import (
     Item,
@@ -23,12 +23,12 @@ from lockstep.benchmark.items import (
     shown,
     text,
 )
+from lockstep.benchmark.settings import BenchmarkSettings
 from lockstep.benchmark.streams import values
-from lockstep.categories import category_key
 from lockstep.errors import ConfigError, SampleError
 
 
-def read(settings: config.Benchmark) -> Iterator[Item | SampleError]:
+def read(settings: BenchmarkSettings) -> Iterator[Item | SampleError]:
     """Yield each item of a file, or the reason why it cannot be used, in file order.
 
     Raises:
@@ -38,7 +38,7 @@ def read(settings: config.Benchmark) -> Iterator[Item | SampleError]:
     return items(listed, partial(_item, settings), _named)
 
 
-def _item(settings: config.Benchmark, value: Any) -> Item:
+def _item(settings: BenchmarkSettings, value: Any) -> Item:
     value = fields(value)
     subset = text(value, "subset")
     try:
@@ -84,7 +84,7 @@ def _id(path: str) -> str:
     return stem
 
 
-def _instruction(value: Mapping[str, Any], settings: config.Benchmark) -> str:
+def _instruction(value: Mapping[str, Any], settings: BenchmarkSettings) -> str:
     found = _translated(value, "edit_instruction", settings)
     if found:
         return found
@@ -95,7 +95,7 @@ def _instruction(value: Mapping[str, Any], settings: config.Benchmark) -> str:
     raise SampleError(f"{field}: found an empty instruction, accepted is a text{hint}")
 
 
-def _translated(value: Mapping[str, Any], field: str, settings: config.Benchmark) -> str:
+def _translated(value: Mapping[str, Any], field: str, settings: BenchmarkSettings) -> str:
     own, other = _fields(field, settings.language)
     return text(value, own) or (text(value, other) if settings.language_fallback else "")
 

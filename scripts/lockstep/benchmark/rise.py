@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from lockstep import config
+from lockstep.benchmark.categories import RISE, category_key
 from lockstep.benchmark.files import Files, open_files
 from lockstep.benchmark.items import (
     Item,
@@ -24,15 +24,15 @@ from lockstep.benchmark.items import (
     shown,
     text,
 )
+from lockstep.benchmark.settings import BenchmarkSettings
 from lockstep.benchmark.streams import values
-from lockstep.categories import BY_FORMAT, category_key
 from lockstep.errors import ConfigError, SampleError
 
 CONSISTENCY_FREE = "consistency_free"
 """Tag of samples whose edits need not keep anything of the source."""
 
 
-def read(settings: config.Benchmark) -> Iterator[Item | SampleError]:
+def read(settings: BenchmarkSettings) -> Iterator[Item | SampleError]:
     """Yield each item of a file.
 
     Raises:
@@ -47,7 +47,7 @@ def _item(files: Files, value: Any) -> Item:
     value = fields(value)
     subset = needed(value, "category")
     try:
-        category = category_key(subset, BY_FORMAT["rise"])
+        category = category_key(subset, RISE)
     except ConfigError as error:
         raise SampleError(f"category: {error}") from None
     reference = text(value, "reference_img")
@@ -67,4 +67,4 @@ def _item(files: Files, value: Any) -> Item:
 
 def _named(value: Any) -> Named:
     subset = shown(value, "category")
-    return Named(shown(value, "index"), subset, subset if subset in BY_FORMAT["rise"] else None)
+    return Named(shown(value, "index"), subset, subset if subset in RISE else None)

@@ -11,7 +11,6 @@ import io
 import json
 import re
 from collections.abc import Iterator
-from json.decoder import WHITESPACE
 from pathlib import Path
 from typing import IO, Any
 
@@ -164,6 +163,10 @@ def plain_number(text: str) -> int | float:
     return _integer(digits) if digits.lstrip("+-").isdigit() else float(digits)
 
 
+SOLID = re.compile(r"[^ \t\n\r]")
+"""What is no white space in JSON."""
+
+
 class _Broken(ValueError):
     """What is wrong with a file."""
 
@@ -176,7 +179,11 @@ def _pairs(pairs: list[tuple[str, Any]]) -> Fields:
     fields = Fields(pairs)
     if len(fields) < len(pairs):
         seen: set[str] = set()
-        fields.twice = next(key for key, _ in pairs if key in seen or seen.add(key))
+        for key, _ in pairs:
+            if key in seen:
+                fields.twice = key
+                break
+            seen.add(key)
     for value in fields.values():
         for inner in value if isinstance(value, list) else (value,):
             if isinstance(inner, Fields):
@@ -219,8 +226,9 @@ class _Text:
     def begin(self) -> None:
         """Go to the next character that is no white space."""
         while True:
-            self._place = WHITESPACE.match(self._text, self._place).end()
-            if self._place < len(self._text) or self._done:
+            found = SOLID.search(self._text, self._place)
+            self._place = len(self._text) if found is None else found.start()
+            if found is not None or self._done:
                 return
             self._more()
 

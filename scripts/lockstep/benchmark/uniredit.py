@@ -10,7 +10,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from lockstep import config
 from lockstep.benchmark.files import Files, open_files
 from lockstep.benchmark.items import (
     Item,
@@ -24,11 +23,12 @@ from lockstep.benchmark.items import (
     shown,
     text,
 )
+from lockstep.benchmark.settings import BenchmarkSettings
 from lockstep.benchmark.streams import values
 from lockstep.errors import SampleError
 
 
-def read(settings: config.Benchmark) -> Iterator[Item | SampleError]:
+def read(settings: BenchmarkSettings) -> Iterator[Item | SampleError]:
     """Yield each item of a file.
 
     Raises:

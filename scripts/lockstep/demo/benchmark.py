@@ -9,7 +9,7 @@ from pathlib import Path
 from PIL import Image
 
 from lockstep import records
-from lockstep.demo import drawing, wordings, world
+from lockstep.demo import drawing, views, wordings, world
 
 PER_CATEGORY = 8
 """Samples of a category."""
@@ -22,7 +22,7 @@ _LOOKS = (("PNG", "RGB"), ("WEBP", "RGB"), ("PNG", "RGBA"))
 
 def make_benchmark(path: Path, per_category: int = PER_CATEGORY) -> None:
     """Write a benchmark of scenes and wordings that no model was trained on."""
-    items = []
+    items: list[dict[str, object]] = []
     for category in world.CATEGORIES:
         rng = random.Random(SEED + world.CATEGORIES.index(category))
         for number in range(per_category):
@@ -38,7 +38,7 @@ def _item(task: world.Task, position: int, rng: random.Random) -> dict[str, obje
         wordings.instruction(task.kind, task.detail, rng, chinese=chinese, held_out=True)
         for chinese in (True, False)
     )
-    (source,) = drawing.pictures([world.shapes(task.scene)])
+    (source,) = drawing.pictures([views.shapes(task.scene)])
     form, mode = _LOOKS[position % len(_LOOKS)]
     difficulty = ("easy", "medium", "hard")[position % 3]
     subset = wordings.SUBSETS[task.category]

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from lockstep.demo.world import FIELDS, MOST, Shape
+from lockstep.demo.shapes import FIELDS, MOST, Shape
 
 SIDE = 128
 """Pixels of a picture's sides."""
@@ -115,5 +115,6 @@ def _smeared(images: torch.Tensor, generator: torch.Generator | None) -> torch.T
         ways.append(F.interpolate(way, size=(side, side), mode="bilinear"))
     line = torch.linspace(-1, 1, side, device=device)
     page = torch.stack(torch.meshgrid(line, line, indexing="xy"), -1)
-    grid = page[None] + sum(ways).permute(0, 2, 3, 1)
+    coarse, fine = ways
+    grid = page[None] + (coarse + fine).permute(0, 2, 3, 1)
     return F.grid_sample(images, grid, padding_mode="reflection", align_corners=True)

@@ -12,11 +12,14 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from lockstep import editors, plan
-from lockstep.demo import drawing, rows, world
-from lockstep.judges import Judge, Pair
+from lockstep import plan
+from lockstep.demo import drawing, rows, views, world
+from lockstep.editors.protocol import Editor
+from lockstep.judges.protocol import Judge, Pair
 from lockstep.records import Sample
-from lockstep.rubric import Rubric, parse_reply, read_rubric
+from lockstep.rubrics import combine
+from lockstep.rubrics.replies import parse_reply
+from lockstep.rubrics.rubric import Rubric, read_rubric
 
 MINIATURE = Path(__file__).parents[3] / "resources" / "miniature"
 """Folder of the miniature's weights and rubrics."""
@@ -63,7 +66,7 @@ def cases(folder: Path, count: int, *, first: int = 0) -> list[Case]:
     drawn = rows.tasks(HELD_OUT, held_out=True)
     found = []
     for number, (task, told, _) in enumerate(itertools.islice(drawn, first, first + count)):
-        scenes = [world.shapes(task.scene), world.shapes(world.right(task))]
+        scenes = [views.shapes(task.scene), views.shapes(world.right(task))]
         source, right = drawing.pictures(scenes)
         name = f"{first + number:05d}"
         path = folder / f"{name}.png"
@@ -82,7 +85,7 @@ def cases(folder: Path, count: int, *, first: int = 0) -> list[Case]:
     return found
 
 
-def edit(editor: editors.Editor, given: Sequence[Case]) -> Iterator[Image.Image]:
+def edit(editor: Editor, given: Sequence[Case]) -> Iterator[Image.Image]:
     """Yield the edit of each case, at the source's size."""
     for case in given:
         seed = plan.sample_seed(0, case.sample.id, None)
@@ -136,7 +139,7 @@ def rubric_of(category: str, folder: Path = MINIATURE / "rubrics") -> Rubric:
 def known_edit(case: Case, outcome: str) -> tuple[Image.Image, world.Outcome]:
     """Draw an edit of known worth."""
     found = world.outcome(case.task, outcome, random.Random(case.seed))
-    pixels = drawing.draw(torch.from_numpy(drawing.pack([world.shapes(found.scene)])))
+    pixels = drawing.draw(torch.from_numpy(drawing.pack([views.shapes(found.scene)])))
     if found.damage:
         generator = torch.Generator().manual_seed(case.seed)
         pixels = drawing.damage(pixels, torch.tensor([found.damage]), generator)
@@ -164,8 +167,8 @@ def judge(
             part, asked, given.judge(asked), strict=True
         ):
             scores = parse_reply(reply.reply or "", pair.rubric)
-            score = pair.rubric.score(scores.criteria)
-            expected = pair.rubric.expected_score(reply.probabilities or {})
+            score = combine.score(pair.rubric, scores.criteria)
+            expected = combine.expected_score(pair.rubric, reply.probabilities or {})
             found.append(Judged(case.task.category, name, known, score, expected))
     return found
 

@@ -7,8 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from lockstep.demo import asking, wordings, world
-from lockstep.tiny import CHAT_TEMPLATE, SPECIAL_TOKENS
+from lockstep.demo import asking, parts, shapes, wordings
 
 VOCABULARY = 1100
 """Tokens, special ones aside."""
@@ -48,13 +47,8 @@ def make_tokenizer() -> Any:
     )
     learner.train_from_iterator(_texts(), trainer)
     learnt = json.loads(learner.to_str())["model"]
-    return transformers.Qwen2Tokenizer(
-        vocab=learnt["vocab"],
-        merges=[tuple(merge) for merge in learnt["merges"]],
-        additional_special_tokens=SPECIAL_TOKENS,
-        pad_token="<|endoftext|>",
-        eos_token="<|im_end|>",
-    )
+    merges = [(first, second) for first, second in learnt["merges"]]
+    return parts.make_tokenizer(learnt["vocab"], merges)
 
 
 def prefix() -> str:
@@ -62,7 +56,7 @@ def prefix() -> str:
     import diffusers
 
     parts = ("scheduler", "vae", "text_encoder", "tokenizer", "processor", "transformer")
-    empty = diffusers.QwenImageEditPipeline(**dict.fromkeys(parts))
+    empty: Any = diffusers.QwenImageEditPipeline(**dict.fromkeys(parts))
     return empty.prompt_template_encode.split("<|vision_start|>")[0]
 
 
@@ -70,7 +64,7 @@ def _texts() -> list[str]:
     # the pipeline drops the first 64 tokens of its own text: each of its words is to be a token
     texts = prefix().split("<|") * 20
     for kind, english in wordings.ENGLISH.items():
-        for colour in world.COLOURS:
+        for colour in shapes.COLOURS:
             texts += [wording.format(colour=colour) + "." for wording in english]
             texts.append(" " + wordings.EFFECTS[kind].format(colour=colour) + ".")
     # Chinese has no spaces: whole phrases would become tokens
@@ -109,7 +103,7 @@ def make_editor(tokenizer: Any, seed: int = 0) -> Any:
                 "window_size": SEEN,
             },
             tie_word_embeddings=True,
-            **_vision_token_ids(tokenizer),
+            **parts.vision_token_ids(tokenizer),
         )
     )
     transformer = diffusers.QwenImageTransformer2DModel(
@@ -121,34 +115,12 @@ def make_editor(tokenizer: Any, seed: int = 0) -> Any:
         joint_attention_dim=96,
         axes_dims_rope=(8, 12, 12),
     )
-    processor = transformers.Qwen2VLProcessor(
-        image_processor=transformers.Qwen2VLImageProcessor(
-            size={"shortest_edge": SEEN * SEEN, "longest_edge": SEEN * SEEN},
-            patch_size=14,
-            temporal_patch_size=2,
-            merge_size=2,
-            image_mean=[0.5] * 3,
-            image_std=[0.5] * 3,
-        ),
-        tokenizer=tokenizer,
-        video_processor=transformers.Qwen2VLVideoProcessor(),
-        chat_template=CHAT_TEMPLATE,
-    )
-    scheduler = diffusers.FlowMatchEulerDiscreteScheduler(
-        base_image_seq_len=256,
-        base_shift=0.5,
-        max_image_seq_len=8192,
-        max_shift=0.9,
-        shift=1.0,
-        shift_terminal=0.02,
-        use_dynamic_shifting=True,
-    )
     return diffusers.QwenImageEditPipeline(
-        scheduler=scheduler,
+        scheduler=parts.make_scheduler(),
         vae=make_autoencoder(),
         text_encoder=text_encoder,
         tokenizer=tokenizer,
-        processor=processor,
+        processor=parts.make_processor(tokenizer, 14, SEEN, SEEN, **parts.AROUND_HALF),
         transformer=transformer,
     )
 
@@ -162,7 +134,7 @@ def make_autoencoder() -> Any:
     import diffusers
     import torch
 
-    vae = diffusers.AutoencoderKLQwenImage(
+    vae: Any = diffusers.AutoencoderKLQwenImage(
         base_dim=4,
         z_dim=LATENT,
         dim_mult=list(LEVELS),
@@ -273,23 +245,10 @@ def make_judge(tokenizer: Any, seed: int = 0) -> tuple[Any, Any]:
                 "num_position_embeddings": 256,
             },
             tie_word_embeddings=True,
-            **_vision_token_ids(tokenizer),
+            **parts.vision_token_ids(tokenizer),
         )
     )
-    processor = transformers.Qwen3VLProcessor(
-        image_processor=transformers.Qwen2VLImageProcessor(
-            size={"shortest_edge": 128 * 128, "longest_edge": 128 * 128},
-            patch_size=8,
-            temporal_patch_size=2,
-            merge_size=2,
-            image_mean=[0.5] * 3,
-            image_std=[0.5] * 3,
-        ),
-        tokenizer=tokenizer,
-        video_processor=transformers.Qwen3VLVideoProcessor(),
-        chat_template=CHAT_TEMPLATE,
-    )
-    return model, processor
+    return model, parts.make_processor(tokenizer, 8, 128, 128, judge=True, **parts.AROUND_HALF)
 
 
 def save_editor(pipeline: Any, folder: Path) -> None:
@@ -314,16 +273,4 @@ def _text_config(tokenizer: Any, **rope: object) -> dict[str, Any]:
         "eos_token_id": tokenizer.eos_token_id,
         "rope_parameters": {"rope_type": "default", "rope_theta": 1e4, **rope},
         "tie_word_embeddings": True,
-    }
-
-
-def _vision_token_ids(tokenizer: Any) -> dict[str, int]:
-    return {
-        f"{name}_token_id": tokenizer.convert_tokens_to_ids(token)
-        for name, token in {
-            "image": "<|image_pad|>",
-            "video": "<|video_pad|>",
-            "vision_start": "<|vision_start|>",
-            "vision_end": "<|vision_end|>",
-        }.items()
     }

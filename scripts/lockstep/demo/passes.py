@@ -72,7 +72,7 @@ def patches(images: torch.Tensor, size: int) -> torch.Tensor:
     return x.expand(-1, -1, -1, -1, -1, -1, 2, -1, -1).reshape(count, (2 * grid) ** 2, -1)
 
 
-def _turns(tower: torch.nn.Module, grid: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def _turns(tower: Any, grid: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     positions = get_vision_position_ids(grid, 2)
     weight = next(tower.parameters())
     return tower.rotary_pos_emb(weight, positions)
@@ -141,17 +141,20 @@ class Reader:
     """
 
     def __init__(self, model: Any, before: list[int], pictures: int, grid: int) -> None:
-        self.text, self.tower = model.model.language_model, Tower(model.model.visual, grid)
+        self.text = model.model.language_model
+        # training puts a compiled one in its place
+        self.tower: Any = Tower(model.model.visual, grid)
         config, device = model.config, model.device
         self.pictures, self.tokens = pictures, (grid // 2) ** 2
         image = [config.image_token_id] * self.tokens
         picture = [config.vision_start_token_id, *image, config.vision_end_token_id]
         self.first = len(before) + 1
         self.head = torch.tensor([*before, *picture * pictures], device=device)
-        self.model, self.length, self.turns = model, 0, (None, None)
+        self.model, self.length = model, 0
+        self.turns: tuple[torch.Tensor, torch.Tensor] | None = None
 
     def _turns_for(self, length: int) -> tuple[torch.Tensor, torch.Tensor]:
-        if self.length != length:
+        if self.turns is None or self.length != length:
             device, config = self.head.device, self.model.config
             tokens = F.pad(self.head, (0, length - len(self.head)))[None]
             grid = 2 * int(self.tokens**0.5)

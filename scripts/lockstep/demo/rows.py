@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lockstep.demo import asking, drawing, wordings, world
+from lockstep.demo import asking, drawing, views, wordings, world
+from lockstep.demo.shapes import Shape
 
 Rows = dict[str, np.ndarray]
 
@@ -41,7 +42,7 @@ class Example(NamedTuple):
 
     category: str
     outcome: str
-    pictures: list[list[world.Shape]]
+    pictures: list[list[Shape]]
     damages: list[float]
     question: asking.Question
 
@@ -71,7 +72,7 @@ def editor_rows(tokenizer: Any, seed: int, count: int, *, held_out: bool = False
     """
     pictures, tokens, kinds = [], [], []
     for task, told, rng in tasks(seed, held_out=held_out):
-        pictures += [world.shapes(task.scene), world.shapes(world.right(task))]
+        pictures += [views.shapes(task.scene), views.shapes(world.right(task))]
         negative = not held_out and rng.random() < 0.1
         tokens.append((" " if negative else told) + ENDING)
         kinds.append(world.CATEGORIES.index(task.category))
@@ -97,7 +98,7 @@ def example(
     if outcome is None:
         outcome = rng.choices(list(SHARES), list(SHARES.values()))[0]
     found = world.outcome(task, outcome, rng)
-    source, edited = world.shapes(task.scene), world.shapes(found.scene)
+    source, edited = views.shapes(task.scene), views.shapes(found.scene)
     match question:
         case "score":
             asked = world.said(task)
@@ -116,7 +117,7 @@ def example(
                 second = world.outcome(task, "right" if outcome != "right" else "untouched", rng)
             first = world.worth(found.criteria) > world.worth(second.criteria)
             right = asking.better(told, first)
-            pictures = [source, edited, world.shapes(second.scene)]
+            pictures = [source, edited, views.shapes(second.scene)]
             damages = [0.0, found.damage, second.damage]
     return Example(task.category, outcome, pictures, damages, right)
 
@@ -160,7 +161,7 @@ def _elsewhere(task: world.Task, rng: random.Random, *, held_out: bool) -> Examp
     )
     criteria = (0, 0, 5, 10)
     question = asking.scored(task.category, told, world.said(other), world.said(task), criteria)
-    pictures = [world.shapes(task.scene), world.shapes(world.right(task))]
+    pictures = [views.shapes(task.scene), views.shapes(world.right(task))]
     return Example(task.category, "other", pictures, [0.0, 0.0], question)
 
 
@@ -185,7 +186,7 @@ def _write(job: tuple[str, str, int, int]) -> None:
     else:
         found = judge_rows(tokenizer, what, seed, count)
     path = Path(folder, f"{what}-{seed}.npz")
-    np.savez(path.with_suffix(".part.npz"), **found)
+    np.savez(path.with_suffix(".part.npz"), **found)  # type: ignore[arg-type]
     path.with_suffix(".part.npz").rename(path)
 
 

@@ -41,17 +41,13 @@ def main(arguments: list[str]) -> None:
         }
         export.export(out, given.folder / "tokenizer", given.to, checkpoints)
     else:
-        from lockstep.demo import training
+        names = ("total", "piece", "size", "device")
+        shared = {name: value for name, value in vars(given).items() if name in names}
+        if given.what == "editor":
+            from lockstep.demo.editor_training import train_editor
 
-        train = training.train_editor if given.what == "editor" else training.train_judge
-        editor, judge = {"autoencoder": given.autoencoder}, {"rate": given.rate}
-        own = editor if given.what == "editor" else judge
-        train(
-            given.folder,
-            out,
-            total=given.total,
-            piece=given.piece,
-            size=given.size,
-            device=given.device,
-            **own,
-        )
+            train_editor(given.folder, out, autoencoder=given.autoencoder, **shared)
+        else:
+            from lockstep.demo.judge_training import train_judge
+
+            train_judge(given.folder, out, rate=given.rate, **shared)

@@ -1,15 +1,23 @@
-"""Editors that need no model: finished images from a folder, and the source itself."""
+"""Finished images from a folder, by sample id and any common suffix."""
 
 import io
+from collections.abc import Collection, Iterator
 from pathlib import Path
+from typing import Any, ClassVar, Literal
 
 from PIL import Image
+from pydantic import Field
 
 from lockstep import records
+from lockstep.config.section import PathText
+from lockstep.editors.protocol import Editor
+from lockstep.editors.settings import EditorSettings
 from lockstep.errors import EditError, SampleError
-from lockstep.foreign_files import find_file, read_file
-from lockstep.images import MAX_PIXELS, has_alpha, open_rgb
-from lockstep.quarantine import Quarantine
+from lockstep.foreign.files import find_file, read_file
+from lockstep.foreign.images import MAX_PIXELS, has_alpha, open_rgb
+from lockstep.foreign.quarantine import Quarantine
+from lockstep.models.backend import Lacking, absent, without_files
+from lockstep.models.fingerprints import all_files, folder_state
 from lockstep.records import Sample
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".avif")
@@ -48,30 +56,6 @@ class PrecomputedEditor:
         return prepared
 
 
-class IdentityEditor:
-    """The source image, unchanged: the control that a judge must score low."""
-
-    def prepare(self, sample: Sample) -> Image.Image:
-        return open_rgb(sample.image, sample.background)
-
-    def edit(self, prepared: Image.Image, sample: Sample, seed: int) -> Image.Image:
-        return prepared
-
-
-def identity(folder: str, sample: Sample) -> dict[str, str | None]:
-    """Return what decides a sample's finished image: its file and, below transparency, a colour."""
-    try:
-        found = _read(folder, sample)
-    except SampleError:
-        # that sample's edit fails, and no other
-        return {"file_sha256": None}
-    if found is None:
-        return {"file_sha256": None}
-    _, data = found
-    known = {"file_sha256": records.sha256(data)}
-    return {**known, "background": sample.background} if has_alpha(data) else known
-
-
 def _read(folder: str, sample: Sample) -> tuple[Path, bytes] | None:
     """Return where a sample's finished image is, and its bytes; None if it is nowhere.
 
@@ -85,3 +69,37 @@ def _read(folder: str, sample: Sample) -> tuple[Path, bytes] | None:
         raise SampleError(
             f"{path}: expected a file, found none to read ({error.strerror})"
         ) from None
+
+
+class PrecomputedEditorSettings(EditorSettings):
+    """Finished images from a folder, by sample id and any common suffix."""
+
+    places: ClassVar[frozenset[str]] = frozenset({"folder"})
+    type: Literal["precomputed"]
+    folder: PathText = Field(description="Folder of the images.")
+
+    def identity(self, sample: Sample) -> dict[str, Any]:
+        """Name a sample's finished image: its file and, below transparency, a colour."""
+        try:
+            found = _read(self.folder, sample)
+        except SampleError:
+            # that sample's edit fails, and no other
+            return {"file_sha256": None}
+        if found is None:
+            return {"file_sha256": None}
+        _, data = found
+        known = {"file_sha256": records.sha256(data)}
+        return {**known, "background": sample.background} if has_alpha(data) else known
+
+    def files(self) -> dict[str, Path]:
+        return all_files(self.folder)
+
+    def state(self) -> list[Any]:
+        return [folder_state(self.folder)]
+
+    def missing(self, made: Collection[str]) -> Iterator[Lacking]:
+        lacking = list(absent("folder", self.folder, made))
+        yield from lacking or without_files("folder", self.folder, SUFFIXES)
+
+    def load(self, torch_device: str) -> Editor:
+        return PrecomputedEditor(self.folder)

@@ -1,15 +1,24 @@
 """Judges that need no model: finished replies from a folder, or finished scores from a file."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any, ClassVar, Literal
 
-from lockstep import models, records
+from pydantic import Field, model_validator
+
+from lockstep import records
+from lockstep.benchmark.score_files import Row, ScoreFile, needed_columns, numbers, read_score_file
+from lockstep.config.section import PathText, PlainPath
 from lockstep.errors import ConfigError, SampleError, suggest
-from lockstep.foreign_files import find_file, read_file
-from lockstep.ids import same_id
-from lockstep.judges import Finished, Judgement, Pair
-from lockstep.rubric import SCALE, Rubric
-from lockstep.score_files import Row, ScoreFile, needed_columns, numbers, read_score_file
+from lockstep.foreign.files import find_file, read_file
+from lockstep.foreign.ids import same_id
+from lockstep.judges.protocol import Finished, Judge, Judgement, Pair
+from lockstep.judges.settings import JudgeSettings
+from lockstep.models import fingerprints
+from lockstep.models.backend import Lacking, absent, without_files
+from lockstep.models.fingerprints import all_files, file_sha256, folder_state, model_identity
+from lockstep.rubrics import combine
+from lockstep.rubrics.rubric import SCALE, Rubric
 
 SUFFIX = ".txt"
 """Of a reply."""
@@ -42,7 +51,7 @@ class PrecomputedReplies:
                 # files of other suffixes are no part of what decides a score
                 raise SampleError(f"expected the suffix {SUFFIX}, found {path.suffix}")
             data = read_file(path, path.name, MAX_REPLY)
-            known = models.folder_hashes(str(self._folder))
+            known = fingerprints.folder_hashes(str(self._folder))
             if known.get(str(path.relative_to(self._folder))) != records.sha256(data):
                 raise SampleError("expected the reply that was there at first, found another")
             return Judgement(data.decode("utf-8-sig"))
@@ -77,13 +86,17 @@ class PrecomputedScores:
         if row is None:
             by = "" if editor is None else f" by {editor!r}"
             return Judgement(None, error=f"{self._file.path}: found no row of this sample{by}")
-        given = _given(row, needed_columns(self._file, pair.rubric.names), pair.rubric)
-        for column, value in given.items():
+        columns = needed_columns(self._file, pair.rubric.names)
+        given: dict[str, float] = {}
+        for column, value in _given(row, columns, pair.rubric).items():
             if value is None:
                 return Judgement(None, error=f"{row.place}: {column}: found nothing")
+            given[column] = value
         if "score" in given:
             return Judgement(None, finished=Finished({}, given["score"]))
-        return Judgement(None, finished=Finished(given, pair.rubric.score(given, pair.tags)))
+        return Judgement(
+            None, finished=Finished(given, combine.score(pair.rubric, given, pair.tags))
+        )
 
 
 def check_scores(path: str, editors: Sequence[str], rubrics: Mapping[str, Rubric]) -> None:
@@ -117,10 +130,69 @@ def _check_editors(file: ScoreFile, editors: Sequence[str]) -> None:
                 f"{' and '.join(editors)} apart"
             )
         return
-    known = sorted({row.editor for row in file.rows})
+    known = sorted({row.editor for row in file.rows if row.editor is not None})
     for editor in editors:
         if editor not in known:
             raise ConfigError(
                 f"{file.path}: found no scores of editor {editor!r}{suggest(editor, known)}, "
                 f"it has those of {', '.join(known)}"
             )
+
+
+class PrecomputedJudgeSettings(JudgeSettings):
+    """Finished replies from a folder, `{editor}/{id}.txt`, or finished scores from a file."""
+
+    places: ClassVar[frozenset[str]] = frozenset({"folder", "scores"})
+    mode: ClassVar[Literal["reasoned", "score_only"]] = "reasoned"
+    repeats: ClassVar[int] = 1
+    swapped_instruction: ClassVar[bool] = False
+    anchors: ClassVar[str | None] = None
+    type: Literal["precomputed"]
+    folder: PathText | None = Field(None, description="Folder of the replies.")
+    scores: PlainPath | None = Field(
+        None,
+        description="CSV, JSONL or Parquet with category, id, a column for each criterion or "
+        "score, and optionally editor.",
+    )
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> "PrecomputedJudgeSettings":
+        if (self.folder is None) == (self.scores is None):
+            found = "neither" if self.folder is None else "both"
+            raise ValueError(f"found {found} of folder and scores, accepted is one of them")
+        return self
+
+    def identity(self) -> dict[str, Any]:
+        if self.scores is None:
+            return model_identity(str(self.folder), None)
+        return {"scores_sha256": file_sha256(self.scores)}
+
+    def files(self) -> dict[str, Path]:
+        if self.folder is not None:
+            return all_files(self.folder)
+        return {} if self.scores is None else {"scores": Path(self.scores)}
+
+    def state(self) -> list[Any]:
+        if self.folder is not None:
+            return [folder_state(self.folder)]
+        return [] if self.scores is None else [file_sha256(self.scores)]
+
+    def missing(self, made: Collection[str]) -> Iterator[Lacking]:
+        if self.scores is not None:
+            yield from absent("scores", self.scores, made)
+
+    def check_scores(self, editors: Sequence[str], rubrics: Mapping[str, Rubric]) -> None:
+        if self.scores is not None:
+            check_scores(self.scores, editors, rubrics)
+
+    def lacking_of(self, editors: Sequence[str]) -> Iterator[Lacking]:
+        for editor in editors if self.folder is not None else ():
+            folder = f"{self.folder}/{editor}"
+            yield from list(absent("folder", folder, ())) or without_files(
+                "folder", folder, (SUFFIX,)
+            )
+
+    def load(self, torch_device: str) -> Judge:
+        if self.scores is None:
+            return PrecomputedReplies(str(self.folder))
+        return PrecomputedScores(self.scores)

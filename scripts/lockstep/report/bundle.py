@@ -9,7 +9,8 @@ from urllib.parse import quote
 
 from lockstep import records
 from lockstep.report import gallery
-from lockstep.report.gallery import Frames, Row
+from lockstep.report.gallery import Row
+from lockstep.report.terms import Frames
 from lockstep.report.thumbnails import shrunk
 
 SIDE = 2048

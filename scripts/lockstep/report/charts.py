@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from lockstep.report.svg import INK, style, svg
-from lockstep.ties import settled
+from lockstep.rubrics.ties import settled
 
 COLOURS = ("#3b82f6", "#e0752d", "#12a594", "#c653a1", "#8e6fe0", "#a08a1f", "#d64b5c", "#7c8594")
 """Of editors, in the configured order: mid tones that stand out on light and dark pages."""
@@ -74,7 +74,7 @@ def means(report: Mapping[str, Any], labels: Mapping[str, str]) -> Chart:
         axes.axhline(0.5, color=INK, linewidth=0.6, alpha=0.5)
         axes.set_yticks(range(len(groups)), names)
         axes.set_ylim(len(groups) - 0.5, -0.5)
-        return Chart("means", svg(axes.figure, title), rows)
+        return Chart("means", svg(axes, title), rows)
 
 
 def distribution(
@@ -112,7 +112,7 @@ def distribution(
             for editor, own in counts.items()
             for low, high, count in zip(edges[:-1], edges[1:], own, strict=True)
         ]
-        return Chart(f"distribution-{category}", svg(axes.figure, title), rows)
+        return Chart(f"distribution-{category}", svg(axes, title), rows)
 
 
 def criteria(
@@ -152,7 +152,7 @@ def criteria(
             )
         axes.set_yticks(range(len(names)), shown)
         axes.set_ylim(len(names) - 0.5, -0.5)
-        return Chart(f"criteria-{category}", svg(axes.figure, title), rows)
+        return Chart(f"criteria-{category}", svg(axes, title), rows)
 
 
 def _shown(name: str) -> str:

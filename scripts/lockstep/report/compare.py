@@ -3,14 +3,15 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from lockstep import config, records
+from lockstep import records
+from lockstep.config.report import CompareSettings, ReportSettings
 from lockstep.report import numbers, texts
 from lockstep.report.sources import read_sources
 
 
 def write_comparison(
-    compare: config.Compare,
-    report: config.Report,
+    compare: CompareSettings,
+    report: ReportSettings,
     files: Mapping[str, Sequence[str]],
     folder: Path,
 ) -> None:

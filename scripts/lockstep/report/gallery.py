@@ -13,13 +13,16 @@ import os
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from urllib.parse import quote
 
 import pandas as pd
 
-from lockstep import media, records, tables
+from lockstep import records
+from lockstep.foreign import media
 from lockstep.report.charts import colour
+from lockstep.report.terms import Frames
+from lockstep.rubrics.rubric import COLUMNS
 
 TEXTS = 5000
 """Samples whose texts are in one script, and that are in memory at a time."""
@@ -28,9 +31,6 @@ DETAILS = 50
 """Samples whose details are in one script."""
 
 STATUSES = ("ok", "edit_failed", "judge_failed", "missing", "skipped")
-
-Frames = Mapping[str, Mapping[str, pd.DataFrame]]
-"""Editor → category → table."""
 
 Row = dict[str, Any]
 
@@ -50,7 +50,7 @@ def edit_thumbnail(row: Row, editor: str) -> str:
 
 def rows(frame: pd.DataFrame) -> list[Row]:
     """Return a table's rows with None where there is nothing."""
-    return frame.astype(object).where(frame.notna(), None).to_dict("records")
+    return cast(list[Row], frame.astype(object).where(frame.notna(), None).to_dict("records"))
 
 
 class Samples:
@@ -262,7 +262,7 @@ def _edit(row: Row, editor: str, link: Callable[[str, str], str]) -> dict[str, A
         "criteria": {
             name: round(float(row[name]), 2)
             for name in row
-            if name not in tables.COLUMNS and row[name] is not None
+            if name not in COLUMNS and row[name] is not None
         },
         **{key: row[key] for key in ("expected_score", "spread", "swapped_score")},
         **{key: row[key] for key in ("reasoning", "error", "judge")},

@@ -4,48 +4,27 @@ import json
 import platform
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from itertools import combinations
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from lockstep import __version__, config, published, records, stats, tables, tiny
-from lockstep.protocol import read_protocol
+from lockstep import __version__, records
+from lockstep.config.report import ReportSettings
+from lockstep.config.run import Config
+from lockstep.figures import published, stats, tables
+from lockstep.models.fingerprints import is_random
 from lockstep.records import Rejected
 from lockstep.report import schema
-from lockstep.rubric import SCALE, read_rubric
-
-Frames = Mapping[str, Mapping[str, pd.DataFrame]]
-"""Editor → category → table."""
-
-Scale = tuple[float, float]
-
-Headlines = Mapping[str, Mapping[str, pd.Series]]
-"""Editor → category → the number of each row of the table that editors are ranked by."""
-
-PAIRED = ("category", "id", "instruction", "judge", "status")
-"""Columns that editors are compared by, beside the headline number."""
-
-
-class _Terms(NamedTuple):
-    """What the numbers of a report are on."""
-
-    settings: config.Report
-    scale: Scale
-    """Of all categories, or what is usual where they differ."""
-    scales: Mapping[str, Scale]
-    """Of each category where they differ, else empty."""
-    headline: Mapping[str, Any]
-    """As in `schema.Headline`."""
-
-    def of(self, category: str) -> Scale:
-        return self.scales.get(category, self.scale)
+from lockstep.report.comparisons import leaderboard, pairs
+from lockstep.report.terms import Frames, Headlines, Scale, Terms
+from lockstep.rubrics.protocol import read_protocol
+from lockstep.rubrics.rubric import SCALE, read_rubric
 
 
 def of_run(
-    settings: config.Config,
+    settings: Config,
     frames: Frames,
     summaries: Mapping[str, Mapping[str, Path]],
     steps: Mapping[str, Mapping[str, Any]],
@@ -66,7 +45,7 @@ def of_run(
         for editor, files in summaries.items()
     }
     headlines, headline = _headlines(settings, frames)
-    terms = _Terms(settings.report, SCALE, {}, headline)
+    terms = Terms(settings.report, SCALE, {}, headline)
     editors = {
         editor: {
             "categories": categories[editor],
@@ -100,7 +79,7 @@ def of_run(
 
 def of_tables(
     frames: Frames,
-    settings: config.Report,
+    settings: ReportSettings,
     scale: Scale,
     sources: Mapping[str, Mapping[str, Any]],
     scales: Mapping[str, Scale] | None = None,
@@ -116,7 +95,7 @@ def of_tables(
     found = {key: (scales or {}).get(key, scale) for key in keys}
     if len(set(found.values())) == 1:
         (scale,), found = set(found.values()), {}
-    terms = _Terms(settings, scale, found, _headline(scale))
+    terms = Terms(settings, scale, found, _headline(scale))
     editors = {
         editor: {
             "categories": {
@@ -143,7 +122,7 @@ def _scores(frames: Frames) -> Headlines:
     }
 
 
-def _headlines(settings: config.Config, frames: Frames) -> tuple[Headlines, dict[str, Any]]:
+def _headlines(settings: Config, frames: Frames) -> tuple[Headlines, dict[str, Any]]:
     """Return what editors are ranked by: the protocol's headline where there is a protocol."""
     if settings.judge.protocol_file is None:
         return _scores(frames), _headline(SCALE)
@@ -174,13 +153,13 @@ def _all_have_criteria(frames: Frames) -> bool:
 
 
 def _describe(
-    frame: pd.DataFrame, criteria: Sequence[str], scale: Scale, settings: config.Report
+    frame: pd.DataFrame, criteria: Sequence[str], scale: Scale, settings: ReportSettings
 ) -> dict[str, Any]:
     return tables.describe(frame, settings.threshold_on(scale), criteria, scale)
 
 
 def _compared(
-    frames: Frames, headlines: Headlines, editors: Mapping[str, Any], terms: _Terms
+    frames: Frames, headlines: Headlines, editors: Mapping[str, Any], terms: Terms
 ) -> dict[str, Any]:
     """Return what all numbers begin with: editors, how they compare, and whether that counts."""
     settings = terms.settings
@@ -194,7 +173,7 @@ def _compared(
         for category, summary in numbers["categories"].items()
         if summary["coverage"] is not None and summary["coverage"] < settings.min_coverage
     ]
-    comparisons = _comparisons(frames, headlines, terms)
+    comparisons = pairs(frames, headlines, terms)
     return {
         "title": settings.title,
         "date": time.strftime("%Y-%m-%d %H:%M:%S %z"),
@@ -210,7 +189,7 @@ def _compared(
         "incomplete": incomplete,
         "editors": ranked,
         "comparisons": comparisons,
-        "leaderboard": [] if incomplete or terms.scales else _leaderboard(ranked, comparisons),
+        "leaderboard": [] if incomplete or terms.scales else leaderboard(ranked, comparisons),
     }
 
 
@@ -218,7 +197,7 @@ def _ranked(
     frames: Mapping[str, pd.DataFrame],
     headlines: Mapping[str, pd.Series],
     numbers: Mapping[str, Any],
-    terms: _Terms,
+    terms: Terms,
 ) -> dict[str, Any]:
     """Return an editor's headline number, as in `schema.Ranked`."""
     overall, aggregate = numbers["overall"], terms.headline["aggregate"]
@@ -230,7 +209,7 @@ def _ranked(
         }
         overall = stats.overall(groups, 0, terms.headline["scale"])
         categories = {
-            category: float(group.scores.mean()) if len(group.scores) else None
+            category: float(np.mean(group.scores)) if len(group.scores) else None
             for category, group in groups.items()
         }
     row = overall[aggregate]
@@ -241,7 +220,7 @@ UNKNOWN = ("mean", "std", "median", "min", "max", "ci95", "ci95_method", "thresh
 """What no several categories have together that have scales of their own; and bounds."""
 
 
-def _over_categories(own: Mapping[str, pd.DataFrame], terms: _Terms) -> dict[str, Any]:
+def _over_categories(own: Mapping[str, pd.DataFrame], terms: Terms) -> dict[str, Any]:
     """Return an editor's numbers by difficulty, by tag and overall."""
     scale, settings = terms.scale, terms.settings
     overall = stats.overall(
@@ -250,7 +229,8 @@ def _over_categories(own: Mapping[str, pd.DataFrame], terms: _Terms) -> dict[str
         scale,
     )
     if terms.scales:
-        nothing = {**dict.fromkeys((*UNKNOWN, "bounds")), "criteria": {}, "criteria_std": {}}
+        nothing: dict[str, Any] = dict.fromkeys((*UNKNOWN, "bounds"))
+        nothing |= {"criteria": {}, "criteria_std": {}}
         overall = {kind: {**row, **nothing} for kind, row in overall.items()}
         return {"difficulties": {}, "tags": {}, "overall": overall}
     # copies of texts, a row at a time, are what would take memory
@@ -294,11 +274,11 @@ def _over(
     names: Sequence[str],
 ) -> dict[str, float | None]:
     """Return a measure over categories of the means of each criterion that all have a mean of."""
-    values = {name: [row[name] for row in rows] for name in names}
-    return {
-        name: None if not own or None in own else float(measure(own))
-        for name, own in values.items()
-    }
+    found: dict[str, float | None] = {}
+    for name in names:
+        known = [mean for row in rows if (mean := row[name]) is not None]
+        found[name] = float(measure(known)) if rows and len(known) == len(rows) else None
+    return found
 
 
 def _tags(frame: pd.DataFrame) -> dict[str, pd.Index]:
@@ -310,101 +290,20 @@ def _tags(frame: pd.DataFrame) -> dict[str, pd.Index]:
     return dict(sorted(found.items(), key=lambda item: -len(item[1])))
 
 
-def _comparisons(frames: Frames, headlines: Headlines, terms: _Terms) -> list[dict[str, Any]]:
-    """Return paired comparisons of all pairs of editors, by category and overall."""
-    categories = list(dict.fromkeys(category for own in frames.values() for category in own))
-    found = []
-    for category in (*categories, *(() if terms.scales else ("overall",))):
-        members = categories if category == "overall" else [category]
-        own = {
-            editor: pd.concat([_paired(frames_[c], headlines[editor][c]) for c in there])
-            for editor, frames_ in frames.items()
-            if (there := [c for c in members if c in frames_])
-        }
-        macro = category == "overall" and terms.headline["aggregate"] == "macro"
-        rows = [_comparison(category, own, *pair, macro) for pair in combinations(own, 2)]
-        corrected = stats.holm([row["p_value"] for row in rows])
-        for row, p_holm in zip(rows, corrected, strict=True):
-            row["p_holm"] = p_holm
-            row["clear"] = stats.is_clear(row)
-        found += rows
-    return found
-
-
-def _paired(frame: pd.DataFrame, headline: pd.Series) -> pd.DataFrame:
-    """Return what editors are compared by, of the samples that have it."""
-    own = frame[list(PAIRED)].assign(headline=headline)
-    return own[(own["status"] == "ok") & own["headline"].notna()]
-
-
-def _comparison(
-    category: str, frames: Mapping[str, pd.DataFrame], first: str, second: str, macro: bool
-) -> dict[str, Any]:
-    one, two = frames[first], frames[second]
-    both = one.merge(two, on=["category", "id"], suffixes=("_first", "_second"))
-    told = both[["instruction_first", "instruction_second"]]
-    differing = told.notna().all(axis=1) & (told.iloc[:, 0] != told.iloc[:, 1])
-    both = both[~differing]
-    scores = (both[f"headline_{which}"].to_numpy(dtype=float) for which in ("first", "second"))
-    return {
-        "category": category,
-        "first": first,
-        "second": second,
-        "same_judge": _same_judge(both),
-        "differing": int(differing.sum()),
-        **stats.paired(*scores, parts=both["category"] if macro else None),
-    }
-
-
-def _same_judge(both: pd.DataFrame) -> bool | None:
-    """Tell whether one judge scored both edits of each sample; None where a judge is unknown."""
-    judges = both[["judge_first", "judge_second"]]
-    if judges.empty or judges.isna().any(axis=None):
-        return None
-    return bool((judges["judge_first"] == judges["judge_second"]).all())
-
-
-def _leaderboard(
-    editors: Mapping[str, Any], comparisons: Sequence[Mapping[str, Any]]
-) -> list[dict[str, Any]]:
-    overall = [row for row in comparisons if row["category"] == "overall"]
-    clear = [{row["first"], row["second"]} for row in overall if row["clear"]]
-    headline = {editor: numbers["headline"] for editor, numbers in editors.items()}
-    micro = {editor: numbers["overall"]["micro"] for editor, numbers in editors.items()}
-    ranks = stats.ranks({editor: row["mean"] for editor, row in headline.items()}, overall)
-    return [
-        {
-            "rank": rank,
-            "editor": editor,
-            **{key: headline[editor][key] for key in ("mean", "ci95")},
-            **{key: micro[editor][key] for key in ("count", "coverage")},
-            "tied_with": [
-                other for other in ranks if other != editor and {editor, other} not in clear
-            ],
-        }
-        for editor, rank in ranks.items()
-    ]
-
-
-def _random(settings: config.Config) -> list[str]:
+def _random(settings: Config) -> list[str]:
     """Return what has random weights: editors, and the judge."""
-    models = {
-        editor.name: editor.model
-        for editor in settings.editors
-        if isinstance(editor, config.DiffusersEditor)
-    }
-    if isinstance(settings.judge, config.Qwen3VLJudge):
-        models["the judge"] = settings.judge.model
-    return [n for n, model in models.items() if config.is_folder(model) and tiny.is_random(model)]
+    models = {editor.name: editor.model_folder for editor in settings.editors}
+    models["the judge"] = settings.judge.model_folder
+    return [name for name, folder in models.items() if folder is not None and is_random(folder)]
 
 
-def _controls(settings: config.Config, frames: Frames) -> list[dict[str, Any]]:
+def _controls(settings: Config, frames: Frames) -> list[dict[str, Any]]:
     """Return how well the judge tells edits from what deserves no score, for each control.
 
     Controls are the edits of an editor that returns the source, and the edits themselves, judged
     against another sample's instruction.
     """
-    copies = [e.name for e in settings.editors if isinstance(e, config.IdentityEditor)]
+    copies = [e.name for e in settings.editors if e.copies_source]
     rows = []
     for editor, own in frames.items():
         for name, members in {**{c: [c] for c in own}, "overall": list(own)}.items():
@@ -424,7 +323,7 @@ def _controls(settings: config.Config, frames: Frames) -> list[dict[str, Any]]:
     return rows
 
 
-def _scored(frame: pd.DataFrame) -> Sequence[float]:
+def _scored(frame: pd.DataFrame) -> stats.Scores:
     return tables.group(frame).scores
 
 

@@ -11,12 +11,15 @@ import pandas as pd
 import yaml
 from markupsafe import Markup
 
-from lockstep import config, media, tables
+from lockstep.config.run import Config
+from lockstep.figures import tables
+from lockstep.foreign import media
 from lockstep.records import canonical_json
 from lockstep.report import charts, texts
 from lockstep.report.charts import Chart
-from lockstep.report.gallery import Frames, Row, Samples
-from lockstep.rubric import read_rubric
+from lockstep.report.gallery import Row, Samples
+from lockstep.report.terms import Frames
+from lockstep.rubrics.rubric import read_rubric
 
 VIEWS = {
     "results": "Results",
@@ -35,14 +38,15 @@ IDS = 20
 """Most samples that are listed of each reason."""
 
 
-def draw(report: Mapping[str, Any], settings: config.Config, frames: Frames) -> dict[str, Chart]:
+def draw(report: Mapping[str, Any], settings: Config, frames: Frames) -> dict[str, Chart]:
     """Draw the charts of scores, by name."""
     labels = _labels(report)
     scales = _scales(settings)
     drawn = [charts.means(report, labels)]
     for category in labels:
         scores = {
-            editor: tables.group(own[category]).scores.tolist() for editor, own in frames.items()
+            editor: [float(score) for score in tables.group(own[category]).scores]
+            for editor, own in frames.items()
         }
         drawn.append(charts.distribution(category, scores, report["scale"]))
         criteria = {
@@ -55,7 +59,7 @@ def draw(report: Mapping[str, Any], settings: config.Config, frames: Frames) -> 
 
 def render(
     report: Mapping[str, Any],
-    settings: config.Config,
+    settings: Config,
     frames: Frames,
     drawn: Mapping[str, Chart],
     plots: Mapping[str, Sequence[str]],
@@ -70,7 +74,7 @@ def render(
         effective: the configuration as YAML.
     """
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("lockstep.report"),
+        loader=jinja2.PackageLoader("lockstep.report.write"),
         autoescape=True,
         finalize=media.html,
         undefined=jinja2.StrictUndefined,
@@ -91,11 +95,11 @@ def render(
         failures=_failures(report, Samples(_failing(frames))),
         skipped=sum(len(own["ids"]) for own in report["skipped"]),
         limits={"reasons": REASONS, "ids": IDS},
-        judge=getattr(settings.judge, "model", "precomputed replies"),
+        judge=settings.judge.model_name or "precomputed replies",
         judges=_judges(report),
         rubrics={
             category: Path(settings.judge.rubric_file(category)).read_text(encoding="utf-8")
-            for category in settings.benchmark.categories
+            for category in settings.benchmark.named
         },
         scales=canonical_json(_scales(settings)),
         config=effective,
@@ -103,9 +107,9 @@ def render(
     )
 
 
-def _scales(settings: config.Config) -> dict[str, tuple[float, float]]:
+def _scales(settings: Config) -> dict[str, tuple[float, float]]:
     """Return the lowest and highest value of the criteria of each category."""
-    keys = settings.benchmark.categories
+    keys = settings.benchmark.named
     return {key: read_rubric(Path(settings.judge.rubric_file(key))).scale for key in keys}
 
 

@@ -62,7 +62,7 @@ def timeline(editor: str, lockstep: Mapping[str, Any]) -> str:
             frameon=False,
             borderaxespad=0,
         )
-        return svg(axes.figure, title)
+        return svg(axes, title)
 
 
 def drift_curve(editor: str, lockstep: Mapping[str, Any]) -> str:
@@ -84,7 +84,7 @@ def drift_curve(editor: str, lockstep: Mapping[str, Any]) -> str:
         axes.set_ylim(0, max(1, lockstep["largest_drift"]) * 1.15)
         axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
         axes.set_ylabel("images apart")
-        return svg(axes.figure, title)
+        return svg(axes, title)
 
 
 def _axes(lockstep: Mapping[str, Any], height: float) -> tuple[Axes, float]:

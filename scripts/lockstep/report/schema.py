@@ -5,11 +5,12 @@ with the same version.
 """
 
 import json
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION: Final = 3
 
 Interval = tuple[float, float]
 """Low and high end."""
@@ -123,7 +124,7 @@ class Editor(Part):
 
     headline: Ranked
 
-    categories: dict[str, Summary]
+    categories: Mapping[str, Summary]
     difficulties: dict[str, Summary]
     """By difficulty, over all categories; empty if the benchmark knows none."""
     tags: dict[str, Summary]
@@ -134,7 +135,7 @@ class Editor(Part):
 class EditorOfRun(Editor):
     """Numbers of one editor of this run."""
 
-    categories: dict[str, CategorySummary]
+    categories: Mapping[str, CategorySummary]
     lockstep: dict[str, Any]
     """How well its devices kept step (docs/waves.md)."""
 
@@ -214,7 +215,7 @@ class Numbers(Part):
     complete: bool
     """Whether every editor and category has the least coverage; if not, nothing is ranked."""
     incomplete: list[Incomplete]
-    editors: dict[str, Editor]
+    editors: Mapping[str, Editor]
     """In the configured order."""
     comparisons: list[Pair]
     """Of all pairs of editors, by category and overall."""
@@ -268,7 +269,7 @@ class Control(Part):
 class Report(Numbers):
     """report.json: all numbers of a run."""
 
-    editors: dict[str, EditorOfRun]
+    editors: Mapping[str, EditorOfRun]
     random_weights: list[str]
     """Models with random weights; if there are any, scores mean nothing."""
     controls: list[Control]

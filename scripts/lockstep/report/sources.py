@@ -6,18 +6,22 @@ from typing import Any
 
 import pandas as pd
 
-from lockstep import config, provenance, records, rubric, score_files
-from lockstep.categories import CATEGORIES
+from lockstep import records
+from lockstep.benchmark import score_files
+from lockstep.benchmark.categories import CATEGORIES
+from lockstep.benchmark.score_files import Row
+from lockstep.config.report import CompareSettings
 from lockstep.errors import ConfigError, suggest
-from lockstep.ids import safe_id, same_id
-from lockstep.report.numbers import Frames
-from lockstep.rubric import COLUMNS
-from lockstep.score_files import Row
-from lockstep.tables import NUMBERS, criteria, read_table
+from lockstep.figures.tables import NUMBERS, criteria, read_table
+from lockstep.foreign.ids import safe_id, same_id
+from lockstep.records import notes
+from lockstep.report.terms import Frames
+from lockstep.rubrics.combine import combined
+from lockstep.rubrics.rubric import COLUMNS
 
 
 def read_sources(
-    settings: config.Compare, files: Mapping[str, Sequence[str]]
+    settings: CompareSettings, files: Mapping[str, Sequence[str]]
 ) -> tuple[Frames, dict[str, dict[str, Any]]]:
     """Return the tables of all sources, and where each editor comes from.
 
@@ -59,12 +63,12 @@ def _spell_alike(frames: Mapping[str, Mapping[str, pd.DataFrame]]) -> None:
 
 
 def _of_results(
-    files: Sequence[Path], settings: config.Compare
+    files: Sequence[Path], settings: CompareSettings
 ) -> dict[str, dict[str, pd.DataFrame]]:
     order = list(CATEGORIES)
     found: dict[str, dict[str, pd.DataFrame]] = {}
     for path in sorted(files, key=lambda path: _place(order, path.parent.name)):
-        provenance.check_whole(path.parents[2], path)
+        notes.check_whole(path.parents[2], path)
         frame = read_table(path)
         for column in ("score", *criteria(frame)):
             _check_scale(frame, column, path, settings.scale_of(path.parent.name))
@@ -86,7 +90,7 @@ def _check_scale(frame: pd.DataFrame, column: str, path: Path, scale: tuple[floa
         )
 
 
-def _of_file(path: str, settings: config.Compare, name: str) -> dict[str, dict[str, pd.DataFrame]]:
+def _of_file(path: str, settings: CompareSettings, name: str) -> dict[str, dict[str, pd.DataFrame]]:
     """Return the tables of a file of scores.
 
     What one editor has no row of while another has is `missing`; a row without a score is
@@ -125,7 +129,7 @@ def _of_file(path: str, settings: config.Compare, name: str) -> dict[str, dict[s
 
 
 def _cells(
-    category: str, sample: str, row: Row | None, columns: Sequence[str], settings: config.Compare
+    category: str, sample: str, row: Row | None, columns: Sequence[str], settings: CompareSettings
 ) -> dict[str, Any]:
     """Return a row of a table."""
     cells: dict[str, Any] = {"id": sample, "category": category, "tags": None}
@@ -138,8 +142,9 @@ def _cells(
         return {**cells, "status": "judge_failed", "error": f"{row.place}: {empty}: found nothing"}
     if "score" in values:
         return {**cells, "status": "ok", **values}
-    parts = [(values[column], settings.criteria[column]) for column in columns]
-    return {**cells, **values, "status": "ok", "score": rubric.combine(settings.combine, parts)}
+    weights = settings.criteria
+    parts = [(value, weights[c]) for c in columns if (value := values[c]) is not None]
+    return {**cells, **values, "status": "ok", "score": combined(settings.combine, parts)}
 
 
 def _frame(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> pd.DataFrame:

@@ -9,9 +9,10 @@ import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import matplotlib
-from matplotlib.figure import Figure
+from matplotlib.axes import Axes
 
 INK = "#0a0b0c"
 """Stands for the page's colour of text."""
@@ -19,7 +20,7 @@ INK = "#0a0b0c"
 BLOCKS_ID = "blocks"
 """Marks what must be drawn without smoothed edges, which would show between neighbours."""
 
-STYLE = {
+STYLE: dict[Any, Any] = {
     "axes.edgecolor": INK,
     "axes.facecolor": "none",
     "axes.labelcolor": INK,
@@ -49,13 +50,15 @@ def style(title: str) -> Iterator[str]:
         yield title
 
 
-def svg(figure: Figure, title: str) -> str:
-    """Return a figure as SVG that fits its page."""
+def svg(axes: Axes, title: str) -> str:
+    """Return the figure of axes as SVG that fits its page."""
+    figure = axes.get_figure(root=True)
+    assert figure is not None
     buffer = io.StringIO()
     nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
     figure.savefig(buffer, format="svg", metadata=nothing)
     text = buffer.getvalue()
-    size = re.search(r'viewBox="[^"]*"', text)[0]
+    size = next(re.finditer(r'viewBox="[^"]*"', text))[0]
     text = text[text.index(">", text.index("<svg")) + 1 :]
     # its style sheet would hold for the whole page, and its ids are the same in every plot
     text = re.sub(r"<defs>\s*<style.*?</style>\s*</defs>", "", text, flags=re.DOTALL)

@@ -7,9 +7,9 @@ from typing import Any
 import jinja2
 import pandas as pd
 
-from lockstep import media
-from lockstep.categories import CATEGORIES
-from lockstep.ties import settled
+from lockstep.benchmark.categories import CATEGORIES
+from lockstep.foreign import media
+from lockstep.rubrics.ties import settled
 
 FAILURES = ("edit_failed", "judge_failed", "missing")
 
@@ -23,7 +23,7 @@ def markdown(template: str, report: Mapping[str, Any], **further: Any) -> str:
         report: as in report.json.
     """
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("lockstep.report"),
+        loader=jinja2.PackageLoader("lockstep.report.write"),
         # every text passes `media.markdown`, but for what is marked as Markdown
         autoescape=True,
         finalize=_safe,
@@ -153,11 +153,15 @@ def latex_table(report: Mapping[str, Any]) -> str:
         overall = "overall (micro)" if headline["protocol"] is None else title
         for editor in _best(report, category):
             bold.loc[editor, overall if category == "overall" else category] = "textbf:--rwrap;"
-    styler = frame.style.apply(lambda _: bold, axis=None).format(media.latex)
-    styler.format_index(media.latex, axis=0).format_index(media.latex, axis=1)
+    styler = frame.style.apply(lambda _: bold, axis=None).format(_latex)
+    styler.format_index(_latex, axis=0).format_index(_latex, axis=1)
     text = styler.to_latex(hrules=True, column_format="l" + "r" * len(frame.columns))
     head = [*warnings(report), f"{report['title']}, {report['date']}"]
     return "".join(f"% {media.line(line)}\n" for line in head) + text
+
+
+def _latex(cell: object) -> str:
+    return media.latex(str(cell))
 
 
 def _best(report: Mapping[str, Any], category: str) -> set[str]:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from lockstep import images, records
+from lockstep import records
+from lockstep.foreign import images
 
 SIDE = 360
 """Pixels of a thumbnail's longer side: a card's width on a screen with twice the pixels."""
@@ -28,7 +29,7 @@ def make_thumbnails(
         threads: images that are worked on at a time.
     """
     with ThreadPoolExecutor(threads) as pool:
-        made = pool.map(lambda pair: _thumbnail(*pair, background), wanted)
+        made = pool.map(lambda pair: _thumbnail(pair[0], pair[1], background), wanted)
         return {path for path in made if path is not None}
 
 
@@ -62,8 +63,8 @@ def shrunk(path: Path, side: int, background: str, quality: int = 82) -> bytes:
     picture = images.open_rgb(path, background)
     scale = side / max(picture.size)
     if scale < 1:
-        size = tuple(max(1, round(length * scale)) for length in picture.size)
-        picture = picture.resize(size, Image.Resampling.BICUBIC, reducing_gap=1)
+        width, height = (max(1, round(length * scale)) for length in picture.size)
+        picture = picture.resize((width, height), Image.Resampling.BICUBIC, reducing_gap=1)
     buffer = BytesIO()
     picture.save(buffer, "JPEG", quality=quality)
     return buffer.getvalue()

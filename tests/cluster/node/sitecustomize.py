@@ -12,13 +12,13 @@ if NODE:
     # as many as Slurm believes; Snakemake starts no more jobs than there are
     os.sched_getaffinity = lambda pid: set(range(16))
 
-if NODE and sys.orig_argv[-1].endswith(".edit.py"):
+if NODE and sys.orig_argv[-1].endswith(".edit_shard.py"):
     import time
 
     import pynvml
 
-    from lockstep import waves
-    from lockstep.editors import precomputed
+    from lockstep.editing import waves
+    from lockstep.editors import identity
 
     pynvml.nvmlInit = pynvml.nvmlShutdown = lambda: None
     pynvml.nvmlDeviceGetHandleByIndex = lambda number: number
@@ -28,7 +28,7 @@ if NODE and sys.orig_argv[-1].endswith(".edit.py"):
     _host = waves.host()
     waves.host = lambda: f"{_host}-{NODE}"
 
-    _edit = precomputed.IdentityEditor.edit
+    _edit = identity.IdentityEditor.edit
 
     def edit(self, prepared, sample, seed):
         time.sleep(float(os.environ["EDIT_SECONDS"]))
@@ -36,4 +36,4 @@ if NODE and sys.orig_argv[-1].endswith(".edit.py"):
             file.write(f"{sample.id}\n")
         return _edit(self, prepared, sample, seed)
 
-    precomputed.IdentityEditor.edit = edit
+    identity.IdentityEditor.edit = edit

@@ -1,0 +1,70 @@
+# Where jobs run, and how a run of them begins and ends.
+
+
+wildcard_constraints:
+    editor="|".join(map(re.escape, EDITORS)),
+    category="|".join(map(re.escape, CATEGORIES)),
+    shard=r"\d+",
+
+
+# these survive --resources
+for name, limit in computed.limits(RUN).items():
+    workflow.register_resource(name, limit)
+
+if CONFIG.cluster is not None:
+
+    include: "cluster.smk"
+
+else:
+    if "gpu" not in workflow.global_resources:
+        workflow.register_resource("gpu", len(RUN.devices))
+    held = [workflow.global_resources.get(name).value for name in ("gpu", "_cores")]
+    os.environ.setdefault("LOCKSTEP_SLOTS", str(computed.slots(RUN, *held)))
+    if workflow.is_main_process:
+        os.environ[allocation.BEGUN_WITH] = json.dumps(RUN.devices)
+
+HELD = []
+"""The lock of the results, for as long as this process executes."""
+
+# The logger tells by it who holds the results.
+os.environ["LOCKSTEP_RESULTS"] = RESULTS
+
+# Jobs inherit the environment: the invocation's name and the shards that can run at a time.
+os.environ.setdefault("LOCKSTEP_RUN", uuid.uuid4().hex)
+# Jobs end with the process that reads this file, which is the one that starts them on their host.
+os.environ["LOCKSTEP_STARTER"] = str(os.getpid())
+# Snakemake calls nothing below in a workflow that includes this one as a module.
+if workflow.is_main_process:
+    os.environ[takeover.BY_JOBS] = str(int(not workflow.modifier.is_main_snakefile()))
+
+# Models stay on devices between jobs of this process; a job that runs elsewhere loads its own.
+if workflow.remote_exec:
+    config.setdefault("devices", {})["resident"] = False
+
+
+onstart:
+    try:
+        jobs = list(workflow.dag.needrun_jobs())
+        if mark.cache_info().currsize:
+            computed.check_clock(BECAUSE, RESULTS)
+        scripts = [job.rule.script for job in jobs if job.rule.script]
+        HELD.append(computed.begin(RUN, SOURCE, scripts, only_touches=workflow.touch))
+        os.environ[takeover.BY_JOBS] = "0"
+    except LockstepError as error:
+        raise WorkflowError(str(error)) from None
+
+
+onsuccess:
+    workers.end_run()
+
+
+onerror:
+    workers.end_run()
+
+
+envvars:
+    takeover.BY_JOBS,
+    "LOCKSTEP_RESULTS",
+    "LOCKSTEP_RUN",
+    "LOCKSTEP_SLOTS",
+    "LOCKSTEP_STARTER",

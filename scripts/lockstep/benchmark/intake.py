@@ -1,0 +1,318 @@
+"""Benchmark files, read as streams: one reader for each format, the same samples from all.
+
+Where each format comes from: docs/benchmarks.md.
+"""
+
+import importlib
+import re
+import sqlite3
+import weakref
+from collections import Counter, deque
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, NamedTuple
+
+from lockstep import records
+from lockstep.benchmark.categories import BY_FORMAT
+from lockstep.benchmark.items import Image, Item
+from lockstep.benchmark.settings import BenchmarkSettings
+from lockstep.errors import BenchmarkError, SampleError, suggest
+from lockstep.foreign.ids import safe_id, same_id
+from lockstep.foreign.images import Verified
+from lockstep.foreign.quarantine import Quarantine
+from lockstep.records import Picture, Rejected, Sample
+
+DETAILS = re.compile(r"""'[^']*'|"[^"]*"|\d[\d.,]*""")
+"""Names and numbers in a reason; reasons that differ in nothing else are of one kind."""
+
+AHEAD, AHEAD_BYTES = 16, 2**20
+"""Samples that are read while images before them are decoded, as long as theirs are small."""
+
+
+class Waiting(NamedTuple):
+    """An item whose images are being decoded, and where it stands in the benchmark."""
+
+    position: int
+    item: Item | SampleError
+    """Without its images, which may be long texts."""
+    images: list[bytes]
+    """Its source images and its reference."""
+    error: SampleError | None
+    """Why one of them cannot be had."""
+
+
+class Counts(NamedTuple):
+    samples: dict[str, int]
+    """Accepted samples by category."""
+    rejected: int
+    """Rejected samples."""
+    left_out: dict[str, int]
+    """Samples of categories that are not configured."""
+    reasons: dict[str | None, Counter[str]]
+    """Rejected samples by category (None where it is not known) and the first reason of a kind."""
+
+
+@dataclass
+class Intake:
+    """What has been accepted so far; nothing of a sample stays in memory."""
+
+    settings: BenchmarkSettings
+    folder: Path | None
+    """Where images are kept; None keeps none."""
+    counts: dict[str, int] = field(default_factory=dict)
+    left_out: dict[str, int] = field(default_factory=dict)
+    reasons: dict[str | None, Counter[str]] = field(default_factory=dict)
+    """As in `Counts`."""
+
+    sources: IO[bytes] | None = None
+    """Where the files are listed that images were read from."""
+
+    def __post_init__(self) -> None:
+        self.counts = dict.fromkeys(self.settings.categories, 0)
+        self._first: dict[str, str] = {}
+        # a database without a name is a temporary file, of which few MB are in memory
+        self._ids = sqlite3.connect("", isolation_level=None)
+        weakref.finalize(self, self._ids.close)
+        self._ids.execute("PRAGMA journal_mode = OFF")
+        # each id, by its form in which ids that a file system may mix up are the same
+        self._ids.execute("CREATE TABLE ids (form TEXT PRIMARY KEY, id TEXT) WITHOUT ROWID")
+        self._quarantine = Quarantine()
+
+    def wants(self, found: Item | SampleError) -> bool:
+        """Tell whether a sample was asked for, as far as its category is known."""
+        category = found.category
+        if category is None:
+            return True
+        if category not in self.counts:
+            self.left_out[category] = self.left_out.get(category, 0) + 1
+            return False
+        return not self.full(category)
+
+    def full(self, category: str) -> bool:
+        limit = self.settings.limit
+        return limit is not None and self.counts[category] >= limit
+
+    def begin(self, position: int, item: Item | SampleError) -> Waiting:
+        """Read the images of an item and have them decoded."""
+        if isinstance(item, SampleError):
+            return Waiting(position, item, [], None)
+        references = [] if item.reference is None else [item.reference]
+        waiting = Waiting(position, item._replace(images=()), [], None)
+        try:
+            for image in (*item.images, *references):
+                try:
+                    waiting.images.append(image())
+                finally:
+                    self._note_source(image)
+                self._quarantine.ask(waiting.images[-1], self.settings.max_pixels)
+        except SampleError as error:
+            return waiting._replace(error=error)
+        return waiting
+
+    def end(self, waiting: Waiting) -> Sample | Rejected:
+        """Return the sample of an item, once its images are known to be good, or why it is none."""
+        answers = [self._answer() for _ in waiting.images]
+        try:
+            if waiting.error is not None:
+                raise waiting.error
+            if isinstance(waiting.item, SampleError):
+                raise waiting.item
+            images = list(zip(waiting.images, map(_verified, answers), strict=True))
+            return self._accept(waiting.item, images)
+        except SampleError as error:
+            self._note(waiting.item, error)
+            return _rejection(waiting.position, waiting.item, error)
+
+    def _note_source(self, image: Image) -> None:
+        """Write down which file an image was read from, and that it was not there."""
+        state = getattr(image, "state", None)
+        if state is not None and self.sources is not None:
+            self.sources.write((records.canonical_json(state) + "\n").encode())
+
+    def _answer(self) -> Verified | SampleError:
+        try:
+            return self._quarantine.answer()
+        except SampleError as error:
+            return error
+
+    def _accept(self, item: Item, images: Sequence[tuple[bytes, Verified]]) -> Sample:
+        sample_id = safe_id(item.id)
+        form = same_id(sample_id)
+        found = self._ids.execute("SELECT id FROM ids WHERE form = ?", (form,)).fetchone()
+        if found is not None:
+            (taken,) = found
+            how = "a second time" if taken == sample_id else f"that can be mixed up with {taken!r}"
+            raise SampleError(f"found id {sample_id!r} {how}, accepted is each once")
+        first, *more = [self._picture(*image) for image in images]
+        reference = None if item.reference is None else more.pop()
+        self._ids.execute("INSERT INTO ids VALUES (?, ?)", (form, sample_id))
+        index = self.counts[item.category]
+        self.counts[item.category] += 1
+        return Sample(
+            id=sample_id,
+            category=item.category,
+            image=first.image,
+            image_sha256=first.sha256,
+            width=first.width,
+            height=first.height,
+            transparent=first.transparent,
+            background=self.settings.background,
+            more=more,
+            instruction=item.instruction,
+            description=item.description,
+            rationale=item.rationale,
+            reference=reference,
+            expected=item.expected,
+            tags=list(item.tags),
+            difficulty=item.difficulty,
+            source_seed=item.source_seed,
+            index=index,
+        )
+
+    def _note(self, item: Item | SampleError, error: SampleError) -> None:
+        """Note why a sample is rejected."""
+        first = self._first.setdefault(DETAILS.sub("…", str(error)), str(error))
+        self.reasons.setdefault(item.category, Counter())[first] += 1
+
+    def _picture(self, data: bytes, verified: Verified) -> Picture:
+        digest = records.sha256(data)
+        name = f"images/{digest}{verified.suffix}"
+        if self.folder is not None:
+            path = self.folder / name
+            if not path.exists() or path.read_bytes() != data:
+                records.write_bytes(path, data, durable=False)
+        return Picture(
+            image=name,
+            sha256=digest,
+            width=verified.width,
+            height=verified.height,
+            transparent=verified.transparent,
+        )
+
+
+def prepare(settings: BenchmarkSettings, folder: Path) -> Counts:
+    """Read a benchmark in one pass and write a manifest per category.
+
+    Writes `{category}.jsonl` for every configured category, `rejected.jsonl`, `counts.json` with
+    the number of samples of each, each image once under its hash in `images/`, and in
+    `sources.jsonl` the path, size and time of each file that an image was read from. Memory holds a
+    few items at a time.
+
+    Raises:
+        BenchmarkError: if the file as a whole cannot be read, or at the first rejected sample
+            if `strict` is set.
+    """
+    folder = Path(folder)
+    intake = Intake(settings, folder)
+    rejected = 0
+    with ExitStack() as stack:
+        manifests = {
+            category: stack.enter_context(records.atomic(folder / f"{category}.jsonl"))
+            for category in settings.categories
+        }
+        rejects = stack.enter_context(records.atomic(folder / "rejected.jsonl"))
+        intake.sources = stack.enter_context(records.atomic(folder / "sources.jsonl"))
+        for found in samples(intake):
+            if isinstance(found, Sample):
+                manifests[found.category].write(records.json_line(found))
+                continue
+            if settings.strict:
+                raise BenchmarkError(f"{settings.path}: item {found.position}: {found.reason}")
+            rejected += 1
+            rejects.write(records.json_line(found))
+        # before the manifests that name them
+        records.sync()
+    records.write_json(folder / "counts.json", intake.counts)
+    return Counts(intake.counts, rejected, intake.left_out, intake.reasons)
+
+
+def check_left(counts: Counts, settings: BenchmarkSettings) -> None:
+    """Refuse a benchmark, or a category of it, of which no sample is left.
+
+    A published benchmark may lack some of its format's categories; those of a table are the
+    user's own words.
+
+    Raises:
+        BenchmarkError: with the commonest reason.
+    """
+    path = settings.path
+    if not any(counts.samples.values()) and counts.rejected:
+        why = _why(sum(counts.reasons.values(), Counter()))
+        raise BenchmarkError(f"{path}: found no sample that can be used, {why}")
+    for category, count in counts.samples.items():
+        if count:
+            continue
+        if category in counts.reasons:
+            raise BenchmarkError(
+                f"{path}: found no sample of {category!r} that can be used, "
+                f"{_why(counts.reasons[category])}; benchmark.categories can leave it out"
+            )
+        if BY_FORMAT[settings.format] is None or not any(counts.samples.values()):
+            others = ", ".join(counts.left_out) or "no other in this language"
+            raise BenchmarkError(
+                f"{path}: found no sample of {category!r}{suggest(category, counts.left_out)} "
+                f"(benchmark.categories), it has {others}"
+            )
+
+
+def _why(reasons: Counter[str]) -> str:
+    ((reason, count),) = reasons.most_common(1)
+    return f"{reasons.total()} are rejected, {count} of them for a reason such as: {reason}"
+
+
+def samples(intake: Intake) -> Iterator[Sample | Rejected]:
+    """Yield each sample that was asked for, or why it cannot be used, in the benchmark's order.
+
+    Raises:
+        BenchmarkError: if the benchmark as a whole cannot be read.
+    """
+    # with a limit it is not known before whether an item is one too many
+    ahead = AHEAD if intake.settings.limit is None else 0
+    waiting: deque[Waiting] = deque()
+    for position, item in enumerate(read(intake.settings)):
+        if not intake.wants(item):
+            continue
+        waiting.append(intake.begin(position, item))
+        while len(waiting) > ahead or (len(waiting) > 1 and sum(map(_size, waiting)) > AHEAD_BYTES):
+            yield intake.end(waiting.popleft())
+        if all(map(intake.full, intake.counts)):
+            return
+    yield from map(intake.end, waiting)
+
+
+def _size(waiting: Waiting) -> int:
+    return sum(map(len, waiting.images))
+
+
+def read(settings: BenchmarkSettings) -> Iterator[Item | SampleError]:
+    """Yield each item of a benchmark, or why it cannot be used, in its order.
+
+    Raises:
+        BenchmarkError: if the benchmark as a whole cannot be read, or holds nothing.
+    """
+    # readers of one format load what the others do without
+    reader = importlib.import_module(f"lockstep.benchmark.{settings.format.replace('-', '_')}")
+    empty = True
+    for item in reader.read(settings):
+        empty = False
+        yield item
+    if empty:
+        raise BenchmarkError(f"{settings.path}: found no samples, accepted is at least one")
+
+
+def _verified(answer: Verified | SampleError) -> Verified:
+    """Return what an image is; raises why it cannot be used."""
+    if isinstance(answer, SampleError):
+        raise answer
+    return answer
+
+
+def _rejection(position: int, item: Item | SampleError, error: SampleError) -> Rejected:
+    return Rejected(
+        position=position,
+        id=item.id,
+        subset=item.subset,
+        reason=str(error),
+    )

@@ -1,0 +1,159 @@
+"""What a user may say of the benchmark."""
+
+import os
+import re
+import unicodedata
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, Literal, NoReturn
+
+from pydantic import (
+    AfterValidator,
+    Field,
+    PositiveInt,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+
+from lockstep.benchmark.categories import (
+    BY_FORMAT,
+    RESERVED,
+    Categories,
+    categories_of,
+    category_key,
+)
+from lockstep.benchmark.detect import detect, own_categories
+from lockstep.config.section import PathText, PlainPath, Section
+from lockstep.errors import BenchmarkError, ConfigError
+from lockstep.foreign.images import MAX_PIXELS, WHITE, parse_colour
+
+
+class BenchmarkSettings(Section):
+    """What is edited."""
+
+    path: PathText = Field(description="Benchmark file, or folder of one.")
+    format: Literal["auto", "re-edit", "gedit", "imgedit", "kris", "rise", "uniredit", "table"] = (
+        Field("auto", description="Format; auto tells it by the first item.")
+    )
+    images: PlainPath | None = Field(
+        None,
+        description="Folder, tar or zip of images that are named by path; null is where the "
+        "benchmark is.",
+    )
+    categories: tuple[str, ...] = Field(
+        None,
+        validate_default=True,
+        description="Categories to run, by key or Chinese name; null takes all of the format. "
+        "uniredit and table have their own and need them named.",
+    )
+    language: Literal["en", "zh"] = Field("en", description="Language of the instruction.")
+    language_fallback: bool = Field(
+        False, description="Take the other language where the configured one is empty (re-edit)."
+    )
+    intersection: bool = Field(
+        False, description="Take only what all models of the benchmark's paper edited (gedit)."
+    )
+    limit: PositiveInt | None = Field(
+        None, description="Take only the first n samples of each category."
+    )
+    max_pixels: PositiveInt = Field(
+        MAX_PIXELS, description="Largest source image, in pixels; larger ones are rejected."
+    )
+    background: Annotated[str, AfterValidator(parse_colour)] = Field(
+        WHITE,
+        description="Colour under transparent images, as `#rrggbb` or a CSS name.",
+    )
+    strict: bool = Field(False, description="Stop at the first rejected sample.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _told(cls, data: Any) -> Any:
+        """Put the format that the file has in the place of auto."""
+        if not isinstance(data, dict) or data.get("format", "auto") != "auto":
+            return data
+        path = os.path.expanduser(str(data.get("path") or ""))
+        if not os.path.exists(path):
+            # what is missing is told later, and what the workflow makes itself is in this format
+            return {**data, "format": "re-edit"}
+        return {**data, "format": _sentence_of(BenchmarkError, detect, Path(path))}
+
+    @field_validator("categories", mode="before", json_schema_input_type=tuple[str, ...] | None)
+    @classmethod
+    def _all(cls, names: Any, info: ValidationInfo) -> Any:
+        """Put all of the format in the place of null."""
+        if names is not None:
+            return names
+        if not _is_found(info):
+            return ()
+        known = BY_FORMAT[info.data["format"]]
+        if known is None:
+            _ask_for_own(Path(info.data["path"]), info.data["format"])
+        return tuple(known)
+
+    @field_validator("categories")
+    @classmethod
+    def _known(cls, names: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        if not _is_found(info):
+            return names
+        known = BY_FORMAT[info.data["format"]]
+        if known is None:
+            keys = tuple(map(_own, names))
+        else:
+            keys = tuple(_sentence_of(ConfigError, category_key, name, known) for name in names)
+        if not keys:
+            raise ValueError("found an empty list, accepted is at least one category, or null")
+        if len(set(map(str.casefold, keys))) < len(keys):
+            raise ValueError(f"found a category twice in {list(keys)}, accepted is each once")
+        return keys
+
+    @model_validator(mode="after")
+    def _spoken(self) -> "BenchmarkSettings":
+        if self.language == "zh" and self.format in ("imgedit", "kris", "rise", "uniredit"):
+            raise ValueError(
+                f"language: found 'zh', but the format {self.format} has English instructions only"
+            )
+        return self
+
+    @property
+    def named(self) -> Categories:
+        """The categories to run, with all their names."""
+        return categories_of(self.format, self.categories)
+
+    @property
+    def images_path(self) -> Path:
+        """Folder or archive of the images that are named by path."""
+        if self.images is not None:
+            return Path(self.images)
+        path = Path(self.path)
+        return path if path.is_dir() else path.parent
+
+
+def _is_found(info: ValidationInfo) -> bool:
+    """Tell whether path and format are good; what is wrong with them is told by themselves."""
+    return {"path", "format"} <= info.data.keys()
+
+
+def _own(name: str) -> str:
+    """Return a category of a benchmark that has a list of its own."""
+    key = unicodedata.normalize("NFC", name)
+    if key in RESERVED or not re.fullmatch(r"\w[\w.-]{0,63}", key):
+        accepted = "letters, digits, '.', '_' and '-' and none of the workflow's own names"
+        raise ValueError(f"found {key!r}, accepted are {accepted}")
+    return key
+
+
+def _ask_for_own(path: Path, form: str) -> NoReturn:
+    """Say that a benchmark with a list of its own needs its categories named."""
+    found = _sentence_of(BenchmarkError, own_categories, path, form)
+    raise ValueError(
+        f"found nothing, accepted is a list of them; the first items have {found[:60]}"
+    )
+
+
+def _sentence_of(kind: type[Exception], function: Callable[..., Any], *arguments: Any) -> Any:
+    """Return what a function returns; what it refuses becomes a mistake in the configuration."""
+    try:
+        return function(*arguments)
+    except kind as error:
+        raise ValueError(str(error)) from None

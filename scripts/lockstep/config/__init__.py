@@ -1,0 +1,1 @@
+"""The configuration: its sections, the backends that it names, a sentence for each mistake."""

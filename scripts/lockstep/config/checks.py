@@ -1,0 +1,74 @@
+"""What a configuration names on this machine, looked for before anything runs."""
+
+import os
+from collections.abc import Collection, Iterator
+from pathlib import Path
+
+from lockstep.config.run import Config
+from lockstep.errors import ConfigError
+from lockstep.models.backend import Lacking, absent, without_files
+
+
+def check_files(config: Config, source: str, made: Collection[str]) -> None:
+    """Look for the files that a configuration names.
+
+    Args:
+        source: what to call it in messages.
+        made: paths that the workflow makes itself, which need not exist yet.
+
+    Raises:
+        ConfigError: naming the first that is not there, or not whole.
+    """
+    for key, sentence in _lacking(config, made):
+        raise ConfigError(f"{source}: {key}: {sentence}")
+
+
+def _lacking(config: Config, made: Collection[str]) -> Iterator[Lacking]:
+    for path in (Path(config.results), *Path(config.results).parents):
+        if path.exists() and not path.is_dir():
+            yield Lacking("results", f"found a file {str(path)!r}, expected a folder")
+    yield from _below("benchmark", _of_benchmark(config, made))
+    for number, editor in enumerate(config.editors):
+        yield from _below(f"editors[{number}]", editor.missing(made))
+    names = [editor.name for editor in config.editors]
+    yield from _below("judge", config.judge.missing(made))
+    yield from _below("judge", config.judge.lacking_of(names))
+    yield from _below("judge", _of_anchors(config, made))
+    for category in config.benchmark.categories:
+        file = config.judge.rubric_file(category)
+        if not Path(file).is_file():
+            yield Lacking(
+                "judge.rubrics",
+                f"found no file {file!r}, the rubric of {category!r}; expected a file for each "
+                "category, or the path of one .yaml file for all",
+            )
+    if config.report.human_scores is not None:
+        yield from absent("report.human_scores", config.report.human_scores, made)
+
+
+def _below(key: str, lacking: Iterator[Lacking]) -> Iterator[Lacking]:
+    return (Lacking(f"{key}.{field}", sentence) for field, sentence in lacking)
+
+
+def _of_benchmark(config: Config, made: Collection[str]) -> Iterator[Lacking]:
+    own = config.benchmark
+    if own.images is not None:
+        yield from absent("images", own.images, made)
+        if Path(own.images).is_dir():
+            yield from without_files("images", own.images, ("",))
+    if Path(own.path).is_dir() and own.format not in ("kris", "gedit", "table"):
+        yield Lacking("path", f"found a folder {own.path!r}, accepted is a file")
+
+
+def _of_anchors(config: Config, made: Collection[str]) -> Iterator[Lacking]:
+    anchors = config.judge.anchors
+    if anchors is None:
+        return
+    for name in ("anchors.jsonl", "recorded.jsonl"):
+        yield from absent("anchors", os.path.join(anchors, name), made)
+    if Path(anchors).resolve() == Path(config.results, "anchor_set").resolve():
+        yield Lacking(
+            "anchors",
+            f"found {anchors!r}, which is made anew of each run, accepted is a copy of it "
+            "elsewhere",
+        )

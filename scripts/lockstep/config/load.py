@@ -1,0 +1,144 @@
+"""Reading a configuration: from plain values to types, with one sentence for each mistake."""
+
+import json
+import os
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from lockstep.config import backends
+from lockstep.config.checks import check_files
+from lockstep.config.run import Comparison, Config
+from lockstep.config.section import Section
+from lockstep.config.sentences import sentences
+from lockstep.errors import ConfigError, suggest
+from lockstep.foreign.yaml_files import read_yaml
+from lockstep.models.backend import absent
+
+PRESETS = Path(__file__).parents[3] / "config" / "editors"
+"""Folder of the editor presets."""
+
+MERGED = ("call", "scheduler")
+"""Keys of an editor of which those given beside a preset replace its own one by one."""
+
+
+def load_config(data: Mapping[str, Any], source: str, produced: Collection[str] = ()) -> Config:
+    """Return the typed configuration of what a YAML file and the command line gave.
+
+    The files that it names are looked for.
+
+    Args:
+        data: the configuration as plain values.
+        source: what to call it in messages, usually the file's path.
+        produced: paths that the workflow makes itself, which need not exist yet.
+
+    Raises:
+        ConfigError: with a sentence for each mistake.
+    """
+    benchmark = data.get("benchmark")
+    path = benchmark.get("path") if isinstance(benchmark, Mapping) else None
+    # its contents tell the format, and which categories there are
+    if isinstance(path, str) and path:
+        for _, sentence in absent("path", os.path.expanduser(path), produced):
+            raise ConfigError(f"{source}: benchmark.path: {sentence}")
+    config = _typed(data, source)
+    check_files(config, source, produced)
+    return config
+
+
+def of_job(data: Mapping[str, Any]) -> Config:
+    """Return the typed configuration of a run in one of its jobs.
+
+    The run has looked for the files that it names. A job may run before those of others are made.
+    """
+    return _typed(data, "configuration")
+
+
+def with_own_files(data: Mapping[str, Any], folders: Sequence[str]) -> dict[str, Any]:
+    """Return a configuration whose plugins and own presets are found beside it.
+
+    A plugin is looked for beside the configuration, then in the working folder; a preset beside
+    the workflow, then in the folder `editors` beside the configuration.
+
+    Args:
+        folders: of the configuration's files.
+    """
+    found, plugins, editors = dict(data), data.get("plugins"), data.get("editors")
+    if isinstance(plugins, list):
+        found["plugins"] = [_beside(path, folders) for path in plugins]
+    if isinstance(editors, list):
+        found["editors"] = [_with_own_preset(editor, folders) for editor in editors]
+    return found
+
+
+def _beside(path: Any, folders: Sequence[str]) -> Any:
+    if not isinstance(path, str):
+        return path
+    places = (os.path.abspath(os.path.join(folder, os.path.expanduser(path))) for folder in folders)
+    return next(filter(os.path.isfile, places), path)
+
+
+def _with_own_preset(editor: Any, folders: Sequence[str]) -> Any:
+    name = editor.get("preset") if isinstance(editor, Mapping) else None
+    if not isinstance(name, str) or (PRESETS / f"{name}.yaml").is_file():
+        return editor
+    path = _beside(f"editors/{name}.yaml", folders)
+    if not os.path.isfile(path):
+        return editor
+    # with its values in it, no job needs to find it
+    return _merged(Path(path), {key: value for key, value in editor.items() if key != "preset"})
+
+
+def _typed(data: Mapping[str, Any], source: str) -> Config:
+    data = dict(data)
+    editors = data.get("editors")
+    if isinstance(editors, Sequence) and not isinstance(editors, str):
+        data["editors"] = [_with_preset(editor, source) for editor in editors]
+    return _validated(Config, data, source)
+
+
+def load_comparison(data: Mapping[str, Any], source: str) -> Comparison:
+    """Return the typed configuration of a comparison; arguments and errors as above."""
+    return _validated(Comparison, data, source)
+
+
+S = TypeVar("S", bound=Section)
+
+
+def _validated(kind: type[S], data: Mapping[str, Any], source: str) -> S:
+    try:
+        return kind.model_validate_json(json.dumps(data))
+    except ValidationError as error:
+        said = sentences([dict(item) for item in error.errors()], kind, backends.known())
+        raise ConfigError("\n".join(f"{source}: {text}" for text in said)) from None
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"{source}: found a value that YAML alone can hold ({error})") from None
+
+
+def _with_preset(editor: Any, source: str) -> Any:
+    if not isinstance(editor, Mapping) or not isinstance(editor.get("preset"), str):
+        return editor
+    path = PRESETS / f"{editor['preset']}.yaml"
+    names = sorted(file.stem for file in PRESETS.glob("*.yaml"))
+    if editor["preset"] not in names:
+        raise ConfigError(
+            f"{source}: editors: found preset {editor['preset']!r}"
+            f"{suggest(editor['preset'], names)}, accepted are {', '.join(names)}"
+        )
+    return _merged(path, editor)
+
+
+def _merged(preset: Path, editor: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a preset with what is given beside it.
+
+    Raises:
+        ConfigError: if the preset is none.
+    """
+    merged: dict[str, Any] = read_yaml(preset, ConfigError)
+    for key, value in editor.items():
+        if key in MERGED and isinstance(value, Mapping):
+            value = {**merged.get(key, {}), **value}
+        merged[key] = value
+    return merged

@@ -1,0 +1,106 @@
+"""One sentence for each mistake in a configuration."""
+
+import json
+import re
+from collections.abc import Sequence
+from typing import Any, get_args
+
+from lockstep.config.backends import Backends
+from lockstep.config.section import Section
+from lockstep.errors import suggest
+
+
+def sentences(errors: list[dict[str, Any]], root: type[Section], kinds: Backends) -> list[str]:
+    """Return one sentence per place; a union's arms report theirs separately.
+
+    Args:
+        errors: as pydantic lists them.
+        root: the section that was validated.
+    """
+    places: dict[str, list[dict[str, Any]]] = {}
+    for error in errors:
+        places.setdefault(_place(error["loc"], kinds), []).append(error)
+    said = []
+    for where, found in places.items():
+        deepest = max(len(error["loc"]) for error in found)
+        found = [error for error in found if len(error["loc"]) == deepest]
+        said.append(_sentence(where, found, root, kinds))
+    return said
+
+
+def _place(location: Sequence[Any], kinds: Backends) -> str:
+    where = ""
+    for number, step in enumerate(location):
+        if number and _is_tag(step, location[number - 1], kinds):
+            continue
+        # the arms of a union are pydantic's names, not the user's keys
+        if isinstance(step, str) and not step.isidentifier():
+            break
+        where += f"[{step}]" if isinstance(step, int) else f".{step}" if where else step
+    return where
+
+
+def _is_tag(step: Any, before: Any, kinds: Backends) -> bool:
+    """Tell whether a step of an error's location names the kind of an editor or of the judge."""
+    return (step in kinds.editors and isinstance(before, int)) or (
+        step in kinds.judges and before == "judge"
+    )
+
+
+def _sentence(
+    where: str, errors: list[dict[str, Any]], root: type[Section], kinds: Backends
+) -> str:
+    error = errors[0]
+    found = json.dumps(error.get("input"), ensure_ascii=False, default=str)
+    found = found if len(found) <= 80 else found[:77] + "…"
+    known = list(kinds.judges if where == "judge" else kinds.editors)
+    listed = ", ".join(known)
+    match error["type"]:
+        case "extra_forbidden":
+            fields = _fields_at(error["loc"][:-1], root, kinds)
+            close = suggest(str(error["loc"][-1]), fields)
+            return f"{where}: found an unknown key{close}, accepted are {', '.join(fields)}"
+        case "missing":
+            return f"{where}: found nothing, a value is needed"
+        case "union_tag_not_found":
+            return f"{where}.type: found nothing, accepted are {listed}"
+        case "union_tag_invalid":
+            tag = error["ctx"]["tag"]
+            close = suggest(tag, known)
+            return f"{where}.type: found {tag!r}{close}, accepted are {listed}"
+        case "string_pattern_mismatch" if where == "results":
+            return f"{where}: found {found}, accepted is a path without braces"
+        case "string_pattern_mismatch" if where == "judge.api_key_variable":
+            # it may be the key itself, so it is not shown
+            return f"{where}: found something else, accepted is a variable's name, in capitals"
+        case "string_pattern_mismatch":
+            accepted = "letters, digits, '.', '_' and '-', beginning with a letter or digit"
+            return f"{where}: found {found}, accepted are {accepted}"
+        case "value_error":
+            text = str(error["ctx"]["error"])
+            return f"{where}: {text}" if where else text
+        case _:
+            messages = (re.split(", (?:got|unable) ", e["msg"])[0] for e in errors)
+            words = r"^\w+ should (be|have) | after validation.*"
+            several = dict.fromkeys(re.sub(words, "", text) for text in messages)
+            return f"{where}: found {found}, accepted is {' or '.join(several)}"
+
+
+def _fields_at(location: Sequence[Any], root: type[Section], kinds: Backends) -> list[str]:
+    """Return the keys that the section at an error's location accepts."""
+    section: Any = root
+    for number, step in enumerate(location):
+        before = location[number - 1] if number else None
+        if _is_tag(step, before, kinds):
+            section = (kinds.judges if before == "judge" else kinds.editors)[step]
+        elif step in section.model_fields:
+            section = section_in(section.model_fields[step].annotation)
+    return list(section.model_fields)
+
+
+def section_in(annotation: Any) -> Any:
+    """Return the first section that a field's annotation names; None where there is none."""
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        return annotation
+    found = map(section_in, get_args(annotation))
+    return next((section for section in found if section is not None), None)

@@ -1,0 +1,242 @@
+"""One edit job: a shard of a category on one device, in waves with its peers."""
+
+import logging
+import resource
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing
+from pathlib import Path
+from typing import IO, NamedTuple
+
+from pydantic import ValidationError
+
+from lockstep import plan, records
+from lockstep.devices.device import Device
+from lockstep.devices.pinning import Loaded, loaded
+from lockstep.devices.settings import DeviceSettings
+from lockstep.devices.telemetry import Sampler
+from lockstep.editing.stages import Edit, Editing, edit_waves
+from lockstep.editing.waves import Barrier
+from lockstep.editors import keys
+from lockstep.editors.protocol import Editor
+from lockstep.editors.settings import EditorSettings
+from lockstep.models import staging
+from lockstep.records import EditRecord, Sample, file_state, recovery
+from lockstep.records.rows import aside
+
+log = logging.getLogger(__name__)
+
+READERS = 4
+"""Edits that are looked at a time."""
+
+
+class Shard(NamedTuple):
+    """Which part of a category a job edits, and with whom."""
+
+    number: int
+    devices: Sequence[Device]
+    """Devices of all shards; the shard's own is `devices[number]`."""
+    slots: int
+    """Shards that can run at a time."""
+    run: str
+    """Name of the invocation."""
+    first: int = 0
+    """Place of the category's first sample among those of all categories."""
+
+    @property
+    def device(self) -> Device:
+        return self.devices[self.number]
+
+
+def edit_shard(
+    editor: EditorSettings,
+    manifest: Path,
+    folder: Path,
+    shard: Shard,
+    terminal: IO[str],
+    *,
+    seed: int,
+    settings: DeviceSettings,
+    node_local: str | None = None,
+    loaded: Loaded[Editor] = loaded,
+) -> None:
+    """Edit a shard's samples and write their records.
+
+    Images that are there already and fit their key are kept; if all are, no model is loaded. One
+    sample's failure is recorded and does not stop the others.
+
+    Args:
+        manifest: the category's manifest.
+        folder: the category's results; images go to `images/`, records to `edits/`.
+        terminal: where progress is shown.
+        seed: base seed.
+        node_local: folder to which models are copied; None copies nothing.
+        loaded: gives the model on its device.
+
+    Raises:
+        DeviceError: if the device fails or is not to be had.
+    """
+    samples = records.read_manifest(manifest)
+    category = Path(manifest).stem
+    count = len(shard.devices)
+
+    def items(number: int) -> Iterator[Edit]:
+        """Yield a shard's items, in the order of its waves."""
+        for i in plan.shard_indices(len(samples), number, count, shard.first):
+            yield _item(samples[i], seed, editor, folder)
+
+    recovery.forget_other_counts(folder / "edits", count)
+    barrier = Barrier(
+        folder / "waves",
+        shard.number,
+        count,
+        run=shard.run,
+        expected=[
+            number
+            for number in range(count)
+            if number != shard.number
+            # one without a sample may well wait for its device
+            and plan.shard_indices(len(samples), number, count, shard.first)
+            and not _is_done(folder / "edits" / plan.shard_file(number, count), items(number))
+        ],
+        slots=shard.slots,
+        first=shard.first,
+        device=shard.device.name,
+        lead=settings.max_wave_lead,
+        sync=settings.enable_batch_sync,
+        join_timeout=settings.join_timeout,
+        heartbeat_timeout=settings.heartbeat_timeout,
+    )
+    began = time.monotonic()
+    plan_lines = _plan(settings, len(samples), category, shard)
+    log.info("%s", "\n  ".join(plan_lines))
+    # all that can fail is done inside, so that peers hear of a failure and do not wait
+    with barrier:
+        with ThreadPoolExecutor(READERS) as pool:
+            mine = aside(pool.map(_looked_up, items(shard.number)))
+        missing = sum(item.known is None for item in mine)
+        log.info("%d of %d samples are in the cache", len(mine) - missing, len(mine))
+        if missing:
+            if shard.number == 0:
+                print("\n  ".join(plan_lines), file=terminal)
+            with ExitStack() as stack:
+                job = _job(settings, node_local, editor, shard, barrier, category, loaded, stack)
+                edits = stack.enter_context(closing(edit_waves(job, mine, terminal)))
+                done = aside(edits)
+            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+            log.info("peak host memory %.1f GiB", peak / 2**20)
+        else:
+            log.info("nothing to edit, no model is loaded")
+            done = aside(item.known for item in mine if item.known is not None)
+        records.write_records(folder / "edits" / plan.shard_file(shard.number, count), done)
+    counts = Counter(record.status for record in done)
+    failed, skipped = counts["edit_failed"], counts["skipped"]
+    log.info(
+        "%d edited, %d cached, %d failed, %d skipped in %.1f s",
+        missing - failed - skipped,
+        len(mine) - missing,
+        failed,
+        skipped,
+        time.monotonic() - began,
+    )
+    if failed:
+        print(
+            f"{category} {shard.device.name}: {failed} of {len(mine)} edits failed",
+            file=terminal,
+        )
+    if skipped:
+        print(
+            f"{category} {shard.device.name}: {skipped} of {len(mine)} samples skipped, "
+            f"{editor.name} takes one source image",
+            file=terminal,
+        )
+
+
+def _job(
+    settings: DeviceSettings,
+    node_local: str | None,
+    editor: EditorSettings,
+    shard: Shard,
+    barrier: Barrier,
+    category: str,
+    loaded: Loaded[Editor],
+    stack: ExitStack,
+) -> Editing:
+    """Return a job with its model, which stays on its device until `stack` ends."""
+    seconds = 0.0
+
+    def load(torch_device: str) -> Editor:
+        nonlocal seconds
+        began = time.monotonic()
+        near = staging.nearby(editor, node_local)
+        model = near.load(torch_device)
+        seconds = time.monotonic() - began
+        return model
+
+    sampler = Sampler(shard.device)
+    if editor.on_device:
+        model = stack.enter_context(loaded([shard.device], settings, load))
+        stack.enter_context(sampler)
+    else:
+        model = load("cpu")
+    return Editing(
+        editor=editor,
+        model=model,
+        barrier=barrier,
+        sampler=sampler,
+        category=category,
+        shard=shard.number,
+        device=shard.device.name,
+        run=shard.run,
+        load_seconds=seconds,
+        sync=settings.enable_batch_sync,
+    )
+
+
+def _item(sample: Sample, base: int, editor: EditorSettings, folder: Path) -> Edit:
+    seed = plan.sample_seed(base, sample.id, sample.source_seed)
+    key = records.edit_key(sample, keys.identity(editor, sample), seed)
+    return Edit(sample, seed, key, folder / "images" / f"{sample.id}.png")
+
+
+def _looked_up(item: Edit) -> Edit:
+    return item._replace(known=_cached(item))
+
+
+def _cached(item: Edit) -> EditRecord | None:
+    """Return the record of an edit whose key fits, whoever made it."""
+    provenance = records.read_provenance(item.path)
+    if provenance is None or provenance.get("key") != item.key:
+        return None
+    known = {key: value for key, value in provenance.items() if key in EditRecord.model_fields}
+    size, when = file_state(item.path.stat())
+    found = {"cached": True, "image_bytes": size, "image_time": when}
+    try:
+        return EditRecord.model_validate({**known, **found})
+    except ValidationError:
+        # somebody wrote into it, or an early version made it
+        return None
+
+
+def _is_done(path: Path, items: Iterable[Edit]) -> bool:
+    """Tell whether a shard's records are all there, up to date and without a failure."""
+    try:
+        found = records.each_record([path], EditRecord)
+        keys = (record.key for record in found if record.status in ("ok", "skipped"))
+        return all(key == item.key for key, item in zip(keys, items, strict=True))
+    except (FileNotFoundError, ValueError):
+        return False
+
+
+def _plan(devices: DeviceSettings, samples: int, category: str, shard: Shard) -> list[str]:
+    """Return lines that say which device edits what, and whether they keep step."""
+    names = [device.name for device in shard.devices]
+    waves = plan.wave_count(samples, len(names), shard.first)
+    sync = f"in lockstep, waves: {waves}" if devices.enable_batch_sync else "not in lockstep"
+    lines = [f"{category}: samples: {samples}, devices: {len(names)}, {sync}"]
+    lines += plan.assignment(samples, names, shard.first).splitlines()
+    if devices.enable_batch_sync and shard.slots < len(names):
+        lines.append(f"only {shard.slots} of {len(names)} shards run at a time and keep step")
+    return lines

@@ -1,0 +1,263 @@
+"""Any diffusers pipeline that edits an image by a prompt: what a user may say of it."""
+
+import logging
+import os
+import time
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import (
+    Field,
+    JsonValue,
+    PositiveFloat,
+    PositiveInt,
+    field_validator,
+    model_validator,
+)
+
+from lockstep.config.section import Dtype, PathText, Section, is_folder
+from lockstep.editors.protocol import Editor
+from lockstep.editors.settings import EditorSettings
+from lockstep.foreign.plain_text import spelling
+from lockstep.models import adapter_scale
+from lockstep.models.backend import HubFile, Lacking, broken
+from lockstep.models.fingerprints import adapter_sha256, model_identity, state_of
+from lockstep.models.weights import check_model, read_header
+from lockstep.records import Sample
+
+log = logging.getLogger(__name__)
+
+OWN_ARGUMENTS = {
+    "image": "is the sample's source",
+    "prompt": "is the sample's instruction",
+    "generator": "follows from the seed and the sample's id",
+    "output_type": "is an array",
+    "return_dict": "is true",
+    "num_images_per_prompt": "is 1",
+    "num_inference_steps": "has a key of its own",
+    "true_cfg_scale": "has a key of its own",
+    "negative_prompt": "has a key of its own",
+}
+"""Arguments of a pipeline's call that `call` cannot give, and where they come from."""
+
+APART = frozenset(
+    {"name", "preset", "type", "size", "resize_filter", "offload", "optimize"}
+    | {"model", "revision", "adapters"}
+)
+"""Settings of a diffusers editor that decide no pixels, or that its identity names otherwise."""
+
+
+class Adapter(Section):
+    """A LoRA, fused into the model's weights."""
+
+    path: PathText = Field(description="A `.safetensors` file, a folder with one, or a hub id.")
+    weight_name: str | None = Field(
+        None, description="File in the folder or hub repository; a hub id needs it."
+    )
+    revision: str | None = Field(None, description="Commit or branch of a hub id.")
+    weight: float = Field(1.0, description="Factor on what it changes.")
+
+    @model_validator(mode="after")
+    def _whole(self) -> "Adapter":
+        if self.weight == 0:
+            raise ValueError("found weight 0, which changes nothing; leave the adapter out")
+        if self.file is None and self.weight_name is None:
+            raise ValueError(
+                f"found no file {self.path!r}, and as a hub id it needs a weight_name; "
+                "accepted is a .safetensors file, a folder with one, or owner/name with weight_name"
+            )
+        name = self.weight_name or str(self.file)
+        if not name.endswith(".safetensors"):
+            raise ValueError(f"found {name!r}, accepted is a .safetensors file")
+        return self
+
+    @property
+    def file(self) -> str | None:
+        """Path of its file; None of a hub id.
+
+        Raises:
+            ValueError: if a folder holds none or several and `weight_name` says not which.
+        """
+        if Path(self.path).suffix == ".safetensors" and self.weight_name is None:
+            return self.path
+        if not is_folder(self.path):
+            return None
+        if self.weight_name is not None:
+            return os.path.join(self.path, self.weight_name)
+        if not Path(self.path).is_dir():
+            return self.path
+        found = sorted(path.name for path in Path(self.path).glob("*.safetensors"))
+        if len(found) != 1:
+            raise ValueError(
+                f"found {len(found)} .safetensors files in {self.path!r}, "
+                "accepted is one, or its weight_name"
+            )
+        return os.path.join(self.path, found[0])
+
+    def identity(self) -> dict[str, Any]:
+        """Return what names it in a key: its file's contents, or a hub id and all with it."""
+        if self.file is None:
+            return self.model_dump()
+        own = {"sha256": adapter_sha256(self.file), "weight": self.weight}
+        return {**own, **adapter_scale.identity(self.file)}
+
+
+class Lossy(Section):
+    """Approximations that are faster and change the pixels."""
+
+    cache: Literal["first_block", "taylorseer", "mag"] | None = Field(
+        None, description="Reuse between steps what changes little; Qwen-Image-Edit pipelines only."
+    )
+    threshold: PositiveFloat | None = Field(
+        None, description="Change below which first_block (0.05) and mag (0.06) reuse."
+    )
+    interval: PositiveInt | None = Field(
+        None, description="Steps of which taylorseer computes one (5)."
+    )
+    mag_ratios: tuple[PositiveFloat, ...] | None = Field(
+        None, description="What mag needs to know of the model: ratios of its residuals by step."
+    )
+    fp8: bool = Field(
+        False,
+        description="Round the transformer's large layers to eight bits, which halves their "
+        "memory; Qwen-Image-Edit pipelines with `optimize`, GPUs since 8.9 (Ada, Hopper).",
+    )
+
+    @model_validator(mode="after")
+    def _fitting(self) -> "Lossy":
+        takes = {
+            None: set(),
+            "first_block": {"threshold"},
+            "taylorseer": {"interval"},
+            "mag": {"threshold", "mag_ratios"},
+        }[self.cache]
+        given = {
+            key for key in ("threshold", "interval", "mag_ratios") if getattr(self, key) is not None
+        }
+        if given - takes:
+            found = f"found {min(given - takes)}"
+            if self.cache is None:
+                raise ValueError(f"{found} without a cache, which is what it is for")
+            accepted = ", ".join(sorted(takes))
+            raise ValueError(f"{found} with cache {self.cache}, accepted is {accepted}")
+        if self.cache == "mag" and not self.mag_ratios:
+            raise ValueError("found cache mag without mag_ratios, which differ between models")
+        return self
+
+
+class DiffusersSettings(EditorSettings):
+    """A diffusers pipeline that takes an image and a prompt."""
+
+    on_device: ClassVar[bool] = True
+    places: ClassVar[frozenset[str]] = frozenset({"adapters"})
+    type: Literal["diffusers"]
+    model: PathText = Field(description="Hub id or folder.")
+    revision: str | None = Field(None, description="Commit or branch of a hub id.")
+    pipeline: str | None = Field(
+        None, description="Class in diffusers; null takes what the model names."
+    )
+    dtype: Dtype = Field("bfloat16", description="Number format of the weights.")
+    num_inference_steps: Annotated[int, Field(gt=0, le=1000)] | None = Field(
+        50, description="Denoising steps; null where the pipeline takes no such argument."
+    )
+    true_cfg_scale: Annotated[float, Field(ge=1)] | None = Field(
+        4.0, description="Classifier-free guidance; 1 switches it off, null as above."
+    )
+    negative_prompt: Annotated[str, Field(min_length=1)] | None = Field(
+        " ", description="What guidance steers away from; a space is neutral, null as above."
+    )
+    call: dict[str, JsonValue] = Field({}, description="Further arguments of the pipeline's call.")
+    pass_size: bool = Field(
+        False, description="Call with the source's width and height; some pipelines ignore it else."
+    )
+    max_input_pixels: PositiveInt | None = Field(
+        None, description="Larger sources are scaled down to so many pixels before the call."
+    )
+    scheduler: dict[str, JsonValue] = Field(
+        {}, description="Keys of the scheduler's configuration to change; `class` names another."
+    )
+    adapters: tuple[Adapter, ...] = Field((), description="LoRA adapters, one or several.")
+    optimize: bool = Field(
+        True, description="Run faster code that computes the same, where nothing is offloaded."
+    )
+    offload: Literal["none", "model", "group", "sequential"] = Field(
+        "none",
+        description="Keep weights in host memory and move to a small GPU one model (48 GB), "
+        "groups of layers (24 GB) or single layers (least, slowest) at a time.",
+    )
+    lossy: Lossy = Field(Lossy(), description="Approximations.")
+
+    @property
+    def optimized(self) -> bool:
+        """Whether the faster code runs, which needs all weights on the device."""
+        return self.optimize and self.offload == "none"
+
+    @field_validator("call")
+    @classmethod
+    def _free(cls, call: dict[str, Any]) -> dict[str, Any]:
+        for name in sorted(OWN_ARGUMENTS.keys() & call):
+            raise ValueError(f"found {name!r}, which {OWN_ARGUMENTS[name]}")
+        return call
+
+    @model_validator(mode="after")
+    def _guided(self) -> "DiffusersSettings":
+        if self.true_cfg_scale is not None and self.true_cfg_scale > 1 and not self.negative_prompt:
+            raise ValueError(
+                f"found true_cfg_scale {self.true_cfg_scale:g} without a negative_prompt, which "
+                "switches guidance off; accepted is any text, a space being neutral"
+            )
+        if self.lossy.cache == "mag" and self.num_inference_steps is None:
+            raise ValueError("found lossy.cache mag without num_inference_steps, which it needs")
+        if self.lossy.fp8 and not self.optimized:
+            given = "optimize: false" if not self.optimize else f"offload: {self.offload}"
+            raise ValueError(
+                f"found lossy.fp8 with {given}; accepted is it with optimize: true, offload: none"
+            )
+        return self
+
+    def identity(self, sample: Sample) -> dict[str, Any]:
+        return {
+            **model_identity(self.model, self.revision),
+            **self.model_dump(mode="json", exclude=set(APART)),
+            "adapters": [adapter.identity() for adapter in self.adapters],
+            "optimized": self.optimized,
+            **spelling(sample.instruction),
+        }
+
+    def files(self) -> dict[str, Path]:
+        found = super().files()
+        for place, adapter in enumerate(self.adapters):
+            if adapter.file is not None:
+                found[f"adapters/{place}"] = Path(adapter.file)
+                if (beside := adapter_scale.beside(adapter.file)) is not None:
+                    found[f"adapters/{place}/config"] = Path(beside)
+        return found
+
+    def state(self) -> list[Any]:
+        # a touched adapter is the same one
+        model = [[name, *state_of(path)] for name, path in super().files().items()]
+        return [*model, *(adapter.identity() for adapter in self.adapters)]
+
+    def missing(self, made: Collection[str]) -> Iterator[Lacking]:
+        if is_folder(self.model):
+            yield from broken("model", check_model, self.model, "model_index.json", made)
+        for place, adapter in enumerate(self.adapters):
+            if adapter.file is not None:
+                field = f"adapters[{place}].path"
+                yield from broken(field, read_header, adapter.file, "", made)
+
+    def on_hub(self) -> Iterator[HubFile]:
+        if not is_folder(self.model):
+            yield HubFile("model", self.model, self.revision, "model_index.json")
+        for place, adapter in enumerate(self.adapters):
+            if adapter.file is None:
+                field, file = f"adapters[{place}].path", str(adapter.weight_name)
+                yield HubFile(field, adapter.path, adapter.revision, file)
+
+    def load(self, torch_device: str) -> Editor:
+        began = time.monotonic()
+        from lockstep.editors.diffusers.editor import DiffusersEditor
+
+        log.info("imports took %.1f s", time.monotonic() - began)
+        return DiffusersEditor(self, torch_device)

@@ -1,0 +1,295 @@
+"""Any diffusers pipeline that edits an image by a prompt, one image at a time."""
+
+import logging
+import math
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import diffusers
+import torch
+import transformers
+from PIL import Image
+from safetensors import SafetensorError
+
+from lockstep.editors.diffusers import DiffusersSettings, lossy, pipelines, qwen_image
+from lockstep.editors.diffusers.loading import load_part
+from lockstep.errors import ConfigError, DeviceError, EditError, SkipError, one_sentence
+from lockstep.foreign.images import open_rgb
+from lockstep.foreign.plain_text import speller
+from lockstep.models.weights import check_taken, is_quantised
+from lockstep.records import Sample
+
+log = logging.getLogger(__name__)
+
+# parts that are handed over, it cannot tell from ones of another kind, and shows them whole
+logging.getLogger("diffusers.pipelines.pipeline_loading_utils").setLevel(logging.ERROR)
+# their bars would fill the log
+diffusers.utils.logging.disable_progress_bar()
+transformers.utils.logging.disable_progress_bar()
+
+
+class _Prepared(NamedTuple):
+    """A sample, ready for the device."""
+
+    given: dict[str, Any]
+    """Arguments of the pipeline's call."""
+    inputs: qwen_image.Prepared | None = None
+    """For the text encoder, where it is called apart."""
+
+
+class DiffusersEditor:
+    """A pipeline that takes an image and a prompt.
+
+    Args:
+        settings: model and call arguments.
+        torch_device: cpu or cuda.
+
+    Raises:
+        ConfigError: if the model cannot be found, or the settings do not fit it.
+    """
+
+    def __init__(self, settings: DiffusersSettings, torch_device: str) -> None:
+        self._settings = settings
+        self._device = torch_device
+        if torch_device == "cpu":
+            # with more threads the order of sums, and so the last bits, depends on their number
+            torch.set_num_threads(1)
+        began = time.monotonic()
+        try:
+            self._pipeline = _pipeline(settings, torch_device)
+        except (OSError, ValueError, ImportError, SafetensorError) as error:
+            raise ConfigError(
+                f"editors: {settings.name}: cannot load {settings.model!r} ({one_sentence(error)})"
+            ) from None
+        self._spell = speller(_tokenizers(self._pipeline))
+        self._arguments = pipelines.call_arguments(settings)
+        qwen = isinstance(self._pipeline, pipelines.QWEN_IMAGE_EDIT)
+        self._fast = qwen and settings.optimized
+        log.info(
+            "loaded %s from %s on %s in %.1f s",
+            type(self._pipeline).__name__,
+            settings.model,
+            torch.cuda.get_device_name() if torch_device == "cuda" else "cpu",
+            time.monotonic() - began,
+        )
+
+    def prepare(self, sample: Sample) -> _Prepared:
+        if sample.more and type(self._pipeline).__name__ not in pipelines.SEVERAL:
+            raise SkipError(
+                f"found {1 + len(sample.more)} source images, "
+                f"but {type(self._pipeline).__name__} takes one"
+            )
+        paths = [sample.image, *(picture.image for picture in sample.more)]
+        sources = [
+            _scaled_down(open_rgb(path, sample.background), self._settings.max_input_pixels)
+            for path in paths
+        ]
+        first = sources[0]
+        size = {"width": first.width, "height": first.height} if self._settings.pass_size else {}
+        prompt = self._spell(sample.instruction)
+        if not self._fast:
+            given = sources if sample.more else first
+            return _Prepared({"image": given, "prompt": prompt, **size})
+        prompts = [prompt, self._arguments.get("negative_prompt")]
+        inputs = qwen_image.prepare(self._pipeline, sources, [p for p in prompts if p is not None])
+        return _Prepared({"image": inputs.images, **size}, inputs)
+
+    def edit(self, prepared: _Prepared, sample: Sample, seed: int) -> Image.Image:
+        given = self._arguments | prepared.given
+        lossy.forget(self._pipeline)
+        try:
+            if prepared.inputs is not None:
+                given |= qwen_image.encode(self._pipeline, prepared.inputs)
+                given.pop("negative_prompt", None)
+            result = self._pipeline(
+                # on the CPU, so that every kind of device starts from the same noise
+                generator=torch.Generator("cpu").manual_seed(seed),
+                output_type="pt",
+                **given,
+            )
+            image = _image(result, sample)
+        except torch.OutOfMemoryError as error:
+            torch.cuda.empty_cache()
+            raise EditError(f"out of memory on the device ({one_sentence(error)})") from None
+        except torch.AcceleratorError as error:
+            raise DeviceError(f"the device failed ({one_sentence(error)})") from error
+        if self._device == "cuda":
+            log.info("peak device memory %.1f GiB", torch.cuda.max_memory_allocated() / 2**30)
+        return image
+
+
+def _tokenizers(
+    pipeline: pipelines.Pipeline,
+) -> Iterator[transformers.PreTrainedTokenizerBase]:
+    """Yield the tokenizers of a pipeline, those of its processors included."""
+    for part in pipeline.components.values():
+        part = getattr(part, "tokenizer", part)
+        if isinstance(part, transformers.PreTrainedTokenizerBase):
+            yield part
+
+
+def _scaled_down(source: Image.Image, max_pixels: int | None) -> Image.Image:
+    """Return an image with at most so many pixels, in its proportions."""
+    if max_pixels is None or source.width * source.height <= max_pixels:
+        return source
+    scale = math.sqrt(max_pixels / (source.width * source.height))
+    size = (max(1, int(source.width * scale)), max(1, int(source.height * scale)))
+    return source.resize(size, Image.Resampling.LANCZOS)
+
+
+def _image(result: Any, sample: Sample) -> Image.Image:
+    """Return what a pipeline made as 8-bit RGB.
+
+    Raises:
+        EditError: if it is none, or a safety checker put a black image in its place.
+    """
+    if any(getattr(result, "nsfw_content_detected", None) or ()):
+        raise EditError(f"the pipeline's safety checker withheld the image of {sample.id!r}")
+    images = getattr(result, "images", None)
+    if images is None or len(images) == 0:
+        raise EditError(f"the pipeline returned no image but a {type(result).__name__}")
+    image = images[0].float()
+    if not torch.isfinite(image).all():
+        raise EditError("the pipeline returned pixels that are no numbers")
+    # as diffusers makes images of arrays, but a quarter as much leaves the device
+    pixels = (image * 255).round().to(torch.uint8).permute(1, 2, 0)
+    return Image.fromarray(pixels.cpu().numpy()).convert("RGB")
+
+
+def _pipeline(settings: DiffusersSettings, torch_device: str) -> pipelines.Pipeline:
+    """Return a pipeline that is ready to be called; what cannot be is told before it is loaded."""
+    index = diffusers.DiffusionPipeline.load_config(settings.model, revision=settings.revision)
+    kind = pipelines.pipeline_class(settings, index)
+    pipelines.check_scheduler(settings, index)
+    lossy.check(settings, kind, torch_device)
+    checked = []
+    if settings.adapters:
+        from lockstep.editors.diffusers import adapters
+
+        checked = adapters.check(settings, kind, index)
+    offload = settings.offload if torch_device == "cuda" else "none"
+    pipeline = _load(settings, kind, index, torch_device if offload == "none" else "cpu")
+    pipeline.set_progress_bar_config(disable=True)
+    pipelines.set_scheduler(pipeline, settings.scheduler)
+    if checked:
+        adapters.fuse(pipeline, settings, checked)
+    add_token_types(getattr(pipeline, "text_encoder", None))
+    if settings.optimized:
+        _optimize(pipeline, torch_device)
+    lossy.enable(pipeline, settings)
+    _offload(pipeline, offload)
+    return pipeline
+
+
+def _optimize(pipeline: pipelines.Pipeline, torch_device: str) -> None:
+    """Make a pipeline faster in place, without changing what it computes."""
+    if isinstance(pipeline, pipelines.QWEN_IMAGE_EDIT):
+        qwen_image.optimize(pipeline)
+        return
+    name = pipelines.denoiser_name(pipeline.components)
+    denoiser: Any = getattr(pipeline, name) if name else None
+    if torch_device == "cuda" and getattr(denoiser, "_repeated_blocks", None):
+        denoiser.compile_repeated_blocks()
+
+
+def _offload(pipeline: pipelines.Pipeline, offload: str) -> None:
+    """Keep weights in host memory until the GPU needs them."""
+    match offload:
+        case "model":
+            pipeline.enable_model_cpu_offload()
+        case "group":
+            # by single layers, since only those of a denoiser lie in groups in every pipeline;
+            # the next one is fetched while one computes
+            pipeline.enable_group_offload(
+                torch.device("cuda"), offload_type="leaf_level", use_stream=True
+            )
+        case "sequential":
+            pipeline.enable_sequential_cpu_offload()
+
+
+def _load(
+    settings: DiffusersSettings,
+    kind: type[diffusers.DiffusionPipeline],
+    index: pipelines.Index,
+    torch_device: str,
+) -> pipelines.Pipeline:
+    """Load a pipeline part by part, so that each can say whether its weights were all there.
+
+    Raises:
+        ConfigError: if weights are missing, which would leave them random, or not all are taken.
+    """
+    folder, where = Path(settings.model), f"editors: {settings.name}: {settings.model}"
+    if not folder.is_dir():
+        folder = Path(kind.download(settings.model, revision=settings.revision))
+    dtype = getattr(torch, settings.dtype)
+    parts = {}
+    for name, value in index.items():
+        part = _kind(value)
+        if part is None:
+            continue
+        try:
+            _check_quantised(settings, kind, folder / name)
+            parts[name], info = load_part(part, folder / name, dtype, torch_device)
+        except torch.AcceleratorError:
+            raise
+        except ConfigError as error:
+            raise ConfigError(f"editors: {settings.name}: {error}") from None
+        except RuntimeError as error:
+            raise ConfigError(f"{where}/{name}: cannot load it ({one_sentence(error)})") from None
+        check_taken(f"{where}/{name}", parts[name], info)
+    pipeline = kind.from_pretrained(folder, dtype=dtype, **parts)
+    for name, part in pipeline.components.items():
+        # what diffusers has loaded by itself, such as a safety checker
+        if isinstance(part, torch.nn.Module) and name not in parts:
+            part.to(torch_device)
+    return pipeline
+
+
+def _check_quantised(
+    settings: DiffusersSettings, kind: type[diffusers.DiffusionPipeline], part: Path
+) -> None:
+    """Refuse a quantised denoiser where code of ours reads or changes its weights."""
+    ours = issubclass(kind, pipelines.QWEN_IMAGE_EDIT) and settings.optimized
+    if part.name in pipelines.DENOISERS and (ours or settings.adapters) and is_quantised(part):
+        given = "adapters" if settings.adapters else "optimize: true"
+        raise ConfigError(
+            f"{part}: found quantised weights with {given}; expected weights that are not quantised"
+        )
+
+
+def _kind(value: object) -> type[torch.nn.Module] | None:
+    """Return the class of a part that has weights, from its line in model_index.json.
+
+    None of what diffusers is left to load: parts without weights, and names that transformers no
+    longer has, for which diffusers knows the new ones.
+    """
+    if not isinstance(value, list) or not isinstance(value[0], str):
+        return None
+    libraries = {"diffusers": diffusers, "transformers": transformers}
+    # a class of a pipeline's own is named with the pipeline's module
+    library = libraries.get(value[0]) or getattr(diffusers.pipelines, value[0], None)
+    kind = getattr(library, value[1], None)
+    return kind if isinstance(kind, type) and issubclass(kind, torch.nn.Module) else None
+
+
+def add_token_types(text_encoder: transformers.PreTrainedModel | None) -> None:
+    """Make a Qwen2.5-VL text encoder see which of its tokens are image tokens.
+
+    Without `mm_token_type_ids` transformers falls back to one-dimensional positions, and the
+    Qwen-Image-Edit pipelines of diffusers do not pass them (huggingface/diffusers issue 14194):
+    the embeddings, and so the pixels, are wrong with no warning.
+    """
+    if not isinstance(text_encoder, transformers.Qwen2_5_VLForConditionalGeneration):
+        return
+
+    def before(
+        module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        if kwargs.get("pixel_values") is not None and kwargs.get("mm_token_type_ids") is None:
+            image_tokens = kwargs["input_ids"] == module.config.image_token_id
+            kwargs["mm_token_type_ids"] = image_tokens.int()
+        return args, kwargs
+
+    text_encoder.register_forward_pre_hook(before, with_kwargs=True)

@@ -1,0 +1,1 @@
+"""The same results in less time: kernels and fused models."""

@@ -1,0 +1,1 @@
+"""Numbers of tables: statistics, agreement, drift, published protocols."""

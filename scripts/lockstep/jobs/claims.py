@@ -1,0 +1,119 @@
+"""What jobs claim, so that no device and no server has more to do than it can.
+
+A workflow engine gives names and amounts of resources; an amount may be a function of a job's
+wildcards, and of how often it was tried.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
+
+from lockstep.config.run import Config
+
+MINUTES_OF_A_TABLE = 15
+
+Resources = dict[str, Any]
+"""What a job claims, by name; the engine calls what is a function."""
+
+
+class OfShard(Protocol):
+    """Wildcards of a job of one shard."""
+
+    shard: str
+
+
+class Claims(NamedTuple):
+    """What the jobs of each kind claim, and the group that they are of."""
+
+    edit: Resources
+    judge: Resources
+    anchors: Resources
+    table: Resources
+    cpu: Resources
+    group: str | None = None
+
+
+def claimed(settings: Config, shards: int) -> Claims:
+    """Return what jobs claim of this machine, or ask a cluster's scheduler for.
+
+    Args:
+        shards: of edits.
+    """
+    own = _of_machine(settings, shards)
+    return own if settings.cluster is None else _of_cluster(settings, own)
+
+
+def _of_machine(settings: Config, shards: int) -> Claims:
+    """One device runs one job at a time, whatever the stage.
+
+    A judge on the devices claims its own like an editor; one behind a server claims its job's share
+    of the requests that the server may get at a time.
+    """
+    together = settings.judge.together
+    edit = {**{f"gpu{k}": _own(k) for k in range(shards)}, "gpu": 1}
+    judge: Resources = {}
+    anchors: Resources = {}
+    if settings.judge.on_device:
+        judge = {f"gpu{k}": _own(k // together) for k in range(shards)}
+        judge["gpu"] = together
+        anchors = {**{f"gpu{k}": 1 for k in range(together)}, "gpu": together}
+    else:
+        judge = anchors = dict(settings.judge.claims(shards // together))
+    return Claims(edit, judge, anchors, {}, {})
+
+
+def _of_cluster(settings: Config, own: Claims) -> Claims:
+    """The devices are the scheduler's to give, so no job claims one by its number.
+
+    What the table joins may be one job of the scheduler, whose parts must not name two partitions.
+    """
+    asked, on_cpu = settings.cluster, settings.devices.accelerator == "cpu"
+    assert asked is not None
+    account = _named(slurm_account=asked.account)
+    cpu = {**account, **_named(slurm_partition=asked.cpu_partition)}
+    edit = {
+        **account,
+        **_named(slurm_partition=asked.partition),
+        "cpus_per_task": asked.cpus,
+        "mem_mb": _again(1000 * asked.memory),
+        "runtime": _again(asked.runtime),
+        # a step runs on one node; resources of a group are summed, texts are not
+        "slurm_extra": "-N1",
+    }
+    if not on_cpu:
+        edit |= {"gpu": 1, **_named(gpu_model=asked.gpu_model)}
+    if not settings.judge.on_device:
+        judge = {**own.judge, **cpu}
+    else:
+        judge = edit if on_cpu else {**edit, "gpu": settings.judge.together}
+    if asked.allocation == "shard":
+        return Claims(edit, judge, judge, cpu, cpu)
+    table = {**account, "runtime": _again(MINUTES_OF_A_TABLE)}
+    return Claims(edit, judge, judge, table, cpu, "{editor}-{category}")
+
+
+def _own(shard: int) -> Callable[[OfShard], int | None]:
+    """Return what a job claims of a shard's device: all of its own, nothing of the others."""
+    return lambda wildcards: 1 if int(wildcards.shard) == shard else None
+
+
+def _again(amount: int) -> Callable[[Any, int], int]:
+    """Return a resource of which each retry asks for as much again."""
+    return lambda wildcards, attempt: amount * attempt
+
+
+def _named(**options: str | None) -> Resources:
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def limited(settings: Config, shards: int) -> dict[str, int]:
+    """Return limits of resources that hold whatever the command line says.
+
+    Args:
+        shards: of edits.
+    """
+    found = {}
+    if settings.judge.at_a_time is not None:
+        found["requests"] = settings.judge.at_a_time
+    if settings.cluster is None:
+        found |= {f"gpu{k}": 1 for k in range(shards)}
+    return found

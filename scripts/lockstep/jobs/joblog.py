@@ -1,0 +1,248 @@
+"""Where a job speaks: details to its log file, one line to the terminal."""
+
+import errno
+import io
+import logging
+import os
+import select
+import signal
+import stat
+import sys
+import tempfile
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import psutil
+
+from lockstep.errors import ConfigError, LockstepError, one_sentence
+from lockstep.foreign import media
+from lockstep.jobs import STARTER
+from lockstep.jobs.takeover import take_over
+
+log = logging.getLogger(__name__)
+
+FINISHED = "finished in"
+"""In the last line of the log of a job that came to its end."""
+
+TAIL = 4096
+"""Bytes at the end of a log that hold its last line, or enough of it."""
+
+
+@contextmanager
+def job_log(path: str | Path) -> Iterator[IO[str]]:
+    """Send everything that a job and its libraries print to a log file.
+
+    Yields the terminal (or what stands in for it). An exception ends the process with its message
+    in both places; the traceback of anything but a LockstepError is in the log. Without one the
+    process ends with the block.
+    """
+    _open_standard_streams()
+    with open_terminal(os.dup(2), closefd=True) as terminal, ExitStack() as stack:
+        try:
+            stack.enter_context(written_to(path, anew=True))
+        except LockstepError as error:
+            print(f"Error: {error}", file=terminal)
+            sys.exit(1)
+        end_with_starter(lambda: os._exit(1))
+        # as Ctrl-C does: what is being saved is saved first
+        signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+        began = time.monotonic()
+        try:
+            take_over()
+            yield terminal
+            log.info("%s %.1f s", FINISHED, time.monotonic() - began)
+        except Exception as error:
+            print(f"Error: {tell(error, path)}", file=terminal)
+            sys.exit(1)
+        logging.shutdown()
+        sys.stdout.flush()
+        # All is on disk. A library's thread that ends while the interpreter does may abort the
+        # process, and a job that is done would be done again.
+        os._exit(0)
+
+
+@contextmanager
+def written_to(path: str | Path, anew: bool = False) -> Iterator[None]:
+    """Send everything that this process and its libraries print to a log file.
+
+    Args:
+        anew: begin an empty file if the job that last wrote it came to its end; what else was
+            there is kept, as several processes write to it.
+
+    Raises:
+        ConfigError: if there is a link, or anything but a file.
+    """
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    with open(_opened(path), "a", buffering=1, encoding="utf-8", errors="replace") as file:
+        if anew and _finished(path):
+            os.ftruncate(file.fileno(), 0)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        # libraries write to the descriptors, not only to Python's streams
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+        handler = logging.StreamHandler(file)
+        handler.setFormatter(_Entries("%(asctime)s %(message)s", datefmt="%H:%M:%S"))
+        logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+        logging.captureWarnings(True)
+        warnings.simplefilter("once")
+        yield
+
+
+def _opened(path: str | Path) -> int:
+    """Return a descriptor that appends to a file, and to nothing that a link leads to."""
+    # without waiting, where it is a pipe
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
+    try:
+        descriptor = os.open(path, flags, 0o666)
+        if stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return descriptor
+        os.close(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.ELOOP, errno.ENXIO, errno.EISDIR):
+            raise
+    raise ConfigError(f"{path}: expected a log file, found a link or no file; remove it")
+
+
+class _Entries(logging.Formatter):
+    """Writes what a text of others says, and nothing that looks like another entry."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return media.entry(super().format(record))
+
+
+def _open_standard_streams() -> None:
+    """Let what was started without standard streams have some that lead nowhere.
+
+    A file that is opened later would take the number of one that is closed.
+    """
+    for descriptor, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            # the lowest number that is free
+            os.open(os.devnull, os.O_RDWR)
+        if getattr(sys, name) is None:
+            mode = "r" if name == "stdin" else "w"
+            setattr(sys, name, os.fdopen(descriptor, mode, encoding="utf-8", closefd=False))
+
+
+class _Terminal(io.FileIO):
+    """Loses what is written once nobody is there to read it, as after a logout."""
+
+    def write(self, data: Any) -> int:
+        try:
+            return super().write(data)
+        except OSError:
+            return len(data)
+
+
+class _Safe(io.TextIOWrapper):
+    """Shows texts of others, and does not obey them."""
+
+    def write(self, text: str) -> int:
+        super().write(media.terminal(text))
+        return len(text)
+
+
+def open_terminal(descriptor: int, closefd: bool = False) -> IO[str]:
+    """Return a job's terminal.
+
+    Args:
+        closefd: whether its descriptor is closed with it.
+    """
+    raw = io.BufferedWriter(_Terminal(descriptor, "w", closefd=closefd))
+    return _Safe(raw, encoding="utf-8", line_buffering=True)
+
+
+def tell(error: Exception, path: str | Path) -> str:
+    """Log why a job failed and return it as a sentence for the terminal.
+
+    Args:
+        path: the log, where the traceback of anything but a LockstepError is.
+    """
+    if isinstance(error, LockstepError):
+        log.error("%s", error)
+        return str(error)
+    log.error("failed", exc_info=error)
+    return _sentence(error, path)
+
+
+def _finished(path: str | Path) -> bool:
+    """Tell whether the job that last wrote a log came to its end."""
+    try:
+        with open(path, "rb") as file:
+            file.seek(max(0, os.path.getsize(path) - TAIL))
+            # a kill or a full disk may have cut it off within a character
+            lines = file.read().decode(errors="replace").splitlines()
+    except FileNotFoundError:
+        return True
+    return bool(lines) and FINISHED in lines[-1]
+
+
+STORAGE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
+"""Errors of a disk that is full or cannot be written."""
+
+
+def _sentence(error: Exception, path: str | Path) -> str:
+    if isinstance(error, OSError) and error.errno in STORAGE:
+        where = f" ({place})" if (place := error.filename or _full(Path(path))) else ""
+        return f"{error.strerror}{where}; what is finished is kept, make room and run again"
+    return f"{one_sentence(error)} (traceback in {path})"
+
+
+LITTLE = 2**20
+"""Bytes of a disk that count as full."""
+
+
+def _full(log: Path) -> str:
+    """Return the folders that a job writes to whose disks are full, where the error names none."""
+    try:
+        places = [str(log.parent), tempfile.gettempdir()]
+    except FileNotFoundError:
+        # there is room in none
+        return "all folders for temporary files; TMPDIR names one"
+    room = {place: os.statvfs(place) for place in places}
+    full = [place for place, disk in room.items() if disk.f_bavail * disk.f_frsize < LITTLE]
+    return ", ".join(full)
+
+
+SHELLS = {"bash", "dash", "sh", "zsh"}
+
+
+def end_with_starter(end: Callable[[], None]) -> None:
+    """Call `end`, in a thread, as soon as the process that started this one has gone.
+
+    A workflow engine that is killed, by whatever signal, cannot stop its jobs; they would go on to
+    hold devices and locks. All writes are atomic, so an end at any moment costs at most the item in
+    hand and the one that is being saved.
+    """
+    handle = _starter()
+    if handle is None:
+        return
+
+    def watch() -> None:
+        select.select([handle], [], [])
+        log.error("the process that started this one has gone")
+        end()
+
+    threading.Thread(target=watch, name="end-with-starter", daemon=True).start()
+
+
+def _starter() -> int | None:
+    """Return a handle on the process that started this one, None if a person did."""
+    if given := os.environ.get(STARTER):
+        try:
+            return os.pidfd_open(int(given))
+        except ProcessLookupError:
+            # it went while this one was still importing
+            log.error("process %s, which started this one, has gone", given)
+            os._exit(1)
+    parents = (process for process in psutil.Process().parents() if process.pid != 1)
+    starter = next((process for process in parents if process.name() not in SHELLS), None)
+    return None if starter is None else os.pidfd_open(starter.pid)

@@ -1,0 +1,164 @@
+"""Sockets of workers: who listens where, what is said on them, and how a worker is ended."""
+
+import contextlib
+import json
+import os
+import re
+import select
+import signal
+import socket
+import struct
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import psutil
+
+from lockstep import records
+from lockstep.devices.pinning import LEAVING
+
+BEAT = 0.5
+"""Seconds between a worker's signs of life."""
+
+
+NAME = re.compile(r"(?P<starter>\d+)-(?P<run>\w+)-(?P<device>.+)-(?P<key>\w+)\.sock")
+
+
+class Worker(NamedTuple):
+    """A worker's socket, whether or not somebody still listens to it."""
+
+    path: Path
+    starter: int
+    """Process of the workflow engine that it ends with."""
+    run: str
+    """First letters of the invocation's name."""
+    device: str
+    """Its name, or those of several, joined."""
+    key: str
+    """First letters of what its model is known by."""
+
+
+class Silent(Exception):
+    """A worker has given no sign of life for too long."""
+
+
+def messages(connection: socket.socket, patience: float) -> Iterator[dict[str, Any]]:
+    """Yield what a worker says until it closes the connection, but for its beats.
+
+    Raises:
+        Silent: if it says nothing for so many seconds.
+    """
+    connection.settimeout(patience)
+    try:
+        with connection.makefile("rb") as lines:
+            for line in lines:
+                if message := json.loads(line):
+                    yield message
+    except TimeoutError:
+        raise Silent from None
+    except (ConnectionError, ValueError):
+        # it died, perhaps within a line
+        return
+
+
+def greeting(connection: socket.socket, patience: float) -> dict[str, Any] | None:
+    """Return what a worker says of itself; None if it says nothing."""
+    line = b""
+    connection.settimeout(patience)
+    with contextlib.suppress(OSError):
+        while not line.endswith(b"\n") and (byte := connection.recv(1)):
+            line += byte
+    return json.loads(line) if line.endswith(b"\n") else None
+
+
+def end(connection: socket.socket, how: str, patience: float) -> None:
+    """End a worker, by force if it is silent for `patience` seconds.
+
+    Args:
+        how: stop, after the item in its hand, or end, as Ctrl-C does.
+    """
+    pid = process_of(connection)
+    with connection, contextlib.suppress(OSError, Silent):
+        connection.sendall(json.dumps({"kind": how}).encode() + b"\n")
+        if patience:
+            for _ in messages(connection, patience):
+                pass
+            _wait(pid)
+    kill(pid)
+
+
+def kill(pid: int) -> None:
+    """Kill a worker, if it is still there, with all that it started."""
+    with contextlib.suppress(ProcessLookupError, psutil.NoSuchProcess):
+        if any(text.endswith(MAIN) for text in psutil.Process(pid).cmdline()):
+            os.killpg(pid, signal.SIGKILL)
+            _wait(pid)
+
+
+def _wait(pid: int) -> None:
+    """Wait until a process has let go of all it had, for a while."""
+    handle = os.pidfd_open(pid)
+    select.select([handle], [], [], LEAVING)
+    os.close(handle)
+
+
+def try_connect(path: Path) -> socket.socket | None:
+    """Return a connection to a socket; None if nobody listens to it."""
+    connection = socket.socket(socket.AF_UNIX)
+    try:
+        with _short(path) as address:
+            connection.connect(address)
+    except (FileNotFoundError, ConnectionRefusedError):
+        connection.close()
+        return None
+    return connection
+
+
+def bind(listener: socket.socket, path: Path) -> None:
+    """Make a socket that replaces what is at its path."""
+    bound = path.with_name(f"{os.getpid()}.new")
+    bound.unlink(missing_ok=True)
+    with _short(path.parent) as folder:
+        listener.bind(f"{folder}/{bound.name}")
+    bound.replace(path)
+
+
+@contextlib.contextmanager
+def _short(path: Path) -> Iterator[str]:
+    """Yield a name of a file that is short enough for a socket's, of 107 bytes at most."""
+    handle = os.open(path, os.O_PATH)
+    try:
+        yield f"/proc/self/fd/{handle}"
+    finally:
+        os.close(handle)
+
+
+def process_of(connection: socket.socket) -> int:
+    """Return who listens at the other end, by what the kernel knows."""
+    size = struct.calcsize("3i")
+    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)
+    return struct.unpack("3i", credentials)[0]
+
+
+def folder() -> Path:
+    return records.own_folder(records.host_folder() / "workers")
+
+
+def known() -> list[Worker]:
+    found = []
+    for path in sorted(folder().glob("*.sock")):
+        if match := NAME.fullmatch(path.name):
+            starter, run, device, key = match.groups()
+            found.append(Worker(path, int(starter), run, device, key))
+    return found
+
+
+def end_each(connections: list[socket.socket], how: str, patience: float) -> None:
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(partial(end, how=how, patience=patience), connections))
+
+
+MAIN = "from lockstep.jobs.worker import main; main()"
+"""What a worker runs, whichever copy of this library it is of."""

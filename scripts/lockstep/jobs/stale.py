@@ -1,0 +1,118 @@
+"""Which outputs do not fit what is asked for now, and which have lost a file."""
+
+import json
+import os
+import re
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+
+from lockstep import layout, records
+from lockstep.benchmark.settings import BenchmarkSettings
+from lockstep.config.run import Config
+from lockstep.jobs.provenance import (
+    agreed,
+    anchored,
+    collected,
+    edited,
+    prepared,
+    reported,
+    scored,
+    summed_up,
+    tabulated,
+)
+from lockstep.models import fingerprints
+from lockstep.records.notes import (
+    LOST,
+    Output,
+    misfit,
+)
+from lockstep.rubrics.rubric import Rubric
+
+SHOWN = re.compile(rb'"image":"images/([^"]*)"')
+"""An image in a manifest, whose lines are canonical JSON; its name holds no quotation mark."""
+
+
+EDITED = re.compile(rb'"image":"images/([^"]*)","image_bytes":(\d+),"image_time":(\d+)')
+"""An edited image with its size and time in a file of records."""
+
+
+def stale(settings: Config, shards: int, rubrics: Mapping[str, Rubric]) -> dict[Path, str]:
+    """Return the outputs that do not fit what is asked for, each with the reason.
+
+    Nothing is changed. What has never been made is not among them, nor is what is only made of
+    something that does not fit.
+
+    Args:
+        shards: of edits.
+        rubrics: by category.
+
+    Returns:
+        the first file of each output, with a name out of REASONS, LOST, ALTERED or UNKNOWN.
+    """
+    found: dict[Path, str] = {}
+
+    def look(output: Output, is_lost: Callable[[], bool] = lambda: False) -> None:
+        reason = misfit(output) or (LOST if output.files[0].exists() and is_lost() else None)
+        if reason is not None:
+            found[output.files[0]] = reason
+
+    categories = settings.benchmark.categories
+    judges = shards // settings.judge.together
+    manifests = prepared(settings)
+    look(manifests, lambda: _lost_source(manifests.results, settings.benchmark))
+    for editor in settings.editors:
+        for category in categories:
+            folder = manifests.results / editor.name / category / "images"
+            there = _states(folder)
+            for k in range(shards):
+                edits = edited(manifests.results, settings.seed, editor, category, k, shards)
+                look(edits, partial(_lost_image, edits.files[0], there))
+            own = (settings, editor.name, category)
+            judged = (manifests.results, settings.judge, settings.seed, editor.name, category)
+            for k in range(judges):
+                look(scored(*judged, k, shards, rubrics[category]))
+            look(tabulated(*own, shards, rubrics[category]))
+    if settings.judge.anchors is not None:
+        look(anchored(manifests.results, settings.judge, rubrics))
+    if settings.report.human_scores is not None:
+        look(agreed(settings))
+    if settings.judge.protocol_file is not None:
+        look(summed_up(settings, rubrics))
+    look(collected(settings))
+    look(reported(settings, shards, rubrics))
+    return found
+
+
+def _lost_image(edits: Path, there: Mapping[str, tuple[int, int] | None]) -> bool:
+    """Tell whether an image of a file of edits is not there, or has another size or time."""
+    found = EDITED.findall(edits.read_bytes())
+    return any(there.get(image.decode()) != (int(size), int(time)) for image, size, time in found)
+
+
+def _lost_source(results: Path, settings: BenchmarkSettings) -> bool:
+    """Tell whether an image of a manifest is not there, or a file that it was read from changed."""
+    there = _states(results / "manifest" / "images")
+    for category in settings.categories:
+        found = SHOWN.findall(layout.manifest(results, category).read_bytes())
+        if any(_is_lost(there, image.decode()) for image in found):
+            return True
+    # many times as fast as line by line
+    listed = layout.sources(results).read_bytes().splitlines()
+    sources = json.loads(b"[%s]" % b",".join(listed))
+    root = str(settings.images_path)
+    return any(fingerprints.state_of(f"{root}/{path}") != state for path, *state in sources)
+
+
+def _is_lost(there: Mapping[str, tuple[int, int] | None], name: str) -> bool:
+    state = there.get(name, (0, 0))
+    return state is not None and state[0] == 0
+
+
+def _states(folder: Path) -> dict[str, tuple[int, int] | None]:
+    """Return bytes and time of each file in a folder; None of what is no regular file."""
+    try:
+        with os.scandir(folder) as entries:
+            return {e.name: records.file_state(e.stat()) if e.is_file() else None for e in entries}
+    except FileNotFoundError:
+        return {}

@@ -1,0 +1,120 @@
+"""Jobs that run on a device: what each is to do, as it is sent to the process that does it."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from lockstep import layout, plan
+from lockstep.config.run import AnyEditor, AnyJudge, Plugins
+from lockstep.devices.device import Device, split
+from lockstep.devices.settings import DeviceSettings
+from lockstep.models.backend import BackendSettings
+
+
+class _OnDevice(BaseModel):
+    """What all jobs share."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    results: str
+    """Folder of all outputs."""
+    plugins: Plugins = ()
+    """Files that offer kinds of editors and judges, known before those are read."""
+    settings: DeviceSettings
+    devices: tuple[Device, ...]
+    """Devices of all shards of edits."""
+    shard: int
+    node_local: str | None = None
+    """Folder on a disk of each node, to which models are copied; None copies nothing."""
+    resident: bool
+    """Whether its model stays on the device for the next job."""
+    log: str
+    """The job's log file."""
+
+    @property
+    def backend(self) -> BackendSettings:
+        """Whose model it runs."""
+        raise NotImplementedError
+
+    @property
+    def model_name(self) -> str:
+        """What that model is called."""
+        return "the judge"
+
+    @property
+    def groups(self) -> list[Sequence[Device]]:
+        """The devices of each job of its kind."""
+        return split(self.devices, 1)
+
+    @property
+    def own(self) -> Sequence[Device]:
+        return self.groups[self.shard]
+
+
+class EditJob(_OnDevice):
+    """Edit one shard of a category on one device."""
+
+    kind: Literal["edit"] = "edit"
+    editor: AnyEditor
+    category: str
+    seed: int
+    """Base seed."""
+    slots: int
+    """Shards that can run at a time."""
+    run: str
+    """Name of the invocation."""
+    first: int
+    """Place of the category's first sample among those of all categories."""
+
+    @property
+    def backend(self) -> BackendSettings:
+        return self.editor
+
+    @property
+    def model_name(self) -> str:
+        return self.editor.name
+
+
+class _Judging(_OnDevice):
+    judge: AnyJudge
+
+    @property
+    def backend(self) -> BackendSettings:
+        return self.judge
+
+    @property
+    def groups(self) -> list[Sequence[Device]]:
+        return split(self.devices, self.judge.together)
+
+
+class ScoreJob(_Judging):
+    """Judge the edits of one shard on its device or devices."""
+
+    kind: Literal["score"] = "score"
+    editor: str
+    """Name of the editor whose edits are judged."""
+    category: str
+    seed: int
+    """Base seed, of which several judgements of an edit have theirs."""
+    rubric: str
+    """File of the category's rubric."""
+
+    @property
+    def edits(self) -> list[Path]:
+        """Records of the edits to judge."""
+        own = (Path(self.results), self.editor, self.category)
+        shards = plan.edit_shards(self.shard, self.judge.together)
+        return [layout.edits(*own, k, len(self.devices)) for k in shards]
+
+
+class AnchorJob(_Judging):
+    """Judge the anchor set again."""
+
+    kind: Literal["anchors"] = "anchors"
+    rubrics: dict[str, str]
+    """File of each category's rubric."""
+
+
+Job = Annotated[EditJob | ScoreJob | AnchorJob, Field(discriminator="kind")]

@@ -1,0 +1,246 @@
+"""A worker: the process that holds a device's model and does the run's jobs on it (see workers.py).
+
+It ends with the workflow engine that started its first job, when it has been idle for long, when it
+is asked to (by SIGTERM, or by a job that wants the device for another model), and after a job that
+failed, since nobody knows what a failure leaves on a device.
+"""
+
+import contextlib
+import importlib
+import json
+import logging
+import os
+import queue
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from lockstep.devices import stopping
+from lockstep.devices.device import Device, joined
+from lockstep.devices.pinning import LEAVING, Model, keep_compiled, loaded, pin
+from lockstep.devices.settings import DeviceSettings
+from lockstep.errors import LockstepError, Stopped
+from lockstep.jobs import run, sockets
+from lockstep.jobs.joblog import end_with_starter, open_terminal, tell, written_to
+from lockstep.jobs.types import Job
+
+log = logging.getLogger(__name__)
+
+
+class Client:
+    """What is at the other end of a connection: a job, or who wants the worker to end."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self.request: dict[str, Any] = {}
+        self.terminal = -1
+        """Descriptor of the job's terminal."""
+        self.gone = False
+        self._connection = connection
+        self._sending = threading.Lock()
+
+    def say(self, message: dict[str, Any], flags: int = 0) -> None:
+        """Send a line; it is lost if nobody is there to read it."""
+        with self._sending, contextlib.suppress(OSError):
+            self._connection.sendall(json.dumps(message).encode() + b"\n", flags)
+
+    def hear(self) -> None:
+        """Read the request; it stays empty if there is none."""
+        line, descriptors = b"", []
+        with contextlib.suppress(OSError):
+            while not line.endswith(b"\n"):
+                data, given, *_ = socket.recv_fds(self._connection, 2**16, 1)
+                line += data
+                descriptors += given
+                if not data:
+                    return
+            self.terminal = descriptors[0] if descriptors else -1
+            self.request = json.loads(line)
+
+    def wait_until_gone(self) -> None:
+        with contextlib.suppress(OSError):
+            while self._connection.recv(1):
+                pass
+        self._connection.close()
+
+    def dismiss(self) -> None:
+        """Let it know that no more is to come."""
+        with contextlib.suppress(OSError):
+            self._connection.shutdown(socket.SHUT_RDWR)
+        os.close(self.terminal)
+
+
+class Worker:
+    """Hears whoever connects, and does one job after the other.
+
+    Args:
+        listener: where jobs connect.
+        given: how the worker is to be, as `workers.py` says it.
+    """
+
+    def __init__(self, listener: socket.socket, given: dict[str, Any]) -> None:
+        self._listener = listener
+        self._given = given
+        self._waiting: queue.SimpleQueue[Client | None] = queue.SimpleQueue()
+        self._clients: set[Client] = set()
+        self._serving: Client | None = None
+        self._since = time.time()
+        """When it began to work, or to be idle."""
+        self._guard = threading.Lock()
+        self._leaving = ""
+        """Why it ends."""
+        self._model: Any = None
+        self._stack = ExitStack()
+        """Never closed: the device stays locked until the kernel has taken it back."""
+
+    def serve(self) -> None:
+        """Do jobs until there is a reason to end."""
+        for work in (self._listen, self._beat):
+            threading.Thread(target=work, name=work.__name__, daemon=True).start()
+        self._import()
+        while client := self._next():
+            with written_to(client.request["log"]):
+                self._do(client)
+
+    def leave(self, reason: str) -> None:
+        """End after the item in hand; from any thread or signal handler."""
+        self._leaving = self._leaving or reason
+        stopping.request(reason)
+        self._waiting.put(None)
+
+    def _import(self) -> None:
+        """Import what a job will need, if one is to come later."""
+        if self._given["imports"]:
+            pin([Device(*device) for device in self._given["devices"]])
+            keep_compiled(self._given["compile_cache"])
+            importlib.import_module(self._given["imports"])
+            log.info("process %d stands by", os.getpid())
+
+    @contextmanager
+    def _loaded(
+        self, devices: Sequence[Device], settings: DeviceSettings, load: Callable[[str], Model]
+    ) -> Iterator[Model]:
+        """Yield the model, which is loaded once and kept, alone on its device."""
+        if self._model is not None:
+            log.info("the model is on %s already", joined(devices))
+        else:
+            self._model = self._stack.enter_context(loaded(devices, settings, load))
+        yield self._model
+
+    def _next(self) -> Client | None:
+        """Return the job to do next, None if there is to be none."""
+        with written_to(self._given["log"]):
+            while True:
+                try:
+                    client = self._waiting.get(timeout=self._given["idle_timeout"])
+                except queue.Empty:
+                    self.leave(f"idle for {self._given['idle_timeout']:g} s")
+                if self._leaving or client is None:
+                    log.info("process %d ends: %s", os.getpid(), self._leaving)
+                    return None
+                with self._guard:
+                    if not client.gone:
+                        stopping.forget()
+                        self._serving, self._since = client, time.time()
+                        return client
+                client.dismiss()
+
+    def _do(self, client: Client) -> None:
+        client.say({"begun": True})
+        request = client.request
+        try:
+            with open_terminal(client.terminal) as terminal:
+                job: Job = TypeAdapter(Job).validate_json(json.dumps(request))
+                run.run_here(job, terminal, self._loaded)
+            reply: dict[str, Any] = {"done": self._model is not None}
+        except Stopped as error:
+            reply = {"error": str(error)}
+        except Exception as error:
+            # the job logs what it is told; a traceback is known only here
+            own = isinstance(error, LockstepError)
+            reply = {"error": str(error) if own else tell(error, request["log"])}
+            self.leave("a job failed")
+        with self._guard:
+            self._serving, self._since = None, time.time()
+        client.say(reply)
+        client.dismiss()
+
+    def _listen(self) -> None:
+        # from now on the kernel names this process to those who connect
+        self._listener.listen()
+        while True:
+            connection, _ = self._listener.accept()
+            client = Client(connection)
+            threading.Thread(target=self._hear, args=(client,), name="hear", daemon=True).start()
+
+    def _hear(self, client: Client) -> None:
+        with self._guard:
+            state = {"busy": self._serving is not None, "since": self._since}
+            state["holds"] = self._model is not None
+        known = {"key": self._given["key"], "name": self._given["name"], "pid": os.getpid()}
+        client.say({**known, **state})
+        with self._guard:
+            # only now, as its first line is this one and no beat
+            self._clients.add(client)
+        client.hear()
+        match client.request.get("kind"):
+            case None:
+                pass
+            case "stop":
+                self.leave("its device is wanted")
+            case "end" if self._serving is None:
+                # nothing is being saved
+                os._exit(0)
+            case "end":
+                _end_soon()
+            case _:
+                self._waiting.put(client)
+        client.wait_until_gone()
+        with self._guard:
+            client.gone = True
+            self._clients.remove(client)
+            if client is self._serving:
+                stopping.request("its job has gone")
+
+    def _beat(self) -> None:
+        while True:
+            time.sleep(sockets.BEAT)
+            with self._guard:
+                clients = list(self._clients)
+            for client in clients:
+                client.say({}, socket.MSG_DONTWAIT)
+
+
+def _end_soon() -> None:
+    """End this process as Ctrl-C does, so that what is being saved is saved first."""
+    log.info("process %d ends with its run", os.getpid())
+    main = threading.main_thread().ident
+    assert main is not None
+    signal.pthread_kill(main, signal.SIGINT)
+    time.sleep(LEAVING)
+    os._exit(1)
+
+
+def main() -> None:
+    given = json.loads(sys.argv[2])
+    name = joined([Device(*device) for device in given["devices"]])
+    with socket.socket(fileno=int(sys.argv[1])) as listener, written_to(given["log"]):
+        log.info("process %d is the worker of %s on %s", os.getpid(), given["name"], name)
+        worker = Worker(listener, given)
+        # its starter may have been started deaf to Ctrl-C
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGTERM, lambda *_: worker.leave("it got SIGTERM"))
+        end_with_starter(_end_soon)
+        try:
+            worker.serve()
+        except Exception:
+            log.exception("failed")
+        finally:
+            # threads of libraries may not end
+            os._exit(1)

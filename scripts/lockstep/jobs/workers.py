@@ -1,0 +1,294 @@
+"""Workers: the processes that hold a device's model from job to job, found, started and stopped.
+
+A worker serves the jobs of one run on one device, one after the other (`worker.py`). It is found by
+a socket whose name says its device, a hash of all that its model was made of, its run, and which
+process it ends with. Whoever connects is told what the worker holds, sends one job as a line of
+JSON with the job's terminal, and hears a beat now and then until the reply. The connection's end
+tells the worker that its job has gone, and the job that its worker has.
+
+    python -m lockstep workers          list what is warm on this machine
+    python -m lockstep workers --stop   end it, each after the item in its hand
+"""
+
+import json
+import logging
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+
+import psutil
+
+from lockstep.devices.device import Device, joined
+from lockstep.devices.pinning import LEAVING
+from lockstep.devices.settings import DeviceSettings
+from lockstep.errors import WorkerError
+from lockstep.jobs import STARTER
+from lockstep.jobs.sockets import (
+    MAIN,
+    Silent,
+    Worker,
+    bind,
+    end,
+    end_each,
+    folder,
+    greeting,
+    kill,
+    known,
+    messages,
+    process_of,
+    try_connect,
+)
+
+log = logging.getLogger(__name__)
+
+RUN = "LOCKSTEP_RUN"
+"""Environment variable with the name of the invocation."""
+
+TRIES = 3
+"""Workers that a job asks one after the other, if they end before they begin with it."""
+
+
+# last, where the workflow's scripts hide no package of the same name
+CODE = f"import sys; sys.path.append({str(Path(__file__).parents[2])!r}); {MAIN}"
+
+
+PATIENCE = 60.0
+"""Seconds of silence after which a user's `--stop` uses force."""
+
+
+class Wanted(NamedTuple):
+    """The worker that a job needs."""
+
+    devices: Sequence[Device]
+    key: str
+    """Of the model that it must hold; workers that hold another on its devices are ended first."""
+    name: str
+    """What that model is called."""
+    settings: DeviceSettings
+    results: Path
+    """Folder of all outputs, with its log."""
+
+    @property
+    def log(self) -> Path:
+        return self.results / "logs" / "workers" / f"{joined(self.devices)}.log"
+
+
+def in_run() -> bool:
+    """Tell whether this process belongs to a run, with which its workers can end."""
+    return RUN in os.environ and STARTER in os.environ
+
+
+def run(request: str, wanted: Wanted, terminal: IO[str]) -> bool:
+    """Have a job done by the worker of a device, which is started where there is none.
+
+    Args:
+        request: the job, as JSON in one line.
+
+    Returns:
+        Whether the worker holds its model now.
+
+    Raises:
+        WorkerError: if the job fails, or the worker dies meanwhile.
+    """
+    for _ in range(TRIES):
+        connection, pid = _connected(wanted)
+        with connection:
+            reply = _ask(connection, pid, request, wanted, terminal)
+        # one that ended before it had begun, because it was idle for too long or told to, has
+        # done no harm
+        if reply:
+            break
+    if "error" in reply:
+        raise WorkerError(reply["error"])
+    if "done" not in reply:
+        found = "dead before the job was done" if reply else "dead at its start"
+        raise WorkerError(
+            f"{joined(wanted.devices)}: found the process that holds its model {found} (its log is "
+            f"{wanted.log}); what is finished is kept, another try starts a new one"
+        )
+    return reply["done"]
+
+
+def stand_by(wanted: Wanted, module: str) -> None:
+    """Start the worker for the model that devices need next, if there is none.
+
+    It imports what it will need, and touches the devices only when it has a job.
+
+    Args:
+        module: what to import.
+    """
+    connection = try_connect(_path(wanted))
+    if connection is None:
+        connection, _ = _start(wanted, module)
+    connection.close()
+
+
+def _ask(
+    connection: socket.socket,
+    pid: int,
+    request: str,
+    wanted: Wanted,
+    terminal: IO[str],
+) -> dict[str, Any]:
+    """Return the last thing that a worker says of a job: that it is done, why not, or none."""
+    patience = wanted.settings.heartbeat_timeout
+    reply: dict[str, Any] = {}
+    try:
+        line = request.encode() + b"\n"
+        sent = socket.send_fds(connection, [line], [terminal.fileno()])
+        connection.sendall(line[sent:])
+        for message in messages(connection, patience):
+            reply = message
+    except Silent:
+        kill(pid)
+        raise WorkerError(
+            f"{joined(wanted.devices)}: found no sign of life of process {pid}, which holds its "
+            f"model, for {patience:g} s and ended it; what is finished is kept, another try starts "
+            "a new one"
+        ) from None
+    except ConnectionError:
+        # it went before it had read all of it
+        pass
+    return reply
+
+
+def _connected(wanted: Wanted) -> tuple[socket.socket, int]:
+    """Return a connection to the worker of a model, a new one if need be, and its process."""
+    path = _path(wanted)
+    patience = wanted.settings.heartbeat_timeout
+    found, holding = None, []
+    for worker in _sharing(wanted.devices):
+        connection = try_connect(worker.path)
+        if connection is None:
+            continue
+        held = greeting(connection, patience)
+        if held is None:
+            log.warning("%s: the process that holds its model does not answer", worker.device)
+            end(connection, "stop", patience=0)
+        elif worker.path == path and held["key"] == wanted.key:
+            found = connection, held["pid"]
+        elif held["holds"]:
+            holding.append(connection)
+        else:
+            connection.close()
+    end_each(holding, "stop", patience)
+    if found is not None:
+        return found
+    connection, pid = _start(wanted)
+    greeting(connection, patience)
+    return connection, pid
+
+
+def _path(wanted: Wanted) -> Path:
+    """Return the socket of the worker that holds a model on devices in this run."""
+    run, starter = os.environ[RUN][:8], os.environ[STARTER]
+    return folder() / f"{starter}-{run}-{joined(wanted.devices)}-{wanted.key[:8]}.sock"
+
+
+def _sharing(devices: Sequence[Device]) -> list[Worker]:
+    """Return the workers of this run that serve one of the devices, whether or not with others."""
+    run, starter = os.environ[RUN][:8], int(os.environ[STARTER])
+    names = {device.name for device in devices}
+    return [
+        worker
+        for worker in known()
+        if (worker.starter, worker.run) == (starter, run) and names & set(worker.device.split("+"))
+    ]
+
+
+def _start(wanted: Wanted, module: str = "") -> tuple[socket.socket, int]:
+    """Start a worker and return a connection to it, and its process."""
+    given = {
+        "key": wanted.key,
+        "name": wanted.name,
+        "devices": wanted.devices,
+        "compile_cache": wanted.settings.compile_cache,
+        "imports": module,
+        "idle_timeout": wanted.settings.idle_timeout,
+        "log": str(wanted.log),
+    }
+    with socket.socket(socket.AF_UNIX) as listener:
+        path = _path(wanted)
+        bind(listener, path)
+        listener.listen()
+        process = subprocess.Popen(
+            [sys.executable, "-P", "-c", CODE, str(listener.fileno()), json.dumps(given)],
+            stdin=subprocess.DEVNULL,
+            pass_fds=[listener.fileno()],
+            # Ctrl-C is for the workflow engine, with which it ends
+            start_new_session=True,
+        )
+        # it outlives this process, which must not be warned of
+        process.returncode = 0
+        connection = try_connect(path)
+        if connection is None:
+            raise WorkerError(
+                f"{joined(wanted.devices)}: expected the socket {str(path)!r} of the process that "
+                "is to hold its model, found none; run again"
+            )
+        return connection, process.pid
+
+
+def sweep() -> None:
+    """Remove what runs that are over have left: workers that cannot end, sockets of dead ones."""
+    for worker in known():
+        if psutil.pid_exists(worker.starter):
+            continue
+        connection = try_connect(worker.path)
+        if connection is not None:
+            # one that answers ends by itself, or with a run in a container, where processes have
+            # other numbers than here
+            with connection:
+                if greeting(connection, LEAVING) is not None:
+                    continue
+                kill(process_of(connection))
+        worker.path.unlink(missing_ok=True)
+
+
+def end_run() -> None:
+    """End the workers of this run, which is over."""
+    run = os.environ[RUN][:8]
+    paths = [worker.path for worker in known() if worker.run == run]
+    _end_all(paths, "end", LEAVING)
+    for path in paths:
+        path.unlink(missing_ok=True)
+
+
+def stop() -> int:
+    """End all workers of this machine, each after the item in its hand, and return how many.
+
+    Their sockets stay: a run that goes on may have bound others in the same places meanwhile.
+    """
+    return _end_all([worker.path for worker in known()], "stop", PATIENCE)
+
+
+def _end_all(paths: list[Path], how: str, patience: float) -> int:
+    living = [connection for path in paths if (connection := try_connect(path))]
+    end_each(living, how, patience)
+    return len(living)
+
+
+def listed() -> list[str]:
+    """Return a line for each worker of this machine."""
+    lines = []
+    for worker in known():
+        connection = try_connect(worker.path)
+        if connection is None:
+            continue
+        with connection:
+            held = greeting(connection, patience=1)
+            pid = process_of(connection)
+        what = "does not answer"
+        if held is not None:
+            state = "works" if held["busy"] else "is idle" if held["holds"] else "stands by"
+            since = time.strftime("%H:%M:%S", time.localtime(held["since"]))
+            what = f"{held['name']}, {state} since {since}"
+        lines.append(
+            f"{worker.device}: {what} (process {pid}, of the run of process {worker.starter})"
+        )
+    return lines

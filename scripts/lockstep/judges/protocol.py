@@ -1,0 +1,108 @@
+"""What a judge is given, what it says, and what it does.
+
+A judge answers for several pairs at a time with raw replies; `replies.parse_reply` makes scores of
+them, and `scoring` asks once more where one cannot.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+from PIL import Image
+
+from lockstep.rubrics.rubric import Rubric
+
+
+class Rejected(NamedTuple):
+    """A reply that held no valid score."""
+
+    reply: str
+    """As the judge gave it."""
+    error: str
+    """What was wrong with it."""
+
+
+class Pair(NamedTuple):
+    """One edit to judge."""
+
+    id: str
+    """Id of the sample."""
+    editor: str
+    """Name of the editor that made the edit."""
+    source: Image.Image
+    """8-bit RGB."""
+    edited: Image.Image
+    """8-bit RGB."""
+    rubric: Rubric
+    """Holds the system text and the reply's schema."""
+    prompt: str
+    """User text of the rubric for this sample."""
+    seed: int | None = None
+    """Seed to sample the reply with; None is greedy."""
+    rejected: Rejected | None = None
+    """What the judge replied first, where it is asked once more."""
+    category: str = ""
+    """Key of the sample's category."""
+    tags: Sequence[str] = ()
+    """Of the sample."""
+    more: Sequence[Image.Image] = ()
+    """Further source images, 8-bit RGB."""
+    reference: Image.Image | None = None
+    """What a correct edit looks like, 8-bit RGB."""
+
+    @property
+    def shown(self) -> list[Image.Image]:
+        """All images in the order in which the judge sees them, as `Rubric.prompt` tells it."""
+        references = [] if self.reference is None else [self.reference]
+        return [self.source, *self.more, *references, self.edited]
+
+
+class Finished(NamedTuple):
+    """Scores that were there before, without a reply to read them from."""
+
+    criteria: dict[str, float]
+    """Each criterion's value, 0 to 10; empty where only the score is known."""
+    score: float
+    """0 to 10."""
+
+
+class Usage(NamedTuple):
+    """Tokens that a judgement took."""
+
+    prompt_tokens: int
+    reply_tokens: int
+
+
+class Judgement(NamedTuple):
+    """What a judge said of one pair."""
+
+    reply: str | None
+    """As the judge gave it; None where there is none."""
+    error: str | None = None
+    """Why the reply is none to read (refused, cut off, not there), in one sentence. It is neither
+    parsed nor asked for once more, and the next run asks again."""
+    probabilities: dict[str, tuple[float, ...]] | None = None
+    """Of each criterion's values 0 to 10, by the judge's own logits before each value."""
+    schema_mass: float | None = None
+    """Probability that the judge itself put on allowed values, least over the criteria."""
+    usage: Usage | None = None
+    versions: dict[str, str] | None = None
+    """Of what judged; None is the software of this process."""
+    finished: Finished | None = None
+    """Scores in place of a reply."""
+    finish_reason: str | None = None
+    """What ended the reply, in the server's word; None where no server was asked."""
+
+
+class Judge(Protocol):
+    def judge(self, pairs: Sequence[Pair]) -> list[Judgement]:
+        """Return a judgement for each pair, in order.
+
+        Raises:
+            OutOfMemory: if fewer pairs at a time may still work.
+            DeviceError: if the device cannot go on at all.
+        """
+
+
+class DeviceJudge(Judge, Protocol):
+    def fitting(self) -> int:
+        """Return how many pairs find place on the device."""

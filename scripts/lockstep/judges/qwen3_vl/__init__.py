@@ -1,0 +1,104 @@
+"""Qwen3-VL in the jobs themselves, on their devices: what a user may say of it."""
+
+import logging
+import time
+from collections.abc import Collection, Iterator
+from typing import Any, ClassVar, Literal, Self, cast
+
+from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
+
+from lockstep.config.section import Dtype, PathText, is_folder
+from lockstep.foreign.plain_text import spelling
+from lockstep.judges.protocol import DeviceJudge, Judge
+from lockstep.judges.settings import JudgeSettings, ModelJudgeSettings
+from lockstep.models.backend import HubFile, Lacking, broken
+from lockstep.models.fingerprints import model_identity
+from lockstep.models.weights import check_judge
+
+log = logging.getLogger(__name__)
+
+
+class Qwen3VLSettings(ModelJudgeSettings):
+    """Qwen3-VL in the jobs themselves, on their devices."""
+
+    on_device: ClassVar[bool] = True
+    imports: ClassVar[str] = "lockstep.judges.qwen3_vl.judge"
+    neutral: ClassVar[frozenset[str]] = JudgeSettings.neutral | {
+        "use_batch_inference",
+        "batch_size",
+        "gpus_per_judge",
+        "device_map",
+    }
+    type: Literal["qwen3_vl"]
+    model: PathText = Field(description="Hub id or folder.")
+    revision: str | None = Field(None, description="Commit or branch of a hub id.")
+    dtype: Dtype = Field("bfloat16", description="Number format of the weights.")
+    use_batch_inference: bool = Field(True, description="Judge several samples at a time.")
+    batch_size: PositiveInt | Literal["auto"] = Field(
+        "auto", description="Edits judged at a time; auto takes what the device has room for."
+    )
+    gpus_per_judge: PositiveInt = Field(
+        1, description="GPUs over which one judge is spread, where it is too large for one."
+    )
+    device_map: Literal["auto"] | dict[str, NonNegativeInt] = Field(
+        "auto",
+        description="Which of its GPUs holds which module, from 0; auto gives each about as much.",
+    )
+    min_schema_mass: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="Least probability that the judge itself must put on valid scores.",
+    )
+
+    @model_validator(mode="after")
+    def _mapped(self) -> Self:
+        if self.device_map == "auto":
+            return self
+        found, there = sorted(set(self.device_map.values())), list(range(self.gpus_per_judge))
+        if found != there:
+            raise ValueError(
+                f"found a device_map to {found}, accepted is one to all of {there} "
+                f"(gpus_per_judge: {self.gpus_per_judge})"
+            )
+        return self
+
+    @property
+    def together(self) -> int:
+        return self.gpus_per_judge
+
+    @property
+    def least_mass(self) -> float:
+        return self.min_schema_mass
+
+    def identity(self) -> dict[str, Any]:
+        names = {"dtype", "mode", "max_reasoning_tokens"}
+        return {
+            **model_identity(self.model, self.revision),
+            **self.model_dump(mode="json", include=names),
+        }
+
+    def told(self, *texts: str) -> dict[str, Any]:
+        return spelling(*texts)
+
+    def batch(self, judge: Judge) -> int:
+        if not self.use_batch_inference:
+            return 1
+        if self.batch_size != "auto":
+            return self.batch_size
+        return cast(DeviceJudge, judge).fitting()
+
+    def missing(self, made: Collection[str]) -> Iterator[Lacking]:
+        if is_folder(self.model):
+            yield from broken("model", check_judge, self.model, "config.json", made)
+
+    def on_hub(self) -> Iterator[HubFile]:
+        if not is_folder(self.model):
+            yield HubFile("model", self.model, self.revision, "config.json")
+
+    def load(self, torch_device: str) -> Judge:
+        began = time.monotonic()
+        from lockstep.judges.qwen3_vl.judge import Qwen3VLJudge
+
+        log.info("imports took %.1f s", time.monotonic() - began)
+        return Qwen3VLJudge(self, torch_device)

@@ -1,0 +1,300 @@
+"""Qwen3-VL in this process: several edits at a time, its scores held to the rubric's schema."""
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
+from typing import Any
+
+import accelerate
+import torch
+import transformers
+from safetensors import SafetensorError
+
+from lockstep.config.section import is_folder
+from lockstep.errors import ConfigError, DeviceError, OutOfMemory, one_sentence
+from lockstep.foreign.plain_text import speller
+from lockstep.judges.protocol import Judgement, Pair, Usage
+from lockstep.judges.qwen3_vl import Qwen3VLSettings
+from lockstep.judges.qwen3_vl.decoding import Decoder, Request, Vocabulary
+from lockstep.judges.qwen3_vl.slots import layer_devices
+from lockstep.models.qwen_vl import optimize_text, optimize_vision
+from lockstep.models.weights import check_model, check_taken
+
+log = logging.getLogger(__name__)
+
+# its bars would fill the log
+transformers.utils.logging.disable_progress_bar()
+
+LARGEST = 64
+"""Edits judged at a time where memory is no matter: more bring next to nothing."""
+
+STEP = 16
+"""Edits by which the number of those that are judged at a time changes with the memory."""
+
+BESIDE = 2**28
+"""Bytes that an edit takes beside its slots, while its prompt is read."""
+
+THREADS = 2
+"""Prompts that are made at a time; more get into the way of the one that keeps the GPU busy."""
+
+
+class Qwen3VLJudge:
+    """A Qwen3-VL or Qwen2.5-VL model with its processor.
+
+    Args:
+        settings: model and settings.
+        torch_device: cpu or cuda.
+
+    Raises:
+        ConfigError: if the model cannot be found, or is none that it can be.
+    """
+
+    def __init__(self, settings: Qwen3VLSettings, torch_device: str) -> None:
+        if torch_device == "cpu":
+            # with more threads the order of sums, and so the last bits, depends on their number
+            torch.set_num_threads(1)
+        began = time.monotonic()
+        try:
+            _check_files(settings)
+            self._processor = transformers.AutoProcessor.from_pretrained(
+                settings.model, revision=settings.revision
+            )
+            # its type says nothing of the second value
+            loaded: Any = transformers.AutoModelForImageTextToText.from_pretrained(
+                settings.model,
+                revision=settings.revision,
+                dtype=getattr(torch, settings.dtype),
+                device_map=_device_map(settings, torch_device),
+                output_loading_info=True,
+                # what has another shape is told with what is missing
+                ignore_mismatched_sizes=True,
+            )
+            self._model, info = loaded
+        except torch.AcceleratorError:
+            raise
+        except (OSError, ValueError, RuntimeError, ImportError, SafetensorError) as error:
+            raise ConfigError(
+                f"judge: cannot load {settings.model!r} ({one_sentence(error)})"
+            ) from None
+        check_taken(f"judge: {settings.model}", self._model, info)
+        for part in (self._model.model.visual, *self._model.model.language_model.layers):
+            if len({parameter.device for parameter in part.parameters()}) > 1:
+                raise ConfigError(
+                    f"judge.device_map: found a {type(part).__name__} on several GPUs, "
+                    "accepted is each layer and the vision tower on one"
+                )
+        self._settings = settings
+        self._check_template()
+        self._spell = speller([self._processor.tokenizer])
+        self._most: int | None = None
+        """Rows beyond which memory has not sufficed."""
+        self._model.eval()
+        optimize_vision(self._model.model.visual)
+        optimize_text(self._model.model.language_model)
+        gpus = range(settings.together)
+        if torch_device == "cuda" and len(gpus) > 1:
+            _follow(self._model)
+        reasoned = settings.mode == "reasoned"
+        self._decoder = Decoder(
+            self._model,
+            Vocabulary(self._processor.tokenizer),
+            max_reasoning_tokens=settings.max_reasoning_tokens if reasoned else 0,
+            temperature=settings.temperature,
+        )
+        log.info(
+            "loaded %s from %s on %s in %.1f s",
+            type(self._model).__name__,
+            settings.model,
+            "cpu" if torch_device == "cpu" else " + ".join(map(torch.cuda.get_device_name, gpus)),
+            time.monotonic() - began,
+        )
+
+    def fitting(self) -> int:
+        # what earlier jobs have taken of the memory is for those to come
+        return self._fitting
+
+    @cached_property
+    def _fitting(self) -> int:
+        if self._model.device.type == "cpu":
+            return 4
+        text = self._model.config.get_text_config()
+        dim = self._model.model.language_model.layers[0].self_attn.head_dim
+        layer = 2 * text.num_key_value_heads * dim * self._model.dtype.itemsize
+        size = LARGEST
+        for device, layers in Counter(layer_devices(self._model)).items():
+            free, _ = torch.cuda.mem_get_info(device)
+            # a prompt of two images of one megapixel has some 2,500 tokens
+            size = min(size, int(0.7 * free) // (4096 * layers * layer + BESIDE))
+        # a little more or less free memory is no reason for other sums
+        size = size - size % STEP if size > STEP else max(1, size)
+        log.info("judging %d edits at a time", size)
+        return size
+
+    def judge(self, pairs: Sequence[Pair]) -> list[Judgement]:
+        count = self._count(pairs)
+        try:
+            return self._judge(pairs, count)
+        except torch.OutOfMemoryError as error:
+            self._decoder.forget()
+            self._most = max(1, count // 2)
+            if count == len(pairs):
+                raise OutOfMemory(f"out of memory on the device ({one_sentence(error)})") from None
+            log.warning("no memory for %d edits at a time, going on with %d", count, self._most)
+        except torch.AcceleratorError as error:
+            raise DeviceError(f"the device failed ({one_sentence(error)})") from error
+        # not while the error is handled: with it, what did not fit stays in memory
+        return self.judge(pairs)
+
+    def _count(self, pairs: Sequence[Pair]) -> int:
+        """Return how many rows are computed: on a GPU always those of a full batch.
+
+        For another number a GPU adds in another order, and scores would depend on how many
+        devices share the samples.
+        """
+        settings = self._settings
+        if self._model.device.type == "cpu" or not settings.use_batch_inference:
+            return len(pairs)
+        full = self.fitting() if settings.batch_size == "auto" else settings.batch_size
+        return max(len(pairs), min(full, self._most or full))
+
+    def _judge(self, pairs: Sequence[Pair], count: int) -> list[Judgement]:
+        counts = []
+
+        def prompts() -> Iterator[Mapping[str, torch.Tensor]]:
+            # the next ones are made while the device reads one
+            with ThreadPoolExecutor(THREADS) as pool:
+                for prompt in pool.map(self._prompt, pairs):
+                    counts.append(prompt["input_ids"].shape[1])
+                    yield prompt
+
+        requests = [
+            Request(pair.rubric.names, pair.seed, pair.rubric.reply.values) for pair in pairs
+        ]
+        replies = self._decoder.reply(prompts(), requests, count)
+        return [
+            Judgement(None, error="the model gave no numbers, try another judge.dtype")
+            if reply is None
+            else Judgement(
+                reply.text,
+                # sums over a large vocabulary differ in their last bits between batch sizes
+                probabilities={
+                    name: tuple(round(share, 6) for share in shares)
+                    for name, shares in reply.probabilities.items()
+                },
+                schema_mass=round(reply.schema_mass, 4),
+                usage=Usage(count, reply.tokens),
+            )
+            for reply, count in zip(replies, counts, strict=True)
+        ]
+
+    def _prompt(self, pair: Pair) -> Mapping[str, torch.Tensor]:
+        prompt = self._processor(text=[self._chat(pair)], images=pair.shown, return_tensors="pt")
+        # as the model does it, but beside it; from pinned memory the way to a GPU is short
+        pixels = prompt["pixel_values"].to(self._model.dtype)
+        prompt["pixel_values"] = (
+            pixels.pin_memory() if self._model.device.type == "cuda" else pixels
+        )
+        return prompt
+
+    def _chat(self, pair: Pair) -> str:
+        said = [("system", pair.rubric.system), ("user", pair.prompt)]
+        if pair.rejected is not None:
+            said += [("assistant", pair.rejected.reply), ("user", pair.rejected.error)]
+        spelled = [(role, self._spell(text)) for role, text in said]
+        return self._rendered(spelled, len(pair.shown))
+
+    def _rendered(self, said: Sequence[tuple[str, str]], images: int) -> str:
+        """Return a conversation as the model's template writes it, images before the second text.
+
+        Args:
+            said: roles and texts.
+        """
+        messages: list[dict[str, Any]] = [
+            {"role": role, "content": [{"type": "text", "text": text}]} for role, text in said
+        ]
+        messages[1]["content"][:0] = [{"type": "image"}] * images
+        return self._processor.apply_chat_template(
+            messages, tokenize=False, add_generation_prompt=True
+        )
+
+    def _check_template(self) -> None:
+        """Refuse a model without a chat template, or with one that leaves out what it is told.
+
+        Raises:
+            ConfigError: saying what it leaves out.
+        """
+        where = f"judge: {self._settings.model}"
+        if not self._processor.chat_template:
+            raise ConfigError(
+                f"{where}: found no chat template, expected the model's own (chat_template.jinja)"
+            )
+        said = [("system", "Rules."), ("user", "Task."), ("assistant", "Reply."), ("user", "More.")]
+        try:
+            text = self._rendered(said, images=2)
+        except Exception as error:  # a template is a program
+            raise ConfigError(
+                f"{where}: its chat template cannot be used ({one_sentence(error)})"
+            ) from None
+        lost = [f"the {role}'s text" for role, words in said if words not in text]
+        if text.count(self._processor.image_token) != 2:
+            lost.append("images")
+        if lost:
+            raise ConfigError(
+                f"{where}: found a chat template that leaves out {lost[0]}, expected one that "
+                "writes all texts, and each image once"
+            )
+
+
+def _check_files(settings: Qwen3VLSettings) -> None:
+    if is_folder(settings.model):
+        try:
+            check_model(settings.model)
+        except ConfigError as error:
+            raise ConfigError(f"judge: {error}") from None
+
+
+def _device_map(settings: Qwen3VLSettings, torch_device: str) -> str | dict[str, Any]:
+    """Return which device holds which module."""
+    if settings.together == 1:
+        return torch_device
+    if settings.device_map == "auto":
+        modules = _balanced(settings)
+    else:
+        # it has no weights, so that a map may well leave it out
+        modules = {"model.language_model.rotary_emb": 0, **settings.device_map}
+    # all slots of a CPU are one device
+    return modules if torch_device == "cuda" else dict.fromkeys(modules, "cpu")
+
+
+def _balanced(settings: Qwen3VLSettings) -> dict[str, int]:
+    """Return a map that gives each visible GPU about as much of a model."""
+    dtype = getattr(torch, settings.dtype)
+    given = transformers.AutoConfig.from_pretrained(settings.model, revision=settings.revision)
+    with accelerate.init_empty_weights():
+        empty = transformers.AutoModelForImageTextToText.from_config(given, dtype=dtype)
+    empty.tie_weights()
+    # transformers takes the parts of a vision tower apart too, and cannot run them so
+    whole = [*empty._no_split_modules, type(empty.model.visual).__name__]
+    memory = accelerate.utils.get_max_memory()
+    if torch.cuda.is_available():
+        # what has no place on a GPU would go to the host, unseen and hundreds of times slower
+        del memory["cpu"]
+    memory = accelerate.utils.get_balanced_memory(empty, memory, whole, dtype)
+    modules = accelerate.infer_auto_device_map(empty, memory, whole, dtype)
+    if "disk" in modules.values():
+        raise ConfigError(
+            f"judge.gpus_per_judge: found too little memory on {settings.together} for "
+            f"{settings.model!r}, accepted are more"
+        )
+    return modules
+
+
+def _follow(model: transformers.PreTrainedModel) -> None:
+    """Let each part of a model run with its own GPU as the current one, where Triton launches."""
+    text = model.model.language_model
+    for part in (model.model.visual, text.embed_tokens, *text.layers, text.norm, model.lm_head):
+        device = next(part.parameters()).device
+        part.register_forward_pre_hook(lambda *_, device=device: torch.cuda.set_device(device))

@@ -1,0 +1,165 @@
+"""What the settings of all judges share."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from pydantic import Field, PositiveFloat, PositiveInt
+
+from lockstep.config.section import PlainPath
+from lockstep.judges.protocol import Judge
+from lockstep.models.backend import BackendSettings, Lacking
+from lockstep.rubrics.protocol import PROTOCOL, read_protocol
+from lockstep.rubrics.rubric import Rubric
+
+
+class JudgeSettings(BackendSettings):
+    """What all judges share."""
+
+    neutral: ClassVar[frozenset[str]] = frozenset({"rubrics", "anchors"})
+    imports: ClassVar[str] = ""
+    """Module with what takes long to import, so that a worker can do so before it has a job."""
+    served: ClassVar[bool] = False
+    """Whether it is behind a server, which several requests may ask at a time."""
+    rubrics: PlainPath = Field(
+        "config/rubrics",
+        description="Folder with one rubric per category or a protocol, or one file for all.",
+    )
+
+    def rubric_file(self, category: str) -> str:
+        """Return the path of a category's rubric.
+
+        Raises:
+            RubricError: if the folder holds a protocol that is none.
+        """
+        if self.rubrics.endswith(".yaml"):
+            return self.rubrics
+        if self.protocol_file is not None:
+            return read_protocol(Path(self.protocol_file)).rubric_file(category)
+        return f"{self.rubrics}/{category}.yaml"
+
+    @property
+    def protocol_file(self) -> str | None:
+        """Path of the protocol that the rubrics belong to, where there is one."""
+        path = Path(self.rubrics) / PROTOCOL
+        return str(path) if path.is_file() else None
+
+    if TYPE_CHECKING:
+        # fields of a judge that is asked, constants of one that is not
+        @property
+        def mode(self) -> Literal["reasoned", "score_only"]: ...
+        @property
+        def repeats(self) -> int: ...
+        @property
+        def swapped_instruction(self) -> bool: ...
+        @property
+        def anchors(self) -> str | None: ...
+
+        # of one that is asked
+        @property
+        def temperature(self) -> float: ...
+
+        # of one that is served
+        @property
+        def max_failed_share(self) -> float: ...
+
+    @property
+    def together(self) -> int:
+        """Devices over which one judge is spread."""
+        return 1
+
+    @property
+    def least_mass(self) -> float:
+        """Least probability that it must put on valid scores; 0 where it says none."""
+        return 0.0
+
+    @property
+    def at_a_time(self) -> int | None:
+        """Requests that its server may get at a time, of all jobs; None without a server."""
+        return None
+
+    def claims(self, jobs: int) -> dict[str, int]:
+        """Return what a job that judges takes of devices (gpu) or of a server (requests).
+
+        Args:
+            jobs: that may judge at a time.
+        """
+        return {"gpu": self.together} if self.on_device else {}
+
+    def identity(self) -> dict[str, Any]:
+        """Return what decides its replies beside what it is shown and told."""
+        raise NotImplementedError
+
+    def lacking_of(self, editors: Sequence[str]) -> Iterator[Lacking]:
+        """Yield what it needs for each editor and what is not there."""
+        yield from ()
+
+    def check_environment(self, reach: bool) -> None:
+        """Check what it needs beside files: variables, addresses, keys.
+
+        Args:
+            reach: whether its server must be there.
+
+        Raises:
+            ConfigError: for the first mistake.
+        """
+
+    def check_scores(self, editors: Sequence[str], rubrics: Mapping[str, Rubric]) -> None:
+        """Check scores that are there already.
+
+        Args:
+            editors: names of those that must have some.
+            rubrics: by category.
+
+        Raises:
+            ConfigError: for the first mistake.
+        """
+
+    def told(self, *texts: str) -> dict[str, Any]:
+        """Return what decides how it reads some texts, where that differs from text to text."""
+        return {}
+
+    def batch(self, judge: Judge) -> int:
+        """Return how many pairs are judged in one call.
+
+        Args:
+            judge: as `load` returned it.
+        """
+        return 1
+
+    def load(self, torch_device: str) -> Judge:
+        """Load the judge.
+
+        Args:
+            torch_device: cpu or cuda, as `pinning.pin` returns it.
+
+        Raises:
+            ConfigError: if its model cannot be found.
+        """
+        raise NotImplementedError
+
+
+class ModelJudgeSettings(JudgeSettings):
+    """What all judges share that are asked."""
+
+    mode: Literal["reasoned", "score_only"] = Field(
+        "reasoned", description="Reason before the scores, or for quick looks give them at once."
+    )
+    repeats: PositiveInt = Field(
+        1,
+        le=100,
+        description="Judgements of each edit; their mean is its score, their spread is reported.",
+    )
+    temperature: PositiveFloat = Field(
+        0.7, description="Temperature of several judgements; a single one is greedy."
+    )
+    max_reasoning_tokens: PositiveInt = Field(
+        256, le=32_768, description="Longest reasoning before the scores."
+    )
+    swapped_instruction: bool = Field(
+        False,
+        description="Judge each edit against another sample's instruction too, as a control.",
+    )
+    anchors: PlainPath | None = Field(
+        None, description="Folder of an anchor set, judged anew to see whether the judge drifts."
+    )

@@ -1,0 +1,228 @@
+"""Types of records: what is known of a sample, an edit and a score."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict
+
+from lockstep.foreign.images import WHITE
+from lockstep.records.hashes import canonical_json, sha256
+
+Status = Literal["ok", "edit_failed", "judge_failed", "missing", "skipped"]
+
+
+def file_name(name: str) -> str:
+    """Return a name that is a file's in whatever folder it is put.
+
+    Raises:
+        ValueError: if it leads elsewhere.
+    """
+    if name in ("", ".", "..") or "/" in name or "\0" in name:
+        raise ValueError(f"expected a name without folders, found {name!r:.60}")
+    return name
+
+
+Id = Annotated[str, AfterValidator(file_name)]
+"""What a sample's files are called by."""
+
+
+class Record(BaseModel):
+    """One JSON line; unknown keys are kept."""
+
+    model_config = ConfigDict(extra="allow")
+
+
+class Picture(Record):
+    """One image of a sample."""
+
+    image: str
+    """In the file relative to the manifest's folder."""
+    sha256: str
+    """SHA-256 of the image's bytes."""
+    width: int
+    """Pixels, as stored."""
+    height: int
+    """Pixels, as stored."""
+    transparent: bool = False
+    """Whether any pixel is not opaque."""
+
+
+class Sample(Record):
+    """One benchmark item, a line of `manifest/{category}.jsonl`."""
+
+    id: Id
+    """Unique in the benchmark and safe as a file name."""
+    category: str
+    """Key of the category."""
+    image: str
+    """Source image; in the file relative to the manifest's folder."""
+    image_sha256: str
+    """SHA-256 of the source image's bytes."""
+    width: int
+    """Pixels, as stored."""
+    height: int
+    """Pixels, as stored."""
+    transparent: bool = False
+    """Whether any pixel of the source is not opaque."""
+    background: str = WHITE
+    """Colour that transparent pixels are laid on, as "#rrggbb"."""
+    more: list[Picture] = []
+    """Further source images, in order."""
+    instruction: str
+    """What the editor is told, in the configured language."""
+    description: str = ""
+    """What the source image shows."""
+    rationale: str = ""
+    """Why the edit is hard; only the judge sees it."""
+    tags: list[str] = []
+    difficulty: str | None = None
+    reference: Picture | None = None
+    """What a correct edit looks like; only the judge sees it."""
+    expected: str = ""
+    """What a correct edit shows, in words; only the judge sees it."""
+    source_seed: int | None = None
+    """Seed that the source image was generated with; never used for an edit."""
+    index: int
+    """Position in the category."""
+
+
+class Rejected(Record):
+    """One benchmark item that cannot be used, a line of `manifest/rejected.jsonl`."""
+
+    position: int
+    """Number of the item in the benchmark file, from 0."""
+    id: str | None
+    subset: str | None
+    reason: str
+    """One sentence: field, what was found, what would be accepted."""
+
+
+class Telemetry(Record):
+    """What a GPU did during one edit; means of samples unless said otherwise."""
+
+    utilisation: float
+    """Percent of the time in which a kernel ran."""
+    memory: int
+    """Most bytes in use."""
+    temperature: int
+    """Highest, in °C."""
+    power: float
+    """Watts."""
+    throttled: list[str]
+    """Reasons for lowered clocks, such as sw_power_cap or hw_thermal_slowdown."""
+
+
+class EditRecord(Record):
+    """What happened to one sample in an edit job."""
+
+    id: Id
+    category: str
+    key: str
+    """Edit key: SHA-256 over everything that decides the pixels."""
+    status: Status
+    error: str | None = None
+    image: str | None = None
+    """Edited image, relative to the folder of the category's results."""
+    image_bytes: int | None = None
+    """Size of its file."""
+    image_time: int | None = None
+    """Time of its file, as Unix time in whole seconds."""
+    pixels_sha256: str | None = None
+    """SHA-256 over mode, size and pixels of the edited image."""
+    width: int | None = None
+    height: int | None = None
+    native_width: int | None = None
+    """Width that the editor returned; `width` is after the size policy."""
+    native_height: int | None = None
+    size: str | None = None
+    """Size policy: native (what the editor returns) or source (the source's size as shown)."""
+    resize_filter: str | None = None
+    """How the image was brought to its size; None with size native."""
+    background: str | None = None
+    """Colour that the source was laid on; None for an opaque source."""
+    seed: int
+    wave: int
+    shard: int
+    device: str
+    run: str | None = None
+    """Name of the invocation that made the edit."""
+    load_seconds: float | None = None
+    """Time that importing and loading took, without waiting; 0 where the model was there."""
+    started: float | None = None
+    """Unix time at which the edit began."""
+    edit_seconds: float | None = None
+    """Time in the editor's `edit`, from the prepared input to the image in host memory.
+
+    Preparing and saving run beside other edits and are not in it.
+    """
+    wait_seconds: float = 0.0
+    """Time spent at the barrier before this sample's wave."""
+    stall_seconds: float = 0.0
+    """Time before this edit in which the device had nothing to do but for the barrier.
+
+    It waited for this sample's preparation, or for the saving of the image before the last one.
+    """
+    telemetry: Telemetry | None = None
+    """What the GPU did meanwhile; None on CPU slots."""
+    versions: dict[str, str] = {}
+    """Software that made the edit."""
+    cached: bool = False
+    """Whether it was there already; all else is then that of the original edit."""
+
+
+class ScoreRecord(Record):
+    """What the judge said of one sample."""
+
+    id: Id
+    category: str
+    key: str | None = None
+    """Score key: SHA-256 over what the judge was shown and told, the judge and its sampling."""
+    status: Status
+    error: str | None = None
+    score: float | None = None
+    """Criteria combined by the rubric, 0 to 10; None unless status is ok."""
+    expected_score: float | None = None
+    """Expectation of `score` under `probabilities`, criteria independent given the reply."""
+    criteria: dict[str, float] = {}
+    """Each criterion's value, on the rubric's scale; the mean where it was judged several times."""
+    reasoning: str | None = None
+    reply: str | None = None
+    """The judge's raw reply, kept for failures too."""
+    rejected: str | None = None
+    """The raw reply before, which held no valid score; the judge was then asked once more."""
+    probabilities: dict[str, tuple[float, ...]] = {}
+    """What the judge put on each criterion's values, ascending, of all on valid ones."""
+    uncertainty: float | None = None
+    """Entropy of `probabilities`, 0 (sure) to 1 (all values alike), mean over the criteria."""
+    schema_mass: float | None = None
+    """Probability that the judge itself put on allowed values, least over the criteria."""
+    seed: int | None = None
+    """Seed that the reply was sampled with; None if it is greedy."""
+    scores: list[float] = []
+    """Scores of several judgements of the same edit, whose mean is `score`."""
+    judgements: list[dict[str, float]] = []
+    """Each judgement's criteria, in the order of `scores`; empty where there is but one."""
+    spread: float | None = None
+    """Standard deviation of `scores` (ddof 0)."""
+    swapped_score: float | None = None
+    """Score of the edit against another sample's instruction, where that control is on."""
+    judge: dict[str, Any] = {}
+    """Identity of the judge: model, revision or fingerprint, settings."""
+    rubric: str | None = None
+    """SHA-256 of the rubric."""
+    prompt_tokens: int | None = None
+    reply_tokens: int | None = None
+    finish_reason: str | None = None
+    """What ended the reply, in the server's word; None where no server was asked."""
+    judge_seconds: float | None = None
+    versions: dict[str, str] = {}
+    """Software that judged."""
+    cached: bool = False
+    """Whether the reply was there already."""
+
+    @property
+    def fingerprint(self) -> str | None:
+        """Short name of the judge: of its identity, its software and the rubric."""
+        if not self.judge:
+            return None
+        decides = {"judge": self.judge, "versions": self.versions, "rubric": self.rubric}
+        return sha256(canonical_json(decides).encode())[:12]

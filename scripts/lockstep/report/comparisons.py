@@ -1,0 +1,93 @@
+"""How editors compare, by the number of each sample that they are ranked by."""
+
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+from typing import Any
+
+import pandas as pd
+
+from lockstep.figures import stats
+from lockstep.report.terms import Frames, Headlines, Terms
+
+PAIRED = ("category", "id", "instruction", "judge", "status")
+"""Columns that editors are compared by, beside the headline number."""
+
+
+def pairs(frames: Frames, headlines: Headlines, terms: Terms) -> list[dict[str, Any]]:
+    """Return paired comparisons of all pairs of editors, by category and overall."""
+    categories = list(dict.fromkeys(category for own in frames.values() for category in own))
+    found = []
+    for category in (*categories, *(() if terms.scales else ("overall",))):
+        members = categories if category == "overall" else [category]
+        own = {
+            editor: pd.concat([_paired(frames_[c], headlines[editor][c]) for c in there])
+            for editor, frames_ in frames.items()
+            if (there := [c for c in members if c in frames_])
+        }
+        macro = category == "overall" and terms.headline["aggregate"] == "macro"
+        rows = [_comparison(category, own, *pair, macro) for pair in combinations(own, 2)]
+        corrected = stats.holm([row["p_value"] for row in rows])
+        for row, p_holm in zip(rows, corrected, strict=True):
+            row["p_holm"] = p_holm
+            row["clear"] = stats.is_clear(row)
+        found += rows
+    return found
+
+
+def _paired(frame: pd.DataFrame, headline: pd.Series) -> pd.DataFrame:
+    """Return what editors are compared by, of the samples that have it."""
+    own = frame[list(PAIRED)].assign(headline=headline)
+    return own[(own["status"] == "ok") & own["headline"].notna()]
+
+
+def _comparison(
+    category: str, frames: Mapping[str, pd.DataFrame], first: str, second: str, macro: bool
+) -> dict[str, Any]:
+    one, two = frames[first], frames[second]
+    both = one.merge(two, on=["category", "id"], suffixes=("_first", "_second"))
+    told = both[["instruction_first", "instruction_second"]]
+    differing = told.notna().all(axis=1) & (told.iloc[:, 0] != told.iloc[:, 1])
+    both = both[~differing]
+    parts = both["category"].tolist() if macro else None
+    return {
+        "category": category,
+        "first": first,
+        "second": second,
+        "same_judge": _same_judge(both),
+        "differing": int(differing.sum()),
+        **stats.paired(
+            both["headline_first"].to_numpy(dtype=float),
+            both["headline_second"].to_numpy(dtype=float),
+            parts,
+        ),
+    }
+
+
+def _same_judge(both: pd.DataFrame) -> bool | None:
+    """Tell whether one judge scored both edits of each sample; None where a judge is unknown."""
+    judges = both[["judge_first", "judge_second"]]
+    if judges.empty or judges.isna().any(axis=None):
+        return None
+    return bool((judges["judge_first"] == judges["judge_second"]).all())
+
+
+def leaderboard(
+    editors: Mapping[str, Any], comparisons: Sequence[Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    overall = [row for row in comparisons if row["category"] == "overall"]
+    clear = [{row["first"], row["second"]} for row in overall if row["clear"]]
+    headline = {editor: numbers["headline"] for editor, numbers in editors.items()}
+    micro = {editor: numbers["overall"]["micro"] for editor, numbers in editors.items()}
+    ranks = stats.ranks({editor: row["mean"] for editor, row in headline.items()}, overall)
+    return [
+        {
+            "rank": rank,
+            "editor": editor,
+            **{key: headline[editor][key] for key in ("mean", "ci95")},
+            **{key: micro[editor][key] for key in ("count", "coverage")},
+            "tied_with": [
+                other for other in ranks if other != editor and {editor, other} not in clear
+            ],
+        }
+        for editor, rank in ranks.items()
+    ]

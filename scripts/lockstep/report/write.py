@@ -1,0 +1,145 @@
+"""The report: one JSON of all numbers, the same as Markdown, and pages to look at.
+
+`results/report/` links to the images of the results beside it; it opens from disk.
+"""
+
+import csv
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from lockstep import layout, records
+from lockstep.config.run import Config
+from lockstep.figures import drift
+from lockstep.figures.tables import read_table
+from lockstep.foreign import media
+from lockstep.records import EditRecord
+from lockstep.report import gallery, page, plots, texts
+from lockstep.report.numbers import of_run
+from lockstep.report.sheets import sheet
+from lockstep.report.terms import Frames
+from lockstep.report.thumbnails import make_thumbnails
+
+Tables = Mapping[str, Mapping[str, Path]]
+"""Editor → category → file."""
+
+PLOTTED = {
+    "timeline": ("device", "kind", "start", "seconds", "wave", "category"),
+    "curve": ("category", "seconds", "images"),
+}
+"""What is drawn and stands in a CSV, not in report.json: columns by key of `drift.measure`."""
+
+
+def write_report(
+    settings: Config,
+    tables: Tables,
+    summaries: Tables,
+    edits: Mapping[str, Mapping[str, Sequence[Path]]],
+    rejected: Path,
+    further: Mapping[str, Sequence[Path]],
+    folder: Path,
+    threads: int = 1,
+) -> None:
+    """Write report.json, report.md, report.html, what the page loads, config.yaml and tables.
+
+    `scores.csv` and `scores.tex` hold the main table. For each editor,
+    `lockstep-{editor}-timeline.csv` and `lockstep-{editor}-curve.csv` hold what its plots show;
+    times are seconds. `means.csv`, `distribution-{category}.csv` and `criteria-{category}.csv` hold
+    what the charts of scores show. `sheets/` holds contact sheets; `data/` and `thumbs/` belong to
+    the page.
+
+    Args:
+        tables: `table.csv` of each editor and category.
+        summaries: `summary.json` of each editor and category.
+        edits: the edits' records of each editor and category, a file for each shard.
+        rejected: the benchmark's rejected samples.
+        further: JSON lists of rows that join the report as `anchors` (drift from their recorded
+            scores) and `agreement` (with human scores), each if there is one.
+        folder: the report's folder.
+        threads: images of which thumbnails are made at a time.
+    """
+    folder = Path(folder)
+    frames = {
+        editor: {category: read_table(path) for category, path in files.items()}
+        for editor, files in tables.items()
+    }
+    steps, plotted = {}, {}
+    for editor, files in edits.items():
+        steps[editor], plotted[editor] = _measure(editor, files, settings, folder)
+    numbers = of_run(settings, frames, summaries, steps, rejected, further)
+    report = numbers.model_dump(mode="json")
+    records.write_json(folder / "report.json", report)
+    plain = settings.model_dump(mode="json")
+    effective = yaml.safe_dump(plain, allow_unicode=True, sort_keys=False)
+    records.write_text(folder / "config.yaml", effective)
+    records.write_text(
+        folder / "report.md", texts.markdown("report.md.j2", report, config=effective)
+    )
+    records.write_text(folder / "scores.csv", texts.csv_table(report))
+    records.write_text(folder / "scores.tex", texts.latex_table(report))
+    _write_images(settings, frames, folder, threads)
+    drawn = page.draw(report, settings, frames)
+    records.write_text(folder / "means.svg", drawn["means"].svg)
+    for chart in drawn.values():
+        records.write_text(folder / f"{chart.name}.csv", _csv(chart.rows, list(chart.rows[0])))
+    text = page.render(report, settings, frames, drawn, plotted, effective)
+    records.write_text(folder / "report.html", text)
+    _forget_others(folder, list(frames), list(settings.benchmark.named))
+
+
+def _forget_others(folder: Path, editors: Sequence[str], categories: Sequence[str]) -> None:
+    """Remove files of editors and categories that are no longer reported."""
+    results = folder.parent
+    own = set(layout.report(results, editors, categories))
+    for editor in editors:
+        for category in categories:
+            own.update(layout.sheets(results, editor, category).values())
+    for pattern in ("lockstep-*.csv", "distribution-*.csv", "criteria-*.csv", "sheets/*.jpg"):
+        for path in set(folder.glob(pattern)) - own:
+            path.unlink()
+
+
+def _measure(
+    editor: str, files: Mapping[str, Sequence[Path]], settings: Config, folder: Path
+) -> tuple[dict[str, Any], list[str]]:
+    """Write what tells of each edit, and return what tells of all, and the plots as SVG."""
+    edits = records.each_record(chain(*files.values()), EditRecord)
+    step = drift.measure(edits, settings.report.straggler_margin)
+    for key, columns in PLOTTED.items():
+        records.write_text(folder / f"lockstep-{editor}-{key}.csv", _csv(step[key], columns))
+    drawn = [plots.timeline(editor, step), plots.drift_curve(editor, step)] if step["edits"] else []
+    return {key: value for key, value in step.items() if key not in PLOTTED}, drawn
+
+
+def _write_images(settings: Config, frames: Frames, folder: Path, threads: int) -> None:
+    """Write thumbnails, what the page loads, and contact sheets."""
+    shown: set[str] = set()
+
+    def pictured(some: Iterable[Mapping[str, gallery.Row]]) -> set[str]:
+        images = gallery.images_of(some, folder)
+        made = make_thumbnails(images, settings.benchmark.background, threads)
+        names = {path.relative_to(folder).as_posix() for path in made}
+        shown.update(names)
+        return names
+
+    gallery.write_gallery(gallery.Samples(frames), list(frames), folder, pictured)
+    for path in (folder / "thumbs").rglob("*.jpg"):
+        if path.relative_to(folder).as_posix() not in shown:
+            path.unlink()
+    for editor, own in frames.items():
+        for category, frame in own.items():
+            for kind, whose in (("source", None), ("edited", editor)):
+                path = layout.sheets(folder.parent, editor, category)[kind]
+                records.write_bytes(path, sheet(frame, whose, folder))
+
+
+def _csv(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> str:
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({key: media.cell(value) for key, value in row.items()} for row in rows)
+    return buffer.getvalue()

@@ -1,0 +1,85 @@
+"""Protocols: which rubrics a published benchmark is judged by, and how it sums scores up.
+
+A protocol is a folder of rubrics with a `protocol.yaml`. The words are ours, the arithmetic is the
+benchmark's; each file names where that is written. A sample without a score is left out of all
+means, whatever the original does with it (docs/benchmarks.md).
+"""
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from lockstep.errors import RubricError
+from lockstep.foreign.yaml_files import read_yaml
+
+PROTOCOL = "protocol.yaml"
+"""Name of the file in a folder of rubrics that makes it a protocol."""
+
+
+class Protocol(BaseModel):
+    """How a benchmark sums up; a file `protocol.yaml`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    name: Annotated[str, Field(min_length=1)]
+    """Name of the benchmark."""
+    source: Annotated[str, Field(min_length=1)]
+    """Where the arithmetic is written."""
+    aggregate: Literal["micro", "macro"]
+    """Whether the overall numbers are means over samples or over the categories' means."""
+    scale: tuple[float, float]
+    """What the lowest and the highest score are published as; linear in between."""
+    accuracy: bool = False
+    """Whether the share of samples with the highest value of each criterion is published."""
+    headline: Literal["score", "accuracy"] = "score"
+    """The number that editors are ranked by."""
+    rubric: str
+    """Rubric of every category that `rubrics` does not name; relative to the file."""
+    rubrics: dict[str, tuple[str, ...]] = {}
+    """Other rubrics, with their categories."""
+    groups: dict[str, tuple[str, ...]] = {}
+    """Categories that are published together, by name."""
+    tags: tuple[str, ...] = ()
+    """Tags whose samples are published together, whatever their category."""
+    folder: str = ""
+    """Where the file is; not part of it."""
+
+    @model_validator(mode="after")
+    def _sane(self) -> "Protocol":
+        if not self.scale[0] < self.scale[1]:
+            raise ValueError(f"scale: found {list(self.scale)}, accepted is lowest, highest")
+        if self.headline == "accuracy" and not self.accuracy:
+            raise ValueError("headline: found accuracy, expected accuracy: true beside it")
+        named = [category for several in self.rubrics.values() for category in several]
+        if twice := sorted({category for category in named if named.count(category) > 1}):
+            raise ValueError(f"rubrics: found category {twice[0]!r} twice, accepted is each once")
+        return self
+
+    def rubric_file(self, category: str) -> str:
+        """Return the path of a category's rubric."""
+        named = (file for file, several in self.rubrics.items() if category in several)
+        return str(Path(self.folder) / next(named, self.rubric))
+
+
+def read_protocol(path: Path) -> Protocol:
+    """Read a protocol's file.
+
+    Raises:
+        RubricError: with a clause for each mistake.
+    """
+    return _read(Path(path), Path(path).stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=8)
+def _read(path: Path, _: int) -> Protocol:
+    """Read a file as it is at a time: it is asked for once for each category and job."""
+    try:
+        value = read_yaml(path, RubricError)
+        if not isinstance(value, dict) or "folder" in value:
+            raise RubricError(f"{path}: found no protocol")
+        return Protocol.model_validate({**value, "folder": str(path.parent)})
+    except ValidationError as error:
+        mistakes = (f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        raise RubricError(f"{path}: {'; '.join(mistakes)}") from None

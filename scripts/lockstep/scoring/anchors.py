@@ -1,0 +1,162 @@
+"""Anchors: a fixed set of edits with recorded scores, which show whether a judge drifts.
+
+A set is a folder with `anchors.jsonl`, `recorded.jsonl` and the images that they name. It is made
+of a finished run and kept; every later run that names it judges it again.
+"""
+
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from lockstep import records
+from lockstep.judges import keys
+from lockstep.judges.settings import JudgeSettings
+from lockstep.records import EditRecord, Sample, ScoreRecord
+from lockstep.rubrics.rubric import Rubric
+from lockstep.rubrics.ties import settled
+from lockstep.scoring import judgements
+from lockstep.scoring.judgements import Place
+from lockstep.scoring.replies import Judging
+
+PER_CATEGORY = 10
+"""Edits of a category that make a set, from its lowest score to its highest."""
+
+
+class Anchor(Sample):
+    """A sample and an edit of it, a line of `anchors.jsonl`."""
+
+    edited: str
+    """Edited image; in the file relative to the set's folder, as `image`."""
+    pixels_sha256: str
+    """SHA-256 over mode, size and pixels of the edited image."""
+
+
+class _Scored(NamedTuple):
+    sample: Sample
+    editor: str
+    edit: EditRecord
+    score: ScoreRecord
+    path: Path
+    """Edited image."""
+
+
+def collect(manifests: Sequence[Path], editors: Sequence[str], results: Path, folder: Path) -> None:
+    """Write an anchor set: of each category some edits that were scored, and their scores.
+
+    Args:
+        manifests: the categories' manifests.
+        editors: whose edits may be taken.
+        results: folder of all results.
+        folder: the set's folder; what lies there is replaced.
+    """
+    if folder.exists():
+        shutil.rmtree(folder)
+    anchors, recorded = [], []
+    for manifest in manifests:
+        for scored in _spread(_scored(manifest, editors, results)):
+            name = f"{scored.editor}.{scored.sample.id}"
+            edited = f"edits/{name}.png"
+            records.write_bytes(folder / edited, scored.path.read_bytes())
+            sample = scored.sample.model_dump()
+            references = [] if sample["reference"] is None else [sample["reference"]]
+            for number, shown in enumerate((sample, *sample["more"], *references)):
+                source = Path(shown["image"])
+                place = f"sources/{number}" if number else "sources"
+                shown["image"] = f"{place}/{name}{source.suffix}"
+                records.write_bytes(folder / shown["image"], source.read_bytes())
+            own = {"id": name, "edited": edited, "pixels_sha256": scored.edit.pixels_sha256}
+            anchors.append(Anchor.model_validate({**sample, **own}))
+            recorded.append(scored.score.model_copy(update={"id": name}))
+    records.write_records(folder / "recorded.jsonl", recorded)
+    records.write_records(folder / "anchors.jsonl", anchors)
+
+
+def _scored(manifest: Path, editors: Sequence[str], results: Path) -> list[_Scored]:
+    """Return the edits of a category that have a score, the lowest score first."""
+    samples = {sample.id: sample for sample in records.read_manifest(manifest)}
+    found = []
+    for editor in editors:
+        folder = results / editor / Path(manifest).stem
+        paths = {
+            kind: sorted((folder / kind).glob("shard-*.jsonl")) for kind in ("edits", "scores")
+        }
+        edits = {r.id: r for p in paths["edits"] for r in records.read_records(p, EditRecord)}
+        for path in paths["scores"]:
+            found += [
+                _Scored(
+                    samples[r.id], editor, edits[r.id], r, records.below(folder, edits[r.id].image)
+                )
+                for r in records.read_records(path, ScoreRecord)
+                if r.status == "ok"
+            ]
+    return sorted(found, key=lambda scored: (scored.score.score, scored.editor, scored.sample.id))
+
+
+def _spread(scored: Sequence[_Scored]) -> list[_Scored]:
+    """Return up to PER_CATEGORY of them, evenly from first to last."""
+    count = min(PER_CATEGORY, len(scored))
+    if count < 2:
+        return list(scored[:count])
+    return [scored[round(i * (len(scored) - 1) / (count - 1))] for i in range(count)]
+
+
+def score_anchors(
+    judge: JudgeSettings, rubrics: Mapping[str, Rubric], results: Path, place: Place
+) -> None:
+    """Judge an anchor set, greedily, and write `scores.jsonl` and `drift.json`.
+
+    Args:
+        rubrics: by category.
+        results: where scores and judgements go.
+    """
+    identity, folder = keys.identity(judge), Path(str(judge.anchors))
+    jobs: dict[str, Judging] = {}
+    items = []
+    for anchor in records.read_records(folder / "anchors.jsonl", Anchor):
+        if anchor.category not in jobs:
+            jobs[anchor.category] = Judging(judge, identity, rubrics[anchor.category], "anchors")
+        sample = records.with_paths(anchor, folder)
+        path = results / "judgements" / f"{anchor.id}.json"
+        edited, pixels = records.below(folder, anchor.edited), anchor.pixels_sha256
+        items.append(judgements.item(jobs[anchor.category], sample, edited, pixels, path))
+    done = judgements.judge_missing(judge, items, place)
+    scored = [done[item.path] for item in items]
+    records.write_records(results / "scores.jsonl", scored)
+    recorded = records.read_records(folder / "recorded.jsonl", ScoreRecord)
+    records.write_json(results / "drift.json", drift(recorded, scored))
+
+
+def drift(recorded: Sequence[ScoreRecord], scored: Sequence[ScoreRecord]) -> list[dict[str, Any]]:
+    """Tell how scores of the anchors differ from the recorded ones.
+
+    Returns:
+        for each category and overall: `count` of anchors with both scores, of `anchors`, the mean
+        `difference` (new less recorded), the mean `distance` without its sign, the `largest` one
+        (None where there is none), and whether it is the `same_judge`.
+    """
+    before = {record.id: record for record in recorded}
+    categories = list(dict.fromkeys(record.category for record in scored))
+    rows = []
+    for name in (*categories, "overall"):
+        own = [record for record in scored if name in (record.category, "overall")]
+        both = [(before[r.id], r) for r in own if r.status == "ok" and r.id in before]
+        differences = [
+            float(settled(new.score - old.score))
+            for old, new in both
+            if new.score is not None and old.score is not None
+        ]
+        distances = [abs(difference) for difference in differences]
+        count = len(differences)
+        rows.append(
+            {
+                "category": name,
+                "anchors": len(own),
+                "count": count,
+                "difference": sum(differences) / count if count else None,
+                "distance": sum(distances) / count if count else None,
+                "largest": max(distances, default=None),
+                "same_judge": all(old.fingerprint == new.fingerprint for old, new in both),
+            }
+        )
+    return rows

@@ -1,0 +1,313 @@
+"""Judgements: each is made once and kept, and one bad sample costs one sample."""
+
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from functools import partial
+from pathlib import Path
+from typing import IO, NamedTuple, Protocol, cast
+
+from PIL import Image
+from tqdm import tqdm
+
+from lockstep import records
+from lockstep.devices import stopping
+from lockstep.devices.device import Device
+from lockstep.devices.pinning import Loaded, loaded
+from lockstep.devices.settings import DeviceSettings
+from lockstep.errors import (
+    ConfigError,
+    DeviceError,
+    OutOfMemory,
+    SampleError,
+    ServerError,
+    one_sentence,
+)
+from lockstep.foreign import images
+from lockstep.judges import keys
+from lockstep.judges.protocol import Judge, Judgement, Pair
+from lockstep.judges.settings import JudgeSettings
+from lockstep.models import staging
+from lockstep.records import Picture, Sample, ScoreRecord, alike
+from lockstep.scoring import server
+from lockstep.scoring.replies import (
+    Judging,
+    Pending,
+    failed_record,
+    record_of,
+    rejected,
+    scored_record,
+)
+
+log = logging.getLogger(__name__)
+
+READERS = 4
+"""Edits whose images are read at a time."""
+
+
+class Place(NamedTuple):
+    """Where judgements are made."""
+
+    devices: Sequence[Sequence[Device]]
+    """Devices of all shards."""
+    shard: int
+    """Number of the own one."""
+    title: str
+    """What the progress is called."""
+    terminal: IO[str]
+    """Where it is shown."""
+    settings: DeviceSettings = DeviceSettings()
+    node_local: str | None = None
+    """Folder to which the judge is copied; None copies nothing."""
+    loaded: Loaded[Judge] = loaded
+    """Gives the judge on its device."""
+
+    @property
+    def own(self) -> Sequence[Device]:
+        return self.devices[self.shard]
+
+
+class _ServedJudge(Judge, server.Server, Protocol):
+    def close(self) -> None:
+        """Drop all connections."""
+
+
+def item(
+    job: Judging,
+    sample: Sample,
+    edited: Path,
+    pixels: str,
+    path: Path,
+    seed: int | None = None,
+) -> Pending:
+    """Return a judgement to make.
+
+    Args:
+        pixels: SHA-256 of the edited image's pixels.
+        seed: seed of the sampling; None is greedy.
+    """
+    reasoned = job.settings.mode == "reasoned"
+    prompt = job.rubric.prompt(sample, reasoned)
+    sampling = None if seed is None else {"seed": seed, "temperature": job.settings.temperature}
+    identity = job.identity
+    identity = {**identity, **job.settings.told(job.rubric.system, prompt)}
+    key = records.score_key(sample, pixels, identity, job.rubric.asked(prompt), sampling)
+    return Pending(job, sample, edited, pixels, prompt, seed, key, path)
+
+
+def judge_missing(
+    settings: JudgeSettings, items: Sequence[Pending], place: Place
+) -> dict[Path, ScoreRecord]:
+    """Return the record of each item, by the path where it is kept.
+
+    Each reply is written as soon as it is there; one that fits its key is not asked for again,
+    and if all do, no model is loaded.
+
+    Raises:
+        DeviceError: if the device fails or is not to be had.
+        ServerError: if the judge's server is of no use; what is judged is kept.
+        SharedError: if the first few judgements fail alike.
+    """
+    kept = {item.path: _kept(item) for item in items}
+    done = {path: record for path, record in kept.items() if record is not None}
+    pending = [item for item in items if item.path not in done]
+    log.info("%d of %d judgements are in the cache", len(done), len(items))
+    if not pending:
+        log.info("nothing to judge, no model is loaded")
+        return done
+    watch = alike.Watch(bool(done))
+    with (
+        _judge_on(settings, place) as judge,
+        tqdm(
+            total=len(pending),
+            desc=place.title,
+            file=place.terminal,
+            disable=not place.terminal.isatty(),
+            position=place.shard,
+            leave=False,
+            bar_format="{desc} {n}/{total} {bar:20} {elapsed} left {remaining}",
+        ) as progress,
+    ):
+        if keys.identity(settings) != pending[0].job.identity:
+            raise ConfigError(
+                "judge: expected the scores that were there at first, found others; run again"
+            )
+        for item, record in _judge_pending(judge, pending, settings, len(place.devices), watch):
+            done[item.path] = record
+            if record.key is not None:
+                records.write_records(item.path, [record])
+            log.info("%s %s %s", record.id, record.status, record.score)
+            if record.error:
+                log.warning("%s: %s", record.id, record.error)
+            progress.update()
+    return done
+
+
+@contextmanager
+def _judge_on(settings: JudgeSettings, place: Place) -> Iterator[Judge]:
+    """Yield the judge, alone on its devices where it runs on any."""
+    if settings.served:
+        with closing(cast(_ServedJudge, settings.load("cpu"))) as judge:
+            yield judge
+        return
+    if not settings.on_device:
+        yield settings.load("cpu")
+        return
+    load = partial(_load, settings, place.node_local)
+    with place.loaded(place.own, place.settings, load) as judge:
+        yield judge
+
+
+def _load(settings: JudgeSettings, node_local: str | None, torch_device: str) -> Judge:
+    near = staging.nearby(settings, node_local)
+    return near.load(torch_device)
+
+
+def _kept(item: Pending) -> ScoreRecord | None:
+    """Return the record of a judgement that is there already and fits its key."""
+    try:
+        (kept,) = records.read_records(item.path, ScoreRecord)
+    except (FileNotFoundError, ValueError):
+        return None
+    if kept.key != item.key or kept.reply is None:
+        return None
+    # the reply is what took the judge; its score follows from today's rules
+    judgement = Judgement(
+        kept.reply,
+        probabilities=kept.probabilities or None,
+        schema_mass=kept.schema_mass,
+        finish_reason=kept.finish_reason,
+    )
+    same = ("rejected", "prompt_tokens", "reply_tokens", "judge_seconds", "versions")
+    known = {name: getattr(kept, name) for name in same}
+    record = scored_record(item, judgement).model_copy(update={**known, "cached": True})
+    served = item.job.settings.served
+    if served and record.status != "ok" and kept.finish_reason is None:
+        # earlier versions kept replies that a server had broken off or never given, and did not say
+        # how they ended
+        return None
+    return record
+
+
+def _judge_pending(
+    judge: Judge,
+    items: Sequence[Pending],
+    settings: JudgeSettings,
+    shards: int,
+    watch: alike.Watch,
+) -> Iterator[tuple[Pending, ScoreRecord]]:
+    """Yield a record for each item: in order, or as replies come in from a server."""
+    if not settings.served:
+        return _judge_all(judge, items, settings.batch(judge), watch)
+    return server.side_by_side(
+        cast(_ServedJudge, judge),
+        items,
+        lambda item: next(_judge_all(judge, [item], 1, watch)),
+        workers=settings.claims(shards)["requests"],
+        max_failed_share=settings.max_failed_share,
+    )
+
+
+def _judge_all(
+    judge: Judge, items: Sequence[Pending], size: int, watch: alike.Watch
+) -> Iterator[tuple[Pending, ScoreRecord]]:
+    """Yield a record for each item, in order.
+
+    A batch that does not fit the device is halved, for good; one that fails otherwise is judged
+    one by one, so that one bad sample costs one sample.
+
+    Args:
+        size: of a batch.
+    """
+    position = 0
+    with ThreadPoolExecutor(READERS) as pool:
+        pairs: dict[int, Future[Pair]] = {}
+        while position < len(items):
+            stopping.check()
+            numbers = range(position, min(position + size, len(items)))
+            # the next batch is read while this one is judged
+            for number in range(position, min(position + 2 * size, len(items))):
+                if number not in pairs:
+                    pairs[number] = pool.submit(_pair, items[number])
+            batch = [items[number] for number in numbers]
+            try:
+                read = [pairs[number].result() for number in numbers]
+                judged = _judge_batch(judge, batch, read)
+            except (DeviceError, ServerError):
+                raise
+            except Exception as error:
+                if len(batch) == 1:
+                    failed = failed_record(batch[0], error)
+                    watch.failed(failed.id, str(failed.error))
+                    yield batch[0], failed
+                elif isinstance(error, OutOfMemory):
+                    size = len(batch) // 2
+                    log.warning("a batch of %d does not fit, going on with %d", len(batch), size)
+                    continue
+                else:
+                    log.warning("a batch failed (%s), judging it one by one", one_sentence(error))
+                    for item in batch:
+                        yield from _judge_all(judge, [item], 1, watch)
+            else:
+                _note(watch, judged, batch[0].job.settings)
+                yield from zip(batch, judged, strict=True)
+            for number in numbers:
+                del pairs[number]
+            position += len(batch)
+
+
+def _note(watch: alike.Watch, judged: Sequence[ScoreRecord], settings: JudgeSettings) -> None:
+    """Take note of whether a judge could answer; what it said is another matter."""
+    if any(record.key is not None for record in judged):
+        watch.passed()
+    # a server may fail a share of its requests, and files may lack some samples
+    elif settings.on_device:
+        for record in judged:
+            watch.failed(record.id, str(record.error))
+
+
+def _judge_batch(
+    judge: Judge, batch: Sequence[Pending], pairs: Sequence[Pair]
+) -> list[ScoreRecord]:
+    """Judge a batch; what does not parse is asked for once more, with the error."""
+    began = time.monotonic()
+    first = judge.judge(pairs)
+    again = {}
+    for number, (pair, judgement) in enumerate(zip(pairs, first, strict=True)):
+        if (found := rejected(judgement, pair.rubric)) is not None:
+            again[number] = pair._replace(rejected=found)
+    second = dict(zip(again, judge.judge(list(again.values())), strict=True)) if again else {}
+    seconds = round((time.monotonic() - began) / len(batch), 4)
+    return [
+        record_of(item, [judgement, *([second[number]] if number in second else [])], seconds)
+        for number, (item, judgement) in enumerate(zip(batch, first, strict=True))
+    ]
+
+
+def _pair(item: Pending) -> Pair:
+    sample = item.sample
+
+    def seen(picture: Picture) -> Image.Image:
+        return images.open_rgb(picture.image, sample.background)
+
+    edited = images.open_rgb(item.edited)
+    if records.pixels_sha256(edited) != item.pixels:
+        raise SampleError(
+            f"{item.edited}: expected the pixels of the edit, found others; delete the file and "
+            "run again to have it edited anew"
+        )
+    return Pair(
+        id=sample.id,
+        editor=item.job.editor,
+        source=images.open_rgb(sample.image, sample.background),
+        edited=edited,
+        rubric=item.job.rubric,
+        prompt=item.prompt,
+        seed=item.seed,
+        category=sample.category,
+        tags=sample.tags,
+        more=[seen(picture) for picture in sample.more],
+        reference=None if sample.reference is None else seen(sample.reference),
+    )

@@ -1,0 +1,128 @@
+"""From a judgement to its record: what a reply is worth, and why one is worth nothing."""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from lockstep.errors import (
+    ReplyError,
+    one_sentence,
+)
+from lockstep.judges.protocol import Judgement, Rejected
+from lockstep.judges.settings import JudgeSettings
+from lockstep.models.fingerprints import versions
+from lockstep.records import Sample, ScoreRecord
+from lockstep.rubrics import combine
+from lockstep.rubrics.replies import parse_reply
+from lockstep.rubrics.rubric import Rubric
+
+log = logging.getLogger(__name__)
+
+
+class Judging(NamedTuple):
+    """What the judgements of one editor and category share."""
+
+    settings: JudgeSettings
+    identity: dict[str, Any]
+    """Of the judge."""
+    rubric: Rubric
+    editor: str
+
+
+class Pending(NamedTuple):
+    """One judgement to make."""
+
+    job: Judging
+    sample: Sample
+    edited: Path
+    pixels: str
+    """SHA-256 of its pixels."""
+    prompt: str
+    seed: int | None
+    key: str
+    path: Path
+    """Where it is kept."""
+
+
+def rejected(judgement: Judgement, rubric: Rubric) -> Rejected | None:
+    """Return a reply and what is wrong with it; None if nothing is, or there is none to read."""
+    unread = judgement.error is not None or judgement.finished is not None
+    if unread or judgement.reply is None:
+        return None
+    try:
+        parse_reply(judgement.reply, rubric)
+    except ReplyError as error:
+        return Rejected(judgement.reply, rubric.correction(str(error)))
+    return None
+
+
+def record_of(item: Pending, judgements: Sequence[Judgement], seconds: float) -> ScoreRecord:
+    """Return what came of an item that was asked once, or once more."""
+    used = [judgement.usage for judgement in judgements if judgement.usage is not None]
+    known = len(used) == len(judgements)
+    took = {
+        "rejected": judgements[0].reply if len(judgements) > 1 else None,
+        "prompt_tokens": sum(usage.prompt_tokens for usage in used) if known else None,
+        "reply_tokens": sum(usage.reply_tokens for usage in used) if known else None,
+        "judge_seconds": seconds,
+    }
+    return scored_record(item, judgements[-1]).model_copy(update=took)
+
+
+def scored_record(item: Pending, judgement: Judgement) -> ScoreRecord:
+    """Return what a judgement says by today's rules."""
+    settings, rubric = item.job.settings, item.job.rubric
+    probabilities, mass = judgement.probabilities, judgement.schema_mass
+    record = _unscored(item).model_copy(
+        update={
+            "key": item.key,
+            "reply": judgement.reply,
+            "probabilities": probabilities or {},
+            "schema_mass": mass,
+            "finish_reason": judgement.finish_reason,
+            "versions": versions() if judgement.versions is None else judgement.versions,
+        }
+    )
+    if judgement.finished is not None:
+        return record.model_copy(update=judgement.finished._asdict())
+    least = settings.least_mass
+    try:
+        if judgement.error is not None or judgement.reply is None:
+            # nothing to keep: the next run asks again
+            record = record.model_copy(update={"key": None})
+            raise ReplyError(judgement.error or "expected a reply of the judge, found none")
+        if mass is not None and mass < least:
+            raise ReplyError(
+                f"the judge put a probability of {mass} on valid scores, "
+                f"accepted is at least {least} (judge.min_schema_mass)"
+            )
+        scores = parse_reply(judgement.reply, rubric)
+    except ReplyError as error:
+        return record.model_copy(update={"status": "judge_failed", "error": str(error)})
+    found = {
+        "score": combine.score(rubric, scores.criteria, item.sample.tags),
+        "criteria": scores.criteria,
+        "reasoning": scores.reasoning,
+    }
+    if probabilities:
+        found["expected_score"] = combine.expected_score(rubric, probabilities, item.sample.tags)
+        found["uncertainty"] = combine.uncertainty(probabilities)
+    return record.model_copy(update=found)
+
+
+def _unscored(item: Pending) -> ScoreRecord:
+    return ScoreRecord(
+        id=item.sample.id,
+        category=item.sample.category,
+        status="ok",
+        seed=item.seed,
+        judge=item.job.identity,
+        rubric=item.job.rubric.sha256,
+        versions=versions(),
+    )
+
+
+def failed_record(item: Pending, error: Exception) -> ScoreRecord:
+    failed = {"status": "judge_failed", "error": one_sentence(error)}
+    return _unscored(item).model_copy(update=failed)

@@ -1,0 +1,201 @@
+"""One score job: the edits of a shard, judged on its device or devices."""
+
+import logging
+import resource
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from statistics import fmean, pstdev
+from typing import Any, NamedTuple
+
+from lockstep import plan, records
+from lockstep.devices.device import joined
+from lockstep.errors import DamagedError, TemplateError
+from lockstep.judges import keys
+from lockstep.judges.settings import JudgeSettings
+from lockstep.records import EditRecord, Sample, ScoreRecord, recovery
+from lockstep.records.rows import aside
+from lockstep.rubrics.rubric import Rubric
+from lockstep.rubrics.ties import settled
+from lockstep.scoring import judgements
+from lockstep.scoring.judgements import Place
+from lockstep.scoring.replies import Judging, Pending
+
+log = logging.getLogger(__name__)
+
+
+class _Edit(NamedTuple):
+    """One edit and its judgements."""
+
+    record: ScoreRecord
+    """As it is before any judgement."""
+    items: list[Pending]
+    """Judgements that make the score; none of what was not edited."""
+    swapped: Pending | None
+    """Judgement against another sample's instruction."""
+
+
+def score_shard(
+    judge: JudgeSettings,
+    manifest: Path,
+    edits: Sequence[Path],
+    rubric: Rubric,
+    folder: Path,
+    seed: int,
+    place: Place,
+) -> None:
+    """Judge a shard's edits and write their records.
+
+    Judgements are kept in `judgements/`. What was not edited is passed on unscored.
+
+    Args:
+        edits: records of the shard's edits.
+        folder: the category's results; the scores go to `scores/`.
+        seed: base seed, of which several judgements of an edit have theirs.
+
+    Raises:
+        DeviceError: if the device fails or is not to be had.
+        ServerError: if the judge's server is of no use; what is judged is kept.
+    """
+    began = time.monotonic()
+    category, folder = Path(manifest).stem, Path(folder)
+    identity = keys.identity(judge)
+    job = Judging(judge, identity, rubric, folder.parent.name)
+    samples = records.read_manifest(manifest)
+    recovery.forget_other_counts(folder / "scores", len(place.devices))
+    wanted = [
+        _wanted(edit, samples, position, job, folder, seed)
+        for path in edits
+        for position, edit in _placed(path, samples)
+    ]
+    items = [item for edit in wanted for item in (*edit.items, edit.swapped) if item is not None]
+    name = joined(place.own)
+    done = judgements.judge_missing(judge, items, place)
+    scored = aside(_gather(edit, done) for edit in wanted)
+    records.write_records(
+        folder / "scores" / plan.shard_file(place.shard, len(place.devices)), scored
+    )
+    counts = Counter(record.status for record in scored)
+    failed = counts["judge_failed"]
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    log.info("peak host memory %.1f GiB", peak / 2**20)
+    log.info(
+        "%d of %d edits scored, %d failed in %.1f s",
+        counts["ok"],
+        len(scored),
+        failed,
+        time.monotonic() - began,
+    )
+    if failed:
+        print(
+            f"{category} {name}: {failed} of {len(scored)} judgements failed", file=place.terminal
+        )
+
+
+def _placed(path: Path, samples: Sequence[Sample]) -> Iterator[tuple[int, EditRecord]]:
+    """Yield the records of a shard's edits, each with the place of its sample in the category.
+
+    Raises:
+        DamagedError: if they are not those of every n-th sample, of n shards.
+    """
+    shards = plan.shards_of(path.name)
+    for number, edit in enumerate(records.each_record([path], EditRecord)):
+        if number == 0:
+            firsts = range(min(shards, len(samples)))
+            begin = next((place for place in firsts if samples[place].id == edit.id), 0)
+        position = begin + number * shards
+        if position >= len(samples) or samples[position].id != edit.id:
+            raise DamagedError(
+                f"{path}: found sample {edit.id!r} in line {number + 1}, accepted is the next of "
+                "its shard; delete the file and run again to have it made again"
+            )
+        yield position, edit
+
+
+def _wanted(
+    edit: EditRecord,
+    samples: Sequence[Sample],
+    position: int,
+    job: Judging,
+    folder: Path,
+    base: int,
+) -> _Edit:
+    """Return the judgements that an edit needs."""
+    record = ScoreRecord(id=edit.id, category=edit.category, status=edit.status, error=edit.error)
+    if edit.status != "ok":
+        return _Edit(record, [], None)
+    edited = records.below(folder, edit.image)
+    provenance = records.read_provenance(edited)
+    if provenance is None or provenance.get("key") != edit.key:
+        found = "another edit" if provenance else "no complete edit"
+        reason = f"{edited}: found {found}, run the edit again (--forcerun edit)"
+        return _Edit(record.model_copy(update={"status": "missing", "error": reason}), [], None)
+
+    def item(place: str, sample: Sample, seed: int | None = None) -> Pending:
+        path = folder / "judgements" / place / f"{edit.id}.json"
+        return judgements.item(job, sample, edited, edit.pixels_sha256 or "", path, seed=seed)
+
+    own = samples[position]
+    told = _other(samples, position) if job.settings.swapped_instruction else None
+    try:
+        if (count := job.settings.repeats) == 1:
+            items = [item("", own)]
+        else:
+            seeds = [plan.sample_seed(base, f"{edit.id}/judge/{number}") for number in range(count)]
+            items = [item(f"repeat-{number}", own, seed) for number, seed in enumerate(seeds)]
+        return _Edit(record, items, None if told is None else item("swapped", told))
+    except TemplateError as error:
+        failed = {"status": "judge_failed", "error": f"the rubric's template: {error}"}
+        return _Edit(record.model_copy(update=failed), [], None)
+
+
+def _other(samples: Sequence[Sample], position: int) -> Sample | None:
+    """Return a sample with what the next one that differs asks for; None if all ask the same."""
+    own = samples[position]
+    for step in range(1, len(samples)):
+        other = samples[(position + step) % len(samples)]
+        if other.instruction != own.instruction:
+            told = ("instruction", "rationale", "expected", "reference")
+            asked = {name: getattr(other, name) for name in told}
+            return own.model_copy(update=asked)
+    return None
+
+
+def _gather(edit: _Edit, done: Mapping[Path, ScoreRecord]) -> ScoreRecord:
+    """Return the record of an edit from its judgements."""
+    if not edit.items:
+        return edit.record
+    record = _mean([done[item.path] for item in edit.items])
+    swapped = done[edit.swapped.path].score if edit.swapped else None
+    return record.model_copy(update={"swapped_score": swapped})
+
+
+def _mean(found: Sequence[ScoreRecord]) -> ScoreRecord:
+    """Return several judgements of one edit as one; it has a score only if each of them has."""
+    first = next((record for record in found if record.status != "ok"), found[0])
+    if len(found) == 1 or first.status != "ok":
+        return first
+
+    def over(function: Callable[[list[Any]], float], name: str) -> float | None:
+        """Return a function of a field of all; None if one has none."""
+        given = [getattr(record, name) for record in found]
+        return None if None in given else function(given)
+
+    scores = [record.score for record in found if record.score is not None]
+    return first.model_copy(
+        update={
+            "score": float(settled(fmean(scores))),
+            "scores": scores,
+            "judgements": [record.criteria for record in found],
+            "spread": over(pstdev, "score"),
+            "criteria": {name: fmean(r.criteria[name] for r in found) for name in first.criteria},
+            "expected_score": over(fmean, "expected_score"),
+            "uncertainty": over(fmean, "uncertainty"),
+            "schema_mass": over(min, "schema_mass"),
+            "prompt_tokens": over(sum, "prompt_tokens"),
+            "reply_tokens": over(sum, "reply_tokens"),
+            "judge_seconds": over(sum, "judge_seconds"),
+            "cached": all(record.cached for record in found),
+        }
+    )

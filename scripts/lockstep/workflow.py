@@ -1,0 +1,393 @@
+"""What the rules compute: devices, shards, claims, priorities and inputs, and checks before a run.
+
+The workflow engine is known here by plain values alone: it gives a configuration, wildcards and
+limits, and gets names, numbers and sentences.
+"""
+
+import os
+import time
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+
+from filelock import BaseFileLock
+
+from lockstep import layout, plan, records
+from lockstep.benchmark import score_files
+from lockstep.config import hub
+from lockstep.config.load import load_comparison, load_config
+from lockstep.config.load import of_job as config_of_job
+from lockstep.config.run import Comparison, Config
+from lockstep.demo.files import TINY_FILES
+from lockstep.devices import device
+from lockstep.devices.device import Device
+from lockstep.errors import ConfigError, LockstepError
+from lockstep.jobs import allocation, provenance, workers
+from lockstep.jobs import stale as outputs_that_do_not_fit
+from lockstep.jobs.claims import Claims, claimed, limited
+from lockstep.judges.settings import JudgeSettings
+from lockstep.models.backend import BackendSettings
+from lockstep.records import notes, recovery
+from lockstep.rubrics.rubric import Rubric, read_rubric
+
+STAGES = {"edit_shard": "edit", "score_shard": "score", "judge_anchors": "anchors"}
+"""Stages that need models, by their scripts; who includes the rules may call them otherwise."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """What the rules are made of: a configuration, and the device of each shard."""
+
+    settings: Config | Comparison
+    devices: Sequence[Device] = ()
+
+    @property
+    def whole(self) -> Config:
+        """Return the configuration of a run that edits and judges."""
+        assert isinstance(self.settings, Config)
+        return self.settings
+
+    @property
+    def only_compares(self) -> bool:
+        return isinstance(self.settings, Comparison)
+
+    @property
+    def results(self) -> Path:
+        return Path(self.settings.results)
+
+    @cached_property
+    def editors(self) -> list[str]:
+        return [] if self.only_compares else [editor.name for editor in self.whole.editors]
+
+    @cached_property
+    def categories(self) -> list[str]:
+        return [] if self.only_compares else list(self.whole.benchmark.categories or ())
+
+    @property
+    def together(self) -> int:
+        """Return the number of devices that one judge takes."""
+        return self.whole.judge.together
+
+    @property
+    def judges(self) -> int:
+        """Return the number of shards of scores."""
+        return len(self.devices) // self.together
+
+    @cached_property
+    def rubrics(self) -> dict[str, Rubric]:
+        """Return the rubric of each category.
+
+        Raises:
+            RubricError: if one is none.
+        """
+        judge = self.whole.judge
+        return {key: read_rubric(Path(judge.rubric_file(key))) for key in self.categories}
+
+    def edits(self, editor: str, category: str) -> list[str]:
+        """Return the records of all edits of an editor and category."""
+        return list(map(str, layout.all_edits(self.results, editor, category, len(self.devices))))
+
+    def judged(self, editor: str, category: str, shard: int) -> list[str]:
+        """Return the records of the edits that one shard of scores judges."""
+        edits = self.edits(editor, category)
+        return [edits[k] for k in plan.edit_shards(shard, self.together)]
+
+    def scores(self, editor: str, category: str) -> list[str]:
+        """Return the records of all scores of an editor and category."""
+        shards = range(self.judges)
+        return [str(layout.scores(self.results, editor, category, k, self.judges)) for k in shards]
+
+    def table(self, editor: str, category: str) -> str:
+        return str(layout.table(self.results, editor, category))
+
+    @property
+    def tables(self) -> list[str]:
+        """Return the tables of all editors and categories."""
+        return [self.table(editor, key) for editor in self.editors for key in self.categories]
+
+    @property
+    def report(self) -> list[str]:
+        """Return the report's files, the page first."""
+        return list(map(str, layout.report(self.results, self.editors, self.categories)))
+
+    @property
+    def protocol(self) -> list[str]:
+        """Return what sums the editors up as the benchmark does; nothing without a protocol."""
+        if self.whole.judge.protocol_file is None:
+            return []
+        return [str(self.results / "report" / f"protocol.{form}") for form in ("json", "md")]
+
+    @property
+    def comparison(self) -> list[str]:
+        names = ("compare.md", "compare.json", "scores.csv", "scores.tex")
+        return [str(self.results / "compare" / name) for name in names]
+
+    @property
+    def finished(self) -> list[str]:
+        """Return what a run that is asked for nothing else makes."""
+        return self.comparison if self.only_compares else [*self.report, *self.protocol]
+
+    @cached_property
+    def compared(self) -> dict[str, list[str]]:
+        """Return the files of each source of a comparison; this run's own tables are made first.
+
+        Raises:
+            LockstepError: if a source is none, or a folder that leads out of itself.
+        """
+        sources = {} if self.settings.compare is None else self.settings.compare.sources
+        for path in filter(os.path.isdir, sources.values()):
+            recovery.check_tree(Path(path))
+        return {
+            name: self.tables if self._is_own(path) else score_files.source_files(path)
+            for name, path in sources.items()
+        }
+
+    def _is_own(self, path: str) -> bool:
+        same = os.path.normpath(path) == os.path.normpath(self.settings.results)
+        return same and not self.only_compares
+
+    def priority(self, stage: str, editor: str, category: str) -> int:
+        """Edit before score; one editor and category after the other, in the configured order.
+
+        No two of them have the same priority: all devices take them in the same order, so the
+        shards of one never hold devices that the shards of another, which hold the rest, wait for.
+        """
+        order = [(name, key) for name in self.editors for key in self.categories]
+        base = {"edit": len(order), "score": 0}[stage]
+        return base + len(order) - order.index((editor, category))
+
+
+def only_compares(data: Mapping[str, Any]) -> bool:
+    """Tell whether a configuration without a benchmark compares what is there."""
+    return "compare" in data and "benchmark" not in data
+
+
+def load(data: Mapping[str, Any], source: str) -> Run:
+    """Return the run that a configuration asks for.
+
+    Args:
+        source: what to call the configuration in messages.
+
+    Raises:
+        LockstepError: with a sentence for each mistake.
+    """
+    if not only_compares(data):
+        return _with_devices(load_config(data, source, produced=TINY_FILES))
+    comparison = load_comparison(data, source)
+    recovery.check_tree(Path(comparison.results))
+    return Run(comparison)
+
+
+def of_job(data: Mapping[str, Any]) -> Run:
+    """Return the run of a job, which may run before what others look for is made."""
+    if only_compares(data):
+        return Run(load_comparison(data, "configuration"))
+    return _with_devices(config_of_job(data))
+
+
+def _with_devices(settings: Config) -> Run:
+    devices = allocation.planned(settings)
+    device.split(devices, settings.judge.together)
+    return Run(settings, devices)
+
+
+def with_rubrics(data: Mapping[str, Any], folders: Sequence[str | Path]) -> dict[str, Any]:
+    """Return a configuration whose rubrics are found from any working folder.
+
+    Args:
+        folders: where to look, one after the other, for what the working folder lacks.
+    """
+    judge = data.get("judge")
+    if not isinstance(judge, Mapping):
+        return dict(data)
+    asked = judge.get("rubrics", JudgeSettings.model_fields["rubrics"].default)
+    if not isinstance(asked, str) or not asked or os.path.exists(os.path.expanduser(asked)):
+        return dict(data)
+    for path in (os.path.abspath(os.path.join(folder, asked)) for folder in folders):
+        if os.path.exists(path):
+            return {**data, "judge": {**judge, "rubrics": path}}
+    return dict(data)
+
+
+def checked(run: Run, source: str, limits: Mapping[str, Any], dry: bool) -> Iterator[str]:
+    """Check, before anything is made, what a run needs. Nothing is changed.
+
+    Args:
+        source: what to call the configuration in messages.
+        limits: of resources, as the command line gives them.
+        dry: whether nothing is to be made, so that what would stop a run is said instead.
+
+    Yields:
+        sentences for the terminal.
+
+    Raises:
+        LockstepError: for the first mistake.
+    """
+    if run.only_compares:
+        return
+    settings = run.whole
+    if settings.cluster is None:
+        allocation.check_limits(limits, run.together)
+        device.check_visible(run.devices)
+        if settings.devices.accelerator == "auto" and run.devices[0].kind == "cpu":
+            names = ", ".join(device.name for device in run.devices)
+            yield (
+                f"devices: found no GPU here, runs on CPU slots: {names} "
+                "(devices.accelerator: auto)"
+            )
+    if dry:
+        yield from hub.lacking(settings, source)
+        yield from _told(partial(recovery.check_writable, run.results))
+    else:
+        recovery.check_writable(run.results)
+    settings.judge.check_scores(run.editors, run.rubrics)
+    if settings.report.human_scores is not None:
+        # it takes pandas
+        from lockstep.figures import agreement
+
+        agreement.read_humans(Path(settings.report.human_scores), run.editors)
+    recovery.check_tree(run.results)
+    if dry:
+        for sentence in _told(partial(check_server, settings, reach=False)):
+            yield f"Before anything can be judged: {sentence}"
+
+
+def _told(check: Callable[[], None]) -> Iterator[str]:
+    try:
+        check()
+    except LockstepError as error:
+        yield str(error)
+
+
+def check_server(settings: Config, reach: bool) -> None:
+    """Check what a judge behind a server needs, before the first edit.
+
+    Args:
+        reach: whether the server must be there.
+
+    Raises:
+        ConfigError: for the first mistake.
+    """
+    settings.judge.check_environment(reach)
+
+
+def begin(run: Run, source: str, scripts: Iterable[str], only_touches: bool) -> BaseFileLock:
+    """Begin a run: hold its results, look for its models, and remove what earlier ones have left.
+
+    Args:
+        source: what to call the configuration in messages.
+        scripts: paths of the scripts of all jobs that are to run.
+        only_touches: whether the jobs make nothing.
+
+    Returns:
+        The lock of the results, to be kept for as long as the run lasts.
+
+    Raises:
+        LockstepError: if another run holds the results, or a model or server is not there.
+    """
+    settings, stages = run.whole, stages_of(scripts)
+    lock = recovery.hold(run.results)
+    if lacking := hub.lacking(settings, source, stages):
+        raise ConfigError("\n".join(lacking))
+    workers.sweep()
+    records.sweep(run.results)
+    # what only a judgement needs is asked for where any is to be made
+    if stages & {"score", "anchors"} and not only_touches:
+        check_server(settings, reach=settings.cluster is None)
+    return lock
+
+
+def stages_of(scripts: Iterable[str]) -> set[str]:
+    """Return the stages that need models, of jobs that run some scripts."""
+    return {STAGES[name] for name in (Path(path).stem for path in scripts) if name in STAGES}
+
+
+def claims(run: Run) -> Claims:
+    """Return what jobs claim of this machine, or ask a cluster's scheduler for."""
+    none = Claims({}, {}, {}, {}, {})
+    return none if run.only_compares else claimed(run.whole, len(run.devices))
+
+
+def limits(run: Run) -> dict[str, int]:
+    """Return limits of resources that hold whatever the command line says."""
+    return {} if run.only_compares else limited(run.whole, len(run.devices))
+
+
+def slots(run: Run, *limits: Any) -> int:
+    """Return the number of shards that can run at a time.
+
+    Args:
+        limits: of resources; what is no number limits nothing.
+    """
+    return min([len(run.devices), *(limit for limit in limits if isinstance(limit, int))])
+
+
+def made_here(model: BackendSettings) -> list[str]:
+    """Return the files of a model's folder that the workflow makes itself; none of another."""
+    if model.model_folder is None:
+        return []
+    folder = os.path.normpath(model.model_folder)
+    return [path for path in TINY_FILES if path.startswith(f"{folder}/")]
+
+
+def library_files(*names: str) -> list[str]:
+    """Return files of this library as inputs of a rule."""
+    return [os.path.relpath(Path(__file__).parent / name) for name in names]
+
+
+def stale(run: Run) -> dict[Path, str]:
+    """Return the outputs that do not fit what is asked for, each with the reason.
+
+    Nothing is changed.
+
+    Raises:
+        LockstepError: if a source of a comparison is not to be used.
+    """
+    found = {}
+    if not run.only_compares:
+        found = outputs_that_do_not_fit.stale(run.whole, len(run.devices), run.rubrics)
+    compare = run.settings.compare
+    if compare is not None:
+        for name, path in compare.sources.items():
+            if not run._is_own(path) and os.path.isdir(path):
+                provenance.check_reported(Path(path), list(map(Path, run.compared[name])))
+        output = provenance.compared(run.results, compare, run.settings.report, run.compared)
+        if reason := notes.misfit(output):
+            found[output.files[0]] = reason
+    return found
+
+
+def mark(reason: str, outputs: Iterable[Path], folder: Path) -> str:
+    """Make the file of a reason anew, newer than every output that is made again.
+
+    Args:
+        folder: where it lies, called by the reason.
+    """
+    path = folder / reason
+    # what has the same content is taken for the same
+    records.write_bytes(path, uuid.uuid4().hex.encode(), durable=False)
+    # older than what is made from now on
+    newer = max([time.time(), *(when + 0.001 for when, _ in _times(outputs))])
+    os.utime(path, (newer, newer))
+    return str(path)
+
+
+def check_clock(outputs: Iterable[Path], results: Path) -> None:
+    """Refuse outputs from the future, which nothing that is made now would be newer than.
+
+    Raises:
+        ConfigError: naming the latest.
+    """
+    when, latest = max(_times(outputs), default=(0.0, None))
+    if when > time.time() + 1:
+        raise ConfigError(
+            f"{latest}: found a time in the future, by the clock of this machine, and cannot tell "
+            f"what is newer; set the clock, or the times: find {results} -exec touch {{}} +"
+        )
+
+
+def _times(paths: Iterable[Path]) -> list[tuple[float, Path]]:
+    return [(path.stat().st_mtime, path) for path in paths if path.exists()]

@@ -1,0 +1,21 @@
+"""Pack the report with copies of its images into one file to send."""
+
+from collections import defaultdict
+from pathlib import Path
+
+from lockstep.figures.tables import read_table
+from lockstep.jobs.joblog import job_log
+from lockstep.report.bundle import write_bundle
+
+with job_log(snakemake.log[0]):
+    frames = defaultdict(dict)
+    for path in map(Path, snakemake.input.tables):
+        frames[path.parents[1].name][path.parent.name] = read_table(path)
+    write_bundle(
+        frames,
+        Path(snakemake.input.files[0]).parent,
+        [Path(path) for path in snakemake.input.files],
+        snakemake.params.background,
+        Path(snakemake.output[0]),
+        snakemake.threads,
+    )

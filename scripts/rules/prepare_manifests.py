@@ -1,0 +1,22 @@
+"""Read the benchmark and write a manifest per category."""
+
+from pathlib import Path
+
+from lockstep.benchmark import intake
+from lockstep.config.load import of_job
+from lockstep.jobs import provenance
+from lockstep.jobs.joblog import job_log
+from lockstep.records import notes
+
+with job_log(snakemake.log[0]) as terminal:
+    settings = of_job(snakemake.config)
+    with notes.noted(provenance.prepared(settings)):
+        counts = intake.prepare(settings.benchmark, Path(snakemake.output.rejected).parent)
+    listed = ", ".join(f"{count} {category}" for category, count in counts.samples.items())
+    print(f"prepare: {listed}, {counts.rejected} rejected", file=terminal)
+    if counts.left_out:
+        listed = ", ".join(f"{count} {name}" for name, count in counts.left_out.items())
+        print(f"  not configured, left out: {listed}", file=terminal)
+    intake.check_left(counts, settings.benchmark)
+    if counts.rejected:
+        print(f"  the reasons are in {snakemake.output.rejected}", file=terminal)

@@ -1,0 +1,27 @@
+"""Write the table and the summary of one editor and category."""
+
+from pathlib import Path
+
+from lockstep import records
+from lockstep.config.load import of_job
+from lockstep.figures import tables
+from lockstep.jobs import provenance
+from lockstep.jobs.joblog import job_log
+from lockstep.records import alike, notes
+from lockstep.rubrics.rubric import SCALE, read_rubric
+
+with job_log(snakemake.log[0]):
+    settings = of_job(snakemake.config)
+    editor, category = snakemake.wildcards.editor, snakemake.wildcards.category
+    rubric = read_rubric(Path(settings.judge.rubric_file(category)))
+    edits, scores = snakemake.input.edits, snakemake.input.scores
+    folder = Path(snakemake.output.table).parent
+    provenance.check_scored(settings, editor, category, len(edits), rubric)
+    with notes.noted(provenance.tabulated(settings, editor, category, len(edits), rubric)):
+        frame = tables.table(Path(snakemake.input.manifest), edits, scores, rubric, folder)
+        edited = frame[["id", "status", "error"]].itertuples(index=False, name=None)
+        alike.check_edits(str(folder), edited)
+        records.write_text(snakemake.output.table, tables.to_csv(frame))
+        threshold = settings.report.threshold_on(SCALE)
+        summary = tables.summary(frame, edits, scores, rubric, threshold)
+        records.write_json(snakemake.output.summary, summary)

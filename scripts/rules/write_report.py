@@ -1,0 +1,28 @@
+"""Write the report over all editors and categories."""
+
+from pathlib import Path
+
+from lockstep import layout
+from lockstep.config.load import of_job
+from lockstep.jobs import provenance
+from lockstep.jobs.joblog import job_log
+from lockstep.records import notes
+from lockstep.report.write import write_report
+from lockstep.rubrics.rubric import read_rubric
+
+with job_log(snakemake.log[0]):
+    settings = of_job(snakemake.config)
+    results, shards = Path(settings.results), snakemake.params.shards
+    keys = settings.benchmark.categories
+    rubrics = {key: read_rubric(Path(settings.judge.rubric_file(key))) for key in keys}
+    tables, summaries, edits = {}, {}, {}
+    for name in [editor.name for editor in settings.editors]:
+        tables[name] = {key: layout.table(results, name, key) for key in keys}
+        summaries[name] = {key: layout.summary(results, name, key) for key in keys}
+        edits[name] = {key: layout.all_edits(results, name, key, shards) for key in keys}
+    rejected, folder = Path(snakemake.input.rejected), Path(snakemake.output[0]).parent
+    further = {"anchors": snakemake.input.anchors, "agreement": snakemake.input.agreement}
+    provenance.check_tabulated(settings, shards, rubrics)
+    with notes.noted(provenance.reported(settings, shards, rubrics)):
+        given = (settings, tables, summaries, edits, rejected, further, folder)
+        write_report(*given, snakemake.threads)
