@@ -18,6 +18,7 @@ from lockstep.errors import ConfigError
 from lockstep.judges.qwen3_vl import Qwen3VLSettings
 from lockstep.judges.qwen3_vl.judge import Qwen3VLJudge
 from lockstep.models import weights
+from lockstep.models.weights import read_header, read_metadata
 from tests.unit import test_config
 
 PARTS = {
@@ -535,3 +536,29 @@ def test_broken_files_are_known_before_the_first_edit(models, tmp_path):
     (folder / "chat_template.jinja").unlink()
     with pytest.raises(ConfigError, match=r"judge\.model: .*found no chat template"):
         test_config.load(**given)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        {"a": {"dtype": "F32", "data_offsets": [0, 4]}},
+        {"a": {"shape": [1], "data_offsets": [0, 4]}},
+        {"a": {"dtype": "F32", "shape": [1]}},
+        {"a": {"dtype": "F32", "shape": "11", "data_offsets": [0, 4]}},
+        {"a": {"dtype": "F32", "shape": [-1], "data_offsets": [0, 4]}},
+        {"a": {"dtype": 5, "shape": [1], "data_offsets": [0, 4]}},
+        {"a": {"dtype": "F32", "shape": [1], "data_offsets": [4]}},
+        {"a": {"dtype": "F32", "shape": [1], "data_offsets": ["x", 4]}},
+        {"a": [1], "__metadata__": {}},
+        {"a": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}, "__metadata__": ["x"]},
+        {"a": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}, "__metadata__": {"x": 1}},
+        [],
+    ],
+)
+def test_a_header_with_other_fields_is_no_safetensors(tmp_path, header):
+    text = json.dumps(header).encode()
+    path = tmp_path / "a.safetensors"
+    path.write_bytes(len(text).to_bytes(8, "little") + text + b"\0" * 4)
+    for read in (read_header, read_metadata):
+        with pytest.raises(ConfigError, match="found a file of another kind, expected safetensors"):
+            read(path)

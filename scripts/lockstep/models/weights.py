@@ -12,6 +12,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from pydantic import BaseModel, NonNegativeInt, TypeAdapter
+
 from lockstep.errors import ConfigError
 
 NAMES = (
@@ -57,6 +59,18 @@ SMALL = 2**20
 
 SHOWN = 3
 """Weights that a message names."""
+
+
+class _Entry(BaseModel):
+    """What a safetensors file's header says of a tensor."""
+
+    dtype: str
+    shape: tuple[NonNegativeInt, ...]
+    data_offsets: tuple[NonNegativeInt, NonNegativeInt]
+
+
+ENTRIES = TypeAdapter(dict[str, _Entry])
+METADATA = TypeAdapter(dict[str, str] | None)
 
 
 class Tensor(NamedTuple):
@@ -280,8 +294,10 @@ def _header(path: Path) -> dict[str, Any]:
             )
         text = file.read(length)
     try:
-        header = json.loads(text)
-        ends = [value["data_offsets"][1] for name, value in header.items() if name[:2] != "__"]
+        header: dict[str, Any] = json.loads(text)
+        METADATA.validate_python(header.get("__metadata__"))
+        entries = {name: value for name, value in header.items() if name != "__metadata__"}
+        ends = [entry.data_offsets[1] for entry in ENTRIES.validate_python(entries).values()]
     except (ValueError, TypeError, KeyError, AttributeError, IndexError, RecursionError):
         raise ConfigError(f"{path}: found a file of another kind, expected safetensors") from None
     expected = 8 + length + max(ends, default=0)
