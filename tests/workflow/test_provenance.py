@@ -84,6 +84,17 @@ def test_another_model_at_the_same_place_is_another(finished, tmp_path, monkeypa
     assert not found.keys() & of("edits")
 
 
+def test_a_note_of_another_version_with_parts_that_nobody_knows_is_one(
+    finished, tmp_path, monkeypatch
+):
+    workflow = finished.copy(tmp_path / "work")
+    for path in (workflow.results / "provenance").rglob("*.json"):
+        note = json.loads(path.read_text(encoding="utf-8"))
+        note["made_of"]["adapters"] = "x"
+        path.write_text(json.dumps(note), encoding="utf-8")
+    assert set(misfits(workflow, monkeypatch).values()) == {"made-by-another-version"}
+
+
 def lose(pattern):
     def change(results):
         found = sorted(results.glob(pattern))

@@ -136,7 +136,8 @@ def misfit(output: Output) -> str | None:
         if note.made_of.get(part) != output.made_of.get(part)
     }
     if differing:
-        return REASONS[min(differing)]
+        # another version may have told of parts that this one does not know
+        return REASONS.get(min(differing), REASONS["code"])
     known = {str(path.relative_to(output.results)) for path in output.files} <= found.keys()
     return None if known else UNKNOWN
 
