@@ -5,6 +5,7 @@ from collections import Counter
 
 import pytest
 
+from tests.cluster.conftest import ClusterWorkflow
 from tests.cluster.slurm import jobs, tell
 from tests.workflow.conftest import EDITOR, until
 
@@ -118,3 +119,22 @@ def test_a_time_limit_costs_one_item_and_the_retry_has_more_time(make_run):
     assert_all_edited(run, 25)
     assert lost(run).total() <= 1, run.edited()
     assert "DUE TO TIME LIMIT" in run.said()
+
+
+def test_a_second_run_with_other_settings_on_the_same_results_is_told_who_holds_them(make_run):
+    run = make_run(1.0, 8, shards=2)
+    process = run.start()
+    until(run.edited, 180, run.printed)
+    # in a working folder of its own, where Snakemake's own lock holds nobody back
+    other = ClusterWorkflow(run.folder / "other", {**run.config, "seed": 5})
+    other.config["results"] = str(run.results)
+    path = str(run.folder / "benchmark.json")
+    other.config["benchmark"] = {**run.config["benchmark"], "path": path}
+    other.folder.mkdir()
+    before = set(jobs())
+    printed = other.run(check=False)
+    assert f"found it in use by process {process.pid} of " in printed
+    assert "Traceback" not in printed
+    assert set(jobs()) <= before, "it has submitted a job"
+    finish(process, run)
+    assert_all_edited(run, 8)
