@@ -12,7 +12,7 @@ from lockstep.config.load import with_own_files
 from lockstep.demo import files as tiny
 from lockstep.errors import LockstepError
 from lockstep.foreign import media
-from lockstep.jobs import allocation, takeover, workers
+from lockstep.jobs import allocation, stale, takeover, workers
 
 SOURCE = " + ".join(map(str, workflow.configfiles))
 
@@ -52,7 +52,7 @@ def mark(reason):
 
     It lies in the working folder, which all jobs see; the results stay as they are until jobs run.
     """
-    return computed.mark(reason, BECAUSE, Path(".snakemake", "because"))
+    return stale.mark(reason, BECAUSE, Path(".snakemake", "because"))
 
 
 def because(output):

@@ -44,11 +44,11 @@ if workflow.remote_exec:
 
 onstart:
     try:
-        jobs = list(workflow.dag.needrun_jobs())
+        needed = list(workflow.dag.needrun_jobs())
         if mark.cache_info().currsize:
-            computed.check_clock(BECAUSE, RESULTS)
-        scripts = [job.rule.script for job in jobs if job.rule.script]
-        HELD.append(computed.begin(RUN, SOURCE, scripts, only_touches=workflow.touch))
+            stale.check_clock(BECAUSE, RESULTS)
+        jobs = [(job.rule.script, job.wildcards_dict) for job in needed if job.rule.script]
+        HELD.append(computed.begin(RUN, SOURCE, jobs, only_touches=workflow.touch))
         os.environ[takeover.BY_JOBS] = "0"
     except LockstepError as error:
         raise WorkflowError(str(error)) from None

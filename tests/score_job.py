@@ -58,14 +58,11 @@ class Job:
 
     def run(self, judge: JudgeSettings, devices: list[Device]) -> dict[str, ScoreRecord]:
         """Return the record of each edit, by its id; the job's device is the first one."""
+        edits = [self.category / "edits" / "shard-0-of-1.jsonl"]
+        rubric = read_rubric(self.rubric)
         scoring_shard.score_shard(
-            judge,
-            manifest=self.manifest,
-            edits=[self.category / "edits" / "shard-0-of-1.jsonl"],
-            rubric=read_rubric(self.rubric),
-            folder=self.category,
-            seed=0,
-            place=Place(device.split(devices, 1), 0, "score", self.terminal),
+            scoring_shard.Shard(judge, self.manifest, edits, rubric, self.category, seed=0),
+            Place(device.split(devices, 1), 0, "score", self.terminal),
         )
         scores = self.category / "scores" / plan.shard_file(0, len(devices))
         return {record.id: record for record in records.read_records(scores, ScoreRecord)}

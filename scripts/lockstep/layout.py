@@ -35,6 +35,21 @@ def scores(results: Path, editor: str, category: str, shard: int, shards: int) -
     return results / editor / category / "scores" / plan.shard_file(shard, shards)
 
 
+def images(results: Path, editor: str, category: str) -> Path:
+    """Return the folder of edited images."""
+    return results / editor / category / "images"
+
+
+def log(results: Path, stage: str, editor: str, category: str, shard: int, shards: int) -> Path:
+    """Return the log of the job of a shard.
+
+    Args:
+        stage: edit or score.
+    """
+    name = Path(plan.shard_file(shard, shards)).with_suffix(".log")
+    return results / "logs" / stage / editor / category / name
+
+
 def table(results: Path, editor: str, category: str) -> Path:
     return results / editor / category / "table.csv"
 

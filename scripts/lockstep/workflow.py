@@ -5,8 +5,6 @@ limits, and gets names, numbers and sentences.
 """
 
 import os
-import time
-import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -25,8 +23,9 @@ from lockstep.demo.files import TINY_FILES
 from lockstep.devices import device
 from lockstep.devices.device import Device
 from lockstep.errors import ConfigError, LockstepError
-from lockstep.jobs import allocation, provenance, workers
+from lockstep.jobs import ahead, allocation, early, provenance, workers
 from lockstep.jobs import stale as outputs_that_do_not_fit
+from lockstep.jobs.ahead import Planned
 from lockstep.jobs.claims import Claims, claimed, limited
 from lockstep.judges.settings import JudgeSettings
 from lockstep.models.backend import BackendSettings
@@ -274,12 +273,16 @@ def check_server(settings: Config, reach: bool) -> None:
     settings.judge.check_environment(reach)
 
 
-def begin(run: Run, source: str, scripts: Iterable[str], only_touches: bool) -> BaseFileLock:
+def begin(
+    run: Run, source: str, jobs: Iterable[tuple[str, Mapping[str, str]]], only_touches: bool
+) -> BaseFileLock:
     """Begin a run: hold its results, look for its models, and remove what earlier ones have left.
+
+    What takes long to load begins to load.
 
     Args:
         source: what to call the configuration in messages.
-        scripts: paths of the scripts of all jobs that are to run.
+        jobs: script and wildcards of all jobs that are to run.
         only_touches: whether the jobs make nothing.
 
     Returns:
@@ -288,7 +291,8 @@ def begin(run: Run, source: str, scripts: Iterable[str], only_touches: bool) -> 
     Raises:
         LockstepError: if another run holds the results, or a model or server is not there.
     """
-    settings, stages = run.whole, stages_of(scripts)
+    settings, jobs = run.whole, list(jobs)
+    stages = stages_of(script for script, _ in jobs)
     lock = recovery.hold(run.results)
     if lacking := hub.lacking(settings, source, stages):
         raise ConfigError("\n".join(lacking))
@@ -297,7 +301,23 @@ def begin(run: Run, source: str, scripts: Iterable[str], only_touches: bool) -> 
     # what only a judgement needs is asked for where any is to be made
     if stages & {"score", "anchors"} and not only_touches:
         check_server(settings, reach=settings.cluster is None)
+    planned = _planned(run, jobs)
+    ahead.announce(planned)
+    first = planned[0] if planned and not only_touches else None
+    # a model that the run makes itself is not there yet
+    if first is not None and first.stage == "edit" and not made_here(settings.editor(first.editor)):
+        early.load(settings, run.devices, first)
     return lock
+
+
+def _planned(run: Run, jobs: Iterable[tuple[str, Mapping[str, str]]]) -> list[Planned]:
+    """Return what jobs edit and judge, in the order in which they do."""
+    found = {
+        Planned(stage, wildcards["editor"], wildcards["category"])
+        for script, wildcards in jobs
+        if (stage := STAGES.get(Path(script).stem)) in ("edit", "score")
+    }
+    return sorted(found, key=lambda planned: run.priority(*planned), reverse=True)
 
 
 def stages_of(scripts: Iterable[str]) -> set[str]:
@@ -358,36 +378,3 @@ def stale(run: Run) -> dict[Path, str]:
         if reason := notes.misfit(output):
             found[output.files[0]] = reason
     return found
-
-
-def mark(reason: str, outputs: Iterable[Path], folder: Path) -> str:
-    """Make the file of a reason anew, newer than every output that is made again.
-
-    Args:
-        folder: where it lies, called by the reason.
-    """
-    path = folder / reason
-    # what has the same content is taken for the same
-    records.write_bytes(path, uuid.uuid4().hex.encode(), durable=False)
-    # older than what is made from now on
-    newer = max([time.time(), *(when + 0.001 for when, _ in _times(outputs))])
-    os.utime(path, (newer, newer))
-    return str(path)
-
-
-def check_clock(outputs: Iterable[Path], results: Path) -> None:
-    """Refuse outputs from the future, which nothing that is made now would be newer than.
-
-    Raises:
-        ConfigError: naming the latest.
-    """
-    when, latest = max(_times(outputs), default=(0.0, None))
-    if when > time.time() + 1:
-        raise ConfigError(
-            f"{latest}: found a time in the future, by the clock of this machine, and cannot tell "
-            f"what is newer; set the clock, or the times: find {results} -exec touch {{}} +"
-        )
-
-
-def _times(paths: Iterable[Path]) -> list[tuple[float, Path]]:
-    return [(path.stat().st_mtime, path) for path in paths if path.exists()]

@@ -12,7 +12,7 @@ from lockstep.demo import files, tiny
 from lockstep.demo.files import TINY_EDITOR, TINY_FILES, TINY_JUDGE
 from lockstep.editors.identity import IdentitySettings
 from lockstep.errors import ConfigError, DeviceError, LockstepError
-from lockstep.jobs import allocation
+from lockstep.jobs import allocation, stale
 from lockstep.models.fingerprints import MARKER
 from lockstep.records import recovery
 from tests.conftest import ROOT
@@ -275,7 +275,8 @@ def test_a_run_begins_by_holding_its_results_and_sweeping(begun, scripts, touche
     left = run.results / f".{'0f' * 8}.tmp"
     left.parent.mkdir()
     left.touch()
-    lock = workflow.begin(run, "c.yaml", scripts, only_touches=touches)
+    jobs = [(script, {"editor": run.editors[0], "category": "physical"}) for script in scripts]
+    lock = workflow.begin(run, "c.yaml", jobs, only_touches=touches)
     assert lock.is_locked and not left.exists()
     assert done == ["workers", *reached]
     lock.release()
@@ -296,12 +297,12 @@ def test_a_mark_is_newer_than_all_that_is_made_again(tmp_path):
     for path, when in zip(outputs[:2], (0, time.time() + 0.9), strict=True):
         path.touch()
         os.utime(path, (when, when))
-    mark = Path(workflow.mark("made-with-another-seed", outputs, tmp_path / "because"))
+    mark = Path(stale.mark("made-with-another-seed", outputs, tmp_path / "because"))
     assert mark.stat().st_mtime > outputs[1].stat().st_mtime
     first = mark.read_bytes()
-    workflow.mark("made-with-another-seed", outputs, tmp_path / "because")
+    stale.mark("made-with-another-seed", outputs, tmp_path / "because")
     assert mark.read_bytes() != first
-    workflow.check_clock(outputs, tmp_path)
+    stale.check_clock(outputs, tmp_path)
 
 
 def test_an_output_from_the_future_is_named(tmp_path):
@@ -309,7 +310,7 @@ def test_an_output_from_the_future_is_named(tmp_path):
     path.touch()
     os.utime(path, (time.time() + 60, time.time() + 60))
     with pytest.raises(LockstepError, match=r"table\.csv: found a time in the future"):
-        workflow.check_clock([path, tmp_path / "never-made"], tmp_path)
+        stale.check_clock([path, tmp_path / "never-made"], tmp_path)
 
 
 def test_a_configuration_without_a_benchmark_only_compares(tmp_path, monkeypatch):

@@ -161,15 +161,23 @@ def gpu_uuid(device_id: str) -> str:
 
 def memory_used(device_id: str) -> int:
     """Return how many bytes of a GPU's memory are in use, by whomever; 0 if that is not told."""
+    return _memory(device_id, "used")
 
-    def used(handle: Any) -> int:
+
+def memory_free(device_id: str) -> int:
+    """Return how many bytes of a GPU's memory are free; 0 if that is not told."""
+    return _memory(device_id, "free")
+
+
+def _memory(device_id: str, what: str) -> int:
+    def asked(handle: Any) -> int:
         try:
-            return pynvml.nvmlDeviceGetMemoryInfo(handle).used
+            return getattr(pynvml.nvmlDeviceGetMemoryInfo(handle), what)
         except pynvml.NVMLError:
             # it shares the host's memory, or is a slice of a GPU that is not all ours
             return 0
 
-    return _ask(device_id, used)
+    return _ask(device_id, asked)
 
 
 def _ask(device_id: str, question: Callable[[Any], Any]) -> Any:

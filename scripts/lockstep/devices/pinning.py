@@ -11,10 +11,11 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import TypeVar
 
 import filelock
+import psutil
 
 from lockstep import records
 from lockstep.devices import stopping
-from lockstep.devices.device import Device, given, gpu_uuid, memory_used, see_only
+from lockstep.devices.device import Device, given, gpu_uuid, memory_free, memory_used, see_only
 from lockstep.devices.settings import DeviceSettings
 from lockstep.errors import DeviceError
 
@@ -115,6 +116,47 @@ def loaded(
         yield model
 
 
+def loaded_beside(
+    devices: Sequence[Device], settings: DeviceSettings, load: Callable[[str], Model], room: int
+) -> tuple[Model, list[int]] | None:
+    """Load a model on devices that another process of the same run still uses.
+
+    Args:
+        room: bytes of memory that each device must have free.
+
+    Returns:
+        The model and the bytes that it takes of each device; None where there is too little room.
+    """
+    torch_device = pin(devices)
+    keep_compiled(settings.compile_cache)
+    if torch_device == "cpu":
+        return (load("cpu"), []) if psutil.virtual_memory().available >= room else None
+    ids = given() or ()
+    if min(map(memory_free, ids)) < room:
+        return None
+    before = list(map(memory_used, ids))
+    with loading_turn(settings.load_concurrency):
+        model = load(torch_device)
+    return model, [memory_used(i) - used for i, used in zip(ids, before, strict=True)]
+
+
+@contextmanager
+def taken_over(
+    devices: Sequence[Device], settings: DeviceSettings, own: Sequence[int]
+) -> Iterator[None]:
+    """Hold devices alone, on which a model was loaded beside that of a process that has ended now.
+
+    Args:
+        own: bytes that the model takes of each.
+
+    Raises:
+        DeviceError: if a device is not to be had.
+    """
+    with exclusive(devices, settings.when_busy):
+        wait_until_free(devices, own)
+        yield
+
+
 Loaded = Callable[
     [Sequence[Device], DeviceSettings, Callable[[str], Model]], AbstractContextManager[Model]
 ]
@@ -172,24 +214,29 @@ def _locked(uuid: str, device: Device, when_busy: str) -> Iterator[None]:
         lock.release()
 
 
-def wait_until_free(devices: Sequence[Device]) -> None:
+def wait_until_free(devices: Sequence[Device], own: Sequence[int] = ()) -> None:
     """Wait until the memory of the pinned GPUs is free but for what other programs keep.
 
     The driver takes a while to clear what a process leaves behind, and a model that is loaded
     meanwhile finds no room.
+
+    Args:
+        own: bytes that this process has of each; nothing by default.
     """
     if devices[0].kind == "cpu":
         return
-    for device_id, device in zip(given() or (), devices, strict=True):
-        _wait_until_free(device_id, device)
+    for device_id, device, mine in zip(
+        given() or (), devices, own or [0] * len(devices), strict=True
+    ):
+        _wait_until_free(device_id, device, mine)
 
 
-def _wait_until_free(device_id: str, device: Device) -> None:
+def _wait_until_free(device_id: str, device: Device, own: int) -> None:
     began = settled = time.monotonic()
-    first = used = memory_used(device_id)
+    first = used = memory_used(device_id) - own
     while used > FREE and time.monotonic() - settled < SETTLED:
         time.sleep(0.05)
-        before, used = used, memory_used(device_id)
+        before, used = used, memory_used(device_id) - own
         if used != before:
             settled = time.monotonic()
     if used > FREE:

@@ -4,7 +4,7 @@ import logging
 import resource
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -61,6 +61,7 @@ def edit_shard(
     settings: DeviceSettings,
     node_local: str | None = None,
     loaded: Loaded[Editor] = loaded,
+    claimed: Callable[[], None] = lambda: None,
 ) -> None:
     """Edit a shard's samples and write their records.
 
@@ -74,6 +75,7 @@ def edit_shard(
         seed: base seed.
         node_local: folder to which models are copied; None copies nothing.
         loaded: gives the model on its device.
+        claimed: called before the records are written.
 
     Raises:
         DeviceError: if the device fails or is not to be had.
@@ -130,6 +132,7 @@ def edit_shard(
         else:
             log.info("nothing to edit, no model is loaded")
             done = aside(item.known for item in mine if item.known is not None)
+        claimed()
         records.write_records(folder / "edits" / plan.shard_file(shard.number, count), done)
     counts = Counter(record.status for record in done)
     failed, skipped = counts["edit_failed"], counts["skipped"]

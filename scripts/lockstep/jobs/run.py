@@ -4,24 +4,29 @@ A worker gets a job as JSON and does what this process would do.
 """
 
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO, Any
 
 from lockstep import layout, records
+from lockstep.config.run import AnyJudge
 from lockstep.devices.device import joined, split
 from lockstep.devices.pinning import Loaded, loaded
-from lockstep.jobs import provenance, workers
-from lockstep.jobs.types import AnchorJob, EditJob, Job, ScoreJob
+from lockstep.jobs import ahead, provenance, workers
+from lockstep.jobs.types import AnchorJob, EditJob, Job, Request, ScoreJob
 from lockstep.jobs.workers import Wanted
-from lockstep.judges.settings import JudgeSettings
+from lockstep.models import fingerprints, staging
 from lockstep.models.backend import BackendSettings
 from lockstep.records import notes
-from lockstep.rubrics.rubric import read_rubric
+from lockstep.rubrics.rubric import Rubric, read_rubric
 
 LIBRARY = Path(__file__).parents[1]
 
+LITTLE = 2 * 2**30
+"""Bytes of a device that even a small model takes."""
 
-def run(job: Job, terminal: IO[str], judge: JudgeSettings | None = None) -> None:
+
+def run(job: Job, terminal: IO[str], judge: AnyJudge | None = None) -> None:
     """Run a job where its model is.
 
     Args:
@@ -34,33 +39,75 @@ def run(job: Job, terminal: IO[str], judge: JudgeSettings | None = None) -> None
     if not (job.resident and job.backend.on_device and workers.in_run()):
         run_here(job, terminal, loaded)
         return
-    key = model_key(job.backend)
-    wanted = Wanted(job.own, key, job.model_name, job.settings, Path(job.results))
-    warm = workers.run(job.model_dump_json(), wanted, terminal)
-    if warm and judge is not None and judge.on_device:
+    request = Request(job=job, later=ahead.later(job))
+    first = None
+    if isinstance(job, EditJob) and judge is not None and judge.on_device:
+        first = ahead.first_score(job, judge)
+
+    def load_judge() -> None:
+        if first is not None:
+            stand_by(first)
+
+    warm = workers.run(request.model_dump_json(), wanted(job), terminal, load_judge)
+    if warm and first is None and judge is not None and judge.on_device:
         _stand_by_to_judge(job, judge)
 
 
-def _stand_by_to_judge(job: Job, judge: JudgeSettings) -> None:
+def wanted(job: Job) -> Wanted:
+    """Return the worker that a job needs."""
+    key = model_key(job.backend)
+    return Wanted(job.own, key, job.model_name, job.settings, Path(job.results))
+
+
+def stand_by(job: Job) -> None:
+    """Have a job's worker load its model now, so that the job finds it there."""
+    workers.stand_by(wanted(job), job.backend.imports, job.model_dump_json())
+
+
+def _stand_by_to_judge(job: Job, judge: AnyJudge) -> None:
     """Let the judge of what is edited stand by; the first of its devices does so for all."""
     together = judge.together
     if job.shard % together == 0:
         own = split(job.devices, together)[job.shard // together]
-        wanted = Wanted(own, model_key(judge), "the judge", job.settings, Path(job.results))
-        workers.stand_by(wanted, judge.imports)
+        place = Wanted(own, model_key(judge), "the judge", job.settings, Path(job.results))
+        workers.stand_by(place, judge.imports)
 
 
-def run_here(job: Job, terminal: IO[str], loaded: Loaded[Any]) -> None:
+def load(job: Job, torch_device: str) -> Any:
+    """Load a job's model."""
+    return staging.nearby(job.backend, job.node_local).load(torch_device)
+
+
+def room(job: Job) -> int | None:
+    """Return the bytes that a job's model takes of each device, with as much to work on.
+
+    None where its files are not known.
+    """
+    model, revision = job.backend.model_name, getattr(job.backend, "revision", None)
+    files = fingerprints.local_files(model, revision) if model else []
+    size = sum(path.stat().st_size for path in files)
+    return LITTLE + 2 * size // len(job.own) if files else None
+
+
+def run_here(
+    job: Job,
+    terminal: IO[str],
+    loaded: Loaded[Any],
+    later: Sequence[Job] = (),
+    claimed: Callable[[], None] = lambda: None,
+) -> None:
     """Run a job in this process.
 
     Args:
         loaded: gives the job's model on its device.
+        later: jobs of the same model that come after it.
+        claimed: called before anything but items is written; returns once the job has come.
     """
     match job:
         case EditJob():
-            _edit(job, terminal, loaded)
+            _edit(job, terminal, loaded, claimed)
         case ScoreJob():
-            _score(job, terminal, loaded)
+            _score(job, terminal, loaded, later, claimed)
         case AnchorJob():
             _judge_anchors(job, terminal, loaded)
 
@@ -81,7 +128,9 @@ def model_key(model: BackendSettings) -> str:
     return records.sha256(records.canonical_json(made_of).encode())
 
 
-def _edit(job: EditJob, terminal: IO[str], loaded: Loaded[Any]) -> None:
+def _edit(
+    job: EditJob, terminal: IO[str], loaded: Loaded[Any], claimed: Callable[[], None]
+) -> None:
     from lockstep.editing.shard import Shard, edit_shard
 
     results, count = Path(job.results), len(job.devices)
@@ -98,29 +147,38 @@ def _edit(job: EditJob, terminal: IO[str], loaded: Loaded[Any]) -> None:
             settings=job.settings,
             node_local=job.node_local,
             loaded=loaded,
+            claimed=claimed,
         )
 
 
-def _score(job: ScoreJob, terminal: IO[str], loaded: Loaded[Any]) -> None:
+def _score(
+    job: ScoreJob,
+    terminal: IO[str],
+    loaded: Loaded[Any],
+    later: Sequence[Job],
+    claimed: Callable[[], None],
+) -> None:
     from lockstep.scoring.judgements import Place
-    from lockstep.scoring.shard import score_shard
+    from lockstep.scoring.shard import Shard, score_shard
+
+    def shard_of(job: ScoreJob, rubric: Rubric) -> Shard:
+        folder = results / job.editor / job.category
+        manifest = layout.manifest(results, job.category)
+        return Shard(job.judge, manifest, job.edits, rubric, folder, job.seed)
 
     results = Path(job.results)
     # read once, so that the note is of what the scores were made with
     told = read_rubric(Path(job.rubric))
     title = f"score {job.category} {joined(job.own)}"
     place = Place(job.groups, job.shard, title, terminal, job.settings, job.node_local, loaded)
-    own = (job.judge, job.seed, job.editor, job.category, job.shard)
-    with notes.noted(provenance.scored(results, *own, len(job.devices), told)):
-        score_shard(
-            job.judge,
-            manifest=layout.manifest(results, job.category),
-            edits=job.edits,
-            rubric=told,
-            folder=results / job.editor / job.category,
-            seed=job.seed,
-            place=place,
+    asked = (job.judge, job.seed, job.editor, job.category, job.shard)
+    with notes.noted(provenance.scored(results, *asked, len(job.devices), told)):
+        ready = (
+            shard_of(another, read_rubric(Path(another.rubric)))
+            for another in later
+            if isinstance(another, ScoreJob) and ahead.is_ready(another)
         )
+        score_shard(shard_of(job, told), place, ready, claimed)
 
 
 def _judge_anchors(job: AnchorJob, terminal: IO[str], loaded: Loaded[Any]) -> None:

@@ -3,13 +3,16 @@
 import json
 import os
 import re
-from collections.abc import Callable, Mapping
+import time
+import uuid
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 
 from lockstep import layout, records
 from lockstep.benchmark.settings import BenchmarkSettings
 from lockstep.config.run import Config
+from lockstep.errors import ConfigError
 from lockstep.jobs.provenance import (
     agreed,
     anchored,
@@ -116,3 +119,36 @@ def _states(folder: Path) -> dict[str, tuple[int, int] | None]:
             return {e.name: records.file_state(e.stat()) if e.is_file() else None for e in entries}
     except FileNotFoundError:
         return {}
+
+
+def mark(reason: str, outputs: Iterable[Path], folder: Path) -> str:
+    """Make the file of a reason anew, newer than every output that is made again.
+
+    Args:
+        folder: where it lies, called by the reason.
+    """
+    path = folder / reason
+    # what has the same content is taken for the same
+    records.write_bytes(path, uuid.uuid4().hex.encode(), durable=False)
+    # older than what is made from now on
+    newer = max([time.time(), *(when + 0.001 for when, _ in _times(outputs))])
+    os.utime(path, (newer, newer))
+    return str(path)
+
+
+def check_clock(outputs: Iterable[Path], results: Path) -> None:
+    """Refuse outputs from the future, which nothing that is made now would be newer than.
+
+    Raises:
+        ConfigError: naming the latest.
+    """
+    when, latest = max(_times(outputs), default=(0.0, None))
+    if when > time.time() + 1:
+        raise ConfigError(
+            f"{latest}: found a time in the future, by the clock of this machine, and cannot tell "
+            f"what is newer; set the clock, or the times: find {results} -exec touch {{}} +"
+        )
+
+
+def _times(paths: Iterable[Path]) -> list[tuple[float, Path]]:
+    return [(path.stat().st_mtime, path) for path in paths if path.exists()]

@@ -10,7 +10,6 @@ from lockstep import layout, plan
 from lockstep.config.run import AnyEditor, AnyJudge, Plugins
 from lockstep.devices.device import Device, split
 from lockstep.devices.settings import DeviceSettings
-from lockstep.models.backend import BackendSettings
 
 
 class _OnDevice(BaseModel):
@@ -34,7 +33,7 @@ class _OnDevice(BaseModel):
     """The job's log file."""
 
     @property
-    def backend(self) -> BackendSettings:
+    def backend(self) -> AnyEditor | AnyJudge:
         """Whose model it runs."""
         raise NotImplementedError
 
@@ -69,7 +68,7 @@ class EditJob(_OnDevice):
     """Place of the category's first sample among those of all categories."""
 
     @property
-    def backend(self) -> BackendSettings:
+    def backend(self) -> AnyEditor:
         return self.editor
 
     @property
@@ -81,7 +80,7 @@ class _Judging(_OnDevice):
     judge: AnyJudge
 
     @property
-    def backend(self) -> BackendSettings:
+    def backend(self) -> AnyJudge:
         return self.judge
 
     @property
@@ -118,3 +117,14 @@ class AnchorJob(_Judging):
 
 
 Job = Annotated[EditJob | ScoreJob | AnchorJob, Field(discriminator="kind")]
+
+
+class Request(BaseModel):
+    """What a job sends to its worker."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["job"] = "job"
+    job: Job
+    later: tuple[Job, ...] = ()
+    """Jobs of the same model that come after it on the same devices, in their order."""

@@ -18,18 +18,27 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any
 
 from pydantic import TypeAdapter
 
 from lockstep.devices import stopping
 from lockstep.devices.device import Device, joined
-from lockstep.devices.pinning import LEAVING, Model, keep_compiled, loaded, pin
+from lockstep.devices.pinning import (
+    LEAVING,
+    Model,
+    keep_compiled,
+    loaded,
+    loaded_beside,
+    pin,
+    taken_over,
+)
 from lockstep.devices.settings import DeviceSettings
 from lockstep.errors import LockstepError, Stopped
-from lockstep.jobs import run, sockets
+from lockstep.jobs import ahead, run, sockets
 from lockstep.jobs.joblog import end_with_starter, open_terminal, tell, written_to
-from lockstep.jobs.types import Job
+from lockstep.jobs.types import EditJob, Job, Request
 
 log = logging.getLogger(__name__)
 
@@ -73,7 +82,46 @@ class Client:
         """Let it know that no more is to come."""
         with contextlib.suppress(OSError):
             self._connection.shutdown(socket.SHUT_RDWR)
-        os.close(self.terminal)
+        if self.terminal >= 0:
+            os.close(self.terminal)
+
+
+class _Turn:
+    """A job in hand, and the client that it is done for: none yet, where it is done ahead."""
+
+    def __init__(self, job: Job, later: Sequence[Job], client: Client | None) -> None:
+        self.job = job
+        self.later = later
+        self.client = client
+        self.settled = threading.Event()
+        """Set once it is known whether a client comes for it."""
+
+    def is_of(self, request: dict[str, Any]) -> bool:
+        """Tell whether a request asks for this job."""
+        return request.get("job") == self.job.model_dump(mode="json")
+
+    def begin(self, client: Client, holds: bool) -> None:
+        """Do the job for a client."""
+        self.client = client
+        client.say({"begun": True})
+        if holds:
+            client.say({"holding": True})
+        self.settled.set()
+
+    def say_holding(self) -> None:
+        if self.client is not None:
+            self.client.say({"holding": True})
+
+    def claimed(self, patience: float) -> None:
+        """Wait until a client has come for the job.
+
+        Raises:
+            Stopped: if none does.
+        """
+        if self.client is None:
+            self.settled.wait(patience)
+        if self.client is None:
+            raise Stopped("stopped, nobody has come for the job; what is finished is kept")
 
 
 class Worker:
@@ -89,13 +137,17 @@ class Worker:
         self._given = given
         self._waiting: queue.SimpleQueue[Client | None] = queue.SimpleQueue()
         self._clients: set[Client] = set()
-        self._serving: Client | None = None
+        self._turn: _Turn | None = None
         self._since = time.time()
         """When it began to work, or to be idle."""
         self._guard = threading.Lock()
         self._leaving = ""
         """Why it ends."""
         self._model: Any = None
+        self._holds = False
+        """Whether it has its devices to itself, or takes them just now."""
+        self._beside: list[int] = []
+        """Bytes that its model takes of each device, where it was loaded beside another's."""
         self._stack = ExitStack()
         """Never closed: the device stays locked until the kernel has taken it back."""
 
@@ -103,34 +155,68 @@ class Worker:
         """Do jobs until there is a reason to end."""
         for work in (self._listen, self._beat):
             threading.Thread(target=work, name=work.__name__, daemon=True).start()
-        self._import()
+        if self._given["load"]:
+            self._load(self._given["load"])
+        elif self._given["imports"]:
+            self._import()
         while client := self._next():
-            with written_to(client.request["log"]):
-                self._do(client)
+            request = Request.model_validate_json(json.dumps(client.request))
+            terminal = os.dup(client.terminal)
+            turn: _Turn | None = _Turn(request.job, request.later, client)
+            while turn is not None:
+                with written_to(turn.job.log, anew=turn.client is None):
+                    turn = self._do(turn, terminal)
+            os.close(terminal)
 
     def leave(self, reason: str) -> None:
         """End after the item in hand; from any thread or signal handler."""
         self._leaving = self._leaving or reason
         stopping.request(reason)
         self._waiting.put(None)
+        if (turn := self._turn) is not None:
+            turn.settled.set()
 
     def _import(self) -> None:
         """Import what a job will need, if one is to come later."""
-        if self._given["imports"]:
-            pin([Device(*device) for device in self._given["devices"]])
-            keep_compiled(self._given["compile_cache"])
-            importlib.import_module(self._given["imports"])
-            log.info("process %d stands by", os.getpid())
+        pin([Device(*device) for device in self._given["devices"]])
+        keep_compiled(self._given["compile_cache"])
+        importlib.import_module(self._given["imports"])
+        log.info("process %d stands by", os.getpid())
+
+    def _load(self, text: str) -> None:
+        """Load the model of a job that is to come, if its devices have room for it."""
+        job: Job = TypeAdapter(Job).validate_json(text)
+        load = partial(run.load, job)
+        with written_to(self._given["log"]):
+            try:
+                if isinstance(job, EditJob):
+                    # it is the first of its run on its devices
+                    self._holds = True
+                    self._model = self._stack.enter_context(loaded(job.own, job.settings, load))
+                elif self._model is None and (room := run.room(job)) is not None:
+                    found = loaded_beside(job.own, job.settings, load, room)
+                    self._model, self._beside = found or (None, [])
+                if self._model is None:
+                    log.info("found no room for the model beside another one")
+            except Exception as error:
+                # the job that needs it says so itself
+                tell(error, self._given["log"])
+                self.leave("its model cannot be loaded")
 
     @contextmanager
     def _loaded(
         self, devices: Sequence[Device], settings: DeviceSettings, load: Callable[[str], Model]
     ) -> Iterator[Model]:
         """Yield the model, which is loaded once and kept, alone on its device."""
-        if self._model is not None:
-            log.info("the model is on %s already", joined(devices))
-        else:
+        self._holds, held = True, self._holds
+        if self._model is None:
             self._model = self._stack.enter_context(loaded(devices, settings, load))
+        else:
+            if not held:
+                self._stack.enter_context(taken_over(devices, settings, self._beside))
+            log.info("the model is on %s already", joined(devices))
+        if self._turn is not None:
+            self._turn.say_holding()
         yield self._model
 
     def _next(self) -> Client | None:
@@ -144,32 +230,57 @@ class Worker:
                 if self._leaving or client is None:
                     log.info("process %d ends: %s", os.getpid(), self._leaving)
                     return None
-                with self._guard:
-                    if not client.gone:
-                        stopping.forget()
-                        self._serving, self._since = client, time.time()
-                        return client
+                if client.request["kind"] == "load":
+                    self._load(client.request["job"])
+                elif not client.gone:
+                    return client
                 client.dismiss()
 
-    def _do(self, client: Client) -> None:
-        client.say({"begun": True})
-        request = client.request
+    def _do(self, turn: "_Turn", terminal: int) -> "_Turn | None":
+        """Do a job and return the next one, if it can be done ahead.
+
+        Args:
+            terminal: descriptor where progress is shown.
+        """
+        with self._guard:
+            stopping.forget()
+            if turn.client is None and (self._leaving or not self._waiting.empty()):
+                return None
+            self._turn, self._since = turn, time.time()
+            if turn.client is not None and turn.client.gone:
+                stopping.request("its job has gone")
+        if turn.client is None:
+            log.info("process %d begins before the job has come", os.getpid())
+        else:
+            turn.client.say({"begun": True})
+        failed = False
         try:
-            with open_terminal(client.terminal) as terminal:
-                job: Job = TypeAdapter(Job).validate_json(json.dumps(request))
-                run.run_here(job, terminal, self._loaded)
+            with open_terminal(terminal) as shown:
+                patience = self._given["idle_timeout"]
+                claimed = partial(turn.claimed, patience)
+                run.run_here(turn.job, shown, self._loaded, turn.later, claimed)
             reply: dict[str, Any] = {"done": self._model is not None}
         except Stopped as error:
             reply = {"error": str(error)}
         except Exception as error:
             # the job logs what it is told; a traceback is known only here
             own = isinstance(error, LockstepError)
-            reply = {"error": str(error) if own else tell(error, request["log"])}
-            self.leave("a job failed")
+            reply = {"error": str(error) if own else tell(error, turn.job.log)}
+            failed = True
+            with contextlib.suppress(Stopped):
+                turn.claimed(self._given["idle_timeout"])
         with self._guard:
-            self._serving, self._since = None, time.time()
-        client.say(reply)
-        client.dismiss()
+            self._turn, self._since = None, time.time()
+            turn.settled.set()
+        if turn.client is not None:
+            turn.client.say(reply)
+            turn.client.dismiss()
+        if failed:
+            self.leave("a job failed")
+        if "error" in reply or self._model is None or not turn.later:
+            return None
+        job, *later = turn.later
+        return _Turn(job, later, None) if ahead.is_ready(job) else None
 
     def _listen(self) -> None:
         # from now on the kernel names this process to those who connect
@@ -181,8 +292,8 @@ class Worker:
 
     def _hear(self, client: Client) -> None:
         with self._guard:
-            state = {"busy": self._serving is not None, "since": self._since}
-            state["holds"] = self._model is not None
+            state = {"busy": self._turn is not None, "since": self._since}
+            state["holds"] = self._holds
         known = {"key": self._given["key"], "name": self._given["name"], "pid": os.getpid()}
         client.say({**known, **state})
         with self._guard:
@@ -194,19 +305,32 @@ class Worker:
                 pass
             case "stop":
                 self.leave("its device is wanted")
-            case "end" if self._serving is None:
+            case "end" if self._turn is None:
                 # nothing is being saved
                 os._exit(0)
             case "end":
                 _end_soon()
             case _:
-                self._waiting.put(client)
+                self._take(client)
         client.wait_until_gone()
         with self._guard:
             client.gone = True
             self._clients.remove(client)
-            if client is self._serving:
+            if self._turn is not None and client is self._turn.client:
                 stopping.request("its job has gone")
+
+    def _take(self, client: Client) -> None:
+        """Let a client's job be done: it may be in hand already, or what is in hand must go."""
+        with self._guard:
+            turn = self._turn
+            if turn is None or turn.client is not None or turn.settled.is_set():
+                self._waiting.put(client)
+            elif turn.is_of(client.request):
+                turn.begin(client, holds=self._holds)
+            else:
+                self._waiting.put(client)
+                stopping.request("another job has come")
+                turn.settled.set()
 
     def _beat(self) -> None:
         while True:

@@ -17,7 +17,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -83,11 +83,14 @@ def in_run() -> bool:
     return RUN in os.environ and STARTER in os.environ
 
 
-def run(request: str, wanted: Wanted, terminal: IO[str]) -> bool:
+def run(
+    request: str, wanted: Wanted, terminal: IO[str], holding: Callable[[], None] = lambda: None
+) -> bool:
     """Have a job done by the worker of a device, which is started where there is none.
 
     Args:
-        request: the job, as JSON in one line.
+        request: the job and those that come after it, as JSON in one line.
+        holding: called once the worker works with its model.
 
     Returns:
         Whether the worker holds its model now.
@@ -98,7 +101,7 @@ def run(request: str, wanted: Wanted, terminal: IO[str]) -> bool:
     for _ in range(TRIES):
         connection, pid = _connected(wanted)
         with connection:
-            reply = _ask(connection, pid, request, wanted, terminal)
+            reply = _ask(connection, pid, request, wanted, terminal, holding)
         # one that ended before it had begun, because it was idle for too long or told to, has
         # done no harm
         if reply:
@@ -114,17 +117,21 @@ def run(request: str, wanted: Wanted, terminal: IO[str]) -> bool:
     return reply["done"]
 
 
-def stand_by(wanted: Wanted, module: str) -> None:
+def stand_by(wanted: Wanted, module: str, job: str | None = None) -> None:
     """Start the worker for the model that devices need next, if there is none.
 
-    It imports what it will need, and touches the devices only when it has a job.
+    It imports what it will need, and touches the devices only when it has a job, or is to load.
 
     Args:
         module: what to import.
+        job: whose model is to be loaded at once, as JSON, where the devices have room for it; None
+            leaves them alone.
     """
     connection = try_connect(_path(wanted))
     if connection is None:
-        connection, _ = _start(wanted, module)
+        connection, _ = _start(wanted, module, job)
+    elif job is not None:
+        connection.sendall(json.dumps({"kind": "load", "job": job}).encode() + b"\n")
     connection.close()
 
 
@@ -134,6 +141,7 @@ def _ask(
     request: str,
     wanted: Wanted,
     terminal: IO[str],
+    holding: Callable[[], None],
 ) -> dict[str, Any]:
     """Return the last thing that a worker says of a job: that it is done, why not, or none."""
     patience = wanted.settings.heartbeat_timeout
@@ -144,6 +152,8 @@ def _ask(
         connection.sendall(line[sent:])
         for message in messages(connection, patience):
             reply = message
+            if "holding" in message:
+                holding()
     except Silent:
         kill(pid)
         raise WorkerError(
@@ -201,7 +211,7 @@ def _sharing(devices: Sequence[Device]) -> list[Worker]:
     ]
 
 
-def _start(wanted: Wanted, module: str = "") -> tuple[socket.socket, int]:
+def _start(wanted: Wanted, module: str = "", job: str | None = None) -> tuple[socket.socket, int]:
     """Start a worker and return a connection to it, and its process."""
     given = {
         "key": wanted.key,
@@ -209,6 +219,7 @@ def _start(wanted: Wanted, module: str = "") -> tuple[socket.socket, int]:
         "devices": wanted.devices,
         "compile_cache": wanted.settings.compile_cache,
         "imports": module,
+        "load": job,
         "idle_timeout": wanted.settings.idle_timeout,
         "log": str(wanted.log),
     }

@@ -17,8 +17,6 @@ class JudgeSettings(BackendSettings):
     """What all judges share."""
 
     neutral: ClassVar[frozenset[str]] = frozenset({"rubrics", "anchors"})
-    imports: ClassVar[str] = ""
-    """Module with what takes long to import, so that a worker can do so before it has a job."""
     served: ClassVar[bool] = False
     """Whether it is behind a server, which several requests may ask at a time."""
     rubrics: PlainPath = Field(

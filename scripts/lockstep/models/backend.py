@@ -38,6 +38,8 @@ class BackendSettings(Section):
     type: str
     on_device: ClassVar[bool] = False
     """Whether it has a model, which runs on the job's own devices."""
+    imports: ClassVar[str] = ""
+    """Module with what takes long to import, so that a worker can do so before it has a job."""
     neutral: ClassVar[frozenset[str]] = frozenset()
     """Fields that decide no result, so that a change makes nothing again."""
     places: ClassVar[frozenset[str]] = frozenset()

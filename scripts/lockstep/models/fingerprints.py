@@ -74,6 +74,20 @@ def model_files(folder: str) -> list[Path]:
     )
 
 
+def local_files(model: str, revision: str | None = None) -> list[Path]:
+    """Return the files of a model that is a folder, or that the hub's cache on this host has."""
+    if not is_folder(model):
+        from huggingface_hub import try_to_load_from_cache
+
+        known = try_to_load_from_cache(model, "config.json", revision=revision)
+        if not isinstance(known, str):
+            known = try_to_load_from_cache(model, "model_index.json", revision=revision)
+        if not isinstance(known, str):
+            return []
+        model = os.path.dirname(known)
+    return model_files(model)
+
+
 def all_files(folder: str) -> dict[str, Path]:
     """Return all files below a folder, by their paths in it."""
     return {os.path.relpath(path, folder): path for path in _files(folder)}

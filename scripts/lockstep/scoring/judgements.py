@@ -2,10 +2,11 @@
 
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import IO, NamedTuple, Protocol, cast
 
@@ -97,13 +98,20 @@ def item(
     return Pending(job, sample, edited, pixels, prompt, seed, key, path)
 
 
+_made_ahead: set[str] = set()
+"""Keys of what this process has judged for jobs to come, to which it is not from the cache."""
+
+
 def judge_missing(
-    settings: JudgeSettings, items: Sequence[Pending], place: Place
+    settings: JudgeSettings, items: Sequence[Pending], place: Place, later: Iterable[Pending] = ()
 ) -> dict[Path, ScoreRecord]:
     """Return the record of each item, by the path where it is kept.
 
     Each reply is written as soon as it is there; one that fits its key is not asked for again,
     and if all do, no model is loaded.
+
+    Args:
+        later: judged too, as far as a batch is not full; looked at in no other case.
 
     Raises:
         DeviceError: if the device fails or is not to be had.
@@ -134,7 +142,15 @@ def judge_missing(
             raise ConfigError(
                 "judge: expected the scores that were there at first, found others; run again"
             )
-        for item, record in _judge_pending(judge, pending, settings, len(place.devices), watch):
+        spare = -len(pending) % settings.batch(judge) if settings.on_device else 0
+        ahead = (
+            list(islice((item for item in later if _kept(item) is None), spare)) if spare else []
+        )
+        if ahead:
+            log.info("judging %d edits of categories to come in the same batch", len(ahead))
+            _made_ahead.update(item.key for item in ahead)
+        both = [*pending, *ahead]
+        for item, record in _judge_pending(judge, both, settings, len(place.devices), watch):
             done[item.path] = record
             if record.key is not None:
                 records.write_records(item.path, [record])
@@ -182,7 +198,9 @@ def _kept(item: Pending) -> ScoreRecord | None:
     )
     same = ("rejected", "prompt_tokens", "reply_tokens", "judge_seconds", "versions")
     known = {name: getattr(kept, name) for name in same}
-    record = scored_record(item, judgement).model_copy(update={**known, "cached": True})
+    record = scored_record(item, judgement).model_copy(
+        update={**known, "cached": item.key not in _made_ahead}
+    )
     served = item.job.settings.served
     if served and record.status != "ok" and kept.finish_reason is None:
         # earlier versions kept replies that a server had broken off or never given, and did not say

@@ -4,14 +4,14 @@ import logging
 import resource
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean, pstdev
 from typing import Any, NamedTuple
 
 from lockstep import plan, records
 from lockstep.devices.device import joined
-from lockstep.errors import DamagedError, TemplateError
+from lockstep.errors import DamagedError, LockstepError, TemplateError, one_sentence
 from lockstep.judges import keys
 from lockstep.judges.settings import JudgeSettings
 from lockstep.records import EditRecord, Sample, ScoreRecord, recovery
@@ -36,43 +36,47 @@ class _Edit(NamedTuple):
     """Judgement against another sample's instruction."""
 
 
+class Shard(NamedTuple):
+    """A shard's edits, and what is asked of them."""
+
+    judge: JudgeSettings
+    manifest: Path
+    """The category's manifest."""
+    edits: Sequence[Path]
+    """Records of the shard's edits."""
+    rubric: Rubric
+    folder: Path
+    """The category's results: judgements are kept in `judgements/`, the scores go to `scores/`."""
+    seed: int
+    """Base seed, of which several judgements of an edit have theirs."""
+
+
 def score_shard(
-    judge: JudgeSettings,
-    manifest: Path,
-    edits: Sequence[Path],
-    rubric: Rubric,
-    folder: Path,
-    seed: int,
+    shard: Shard,
     place: Place,
+    later: Iterable[Shard] = (),
+    claimed: Callable[[], None] = lambda: None,
 ) -> None:
     """Judge a shard's edits and write their records.
 
-    Judgements are kept in `judgements/`. What was not edited is passed on unscored.
+    What was not edited is passed on unscored.
 
     Args:
-        edits: records of the shard's edits.
-        folder: the category's results; the scores go to `scores/`.
-        seed: base seed, of which several judgements of an edit have theirs.
+        later: shards that are judged here next; their edits fill up a batch that is not full.
+        claimed: called before the records are written.
 
     Raises:
         DeviceError: if the device fails or is not to be had.
         ServerError: if the judge's server is of no use; what is judged is kept.
     """
     began = time.monotonic()
-    category, folder = Path(manifest).stem, Path(folder)
-    identity = keys.identity(judge)
-    job = Judging(judge, identity, rubric, folder.parent.name)
-    samples = records.read_manifest(manifest)
+    category, folder = shard.manifest.stem, shard.folder
     recovery.forget_other_counts(folder / "scores", len(place.devices))
-    wanted = [
-        _wanted(edit, samples, position, job, folder, seed)
-        for path in edits
-        for position, edit in _placed(path, samples)
-    ]
-    items = [item for edit in wanted for item in (*edit.items, edit.swapped) if item is not None]
+    wanted = _edits(shard)
     name = joined(place.own)
-    done = judgements.judge_missing(judge, items, place)
+    done = judgements.judge_missing(shard.judge, _items(wanted), place, _ahead(later))
     scored = aside(_gather(edit, done) for edit in wanted)
+    claimed()
     records.write_records(
         folder / "scores" / plan.shard_file(place.shard, len(place.devices)), scored
     )
@@ -91,6 +95,29 @@ def score_shard(
         print(
             f"{category} {name}: {failed} of {len(scored)} judgements failed", file=place.terminal
         )
+
+
+def _edits(shard: Shard) -> list[_Edit]:
+    job = Judging(shard.judge, keys.identity(shard.judge), shard.rubric, shard.folder.parent.name)
+    samples = records.read_manifest(shard.manifest)
+    return [
+        _wanted(edit, samples, position, job, shard.folder, shard.seed)
+        for path in shard.edits
+        for position, edit in _placed(path, samples)
+    ]
+
+
+def _items(edits: Iterable[_Edit]) -> list[Pending]:
+    return [item for edit in edits for item in (*edit.items, edit.swapped) if item is not None]
+
+
+def _ahead(shards: Iterable[Shard]) -> Iterator[Pending]:
+    """Yield the judgements of shards to come, up to the first one whose job will fail."""
+    try:
+        for shard in shards:
+            yield from _items(_edits(shard))
+    except (LockstepError, OSError, ValueError) as error:
+        log.info("judging no further ahead (%s)", one_sentence(error))
 
 
 def _placed(path: Path, samples: Sequence[Sample]) -> Iterator[tuple[int, EditRecord]]:

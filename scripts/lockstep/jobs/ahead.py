@@ -1,0 +1,114 @@
+"""What a run does later: jobs that a worker does before the workflow engine has started them.
+
+Between two jobs of a device the engine takes its time, and the device would wait. So a job tells
+its worker which jobs of the same model come after it, and the worker goes on with the next one. It
+keeps what that job makes in the item cache alone; the records are written when the job has come.
+"""
+
+import json
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from lockstep import layout, plan, records
+from lockstep.config.run import AnyJudge
+from lockstep.jobs.types import EditJob, Job, ScoreJob
+
+PLAN = "LOCKSTEP_PLAN"
+"""Environment variable with what this invocation does, as JSON; not there if nobody knows."""
+
+SLOTS = "LOCKSTEP_SLOTS"
+"""Environment variable with the number of shards that can run at a time."""
+
+
+class Planned(NamedTuple):
+    """All jobs of one stage, editor and category, of all shards."""
+
+    stage: str
+    """edit or score."""
+    editor: str
+    category: str
+
+
+def announce(planned: Sequence[Planned]) -> None:
+    """Tell this invocation's jobs what it does.
+
+    Args:
+        planned: in the order in which it is done.
+    """
+    # the clock of files ticks in hundredths of a second
+    os.environ[PLAN] = json.dumps({"began": time.time() - 0.1, "jobs": planned})
+
+
+def later(job: Job) -> list[EditJob | ScoreJob]:
+    """Return the jobs that the same model does after a job on the same devices, in their order."""
+    if isinstance(job, EditJob):
+        return [
+            _edit_job(job, planned)
+            for planned in _after(job)
+            if (planned.stage, planned.editor) == ("edit", job.editor.name)
+        ]
+    if isinstance(job, ScoreJob):
+        return [_score_job(job, planned) for planned in _after(job) if planned.stage == "score"]
+    return []
+
+
+def first_score(job: EditJob, judge: AnyJudge) -> ScoreJob | None:
+    """Return the job that judges first on a device, if an edit job is the last one there.
+
+    None of a device that another one judges for.
+    """
+    after = _after(job)
+    planned = next((planned for planned in after if planned.stage == "score"), None)
+    if planned is None or job.shard % judge.together or any(p.stage == "edit" for p in after):
+        return None
+    shared = ("results", "plugins", "settings", "devices", "node_local", "resident", "seed")
+    own = {name: getattr(job, name) for name in shared}
+    own |= {"editor": planned.editor, "category": planned.category, "log": job.log}
+    rubric = judge.rubric_file(planned.category)
+    return ScoreJob(**own, shard=job.shard // judge.together, judge=judge, rubric=rubric)
+
+
+def is_ready(job: Job) -> bool:
+    """Tell whether all that a job reads is there, and made by this invocation where it makes it."""
+    if isinstance(job, EditJob):
+        return layout.manifest(Path(job.results), job.category).is_file()
+    assert isinstance(job, ScoreJob)
+    began, planned = _plan()
+    made_now = Planned("edit", job.editor, job.category) in planned
+    try:
+        return all(path.stat().st_mtime >= (began if made_now else 0) for path in job.edits)
+    except OSError:
+        return False
+
+
+def _plan() -> tuple[float, list[Planned]]:
+    """Return when this invocation began, and what it does; nothing where nobody knows."""
+    given = json.loads(os.environ.get(PLAN, '{"began": 0, "jobs": []}'))
+    return given["began"], [Planned(*entry) for entry in given["jobs"]]
+
+
+def _after(job: EditJob | ScoreJob) -> list[Planned]:
+    """Return what is done after a job; nothing where another device's job may be next."""
+    editor = job.editor.name if isinstance(job, EditJob) else job.editor
+    own, planned = Planned(job.kind, editor, job.category), _plan()[1]
+    if own not in planned or int(os.environ[SLOTS]) < len(job.devices):
+        return []
+    return planned[planned.index(own) + 1 :]
+
+
+def _edit_job(job: EditJob, planned: Planned) -> EditJob:
+    results, count = Path(job.results), len(job.devices)
+    log = layout.log(results, *planned, job.shard, count)
+    first = plan.place(records.read_json(layout.counts(results)), planned.category)
+    return job.model_copy(update={"category": planned.category, "first": first, "log": str(log)})
+
+
+def _score_job(job: ScoreJob, planned: Planned) -> ScoreJob:
+    log = layout.log(Path(job.results), *planned, job.shard, len(job.groups))
+    changes = {"rubric": job.judge.rubric_file(planned.category), "log": str(log)}
+    return job.model_copy(
+        update={"editor": planned.editor, "category": planned.category, **changes}
+    )
