@@ -271,6 +271,7 @@ def analyse(
         # what the devices have to do, spread evenly, at the usual pace
         "floor": (usual * len(every) + judged) / len(devices),
         "edit_stage": _stage(edits.values()),
+        "moments": _moments(results, edits, scores, jobs, began),
         "gaps": _gaps(devices),
         "spans": {name: [list(span) for span in spans] for name, spans in devices.items()},
     }
@@ -297,8 +298,9 @@ def _edit_spans(
     first = found[0].started - began - found[0].stall_seconds - found[0].wait_seconds
     imports = _seconds(r"imports took ([\d.]+) s", log)
     load = max(0.0, found[0].load_seconds - imports)
-    at = first - load - imports
-    spans = [("jobs", start, at), ("imports", at, at + imports), ("load", at + imports, first)]
+    at = min(first, max(start, first - load - imports))
+    mid = min(first, at + imports)
+    spans = [("jobs", min(start, at), at), ("imports", at, mid), ("load", mid, first)]
     at = first
     for record in found:
         edit = record.started - began
@@ -360,6 +362,31 @@ def _stage(edits: Iterable[list[EditRecord]]) -> dict[str, float]:
     return {"seconds": last - first, "work": sum(record.edit_seconds for record in every)}
 
 
+def _moments(
+    results: Path,
+    edits: dict[tuple[str, int], list[EditRecord]],
+    scores: dict[tuple[str, int], list[ScoreRecord]],
+    jobs: list[tuple[str, float, float]],
+    began: float,
+) -> dict[str, float]:
+    """Return when the stages began and ended, in seconds since the start of the run."""
+    edited = [record for found in edits.values() for record in found]
+    judged: dict[float, list[float]] = {}
+    for (category, _), found in scores.items():
+        for record in found:
+            path = results / EDITOR / category / "judgements" / f"{record.id}.json"
+            # those of one batch have one time, and are written once all are there
+            judged.setdefault(record.judge_seconds, []).append(path.stat().st_mtime)
+    batches = [min(times) - seconds * len(times) for seconds, times in judged.items()]
+    return {
+        "first edit": min(record.started for record in edited) - began,
+        "last edit": max(record.started + record.edit_seconds for record in edited) - began,
+        "first judgement": min(batches) - began,
+        "last judgement": max(max(times) for times in judged.values()) - began,
+        "report": next(end - start for what, start, end in jobs if what == "writing the report"),
+    }
+
+
 def _gaps(devices: dict[str, list[tuple[str, str, float, float]]]) -> dict[str, list[float]]:
     """Return what each category but a stage's first costs a device beyond its edits and judging."""
     gaps: dict[str, list[float]] = {"edits": [], "judge": []}
@@ -385,7 +412,16 @@ def describe(result: dict[str, Any]) -> None:
     print(
         f"edit: median {edit['median']:.3f} s, mean {edit['mean']:.3f}, most {edit['largest']:.2f}"
     )
-    print(f"judgement: {result['judge_seconds']:.3f} s a sample")
+    moments = result["moments"]
+    rate = 1 / result["judge_seconds"]
+    stage = moments["last judgement"] - moments["first judgement"]
+    whole = result["samples"] / len(names) / stage
+    print(f"judging: {rate:.2f} samples/s of a GPU, {whole:.2f} with what lies between")
+    gap = moments["first judgement"] - moments["last edit"]
+    print(
+        f"first edit at {moments['first edit']:.1f} s, from the last edit to the first judgement "
+        f"{gap:.1f} s, report {moments['report']:.1f} s"
+    )
     for part, gaps in result["gaps"].items():
         if gaps:
             print(

@@ -12,7 +12,8 @@ import torch
 import transformers
 from safetensors.torch import load_file, save_file
 
-from lockstep.editors.diffusers import DiffusersSettings, loading
+from lockstep.demo.tiny import make_editor
+from lockstep.editors.diffusers import DiffusersSettings, loading, reading
 from lockstep.editors.diffusers.editor import DiffusersEditor
 from lockstep.errors import ConfigError
 from lockstep.judges.qwen3_vl import Qwen3VLSettings
@@ -178,13 +179,13 @@ def test_the_fast_way_of_loading_refuses_surplus_too(models, tmp_path, part):
     def on_cpu(cls, *args, **given):
         return from_pretrained(cls, *args, **{**given, "device_map": None})
 
-    def read(files, dtype):
+    def read(folder, files, dtype):
         return {name: value for path in files for name, value in load_file(path).items()}
 
     def load():
         with (
             mock.patch.object(kind, "from_pretrained", classmethod(on_cpu)),
-            mock.patch.object(loading, "read_tensors", side_effect=read) as reading,
+            mock.patch.object(loading.reading, "tensors", side_effect=read) as reading,
             mock.patch.object(torch.nn.Module, "to", lambda self, *_: to(self, "cpu")),
         ):
             loaded = loading.load_part(kind, folder, torch.float32, "cuda")
@@ -562,3 +563,36 @@ def test_a_header_with_other_fields_is_no_safetensors(tmp_path, header):
     for read in (read_header, read_metadata):
         with pytest.raises(ConfigError, match="found a file of another kind, expected safetensors"):
             read(path)
+
+
+def test_weights_of_known_pipelines_are_read_once_while_others_are_imported(tmp_path, monkeypatch):
+    make_editor(tmp_path / "model")
+    folder, read = tmp_path / "model", []
+    monkeypatch.setattr(reading, "_read", lambda files, dtype: read.append(files) or {})
+    parts = ("text_encoder", "transformer", "vae")
+    with reading.ahead(str(folder), torch.float32, "cuda"):
+        for part in parts:
+            files = weights.weight_files(folder / part)
+            assert reading.tensors(folder / part, files, torch.float32) == {}
+    assert sorted(read) == [weights.weight_files(folder / part) for part in parts]
+    # what nobody asked for is not kept, and what is asked for again is read again
+    with reading.ahead(str(folder), torch.float32, "cuda"):
+        pass
+    assert not reading._begun
+    files = weights.weight_files(folder / "vae")
+    reading.tensors(folder / "vae", files, torch.float32)
+    assert read[-1] == files
+
+
+def test_nothing_is_read_ahead_that_may_be_loaded_in_another_way(tmp_path, monkeypatch):
+    make_editor(tmp_path / "model")
+    folder, read = tmp_path / "model", []
+    monkeypatch.setattr(reading, "_read", lambda files, dtype: read.append(files) or {})
+    with reading.ahead(str(folder), torch.float32, "cpu"):
+        pass
+    with reading.ahead("some/model", torch.float32, "cuda"):
+        pass
+    (folder / "vae" / "diffusion_pytorch_model.safetensors").write_bytes(b"cut")
+    with reading.ahead(str(folder), torch.float32, "cuda"):
+        pass
+    assert not read

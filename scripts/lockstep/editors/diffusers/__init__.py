@@ -257,7 +257,13 @@ class DiffusersSettings(EditorSettings):
 
     def load(self, torch_device: str) -> Editor:
         began = time.monotonic()
-        from lockstep.editors.diffusers.editor import DiffusersEditor
+        import torch
 
-        log.info("imports took %.1f s", time.monotonic() - began)
-        return DiffusersEditor(self, torch_device)
+        from lockstep.editors.diffusers import reading
+
+        device = torch_device if self.offload == "none" else "cpu"
+        with reading.ahead(self.model, getattr(torch, self.dtype), device):
+            from lockstep.editors.diffusers.editor import DiffusersEditor
+
+            log.info("imports took %.1f s", time.monotonic() - began)
+            return DiffusersEditor(self, torch_device)

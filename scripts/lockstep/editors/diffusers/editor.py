@@ -30,6 +30,9 @@ diffusers.utils.logging.disable_progress_bar()
 transformers.utils.logging.disable_progress_bar()
 
 
+FEW_STEPS = {"num_inference_steps": 2}
+
+
 class _Prepared(NamedTuple):
     """A sample, ready for the device."""
 
@@ -74,6 +77,30 @@ class DiffusersEditor:
             torch.cuda.get_device_name() if torch_device == "cuda" else "cpu",
             time.monotonic() - began,
         )
+        if self._fast and torch_device == "cuda":
+            self._warm_up()
+
+    def _warm_up(self) -> None:
+        """Have kernels compiled and memory taken before the first sample comes.
+
+        For pipelines that we know alone: what torch compiles for others depends on the sizes that
+        it has seen, and so would their last bits.
+        """
+        began = time.monotonic()
+        prompts = ["Nothing.", self._arguments.get("negative_prompt")]
+        source = Image.new("RGB", (1024, 1024), "gray")
+        inputs = qwen_image.prepare(self._pipeline, [source], [p for p in prompts if p is not None])
+        arguments = self._arguments
+        # two steps run all that more of them do
+        self._arguments = {**arguments, **({} if "sigmas" in arguments else FEW_STEPS)}
+        try:
+            self._image(_Prepared({"image": inputs.images}, inputs), "no sample", seed=0)
+            log.info("warmed up in %.1f s", time.monotonic() - began)
+        except EditError as error:
+            # smaller samples may do
+            log.warning("not warmed up: %s", error)
+        finally:
+            self._arguments = arguments
 
     def prepare(self, sample: Sample) -> _Prepared:
         if sample.more and type(self._pipeline).__name__ not in pipelines.SEVERAL:
@@ -97,6 +124,12 @@ class DiffusersEditor:
         return _Prepared({"image": inputs.images, **size}, inputs)
 
     def edit(self, prepared: _Prepared, sample: Sample, seed: int) -> Image.Image:
+        image = self._image(prepared, sample.id, seed)
+        if self._device == "cuda":
+            log.info("peak device memory %.1f GiB", torch.cuda.max_memory_allocated() / 2**30)
+        return image
+
+    def _image(self, prepared: _Prepared, name: str, seed: int) -> Image.Image:
         given = self._arguments | prepared.given
         lossy.forget(self._pipeline)
         try:
@@ -109,15 +142,12 @@ class DiffusersEditor:
                 output_type="pt",
                 **given,
             )
-            image = _image(result, sample)
+            return _image(result, name)
         except torch.OutOfMemoryError as error:
             torch.cuda.empty_cache()
             raise EditError(f"out of memory on the device ({one_sentence(error)})") from None
         except torch.AcceleratorError as error:
             raise DeviceError(f"the device failed ({one_sentence(error)})") from error
-        if self._device == "cuda":
-            log.info("peak device memory %.1f GiB", torch.cuda.max_memory_allocated() / 2**30)
-        return image
 
 
 def _tokenizers(
@@ -139,14 +169,14 @@ def _scaled_down(source: Image.Image, max_pixels: int | None) -> Image.Image:
     return source.resize(size, Image.Resampling.LANCZOS)
 
 
-def _image(result: Any, sample: Sample) -> Image.Image:
-    """Return what a pipeline made as 8-bit RGB.
+def _image(result: Any, name: str) -> Image.Image:
+    """Return what a pipeline made of a sample as 8-bit RGB.
 
     Raises:
         EditError: if it is none, or a safety checker put a black image in its place.
     """
     if any(getattr(result, "nsfw_content_detected", None) or ()):
-        raise EditError(f"the pipeline's safety checker withheld the image of {sample.id!r}")
+        raise EditError(f"the pipeline's safety checker withheld the image of {name!r}")
     images = getattr(result, "images", None)
     if images is None or len(images) == 0:
         raise EditError(f"the pipeline returned no image but a {type(result).__name__}")

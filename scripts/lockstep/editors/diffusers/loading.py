@@ -1,11 +1,6 @@
-"""A model's part from its files to a device, as fast as memory and bus allow.
-
-What diffusers and transformers read one tensor after another through pageable memory comes here in
-large pieces, by several threads, through pinned memory (fastsafetensors).
-"""
+"""A model's part from its files to a device, as fast as memory and bus allow."""
 
 import logging
-import os
 import time
 from pathlib import Path
 from typing import Any
@@ -14,13 +9,10 @@ import accelerate
 import torch
 import transformers
 
+from lockstep.editors.diffusers import reading
 from lockstep.models import weights
 
 log = logging.getLogger(__name__)
-
-PIECE = 4 * 2**30
-"""Bytes of a file that are read at a time; the device needs room for two of them."""
-
 
 TOLD = {"ignore_mismatched_sizes": True}
 """Lets transformers say which weights have another shape, where it would only say that some do."""
@@ -51,7 +43,7 @@ def load_part(
     own_way = getattr(kind, "_keep_in_fp32_modules", None) or weights.is_quantised(folder)
     if torch_device == "cuda" and files and not own_way:
         load = _load_transformers if issubclass(kind, transformers.PreTrainedModel) else _load
-        part, info = load(kind, folder, read_tensors(files, dtype), dtype)
+        part, info = load(kind, folder, reading.tensors(folder, files, dtype), dtype)
     if part is None or any(info.values()):
         # files of older versions name their weights otherwise, which this way understands
         part, info = kind.from_pretrained(
@@ -64,27 +56,6 @@ def load_part(
     size = sum(p.numel() * p.element_size() for p in part.parameters())
     log.info("%s: %.1f GB in %.2f s", folder.name, size / 1e9, time.monotonic() - began)
     return part, info
-
-
-def read_tensors(files: list[Path], dtype: torch.dtype) -> dict[str, torch.Tensor]:
-    """Read all tensors of safetensors files to the GPU; floating ones in a number format."""
-    # several processes and jobs read the same files: through the page cache
-    os.environ.setdefault("FASTSAFETENSORS_ODIRECT", "0")
-    from fastsafetensors import ParallelLoader
-
-    loader = ParallelLoader(
-        None,
-        [str(path) for path in files],
-        device="cuda:0",
-        nogds=True,
-        use_tqdm_on_load=False,
-        max_batch_bytes=PIECE,
-    )
-    tensors = {}
-    for name, tensor in loader.iterate_weights():
-        tensors[name] = tensor.to(dtype) if tensor.is_floating_point() else tensor
-    loader.close()
-    return tensors
 
 
 def _load_transformers(
