@@ -77,6 +77,22 @@ def test_an_edit_depends_on_sample_and_seed_and_on_nothing_else(models, name, tm
     assert first.tobytes() != edit(model, sample, seed=2).tobytes()
 
 
+def test_what_is_encoded_ahead_and_a_warm_up_change_no_bit(models, tmp_path):
+    model = DiffusersEditor(settings(models), "cpu")
+    first, second = make_sample(tmp_path), make_sample(tmp_path, "b", instruction="Paint it red.")
+    alone = [edit(model, sample).tobytes() for sample in (first, second)]
+    arguments = model._arguments
+    model._warm_up()
+    assert model._arguments == arguments
+    prepared = [model.prepare(sample) for sample in (first, second)]
+    assert model.edit(prepared[0], first, 1).tobytes() == alone[0]
+    assert prepared[0].encoded is None and prepared[1].encoded is not None
+    assert model.edit(prepared[1], second, 1).tobytes() == alone[1]
+    # one that is edited by itself takes nothing of another's
+    model.prepare(second)
+    assert edit(model, first).tobytes() == alone[0]
+
+
 def test_pipelines_of_other_families_edit(models, tmp_path):
     sample = make_sample(tmp_path)
     for name, given, size in [

@@ -1,11 +1,13 @@
 """Any diffusers pipeline that edits an image by a prompt, one image at a time."""
 
+import contextlib
 import logging
 import math
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import diffusers
 import torch
@@ -33,13 +35,16 @@ transformers.utils.logging.disable_progress_bar()
 FEW_STEPS = {"num_inference_steps": 2}
 
 
-class _Prepared(NamedTuple):
+@dataclass
+class _Prepared:
     """A sample, ready for the device."""
 
     given: dict[str, Any]
     """Arguments of the pipeline's call."""
     inputs: qwen_image.Prepared | None = None
     """For the text encoder, where it is called apart."""
+    encoded: dict[str, Any] | None = None
+    """What the text encoder has made of them, where it was called ahead."""
 
 
 class DiffusersEditor:
@@ -56,6 +61,8 @@ class DiffusersEditor:
     def __init__(self, settings: DiffusersSettings, torch_device: str) -> None:
         self._settings = settings
         self._device = torch_device
+        self._following: _Prepared | None = None
+        """The sample that was prepared last, and is edited after the one in hand."""
         if torch_device == "cpu":
             # with more threads the order of sums, and so the last bits, depends on their number
             torch.set_num_threads(1)
@@ -121,7 +128,8 @@ class DiffusersEditor:
             return _Prepared({"image": given, "prompt": prompt, **size})
         prompts = [prompt, self._arguments.get("negative_prompt")]
         inputs = qwen_image.prepare(self._pipeline, sources, [p for p in prompts if p is not None])
-        return _Prepared({"image": inputs.images, **size}, inputs)
+        self._following = _Prepared({"image": inputs.images, **size}, inputs)
+        return self._following
 
     def edit(self, prepared: _Prepared, sample: Sample, seed: int) -> Image.Image:
         image = self._image(prepared, sample.id, seed)
@@ -134,7 +142,7 @@ class DiffusersEditor:
         lossy.forget(self._pipeline)
         try:
             if prepared.inputs is not None:
-                given |= qwen_image.encode(self._pipeline, prepared.inputs)
+                given |= prepared.encoded or qwen_image.encode(self._pipeline, prepared.inputs)
                 given.pop("negative_prompt", None)
             result = self._pipeline(
                 # on the CPU, so that every kind of device starts from the same noise
@@ -142,12 +150,23 @@ class DiffusersEditor:
                 output_type="pt",
                 **given,
             )
-            return _image(result, name)
+            arriving = _Arriving(result, name)
+            self._encode_following(prepared)
+            return arriving.image()
         except torch.OutOfMemoryError as error:
             torch.cuda.empty_cache()
             raise EditError(f"out of memory on the device ({one_sentence(error)})") from None
         except torch.AcceleratorError as error:
             raise DeviceError(f"the device failed ({one_sentence(error)})") from error
+
+    def _encode_following(self, prepared: _Prepared) -> None:
+        """Give the device the next sample's prompts, so that it works while this one is stored."""
+        following, self._following = self._following, None
+        if following is None or following is prepared or following.inputs is None:
+            return
+        # without the memory, its own edit says so
+        with contextlib.suppress(torch.OutOfMemoryError):
+            following.encoded = qwen_image.encode(self._pipeline, following.inputs)
 
 
 def _tokenizers(
@@ -169,23 +188,39 @@ def _scaled_down(source: Image.Image, max_pixels: int | None) -> Image.Image:
     return source.resize(size, Image.Resampling.LANCZOS)
 
 
-def _image(result: Any, name: str) -> Image.Image:
-    """Return what a pipeline made of a sample as 8-bit RGB.
+class _Arriving:
+    """What a pipeline made of a sample, on its way to host memory.
 
     Raises:
-        EditError: if it is none, or a safety checker put a black image in its place.
+        EditError: if it is no image, or a safety checker put a black one in its place.
     """
-    if any(getattr(result, "nsfw_content_detected", None) or ()):
-        raise EditError(f"the pipeline's safety checker withheld the image of {name!r}")
-    images = getattr(result, "images", None)
-    if images is None or len(images) == 0:
-        raise EditError(f"the pipeline returned no image but a {type(result).__name__}")
-    image = images[0].float()
-    if not torch.isfinite(image).all():
-        raise EditError("the pipeline returned pixels that are no numbers")
-    # as diffusers makes images of arrays, but a quarter as much leaves the device
-    pixels = (image * 255).round().to(torch.uint8).permute(1, 2, 0)
-    return Image.fromarray(pixels.cpu().numpy()).convert("RGB")
+
+    def __init__(self, result: Any, name: str) -> None:
+        if any(getattr(result, "nsfw_content_detected", None) or ()):
+            raise EditError(f"the pipeline's safety checker withheld the image of {name!r}")
+        images = getattr(result, "images", None)
+        if images is None or len(images) == 0:
+            raise EditError(f"the pipeline returned no image but a {type(result).__name__}")
+        image = images[0].float()
+        # as diffusers makes images of arrays, but a quarter as much leaves the device
+        pixels = (image * 255).round().to(torch.uint8).permute(1, 2, 0).contiguous()
+        self._finite = torch.isfinite(image).all().to("cpu", non_blocking=True)
+        self._pixels = pixels.to("cpu", non_blocking=True)
+        self._there = torch.cuda.Event() if image.is_cuda else None
+        if self._there is not None:
+            self._there.record()
+
+    def image(self) -> Image.Image:
+        """Wait for it and return it as 8-bit RGB.
+
+        Raises:
+            EditError: if its pixels are no numbers.
+        """
+        if self._there is not None:
+            self._there.synchronize()
+        if not self._finite:
+            raise EditError("the pipeline returned pixels that are no numbers")
+        return Image.fromarray(self._pixels.numpy()).convert("RGB")
 
 
 def _pipeline(settings: DiffusersSettings, torch_device: str) -> pipelines.Pipeline:
