@@ -30,6 +30,7 @@ LONG = 120
 
 FOLDER = f"results/{EDITOR}/physical"
 LOADED = "loaded QwenImageEditPipeline"
+AHEAD = "begins before the job has come"
 
 
 def workflow_of(folder, models, devices=(0,), **given):
@@ -308,6 +309,73 @@ def test_a_host_without_work_ends(models, tmp_path):
     assert not until_gone(workflow)
 
 
+def test_a_host_killed_while_it_loads_before_the_first_job_costs_nothing(workflow):
+    run = workflow.start(*edits(workflow))
+    workflow.started = run.pid
+    until(lambda: hosts_started(workflow), LONG, workflow.printed)
+    (host,) = hosts(workflow)
+    host.kill()
+    assert run.wait(LONG) == 0, workflow.printed()
+    assert "FAILED" not in workflow.printed()
+    assert_complete(workflow, {})
+
+
+def test_a_run_killed_while_its_model_loads_leaves_nothing(workflow):
+    run = workflow.start(*edits(workflow))
+    workflow.started = run.pid
+    until(lambda: hosts_started(workflow), LONG, workflow.printed)
+    run.kill()
+    run.wait()
+    assert not until_gone(workflow)
+
+
+@pytest.fixture
+def two_categories(models, tmp_path, apart):
+    """Two samples of each of two categories for one CPU slot, nothing edited yet."""
+    workflow = make(
+        tmp_path / "work",
+        models,
+        per_category=2,
+        benchmark={"path": "benchmark.json", "categories": ["物理", "环境"]},
+        devices={"accelerator": "cpu", "device_ids": [0]},
+    )
+    workflow.run("results/manifest/physical.jsonl")
+    yield workflow
+    assert not until_gone(workflow)
+    assert not held_locks(workflow)
+
+
+def test_a_host_killed_in_an_edit_whose_job_has_not_come_costs_that_edit(two_categories):
+    workflow = two_categories
+    held = Held(workflow, 1, "environmental")
+    run = workflow.start()
+    until(held.in_hand, LONG, workflow.printed)
+    assert AHEAD in workflow.logs("edit/**/*.log")
+    kept = {path: path.stat().st_mtime_ns for path in workflow.results.glob(f"{EDITOR}/*/images/*")}
+    assert len([path for path in kept if path.suffix == ".png"]) == 3
+    held.release()
+    for host in hosts(workflow):
+        host.kill()
+    assert run.wait(LONG) == 0, workflow.printed()
+    assert kept.items() <= {p: p.stat().st_mtime_ns for p in kept}.items()
+    assert [record["status"] for record in workflow.records("scores")] == ["ok"] * 4
+
+
+def test_a_judge_killed_in_a_batch_over_categories_costs_that_batch(two_categories):
+    workflow = two_categories
+    workflow.config["judge"]["batch_size"] = 3
+    run = workflow.start("--retries", "2")
+    judged = lambda: list(workflow.results.glob(f"{EDITOR}/*/judgements/*.json"))  # noqa: E731
+    until(judged, LONG, workflow.printed)
+    for host in hosts(workflow):
+        host.kill()
+    kept = {path: path.stat().st_mtime_ns for path in judged()}
+    assert run.wait(LONG) == 0, workflow.printed()
+    assert kept.items() <= {path: path.stat().st_mtime_ns for path in judged()}.items()
+    assert [record["status"] for record in workflow.records("scores")] == ["ok"] * 4
+    assert "judging 1 edits of categories to come" in workflow.logs("score/**/*.log")
+
+
 def test_five_categories_load_each_model_once_a_device_and_give_what_jobs_alone_give(
     models, tmp_path
 ):
@@ -318,11 +386,17 @@ def test_five_categories_load_each_model_once_a_device_and_give_what_jobs_alone_
         # ten loads one after the other take their time on a busy machine
         assert workflow.start().wait(900) == 0, workflow.printed()
         for k in range(2):
-            log = workflow.logs(f"edit/**/shard-{k}-of-2.log")
-            judged = workflow.logs(f"score/**/shard-{k}-of-2.log")
+            own = workflow.logs(f"workers/cpu{k}.log")
+            log = own + workflow.logs(f"edit/**/shard-{k}-of-2.log")
+            judged = own + workflow.logs(f"score/**/shard-{k}-of-2.log")
             assert log.count(LOADED) == (1 if resident else 5)
-            assert judged.count("loading side by side") == (1 if resident else 5)
+            assert judged.count("loaded Qwen3VL") == (1 if resident else 5)
+            # all but the first one, or but two if the engine was quick
+            assert log.count(AHEAD) in ((3, 4) if resident else (0,))
         assert not until_gone(workflow)
+        known = workflow.logs("workers/*.log")
+        workflow.run()
+        assert workflow.logs("workers/*.log") == known
         found[resident] = [
             {key: record[key] for key in DECIDED if key in record}
             for kind in ("edits", "scores")

@@ -60,9 +60,9 @@ def scored(tmp_path_factory, models):
 class Held:
     """A sample whose edit does not end."""
 
-    def __init__(self, workflow, position):
+    def __init__(self, workflow, position, category="physical"):
         manifest = workflow.results / "manifest"
-        line = (manifest / "physical.jsonl").read_text(encoding="utf-8").splitlines()[position]
+        line = (manifest / f"{category}.jsonl").read_text(encoding="utf-8").splitlines()[position]
         self._source = manifest / json.loads(line)["image"]
         self._image = self._source.read_bytes()
         self._source.unlink()
