@@ -11,7 +11,7 @@ import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, NamedTuple, TypeGuard
+from typing import Any, NamedTuple
 
 from lockstep import records
 from lockstep.benchmark.categories import known_key
@@ -248,16 +248,9 @@ def number_in(place: str, column: str, value: Any) -> float | None:
 def _csv(path: Path) -> Iterator[tuple[str, Any]]:
     for number, row in csv_rows(path):
         # ids that were copied from one of our tables
-        given = {name: media.from_cell(text) for name, text in row.items()} if _is_row(row) else row
-        yield f"line {number}", given
-
-
-def _is_row(row: Any) -> TypeGuard[Mapping[str, str]]:
-    return isinstance(row, Mapping) and all(isinstance(text, str) for text in row.values())
-
-
-def _json_lines(path: Path) -> Iterator[tuple[str, Any]]:
-    return ((f"line {number}", value) for number, value in json_lines(path))
+        if not isinstance(row, SampleError):
+            row = {name: media.from_cell(text) for name, text in row.items()}
+        yield f"line {number}", row
 
 
 def _parquet(path: Path) -> Iterator[tuple[str, Any]]:
@@ -275,7 +268,7 @@ def _parquet(path: Path) -> Iterator[tuple[str, Any]]:
 
 READERS: dict[str, Callable[[Path], Iterator[tuple[str, Any]]]] = {
     ".csv": _csv,
-    ".jsonl": _json_lines,
+    ".jsonl": lambda path: ((f"line {n}", value) for n, value in json_lines(path)),
     ".parquet": _parquet,
 }
 """Readers by suffix: path → where each row stands, and its values or a SampleError."""

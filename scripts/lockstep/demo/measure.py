@@ -11,6 +11,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image
+from scipy.stats import spearmanr
 
 from lockstep import plan
 from lockstep.demo import drawing, rows, views, world
@@ -191,11 +192,8 @@ def auc(better: Sequence[float], worse: Sequence[float]) -> float:
 
 def spearman(judged: Sequence[Judged]) -> float:
     """Return the rank correlation of expected and known scores."""
-    from scipy import stats
-
-    return float(
-        stats.spearmanr([each.expected for each in judged], [each.known for each in judged])[0]
-    )
+    pairs = [(each.expected, each.known) for each in judged]
+    return float(spearmanr(pairs).statistic)
 
 
 def figures(judged: Sequence[Judged]) -> dict[str, float]:

@@ -78,10 +78,7 @@ def _judgements(record: ScoreRecord, names: Iterable[str]) -> str | None:
 
 
 def describe(
-    frame: pd.DataFrame,
-    threshold: float,
-    criteria: Sequence[str],
-    scale: tuple[float, float],
+    frame: pd.DataFrame, threshold: float, criteria: Sequence[str], scale: tuple[float, float]
 ) -> dict[str, Any]:
     """Return the numbers of `stats.summarise` over a table's rows, and those of criteria.
 
