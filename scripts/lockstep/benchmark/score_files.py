@@ -13,15 +13,12 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from lockstep import records
+from lockstep import layout, records
 from lockstep.benchmark.categories import known_key
 from lockstep.benchmark.streams import Fields, csv_rows, json_lines, plain_number
 from lockstep.errors import BenchmarkError, ConfigError, SampleError
 from lockstep.foreign import media
 from lockstep.foreign.ids import same_id
-
-TABLE = "table.csv"
-"""Name of an editor's and category's table in a folder of results."""
 
 BATCH = 1000
 """Rows of a Parquet file that are read at a time."""
@@ -68,7 +65,7 @@ def source_files(path: str) -> list[str]:
         return [path]
     if not source.exists():
         raise ConfigError(f"compare.sources: found no file {path!r}")
-    listed = source / "report" / "report.json"
+    listed = layout.numbers(source)
     try:
         editors = records.read_json(listed)["editors"]
         names = [(name, key) for name, own in editors.items() for key in own["categories"]]
@@ -84,12 +81,14 @@ def source_files(path: str) -> list[str]:
         ) from None
     found = []
     for name, key in names:
-        table = source / name / key / TABLE
+        table = layout.table(source, name, key)
         # a report may come from others
-        if not (os.path.isfile(table) and table.parents[2].resolve() == source.resolve()):
+        if not (
+            os.path.isfile(table) and layout.of_table(table).results.resolve() == source.resolve()
+        ):
             raise ConfigError(
-                f"{listed}: found {name!r} with {key!r} and no {TABLE} of them; run that workflow "
-                "again to have it made anew"
+                f"{listed}: found {name!r} with {key!r} and no {table.name} of them; run that "
+                "workflow again to have it made anew"
             )
         found.append(table)
     return list(map(str, found))

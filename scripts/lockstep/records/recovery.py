@@ -69,10 +69,10 @@ def forget_other_counts(folder: Path, count: int) -> None:
 
     They may speak of images that this run replaces. What they knew is in images and judgements.
     """
-    for path in folder.glob("shard-*-of-*.jsonl"):
+    for path in layout.known_shards(folder.parent, folder.name):
         if not path.stem.endswith(f"-of-{count}"):
             path.unlink(missing_ok=True)
-            layout.note(folder.parents[2], path).unlink(missing_ok=True)
+            layout.note(layout.of_records(path).results, path).unlink(missing_ok=True)
 
 
 def hold(folder: Path) -> filelock.BaseFileLock:
