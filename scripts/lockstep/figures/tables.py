@@ -13,10 +13,9 @@ from lockstep.errors import DamagedError
 from lockstep.figures import stats
 from lockstep.foreign import media
 from lockstep.records import EditRecord, ScoreRecord
-from lockstep.rubrics.rubric import COLUMNS, SCALE, Rubric
-
-NUMBERS = ("score", "expected_score", "uncertainty", "spread", "swapped_score")
-"""Columns beside the criteria that hold numbers; all others hold texts."""
+from lockstep.records.columns import COLUMNS
+from lockstep.records.columns import NUMBERS as NUMBERS
+from lockstep.rubrics.rubric import SCALE, Rubric
 
 
 def table(
@@ -24,7 +23,7 @@ def table(
 ) -> pd.DataFrame:
     """Return a row for each sample of a category, in the manifest's order.
 
-    Columns: those of `rubric.COLUMNS`, with one for each criterion after the scores. Scores are 0
+    Columns: those of `records.columns`, with one for each criterion after the scores. Scores are 0
     to 10 and empty unless status is ok; a sample without records is `missing`. `tags` is a JSON
     list, and so is `judgements`: the criteria of each of several judgements, in the columns' order.
 
