@@ -18,14 +18,19 @@ class Place(NamedTuple):
     category: str
 
 
+def place(folder: Path) -> Place:
+    """Return whose a folder is."""
+    return Place(folder.parents[1], folder.parent.name, folder.name)
+
+
 def of_table(path: Path) -> Place:
     """Return whose a table or a summary is."""
-    return Place(path.parents[2], path.parents[1].name, path.parent.name)
+    return place(path.parent)
 
 
 def of_records(path: Path) -> Place:
     """Return whose a shard's records are."""
-    return of_table(path.parent)
+    return place(path.parents[1])
 
 
 def manifest(results: Path, category: str) -> Path:
@@ -67,6 +72,11 @@ def edited_images(folder: Path) -> Path:
 
 def edited(folder: Path, sample: str) -> Path:
     return edited_images(folder) / f"{sample}.png"
+
+
+def below_folder(image: Path) -> str:
+    """Return an edited image's path as records have it, below the folder."""
+    return str(image.relative_to(image.parents[1]))
 
 
 def waves(folder: Path) -> Path:

@@ -13,8 +13,7 @@ from lockstep.errors import DamagedError
 from lockstep.figures import stats
 from lockstep.foreign import media
 from lockstep.records import EditRecord, ScoreRecord
-from lockstep.records.columns import COLUMNS
-from lockstep.records.columns import NUMBERS as NUMBERS
+from lockstep.records.columns import COLUMNS, NUMBERS
 from lockstep.rubrics.rubric import SCALE, Rubric
 
 

@@ -91,7 +91,7 @@ def _edit(job: EditJob, terminal: IO[str], loaded: Loaded[Any]) -> None:
         edit_shard(
             job.editor,
             manifest=layout.manifest(results, job.category),
-            folder=results / job.editor.name / job.category,
+            folder=layout.folder(results, job.editor.name, job.category),
             shard=Shard(job.shard, job.devices, job.slots, job.run, job.first),
             terminal=terminal,
             seed=job.seed,
@@ -117,7 +117,7 @@ def _score(job: ScoreJob, terminal: IO[str], loaded: Loaded[Any]) -> None:
             manifest=layout.manifest(results, job.category),
             edits=job.edits,
             rubric=told,
-            folder=results / job.editor / job.category,
+            folder=layout.folder(results, job.editor, job.category),
             seed=job.seed,
             place=place,
         )
@@ -132,4 +132,4 @@ def _judge_anchors(job: AnchorJob, terminal: IO[str], loaded: Loaded[Any]) -> No
     rubrics = {category: read_rubric(Path(file)) for category, file in job.rubrics.items()}
     results = Path(job.results)
     with notes.noted(provenance.anchored(results, job.judge, rubrics)):
-        score_anchors(job.judge, rubrics, results=results / "anchors", place=place)
+        score_anchors(job.judge, rubrics, results=layout.anchors(results), place=place)

@@ -21,7 +21,7 @@ from lockstep.errors import RubricError, TemplateError, suggest
 from lockstep.foreign import sandbox
 from lockstep.foreign.yaml_files import read_yaml
 from lockstep.records import Sample, canonical_json, sha256
-from lockstep.records.columns import COLUMNS as COLUMNS
+from lockstep.records.columns import COLUMNS
 
 ANCHORS = {0, 3, 5, 8, 10}
 """Values whose meaning every criterion on the scale 0 to 10 must give; on others, all values."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from statistics import fmean, pstdev
 from typing import Any, NamedTuple
 
-from lockstep import plan, records
+from lockstep import layout, plan, records
 from lockstep.devices.device import joined
 from lockstep.errors import DamagedError, TemplateError
 from lockstep.judges import keys
@@ -61,9 +61,9 @@ def score_shard(
     began = time.monotonic()
     category, folder = Path(manifest).stem, Path(folder)
     identity = keys.identity(judge)
-    job = Judging(judge, identity, rubric, folder.parent.name)
+    job = Judging(judge, identity, rubric, layout.place(folder).editor)
     samples = records.read_manifest(manifest)
-    recovery.forget_other_counts(folder / "scores", len(place.devices))
+    recovery.forget_other_counts(folder, "scores", len(place.devices))
     wanted = [
         _wanted(edit, samples, position, job, folder, seed)
         for path in edits
@@ -73,9 +73,8 @@ def score_shard(
     name = joined(place.own)
     done = judgements.judge_missing(judge, items, place)
     scored = aside(_gather(edit, done) for edit in wanted)
-    records.write_records(
-        folder / "scores" / plan.shard_file(place.shard, len(place.devices)), scored
-    )
+    path = layout.shard(folder, "scores", place.shard, len(place.devices))
+    records.write_records(path, scored)
     counts = Counter(record.status for record in scored)
     failed = counts["judge_failed"]
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -133,7 +132,7 @@ def _wanted(
         return _Edit(record.model_copy(update={"status": "missing", "error": reason}), [], None)
 
     def item(place: str, sample: Sample, seed: int | None = None) -> Pending:
-        path = folder / "judgements" / place / f"{edit.id}.json"
+        path = layout.judgement(folder, place, edit.id)
         return judgements.item(job, sample, edited, edit.pixels_sha256 or "", path, seed=seed)
 
     own = samples[position]
