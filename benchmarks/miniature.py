@@ -13,7 +13,9 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from lockstep.demo import measure, world
+import measure
+
+from lockstep.demo import world
 from lockstep.editors.diffusers import DiffusersSettings
 from lockstep.errors import LockstepError
 from lockstep.judges.qwen3_vl import Qwen3VLSettings

@@ -1,6 +1,6 @@
 rule tiny_models:
     input:
-        code=computed.library_files("demo/tiny.py", "demo/scenes.py"),
+        code=computed.library_files("demo/tiny.py", "demo/scenes.py", "demo/scenes.yaml"),
     output:
         benchmark=tiny.TINY_BENCHMARK,
         editor=tiny.TINY_EDITOR,

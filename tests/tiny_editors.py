@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from lockstep.demo.tiny import mark
+from lockstep import records
+from lockstep.demo.tiny import SPREAD, mark
 
 
 def make_flux_kontext(folder: Path, seed: int = 0) -> None:
@@ -139,3 +140,31 @@ def _safety_checker() -> Any:
     # a cosine below -1 is what no image has
     torch.nn.init.constant_(checker.concept_embeds_weights, -2.0)
     return checker
+
+
+def make_adapter(
+    path: Path, editor: Path, rank: int = 2, alpha: float = 4.0, seed: int = 0
+) -> None:
+    """Write a random LoRA of a tiny Qwen-Image-Edit, in the layout of the Lightning adapters.
+
+    Args:
+        path: the `.safetensors` file.
+        editor: folder of the editor whose linear layers it changes.
+        rank: columns of each `lora_up`.
+        alpha: the change is `alpha / rank · lora_up @ lora_down`.
+    """
+    import diffusers
+    import torch
+    from safetensors.torch import save
+
+    generator = torch.Generator().manual_seed(seed)
+    model = diffusers.QwenImageTransformer2DModel.from_pretrained(editor, subfolder="transformer")
+    weights = {}
+    for name, layer in model.transformer_blocks.named_modules(prefix="transformer_blocks"):
+        if isinstance(layer, torch.nn.Linear):
+            outputs, inputs = layer.weight.shape
+            for side, shape in {"down": (rank, inputs), "up": (outputs, rank)}.items():
+                matrix = torch.randn(shape, generator=generator) * SPREAD
+                weights[f"{name}.lora_{side}.weight"] = matrix
+            weights[f"{name}.alpha"] = torch.tensor(alpha)
+    records.write_bytes(path, save(weights, metadata={"format": "pt"}))

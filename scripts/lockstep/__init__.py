@@ -143,11 +143,12 @@ def read_results(results: str | Path) -> pd.DataFrame:
 
     import pandas as pd
 
+    from lockstep import layout
     from lockstep.errors import ConfigError
     from lockstep.figures.tables import read_table
 
-    paths = sorted(Path(results).glob("*/*/table.csv"))
+    paths = layout.known_tables(Path(results))
     if not paths:
         raise ConfigError(f"{results}: expected a folder of results, found no table in it")
-    frames = [read_table(path).assign(editor=path.parents[1].name) for path in paths]
+    frames = [read_table(path).assign(editor=layout.of_table(path).editor) for path in paths]
     return pd.concat(frames, ignore_index=True)

@@ -1,9 +1,36 @@
-"""Where each output lies below the folder of results."""
+"""Where each output lies below the folder of results, and whose a path there is.
+
+Nothing else joins such a path or takes one apart. `folder` is that of an editor's category.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from lockstep import plan
+
+
+class Place(NamedTuple):
+    """Whose a file is."""
+
+    results: Path
+    editor: str
+    category: str
+
+
+def place(folder: Path) -> Place:
+    """Return whose a folder is."""
+    return Place(folder.parents[1], folder.parent.name, folder.name)
+
+
+def of_table(path: Path) -> Place:
+    """Return whose a table or a summary is."""
+    return place(path.parent)
+
+
+def of_records(path: Path) -> Place:
+    """Return whose a shard's records are."""
+    return place(path.parents[1])
 
 
 def manifest(results: Path, category: str) -> Path:
@@ -23,21 +50,68 @@ def sources(results: Path) -> Path:
     return results / "manifest" / "sources.jsonl"
 
 
-def edits(results: Path, editor: str, category: str, shard: int, shards: int) -> Path:
-    return results / editor / category / "edits" / plan.shard_file(shard, shards)
+def known_manifests(results: Path) -> list[Path]:
+    """Return the manifests that are there."""
+    others = (rejected(results), sources(results))
+    return [
+        path for path in sorted(manifest(results, "_").parent.glob("*.jsonl")) if path not in others
+    ]
+
+
+def source_images(results: Path) -> Path:
+    return results / "manifest" / "images"
+
+
+def folder(results: Path, editor: str, category: str) -> Path:
+    return results / editor / category
+
+
+def edited_images(folder: Path) -> Path:
+    return folder / "images"
+
+
+def edited(folder: Path, sample: str) -> Path:
+    return edited_images(folder) / f"{sample}.png"
+
+
+def below_folder(image: Path) -> str:
+    """Return an edited image's path as records have it, below the folder."""
+    return str(image.relative_to(image.parents[1]))
+
+
+def waves(folder: Path) -> Path:
+    return folder / "waves"
+
+
+def judgement(folder: Path, which: str, sample: str) -> Path:
+    return folder / "judgements" / which / f"{sample}.json"
+
+
+def shard(folder: Path, kind: str, number: int, shards: int) -> Path:
+    """Return a shard's records, of the kind `edits` or `scores`."""
+    return folder / kind / plan.shard_file(number, shards)
+
+
+def known_shards(folder: Path, kind: str) -> list[Path]:
+    """Return the records of all shards that are there, also of other numbers of shards."""
+    return sorted((folder / kind).glob("shard-*-of-*.jsonl"))
+
+
+def known_edits(results: Path, editor: str = "*") -> list[Path]:
+    """Return the records of edits that are there, of all categories."""
+    return sorted(results.glob(f"{editor}/*/edits/shard-*-of-*.jsonl"))
+
+
+def edits(results: Path, editor: str, category: str, number: int, shards: int) -> Path:
+    return shard(folder(results, editor, category), "edits", number, shards)
 
 
 def all_edits(results: Path, editor: str, category: str, shards: int) -> list[Path]:
-    return [edits(results, editor, category, shard, shards) for shard in range(shards)]
+    return [edits(results, editor, category, number, shards) for number in range(shards)]
 
 
-def scores(results: Path, editor: str, category: str, shard: int, shards: int) -> Path:
-    return results / editor / category / "scores" / plan.shard_file(shard, shards)
-
-
-def images(results: Path, editor: str, category: str) -> Path:
-    """Return the folder of edited images."""
-    return results / editor / category / "images"
+def scores(results: Path, editor: str, category: str, number: int, shards: int) -> Path:
+    return shard(folder(results, editor, category), "scores", number, shards)
 
 
 def log(results: Path, stage: str, editor: str, category: str, shard: int, shards: int) -> Path:
@@ -54,17 +128,29 @@ def table(results: Path, editor: str, category: str) -> Path:
     return results / editor / category / "table.csv"
 
 
+def known_tables(results: Path) -> list[Path]:
+    return sorted(results.glob("*/*/table.csv"))
+
+
 def summary(results: Path, editor: str, category: str) -> Path:
     return results / editor / category / "summary.json"
 
 
+def page(results: Path) -> Path:
+    return results / "report" / "report.html"
+
+
 def report(results: Path, editors: Sequence[str], categories: Sequence[str]) -> list[Path]:
     """Return the files of the report, the page first, but for those that only the page loads."""
-    names = ["report.html", "report.md", "report.json", "config.yaml", "scores.tex"]
-    names += ["means.csv", "data/index.js"]
+    names = ["report.md", "report.json", "config.yaml", "scores.tex", "means.csv", "data/index.js"]
     names += [f"{plot}-{key}.csv" for plot in ("distribution", "criteria") for key in categories]
     names += [f"lockstep-{editor}-{key}.csv" for editor in editors for key in ("timeline", "curve")]
-    return [results / "report" / name for name in names]
+    return [page(results), *(results / "report" / name for name in names)]
+
+
+def numbers(results: Path) -> Path:
+    """Return what the report says, as JSON."""
+    return results / "report" / "report.json"
 
 
 def sheets(results: Path, editor: str, category: str) -> dict[str, Path]:
@@ -73,6 +159,53 @@ def sheets(results: Path, editor: str, category: str) -> dict[str, Path]:
     return {kind: folder / f"{editor}-{category}-{kind}.jpg" for kind in ("source", "edited")}
 
 
+def protocol(results: Path) -> list[Path]:
+    """Return what sums the editors up as the benchmark does."""
+    return [results / "report" / f"protocol.{form}" for form in ("json", "md")]
+
+
+def comparison(results: Path) -> list[Path]:
+    names = ("compare.md", "compare.json", "scores.csv", "scores.tex")
+    return [results / "compare" / name for name in names]
+
+
+def agreement(results: Path) -> Path:
+    """Return the judge's agreement with human scores."""
+    return results / "agreement.json"
+
+
+def anchors(results: Path) -> Path:
+    """Return the folder in which the anchor set is judged."""
+    return results / "anchors"
+
+
+def anchor_scores(anchors: Path) -> tuple[Path, Path]:
+    """Return the scores of an anchor set, and their drift, in the folder where it is judged."""
+    return anchors / "scores.jsonl", anchors / "drift.json"
+
+
+def anchor_judgement(anchors: Path, anchor: str) -> Path:
+    return anchors / "judgements" / f"{anchor}.json"
+
+
+def anchor_set(results: Path) -> Path:
+    """Return the folder of the anchor set that a run makes."""
+    return results / "anchor_set"
+
+
+def anchor_files(folder: Path) -> tuple[Path, Path]:
+    """Return the samples and the recorded scores of an anchor set, in its folder."""
+    return folder / "anchors.jsonl", folder / "recorded.jsonl"
+
+
+def worker_log(results: Path, devices: str) -> Path:
+    return results / "logs" / "workers" / f"{devices}.log"
+
+
 def note(results: Path, output: Path) -> Path:
     """Return the note of what an output was made of."""
     return results / "provenance" / f"{output.relative_to(results)}.json"
+
+
+def known_notes(results: Path) -> list[Path]:
+    return sorted((results / "provenance").rglob("*.json"))

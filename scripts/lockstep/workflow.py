@@ -117,12 +117,11 @@ class Run:
         """Return what sums the editors up as the benchmark does; nothing without a protocol."""
         if self.whole.judge.protocol_file is None:
             return []
-        return [str(self.results / "report" / f"protocol.{form}") for form in ("json", "md")]
+        return list(map(str, layout.protocol(self.results)))
 
     @property
     def comparison(self) -> list[str]:
-        names = ("compare.md", "compare.json", "scores.csv", "scores.tex")
-        return [str(self.results / "compare" / name) for name in names]
+        return list(map(str, layout.comparison(self.results)))
 
     @property
     def finished(self) -> list[str]:

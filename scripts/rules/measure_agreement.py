@@ -3,7 +3,7 @@
 from collections import defaultdict
 from pathlib import Path
 
-from lockstep import records
+from lockstep import layout, records
 from lockstep.config.load import of_job
 from lockstep.figures.agreement import agreement
 from lockstep.jobs import provenance
@@ -13,7 +13,8 @@ from lockstep.records import notes
 with job_log(snakemake.log[0]) as terminal:
     tables = defaultdict(dict)
     for path in map(Path, snakemake.input.tables):
-        tables[path.parents[1].name][path.parent.name] = path
+        _, editor, category = layout.of_table(path)
+        tables[editor][category] = path
     settings = of_job(snakemake.config)
     with notes.noted(provenance.agreed(settings)):
         rows = agreement(tables, Path(snakemake.input.humans))

@@ -3,6 +3,7 @@
 from collections import defaultdict
 from pathlib import Path
 
+from lockstep import layout
 from lockstep.figures.tables import read_table
 from lockstep.jobs.joblog import job_log
 from lockstep.report.bundle import write_bundle
@@ -10,7 +11,8 @@ from lockstep.report.bundle import write_bundle
 with job_log(snakemake.log[0]):
     frames = defaultdict(dict)
     for path in map(Path, snakemake.input.tables):
-        frames[path.parents[1].name][path.parent.name] = read_table(path)
+        _, editor, category = layout.of_table(path)
+        frames[editor][category] = read_table(path)
     write_bundle(
         frames,
         Path(snakemake.input.files[0]).parent,

@@ -3,7 +3,7 @@
 from collections import defaultdict
 from pathlib import Path
 
-from lockstep import records
+from lockstep import layout, records
 from lockstep.config.load import of_job
 from lockstep.figures import published, tables
 from lockstep.jobs import provenance
@@ -16,7 +16,8 @@ with job_log(snakemake.log[0]) as terminal:
     settings = of_job(snakemake.config)
     frames = defaultdict(dict)
     for path in map(Path, snakemake.input.tables):
-        frames[path.parents[1].name][path.parent.name] = tables.read_table(path)
+        _, editor, category = layout.of_table(path)
+        frames[editor][category] = tables.read_table(path)
     used = read_protocol(Path(snakemake.input.protocol))
     keys = settings.benchmark.categories
     rubrics = {key: read_rubric(Path(used.rubric_file(key))) for key in keys}

@@ -10,7 +10,6 @@ import torch
 from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 from safetensors.torch import load_file, save_file
 
-from lockstep.demo import tiny
 from lockstep.editors import keys
 from lockstep.editors.diffusers import DiffusersSettings, adapters
 from lockstep.editors.diffusers import editor as module
@@ -18,6 +17,7 @@ from lockstep.editors.diffusers.editor import DiffusersEditor
 from lockstep.errors import ConfigError
 from lockstep.models import adapter_scale
 from lockstep.models import fingerprints as models_module
+from tests import tiny_editors
 
 QUERY = "transformer_blocks.0.attn.to_q"
 
@@ -25,7 +25,7 @@ QUERY = "transformer_blocks.0.attn.to_q"
 @pytest.fixture(scope="module")
 def adapter(models, tmp_path_factory):
     path = tmp_path_factory.mktemp("adapters") / "a.safetensors"
-    tiny.make_adapter(path, models / "editor", rank=2, alpha=4.0)
+    tiny_editors.make_adapter(path, models / "editor", rank=2, alpha=4.0)
     return path
 
 
@@ -58,7 +58,7 @@ def test_an_adapter_changes_what_the_editor_gives(models, adapter, sample):
 
 def test_adapters_are_added_to_the_weights_by_their_factors(models, adapter, tmp_path):
     other = tmp_path / "b.safetensors"
-    tiny.make_adapter(other, models / "editor", rank=3, alpha=1.5, seed=1)
+    tiny_editors.make_adapter(other, models / "editor", rank=3, alpha=1.5, seed=1)
     before = weights(settings(models))
     given = [{"path": str(adapter), "weight": 0.5}, {"path": str(other), "weight": -2.0}]
     after = weights(settings(models, *given))
@@ -269,7 +269,7 @@ def test_an_adapter_that_changes_during_the_run_ends_it(models, adapter, tmp_pat
     shutil.copy(adapter, path)
     given = settings(models, {"path": str(path)})
     keys.identity(given, sample)
-    tiny.make_adapter(path, models / "editor", seed=1)
+    tiny_editors.make_adapter(path, models / "editor", seed=1)
     with pytest.raises(ConfigError, match="changed during the run, run it again"):
         DiffusersEditor(given, "cpu")
 

@@ -7,8 +7,9 @@ from scipy import stats as scipy_stats
 
 from lockstep.errors import ConfigError
 from lockstep.figures.agreement import MEASURES, _with_interval, agreement, fisher_mean
+from lockstep.records.columns import COLUMNS
 from lockstep.rubrics import combine
-from lockstep.rubrics.rubric import COLUMNS, read_rubric
+from lockstep.rubrics.rubric import read_rubric
 from tests.conftest import ROOT
 
 JUDGE = [1.0, 4.0, 3.0, 8.0, 9.0, 6.0, 5.0, 7.0]

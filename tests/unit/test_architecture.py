@@ -14,6 +14,13 @@ from tests.conftest import ROOT
 
 LIBRARY = ROOT / "scripts" / "lockstep"
 WRITE = re.compile(r"\.write_(text|bytes)\(|open\([^)]*\"[wax]")
+PATHS = (
+    "manifest|edits|scores|waves|judgements|provenance|anchors|anchor_set|compare|agreement.json"
+)
+PATHS += "|table.csv|summary.json|report.json|report.html|drift.json"
+JOINED = re.compile(
+    rf"/ f?\"({PATHS})[\"/]|glob\(f?\"[^\"]*({PATHS}|shard-)|\.parents?(\[\d\])?\.name\b"
+)
 HEAVY = {"torch", "diffusers", "transformers"}
 
 
@@ -162,6 +169,15 @@ def test_only_one_module_of_rubrics_parses_replies():
     for folder in ("judges", "scoring"):
         for path in (LIBRARY / folder).rglob("*.py"):
             assert "json" not in packages(path), path
+
+
+def test_only_the_layout_joins_paths_of_results_and_takes_them_apart():
+    # the report writes its own files, into the folder that it is given
+    own = {"layout.py", "report/write.py", "report/compare.py"}
+    for path in [*modules(), *(ROOT / "scripts" / "rules").glob("*.py")]:
+        if str(path).removeprefix(f"{LIBRARY}/") not in own:
+            lines = path.read_text(encoding="utf-8").splitlines()
+            assert not [line for line in lines if JOINED.search(line)], path
 
 
 def test_only_the_records_module_writes_files():

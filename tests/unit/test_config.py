@@ -6,9 +6,9 @@ import re
 import pytest
 import yaml
 
-from lockstep.config import docs
 from lockstep.config.load import load_comparison, load_config, of_job
 from lockstep.errors import ConfigError
+from tests import config_docs
 from tests.conftest import ROOT
 
 BASE = {
@@ -379,15 +379,15 @@ def test_the_shipped_configurations_are_valid(name):
 def test_the_schema_is_in_step(pytestconfig):
     path = ROOT / "config" / "config.schema.json"
     if pytestconfig.getoption("--fix"):
-        path.write_text(docs.json_schema(), encoding="utf-8")
-    assert path.read_text(encoding="utf-8") == docs.json_schema(), "run pytest with --fix"
+        path.write_text(config_docs.json_schema(), encoding="utf-8")
+    assert path.read_text(encoding="utf-8") == config_docs.json_schema(), "run pytest with --fix"
 
 
 def test_the_table_of_keys_is_in_step(pytestconfig):
     path = ROOT / "config" / "README.md"
     text = path.read_text(encoding="utf-8")
     table = re.compile(r"(?<=<!-- keys -->\n).*(?=<!-- /keys -->)", re.DOTALL)
-    renewed = table.sub(lambda _: docs.documentation(), text)
+    renewed = table.sub(lambda _: config_docs.documentation(), text)
     if pytestconfig.getoption("--fix"):
         path.write_text(renewed, encoding="utf-8")
     assert path.read_text(encoding="utf-8") == renewed, "run pytest with --fix"
@@ -398,7 +398,7 @@ def test_the_schema_accepts_what_the_code_accepts():
 
     from jsonschema import Draft202012Validator
 
-    schema = Draft202012Validator(json.loads(docs.json_schema()))
+    schema = Draft202012Validator(json.loads(config_docs.json_schema()))
     for name in ("config", "demo"):
         data = yaml.safe_load((ROOT / "config" / f"{name}.yaml").read_text(encoding="utf-8"))
         assert not list(schema.iter_errors(data))

@@ -18,7 +18,7 @@ from lockstep.config.report import ReportSettings
 from lockstep.figures import published, tables
 from lockstep.foreign import media
 from lockstep.jobs import joblog
-from lockstep.records import Rejected, ScoreRecord
+from lockstep.records import Rejected, ScoreRecord, columns
 from lockstep.report import numbers, texts, write
 from lockstep.rubrics.protocol import read_protocol
 from lockstep.rubrics.rubric import read_rubric
@@ -226,7 +226,7 @@ def test_the_table_for_papers_has_no_command_of_others():
     frame = pd.DataFrame(
         {"id": ["1", "2"], "category": "c", "status": "ok", "score": [1.0, 2.0], "tags": "[]"}
     )
-    frame = frame.reindex(columns=tables.COLUMNS).astype(dict.fromkeys(tables.NUMBERS, "Float64"))
+    frame = frame.reindex(columns=columns.COLUMNS).astype(dict.fromkeys(columns.NUMBERS, "Float64"))
     found = numbers.of_tables(
         {HOSTILE: {HOSTILE: frame}}, ReportSettings(), (0.0, 10.0), {}, {}
     ).model_dump(mode="json")
@@ -247,7 +247,7 @@ def test_numbers_of_a_protocol_of_others_are_a_table():
     protocol = read_protocol(ROOT / "config/rubrics/kris/protocol.yaml")
     protocol = protocol.model_copy(update={"name": HOSTILE, "source": HOSTILE})
     rubric = read_rubric(ROOT / "config/rubrics/physical.yaml")
-    frame = pd.DataFrame(columns=tables.COLUMNS)
+    frame = pd.DataFrame(columns=columns.COLUMNS)
     made = {HOSTILE: published.aggregate(protocol, {HOSTILE: frame}, {HOSTILE: rubric})}
     text = published.markdown(made)
     assert text.count("\n# ") == 0

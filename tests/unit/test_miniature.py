@@ -1,5 +1,6 @@
 """The miniature edits and judges right, and stops doing so when the code that runs it is broken."""
 
+import importlib.util
 import itertools
 import json
 import random
@@ -13,9 +14,7 @@ from PIL import Image, ImageOps
 from safetensors.torch import load_file, save_file
 
 from lockstep.demo import (
-    benchmark,
     drawing,
-    measure,
     models,
     passes,
     places,
@@ -29,6 +28,12 @@ from lockstep.editors.diffusers import editor as diffusers_editor
 from lockstep.judges.qwen3_vl import Qwen3VLSettings
 from lockstep.judges.qwen3_vl.judge import Qwen3VLJudge
 from lockstep.rubrics import combine
+from tests import miniature_benchmark
+from tests.conftest import ROOT
+
+spec = importlib.util.spec_from_file_location("measure", ROOT / "benchmarks" / "measure.py")
+measure = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(measure)
 
 BAR = 0.85
 """Least share of right edits; with two scenes a single wrong one falls below it."""
@@ -130,7 +135,7 @@ def test_the_judge_is_asked_what_it_was_trained_on():
 def test_the_files_are_small_and_are_what_the_program_makes(tmp_path):
     files = [path for path in measure.MINIATURE.rglob("*") if path.is_file()]
     assert sum(path.stat().st_size for path in files if not linked(path)) <= BYTES
-    benchmark.make_benchmark(tmp_path / "benchmark.json")
+    miniature_benchmark.make_benchmark(tmp_path / "benchmark.json")
     kept = json.loads((measure.MINIATURE / "benchmark.json").read_text(encoding="utf-8"))
     made = json.loads((tmp_path / "benchmark.json").read_text(encoding="utf-8"))
     # pixels may differ in their last bit between machines

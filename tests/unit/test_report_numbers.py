@@ -13,10 +13,11 @@ from lockstep.config.report import CompareSettings, ReportSettings
 from lockstep.errors import ConfigError
 from lockstep.foreign.ids import safe_id
 from lockstep.judges.precomputed import PrecomputedJudgeSettings
+from lockstep.records.columns import COLUMNS
 from lockstep.report import numbers, schema, sources, texts
 from lockstep.report.compare import write_comparison
 from lockstep.report.terms import Terms
-from lockstep.rubrics.rubric import COLUMNS, SCALE
+from lockstep.rubrics.rubric import SCALE
 from tests.conftest import ROOT
 
 SCHEMAS = {"report": schema.Report, "compare": schema.Comparison}

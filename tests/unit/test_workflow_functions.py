@@ -188,9 +188,14 @@ def test_the_tiny_models_have_the_files_that_the_workflow_expects(models):
 
 
 def test_code_that_a_rule_names_is_there():
-    assert all(map(os.path.exists, workflow.library_files("demo/tiny.py", "demo/scenes.py")))
+    assert all(
+        map(
+            os.path.exists,
+            workflow.library_files("demo/tiny.py", "demo/scenes.py", "demo/scenes.yaml"),
+        )
+    )
     prepare = (ROOT / "rules" / "prepare.smk").read_text(encoding="utf-8")
-    assert 'library_files("demo/tiny.py", "demo/scenes.py")' in prepare
+    assert 'library_files("demo/tiny.py", "demo/scenes.py", "demo/scenes.yaml")' in prepare
 
 
 def test_jobs_have_stages_whatever_the_rules_are_called():

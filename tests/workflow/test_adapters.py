@@ -4,7 +4,7 @@ import os
 import re
 import shutil
 
-from lockstep.demo import tiny
+from tests import tiny_editors
 from tests.workflow.conftest import configuration, make
 
 EDITS = [f"results/{name}/physical/edits/shard-0-of-1.jsonl" for name in ("tuned", "plain")]
@@ -14,7 +14,7 @@ def test_another_adapter_at_the_same_place_redoes_its_editors_edits_alone(models
     model = tmp_path / "editor"
     shutil.copytree(models / "editor", model)
     adapter = tmp_path / "latest.safetensors"
-    tiny.make_adapter(adapter, models / "editor")
+    tiny_editors.make_adapter(adapter, models / "editor")
     (plain,) = configuration(models)["editors"]
     plain = {**plain, "name": "plain", "model": str(model), "call": {"width": 64, "height": 64}}
     tuned = {**plain, "name": "tuned", "adapters": [{"path": str(adapter)}]}
@@ -31,7 +31,7 @@ def test_another_adapter_at_the_same_place_redoes_its_editors_edits_alone(models
     assert first["pixels_sha256"] != untouched["pixels_sha256"]
 
     # trained long before the edits were made
-    tiny.make_adapter(adapter, models / "editor", seed=1)
+    tiny_editors.make_adapter(adapter, models / "editor", seed=1)
     os.utime(adapter, (10**9, 10**9))
     planned = workflow.run("-n", *EDITS)
     assert re.findall(r"^edit +(editing.*), shard", planned, re.MULTILINE) == [

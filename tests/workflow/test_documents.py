@@ -144,3 +144,27 @@ def test_a_preset_beside_the_configuration_is_found(plugged, tmp_path):
     assert (editor["type"], editor["strength"], editor["size"]) == ("upside-down", 0.75, "source")
     (workflow.folder / "editors" / "mine.yaml").unlink()
     assert "editors: found preset 'mine'" in workflow.run("-n", check=False)
+
+
+def test_the_pages_judge_runs_and_its_code_is_part_of_the_key(plugged, tmp_path):
+    """From outside the checkout, on edits that are there."""
+    (code,) = blocks("docs/judge.md", "python")
+    (given,) = blocks("docs/judge.md", "yaml")
+    given = yaml.safe_load(given)
+    workflow = plugged.copy(tmp_path / "work")
+    workflow.config["plugins"] += given["plugins"]
+    rubrics = workflow.config["judge"]["rubrics"]
+    workflow.config["judge"] = {**given["judge"], "rubrics": rubrics}
+    file = workflow.folder / "my_judge.py"
+    file.write_text(code, encoding="utf-8")
+    workflow.run()
+    found = workflow.records("scores", editor="flipped")
+    assert [record["status"] for record in found] == ["ok"] * 2
+    assert all(set(record["criteria"].values()) == {record["score"]} for record in found)
+    assert keys(workflow) == keys(plugged)
+    file.write_text(code.replace("10 * min", "10 - 10 * min"), encoding="utf-8")
+    workflow.run()
+    again = workflow.records("scores", editor="flipped")
+    assert [a["score"] + b["score"] for a, b in zip(found, again, strict=True)] == [10.0] * 2
+    assert not {record["key"] for record in found} & {record["key"] for record in again}
+    assert keys(workflow) == keys(plugged)

@@ -126,26 +126,28 @@ def categories_of(form: str, keys: tuple[str, ...]) -> Categories:
     return {key: Category(key) if known is None else known[key] for key in keys}
 
 
+def find_key(name: str, known: Categories = CATEGORIES) -> str | None:
+    """Return the key of a category given by key, Chinese name or subset name; None of another."""
+    return next((category.key for category in known.values() if name in category.names), None)
+
+
 def category_key(name: str, known: Categories = CATEGORIES) -> str:
-    """Return the key of a category given by key, Chinese name or subset name.
+    """Return the key of a category as `find_key` does.
 
     Raises:
         ConfigError: if no category has that name.
     """
-    keys = {other: category.key for category in known.values() for other in category.names}
-    if name in keys:
-        return keys[name]
+    if (key := find_key(name, known)) is not None:
+        return key
+    names = [other for category in known.values() for other in category.names]
     accepted = ", ".join(f"{c.key} ({c.chinese})" if c.chinese else c.key for c in known.values())
     name = name[:60]
-    raise ConfigError(f"found category {name!r}{suggest(name, keys)}, accepted are {accepted}")
+    raise ConfigError(f"found category {name!r}{suggest(name, names)}, accepted are {accepted}")
 
 
 def known_key(category: str) -> str:
     """Return the key of one of the workflow's own categories, or else the name itself."""
-    try:
-        return category_key(category)
-    except ConfigError:
-        return category
+    return find_key(category) or category
 
 
 RESERVED = frozenset(

@@ -9,20 +9,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from lockstep.benchmark.categories import GEDIT, category_key
+from lockstep.benchmark import items
+from lockstep.benchmark.categories import GEDIT
 from lockstep.benchmark.columns import rows
-from lockstep.benchmark.items import (
-    LANGUAGES,
-    Item,
-    Named,
-    image_of_bytes,
-    items,
-    label,
-    needed,
-    shown,
-)
 from lockstep.benchmark.settings import BenchmarkSettings
-from lockstep.errors import ConfigError, SampleError
+from lockstep.errors import SampleError
 
 COLUMNS = (
     "task_type",
@@ -34,37 +25,30 @@ COLUMNS = (
 )
 
 
-def read(settings: BenchmarkSettings) -> Iterator[Item | SampleError]:
+def read(settings: BenchmarkSettings) -> Iterator[items.Item | SampleError]:
     """Yield each sample of the configured language.
 
     Raises:
         BenchmarkError: if the files are no such table.
     """
-    return items(rows(Path(settings.path), COLUMNS), partial(_item, settings), _named)
+    name = partial(items.named, "key", "task_type", GEDIT)
+    return items.checked(rows(Path(settings.path), COLUMNS), partial(_item, settings), name)
 
 
-def _item(settings: BenchmarkSettings, row: Any) -> Item | None:
-    language = needed(row, "instruction_language", "en or cn")
-    if language not in LANGUAGES:
+def _item(settings: BenchmarkSettings, row: Any) -> items.Item | None:
+    language = items.needed(row, "instruction_language", "en or cn")
+    if language not in items.LANGUAGES:
         raise SampleError(f"instruction_language: found {language!r:.60}, accepted is en or cn")
-    if LANGUAGES[language] != settings.language:
+    if items.LANGUAGES[language] != settings.language:
         return None
     if settings.intersection and row.get("Intersection_exist") is not True:
         return None
-    subset = needed(row, "task_type")
-    try:
-        category = category_key(subset, GEDIT)
-    except ConfigError as error:
-        raise SampleError(f"task_type: {error}") from None
-    return Item(
-        id=label(row, "key"),
+    subset = items.needed(row, "task_type")
+    category = items.known_category(subset, "task_type", GEDIT)
+    return items.Item(
+        id=items.label(row, "key"),
         subset=subset,
         category=category,
-        instruction=needed(row, "instruction"),
-        images=[image_of_bytes(row.get("input_image"), "input_image")],
+        instruction=items.needed(row, "instruction"),
+        images=[items.image_of_bytes(row.get("input_image"), "input_image")],
     )
-
-
-def _named(row: Any) -> Named:
-    subset = shown(row, "task_type")
-    return Named(shown(row, "key"), subset, subset if subset in GEDIT else None)

@@ -9,12 +9,12 @@ import math
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import partial
 from typing import Any, NamedTuple
 
+from lockstep.benchmark.categories import Categories, category_key, find_key
 from lockstep.benchmark.files import Files
 from lockstep.benchmark.streams import Fields
-from lockstep.errors import SampleError
+from lockstep.errors import ConfigError, SampleError
 
 MAX_TEXT = 20_000
 """Characters of an instruction, an explanation or a name."""
@@ -61,10 +61,8 @@ class Named(NamedTuple):
     category: str | None
 
 
-def items(
-    values: Iterable[Any],
-    make: Callable[[Any], Item | None],
-    name: Callable[[Any], Named],
+def checked(
+    values: Iterable[Any], make: Callable[[Any], Item | None], name: Callable[[Any], Named]
 ) -> Iterator[Item | SampleError]:
     """Yield the item of each value, or why it cannot be used; None is left out.
 
@@ -87,6 +85,31 @@ def items(
             continue
         if item is not None:
             yield item
+
+
+def known_category(name: str, field: str, known: Categories) -> str:
+    """Return the key of a category that a field names.
+
+    Raises:
+        SampleError: if the format has no such category.
+    """
+    try:
+        return category_key(name, known)
+    except ConfigError as error:
+        raise SampleError(f"{field}: {error}") from None
+
+
+def named(name: str, field: str, known: Categories | None, value: Any) -> Named:
+    """Return what an item is called by two of its fields.
+
+    Args:
+        name: field of its id.
+        field: field of its category.
+        known: categories of its format; None where they are the benchmark's own.
+    """
+    subset = shown(value, field)
+    category = subset if known is None else find_key(subset or "", known)
+    return Named(shown(value, name), subset, category)
 
 
 def fields(value: Any) -> Mapping[str, Any]:
@@ -211,25 +234,19 @@ class FileImage:
             raise SampleError(f"{self._field}: {error}") from None
 
 
-def image_of_file(files: Files, path: str, field: str) -> Image:
-    """Return how to read an image that is named by its path."""
-    return FileImage(files, path, field)
-
-
 def image_of_base64(given: Any, field: str) -> Image:
     """Return how to read an image that is written as base64, with or without a data address."""
-    return partial(_decode, given, field)
 
+    def read() -> bytes:
+        if not isinstance(given, str) or not given.strip():
+            raise SampleError(f"{field}: found nothing, accepted is base64 of an image")
+        text = given.partition(",")[2] if given.startswith("data:") else given
+        try:
+            return base64.b64decode("".join(text.split()), validate=True)
+        except (binascii.Error, ValueError) as error:
+            raise SampleError(f"{field}: found bad base64 ({error})") from None
 
-def _decode(given: Any, field: str) -> bytes:
-    if not isinstance(given, str) or not given.strip():
-        raise SampleError(f"{field}: found nothing, accepted is base64 of an image")
-    if given.startswith("data:"):
-        given = given.partition(",")[2]
-    try:
-        return base64.b64decode("".join(given.split()), validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise SampleError(f"{field}: found bad base64 ({error})") from None
+    return read
 
 
 def image_of_bytes(given: Any, field: str) -> Image:

@@ -10,24 +10,14 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from lockstep.benchmark import items
 from lockstep.benchmark.files import ANNOTATION, Files, open_files
-from lockstep.benchmark.items import (
-    Item,
-    Named,
-    fields,
-    image_of_file,
-    items,
-    names,
-    needed,
-    shown,
-    text,
-)
 from lockstep.benchmark.settings import BenchmarkSettings
 from lockstep.benchmark.streams import values
 from lockstep.errors import BenchmarkError, SampleError
 
 
-def read(settings: BenchmarkSettings) -> Iterator[Item | SampleError]:
+def read(settings: BenchmarkSettings) -> Iterator[items.Item | SampleError]:
     """Yield each item of the configured categories, one category after the other.
 
     Raises:
@@ -43,28 +33,32 @@ def read(settings: BenchmarkSettings) -> Iterator[Item | SampleError]:
     return chain.from_iterable(_category(settings, root, key) for key in there)
 
 
-def _category(settings: BenchmarkSettings, root: Path, key: str) -> Iterator[Item | SampleError]:
+def _category(
+    settings: BenchmarkSettings, root: Path, key: str
+) -> Iterator[items.Item | SampleError]:
     files = open_files(settings.images_path)
-    return items(
+    return items.checked(
         values(root / key / ANNOTATION),
         partial(_item, files, key),
-        lambda member: Named(f"{key}_{shown({'id': member[0]}, 'id')}", key, key),
+        lambda member: items.Named(f"{key}_{items.shown({'id': member[0]}, 'id')}", key, key),
     )
 
 
-def _item(files: Files, category: str, member: tuple[str | None, Any]) -> Item:
+def _item(files: Files, category: str, member: tuple[str | None, Any]) -> items.Item:
     number, value = member
-    value = fields(value)
-    reference = text(value, "gt_img")
-    return Item(
-        id=f"{category}_{needed({'id': number}, 'id')}",
+    value = items.fields(value)
+    reference = items.text(value, "gt_img")
+    return items.Item(
+        id=f"{category}_{items.needed({'id': number}, 'id')}",
         subset=category,
         category=category,
-        instruction=needed(value, "ins_en"),
+        instruction=items.needed(value, "ins_en"),
         images=[
-            image_of_file(files, f"{category}/{name}", "ori_img")
-            for name in names(value, "ori_img")
+            items.FileImage(files, f"{category}/{name}", "ori_img")
+            for name in items.names(value, "ori_img")
         ],
-        reference=image_of_file(files, f"{category}/{reference}", "gt_img") if reference else None,
-        rationale=text(value, "explain_en"),
+        reference=items.FileImage(files, f"{category}/{reference}", "gt_img")
+        if reference
+        else None,
+        rationale=items.text(value, "explain_en"),
     )

@@ -10,65 +10,44 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from lockstep.benchmark.categories import category_key
+from lockstep.benchmark import items
+from lockstep.benchmark.categories import CATEGORIES
 from lockstep.benchmark.files import safe_path
-from lockstep.benchmark.items import (
-    Item,
-    Named,
-    fields,
-    image_of_base64,
-    items,
-    listed,
-    number,
-    shown,
-    text,
-)
 from lockstep.benchmark.settings import BenchmarkSettings
 from lockstep.benchmark.streams import values
-from lockstep.errors import ConfigError, SampleError
+from lockstep.errors import SampleError
 
 
-def read(settings: BenchmarkSettings) -> Iterator[Item | SampleError]:
+def read(settings: BenchmarkSettings) -> Iterator[items.Item | SampleError]:
     """Yield each item of a file, or the reason why it cannot be used, in file order.
 
     Raises:
         BenchmarkError: if the file is not valid JSON.
     """
     listed = (value for _, value in values(Path(settings.path)))
-    return items(listed, partial(_item, settings), _named)
+    name = partial(items.named, "original_image_path", "subset", CATEGORIES)
+    return items.checked(listed, partial(_item, settings), name)
 
 
-def _item(settings: BenchmarkSettings, value: Any) -> Item:
-    value = fields(value)
-    subset = text(value, "subset")
-    try:
-        category = category_key(subset)
-    except ConfigError as error:
-        raise SampleError(f"subset: {error}") from None
+def _item(settings: BenchmarkSettings, value: Any) -> items.Item:
+    value = items.fields(value)
+    subset = items.text(value, "subset")
+    category = items.known_category(subset, "subset", CATEGORIES)
     tags = value.get("tags")
-    return Item(
-        id=_id(text(value, "original_image_path")),
+    return items.Item(
+        id=_id(items.text(value, "original_image_path")),
         subset=subset,
         category=category,
         instruction=_instruction(value, settings),
-        images=[image_of_base64(value.get("src_img_b64"), "src_img_b64")],
+        images=[items.image_of_base64(value.get("src_img_b64"), "src_img_b64")],
         description=_translated(value, "original_description", settings),
         rationale=_translated(value, "rationale_short", settings),
-        tags=[text({"tags": str(tag)}, "tags") for tag in listed(tags)]
+        tags=[items.text({"tags": str(tag)}, "tags") for tag in items.listed(tags)]
         if isinstance(tags, list)
         else [],
-        difficulty=text(value, "difficulty") or None,
-        source_seed=number(value, "seed"),
+        difficulty=items.text(value, "difficulty") or None,
+        source_seed=items.number(value, "seed"),
     )
-
-
-def _named(value: Any) -> Named:
-    subset = shown(value, "subset")
-    try:
-        category = category_key(subset or "")
-    except ConfigError:
-        category = None
-    return Named(shown(value, "original_image_path"), subset, category)
 
 
 def _id(path: str) -> str:
@@ -90,14 +69,16 @@ def _instruction(value: Mapping[str, Any], settings: BenchmarkSettings) -> str:
         return found
     field, other = _fields("edit_instruction", settings.language)
     hint = ""
-    if not settings.language_fallback and text(value, other):
+    if not settings.language_fallback and items.text(value, other):
         hint = f" (benchmark.language_fallback: true would take {other})"
     raise SampleError(f"{field}: found an empty instruction, accepted is a text{hint}")
 
 
 def _translated(value: Mapping[str, Any], field: str, settings: BenchmarkSettings) -> str:
     own, other = _fields(field, settings.language)
-    return text(value, own) or (text(value, other) if settings.language_fallback else "")
+    return items.text(value, own) or (
+        items.text(value, other) if settings.language_fallback else ""
+    )
 
 
 def _fields(field: str, language: str) -> tuple[str, str]:

@@ -10,29 +10,18 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from lockstep.benchmark.categories import RISE, category_key
+from lockstep.benchmark import items
+from lockstep.benchmark.categories import RISE
 from lockstep.benchmark.files import Files, open_files
-from lockstep.benchmark.items import (
-    Item,
-    Named,
-    fields,
-    image_of_file,
-    items,
-    label,
-    names,
-    needed,
-    shown,
-    text,
-)
 from lockstep.benchmark.settings import BenchmarkSettings
 from lockstep.benchmark.streams import values
-from lockstep.errors import ConfigError, SampleError
+from lockstep.errors import SampleError
 
 CONSISTENCY_FREE = "consistency_free"
 """Tag of samples whose edits need not keep anything of the source."""
 
 
-def read(settings: BenchmarkSettings) -> Iterator[Item | SampleError]:
+def read(settings: BenchmarkSettings) -> Iterator[items.Item | SampleError]:
     """Yield each item of a file.
 
     Raises:
@@ -40,31 +29,25 @@ def read(settings: BenchmarkSettings) -> Iterator[Item | SampleError]:
     """
     files = open_files(settings.images_path)
     listed = (value for _, value in values(Path(settings.path)))
-    return items(listed, partial(_item, files), _named)
-
-
-def _item(files: Files, value: Any) -> Item:
-    value = fields(value)
-    subset = needed(value, "category")
-    try:
-        category = category_key(subset, RISE)
-    except ConfigError as error:
-        raise SampleError(f"category: {error}") from None
-    reference = text(value, "reference_img")
-    free = value.get(CONSISTENCY_FREE) in (True, 1, "True", "true")
-    kinds = [text(value, field) for field in ("subtask", "subcategory", "task_type")]
-    return Item(
-        id=label(value, "index"),
-        subset=subset,
-        category=category,
-        instruction=needed(value, "instruction"),
-        images=[image_of_file(files, name, "image") for name in names(value, "image")],
-        reference=image_of_file(files, reference, "reference_img") if reference else None,
-        expected=text(value, "reference_txt") or text(value, "reference"),
-        tags=[*filter(None, kinds), *([CONSISTENCY_FREE] if free else [])],
+    return items.checked(
+        listed, partial(_item, files), partial(items.named, "index", "category", RISE)
     )
 
 
-def _named(value: Any) -> Named:
-    subset = shown(value, "category")
-    return Named(shown(value, "index"), subset, subset if subset in RISE else None)
+def _item(files: Files, value: Any) -> items.Item:
+    value = items.fields(value)
+    subset = items.needed(value, "category")
+    category = items.known_category(subset, "category", RISE)
+    reference = items.text(value, "reference_img")
+    free = value.get(CONSISTENCY_FREE) in (True, 1, "True", "true")
+    kinds = [items.text(value, field) for field in ("subtask", "subcategory", "task_type")]
+    return items.Item(
+        id=items.label(value, "index"),
+        subset=subset,
+        category=category,
+        instruction=items.needed(value, "instruction"),
+        images=[items.FileImage(files, name, "image") for name in items.names(value, "image")],
+        reference=items.FileImage(files, reference, "reference_img") if reference else None,
+        expected=items.text(value, "reference_txt") or items.text(value, "reference"),
+        tags=[*filter(None, kinds), *([CONSISTENCY_FREE] if free else [])],
+    )

@@ -11,17 +11,14 @@ import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, NamedTuple, TypeGuard
+from typing import Any, NamedTuple
 
-from lockstep import records
+from lockstep import layout, records
 from lockstep.benchmark.categories import known_key
 from lockstep.benchmark.streams import Fields, csv_rows, json_lines, plain_number
 from lockstep.errors import BenchmarkError, ConfigError, SampleError
 from lockstep.foreign import media
 from lockstep.foreign.ids import same_id
-
-TABLE = "table.csv"
-"""Name of an editor's and category's table in a folder of results."""
 
 BATCH = 1000
 """Rows of a Parquet file that are read at a time."""
@@ -68,7 +65,7 @@ def source_files(path: str) -> list[str]:
         return [path]
     if not source.exists():
         raise ConfigError(f"compare.sources: found no file {path!r}")
-    listed = source / "report" / "report.json"
+    listed = layout.numbers(source)
     try:
         editors = records.read_json(listed)["editors"]
         names = [(name, key) for name, own in editors.items() for key in own["categories"]]
@@ -84,12 +81,14 @@ def source_files(path: str) -> list[str]:
         ) from None
     found = []
     for name, key in names:
-        table = source / name / key / TABLE
+        table = layout.table(source, name, key)
         # a report may come from others
-        if not (os.path.isfile(table) and table.parents[2].resolve() == source.resolve()):
+        if not (
+            os.path.isfile(table) and layout.of_table(table).results.resolve() == source.resolve()
+        ):
             raise ConfigError(
-                f"{listed}: found {name!r} with {key!r} and no {TABLE} of them; run that workflow "
-                "again to have it made anew"
+                f"{listed}: found {name!r} with {key!r} and no {table.name} of them; run that "
+                "workflow again to have it made anew"
             )
         found.append(table)
     return list(map(str, found))
@@ -248,16 +247,9 @@ def number_in(place: str, column: str, value: Any) -> float | None:
 def _csv(path: Path) -> Iterator[tuple[str, Any]]:
     for number, row in csv_rows(path):
         # ids that were copied from one of our tables
-        given = {name: media.from_cell(text) for name, text in row.items()} if _is_row(row) else row
-        yield f"line {number}", given
-
-
-def _is_row(row: Any) -> TypeGuard[Mapping[str, str]]:
-    return isinstance(row, Mapping) and all(isinstance(text, str) for text in row.values())
-
-
-def _json_lines(path: Path) -> Iterator[tuple[str, Any]]:
-    return ((f"line {number}", value) for number, value in json_lines(path))
+        if not isinstance(row, SampleError):
+            row = {name: media.from_cell(text) for name, text in row.items()}
+        yield f"line {number}", row
 
 
 def _parquet(path: Path) -> Iterator[tuple[str, Any]]:
@@ -275,7 +267,7 @@ def _parquet(path: Path) -> Iterator[tuple[str, Any]]:
 
 READERS: dict[str, Callable[[Path], Iterator[tuple[str, Any]]]] = {
     ".csv": _csv,
-    ".jsonl": _json_lines,
+    ".jsonl": lambda path: ((f"line {n}", value) for n, value in json_lines(path)),
     ".parquet": _parquet,
 }
 """Readers by suffix: path → where each row stands, and its values or a SampleError."""

@@ -5,7 +5,7 @@ import re
 import unicodedata
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Literal, NoReturn
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
@@ -86,9 +86,12 @@ class BenchmarkSettings(Section):
             return names
         if not _is_found(info):
             return ()
-        known = BY_FORMAT[info.data["format"]]
-        if known is None:
-            _ask_for_own(Path(info.data["path"]), info.data["format"])
+        path, form = Path(info.data["path"]), info.data["format"]
+        if (known := BY_FORMAT[form]) is None:
+            found = _sentence_of(BenchmarkError, own_categories, path, form)
+            raise ValueError(
+                f"found nothing, accepted is a list of them; the first items have {found[:60]}"
+            )
         return tuple(known)
 
     @field_validator("categories")
@@ -141,14 +144,6 @@ def _own(name: str) -> str:
         accepted = "letters, digits, '.', '_' and '-' and none of the workflow's own names"
         raise ValueError(f"found {key!r}, accepted are {accepted}")
     return key
-
-
-def _ask_for_own(path: Path, form: str) -> NoReturn:
-    """Say that a benchmark with a list of its own needs its categories named."""
-    found = _sentence_of(BenchmarkError, own_categories, path, form)
-    raise ValueError(
-        f"found nothing, accepted is a list of them; the first items have {found[:60]}"
-    )
 
 
 def _sentence_of(kind: type[Exception], function: Callable[..., Any], *arguments: Any) -> Any:

@@ -28,7 +28,6 @@ MARGIN = 16
 MAX_DIGITS = 40
 """A number of more digits is none that means anything here."""
 
-
 NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 """A number as programs write it; Python would also take `1_0`, `nan` and digits of any script."""
 

@@ -10,25 +10,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from lockstep.benchmark import items
 from lockstep.benchmark.files import Files, open_files
-from lockstep.benchmark.items import (
-    Item,
-    Named,
-    fields,
-    image_of_file,
-    items,
-    label,
-    needed,
-    own_category,
-    shown,
-    text,
-)
 from lockstep.benchmark.settings import BenchmarkSettings
 from lockstep.benchmark.streams import values
 from lockstep.errors import SampleError
 
 
-def read(settings: BenchmarkSettings) -> Iterator[Item | SampleError]:
+def read(settings: BenchmarkSettings) -> Iterator[items.Item | SampleError]:
     """Yield each item of a file.
 
     Raises:
@@ -36,27 +25,22 @@ def read(settings: BenchmarkSettings) -> Iterator[Item | SampleError]:
     """
     files = open_files(settings.images_path)
     listed = (value for _, value in values(Path(settings.path)))
-    return items(listed, partial(_item, files), _named)
+    return items.checked(listed, partial(_item, files), partial(items.named, "idx", "name", None))
 
 
-def _item(files: Files, value: Any) -> Item:
-    value = fields(value)
-    category = own_category(value, "name")
-    path = needed(value, "original_image_path", "the path of an image")
-    reference = text(value, "reference_image_path")
+def _item(files: Files, value: Any) -> items.Item:
+    value = items.fields(value)
+    category = items.own_category(value, "name")
+    path = items.needed(value, "original_image_path", "the path of an image")
+    reference = items.text(value, "reference_image_path")
     field = "reference_image_path"
-    rules = text(value, "rules")
-    return Item(
-        id=f"{category}_{label(value, 'idx')}",
+    rules = items.text(value, "rules")
+    return items.Item(
+        id=f"{category}_{items.label(value, 'idx')}",
         subset=category,
         category=category,
-        instruction=" ".join(filter(None, [rules, needed(value, "instruction")])),
-        images=[image_of_file(files, path, "original_image_path")],
-        reference=image_of_file(files, reference, field) if reference else None,
-        expected=text(value, "reference_effect"),
+        instruction=" ".join(filter(None, [rules, items.needed(value, "instruction")])),
+        images=[items.FileImage(files, path, "original_image_path")],
+        reference=items.FileImage(files, reference, field) if reference else None,
+        expected=items.text(value, "reference_effect"),
     )
-
-
-def _named(value: Any) -> Named:
-    subset = shown(value, "name")
-    return Named(shown(value, "idx"), subset, subset)

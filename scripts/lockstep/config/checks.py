@@ -1,9 +1,9 @@
 """What a configuration names on this machine, looked for before anything runs."""
 
-import os
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
+from lockstep import layout
 from lockstep.config.run import Config
 from lockstep.errors import ConfigError
 from lockstep.models.backend import Lacking, absent, without_files
@@ -64,9 +64,9 @@ def _of_anchors(config: Config, made: Collection[str]) -> Iterator[Lacking]:
     anchors = config.judge.anchors
     if anchors is None:
         return
-    for name in ("anchors.jsonl", "recorded.jsonl"):
-        yield from absent("anchors", os.path.join(anchors, name), made)
-    if Path(anchors).resolve() == Path(config.results, "anchor_set").resolve():
+    for path in layout.anchor_files(Path(anchors)):
+        yield from absent("anchors", str(path), made)
+    if Path(anchors).resolve() == layout.anchor_set(Path(config.results)).resolve():
         yield Lacking(
             "anchors",
             f"found {anchors!r}, which is made anew of each run, accepted is a copy of it "

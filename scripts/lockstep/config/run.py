@@ -14,9 +14,7 @@ from pydantic import (
     model_validator,
 )
 
-from lockstep.benchmark.categories import (
-    RESERVED,
-)
+from lockstep.benchmark.categories import RESERVED
 from lockstep.benchmark.settings import BenchmarkSettings
 from lockstep.config import backends
 from lockstep.config.cluster import ClusterSettings

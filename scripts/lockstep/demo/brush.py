@@ -1,4 +1,4 @@
-"""Strokes of the small benchmark's drawings, and their colours.
+"""Strokes of the small benchmark's drawings.
 
 Backgrounds are placed on the page, where both sides run from 0 to 1, and things around a spot on
 it, in units of the shorter side, so that a ball stays round in any frame.
@@ -12,63 +12,55 @@ from PIL import ImageDraw
 Draw = ImageDraw.ImageDraw
 Point = tuple[float, float]
 Box = tuple[float, float, float, float]
-Place = Callable[[float, float], Point]
 Colour = tuple[int, int, int] | tuple[int, int, int, int]
 
-WHITE = (255, 253, 248)
-INK = (74, 62, 66)
-SHADE = (60, 40, 50, 38)
-GLEAM = (255, 255, 255, 110)
-RED = (226, 70, 62)
-SUN = (255, 206, 84)
-SKIN = (246, 200, 166)
-SKIN_DARK = (226, 166, 130)
-WOOD = (190, 130, 82)
-WOOD_LIGHT = (216, 160, 108)
-WOOD_DARK = (146, 94, 62)
-LEAF = (94, 164, 86)
-LEAF_DARK = (66, 132, 76)
+
+class Brush:
+    """Draws somewhere on a page.
+
+    Args:
+        at: turns a point there into pixels.
+    """
+
+    def __init__(self, draw: Draw, at: Callable[[float, float], Point]) -> None:
+        self._draw, self._at = draw, at
+
+    def rect(self, box: Box, fill: Colour, corner: float = 0) -> None:
+        self._draw.rounded_rectangle(self._corners(box), self._length(corner), fill=fill)
+
+    def oval(self, box: Box, fill: Colour) -> None:
+        self._draw.ellipse(self._corners(box), fill=fill)
+
+    def disc(self, x: float, y: float, radius: float, fill: Colour) -> None:
+        self.oval((x - radius, y - radius, x + radius, y + radius), fill)
+
+    def poly(self, points: Iterable[Point], fill: Colour) -> None:
+        self._draw.polygon([self._at(*point) for point in points], fill=fill)
+
+    def line(self, points: Iterable[Point], width: float, fill: Colour) -> None:
+        """Draw a line with round ends; opaque colours only, because the ends overlap it."""
+        pixels = [self._at(*point) for point in points]
+        radius = self._length(width) / 2
+        self._draw.line(pixels, fill=fill, width=max(1, round(2 * radius)), joint="curve")
+        for x, y in pixels:
+            self._draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=fill)
+
+    def _corners(self, box: Box) -> Box:
+        return (*self._at(*box[:2]), *self._at(*box[2:]))
+
+    def _length(self, units: float) -> float:
+        return self._at(units, 0)[0] - self._at(0, 0)[0]
 
 
-def whole_page(draw: Draw) -> Place:
+def whole_page(draw: Draw) -> Brush:
     width, height = draw.im.size
-    return lambda x, y: (x * width, y * height)
+    return Brush(draw, lambda x, y: (x * width, y * height))
 
 
-def spot(draw: Draw, x: float, y: float, scale: float = 1) -> Place:
+def spot(draw: Draw, x: float, y: float, scale: float = 1) -> Brush:
     width, height = draw.im.size
     unit = min(width, height) * scale
-    return lambda dx, dy: (x * width + dx * unit, y * height + dy * unit)
-
-
-def length(at: Place, units: float) -> float:
-    return at(units, 0)[0] - at(0, 0)[0]
-
-
-def rect(draw: Draw, at: Place, box: Box, fill: Colour, corner: float = 0) -> None:
-    corners = (*at(*box[:2]), *at(*box[2:]))
-    draw.rounded_rectangle(corners, length(at, corner), fill=fill)
-
-
-def oval(draw: Draw, at: Place, box: Box, fill: Colour) -> None:
-    draw.ellipse((*at(*box[:2]), *at(*box[2:])), fill=fill)
-
-
-def disc(draw: Draw, at: Place, x: float, y: float, radius: float, fill: Colour) -> None:
-    oval(draw, at, (x - radius, y - radius, x + radius, y + radius), fill)
-
-
-def poly(draw: Draw, at: Place, points: Iterable[Point], fill: Colour) -> None:
-    draw.polygon([at(*point) for point in points], fill=fill)
-
-
-def line(draw: Draw, at: Place, points: Iterable[Point], width: float, fill: Colour) -> None:
-    """Draw a line with round ends; opaque colours only, because the ends overlap it."""
-    pixels = [at(*point) for point in points]
-    radius = length(at, width) / 2
-    draw.line(pixels, fill=fill, width=max(1, round(2 * radius)), joint="curve")
-    for x, y in pixels:
-        draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=fill)
+    return Brush(draw, lambda dx, dy: (x * width + dx * unit, y * height + dy * unit))
 
 
 def arc(centre: Point, radii: Point, start: float, end: float) -> list[Point]:

@@ -29,14 +29,18 @@ def train_autoencoder(
     )
     draw = partial(drawing.draw, paint=compiled(drawing.paint_over, device))
     encode, decode = compiled(coder.encode, device), compiled(coder.decode, device)
+
+    def drawn(count: int) -> torch.Tensor:
+        shapes = pool.batch(count)["shapes"].flatten(0, 1)
+        return passes.resize(draw(shapes), drawing.SIDE) * 2 - 1
+
     clock, step = Clock(seconds, seconds, 0), 0
     # what the outer levels hold must stay: the carrier in the last upsampler, past frames' taps
     outer = vae.decoder.up_blocks[models.OUTER - 1].upsamplers[0].resample[1]
     kept = outer.bias[3:].detach().clone(), outer.weight[3:].detach().clone()
     while not clock.over:
         with torch.no_grad():
-            shapes = pool.batch(max(1, size // 2))["shapes"].flatten(0, 1)
-            images = passes.resize(draw(shapes), drawing.SIDE) * 2 - 1
+            images = drawn(max(1, size // 2))
         with autocast(device):
             latents = encode(images)
             noisy = latents + 0.05 * torch.randn_like(latents)
@@ -56,11 +60,11 @@ def train_autoencoder(
             error = error.detach().square().mean().item() / 4
             say(f"autoencoder {clock.seconds:.0f} s step {step} {-10 * math.log10(error):.1f} dB")
     with torch.no_grad(), autocast(device):
-        shapes = pool.batch(size)["shapes"].flatten(0, 1)
-        latents = encode((passes.resize(draw(shapes), drawing.SIDE) * 2 - 1)[:size]).float()
+        images = drawn(size)[:size]
+        latents = encode(images).float()
     mean, std = latents.mean((0, 2, 3)).tolist(), latents.std((0, 2, 3)).tolist()
     vae.register_to_config(latents_mean=mean, latents_std=std)
-    error = decode(latents).float() - (passes.resize(draw(shapes), drawing.SIDE) * 2 - 1)[:size]
+    error = decode(latents).float() - images
     decibels = -10 * math.log10(error.square().mean().item() / 4)
     say(f"autoencoder done, {step} steps, {decibels:.2f} dB")
 
@@ -247,12 +251,11 @@ def train_editor(
             written += 1
     check()
     averaged.save(out / "editor.safetensors", step)
+    latents = {name: list(pipeline.vae.config[name]) for name in ("latents_mean", "latents_std")}
     torch.save(
         {
             "vae": pipeline.vae.state_dict(),
-            "latents": {
-                name: list(pipeline.vae.config[name]) for name in ("latents_mean", "latents_std")
-            },
+            "latents": latents,
             "weights": parts.state_dict(),
             "optimizer": optimizer.state(),
             "averaged": averaged.values,
@@ -262,7 +265,6 @@ def train_editor(
         },
         known,
     )
-    latents = {name: list(pipeline.vae.config[name]) for name in ("latents_mean", "latents_std")}
     save_file(
         {name: value.contiguous() for name, value in pipeline.vae.state_dict().items()},
         out / "vae.safetensors",

@@ -92,14 +92,17 @@ def train_judge(
         first = len(readers[what].head)
         return F.linear(hidden[:, first:-1], network.lm_head.weight).float()
 
-    def loss_of(what: str, batch: dict[str, torch.Tensor], pixels: torch.Tensor) -> torch.Tensor:
-        scores = logits(what, batch, pixels)
+    def wanted_of(batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return each next token, and which of them belong to the reply."""
         targets = batch["tokens"][:, 1:].long()
         place = torch.arange(1, targets.shape[1] + 1, device=device)[None]
-        wanted = (place >= batch["start"][:, None]) & (place < batch["length"][:, None])
-        losses = F.cross_entropy(scores.flatten(0, 1), targets.flatten(), reduction="none")
-        losses = losses * wanted.flatten()
-        return losses.sum() / wanted.sum()
+        return targets, (place >= batch["start"][:, None]) & (place < batch["length"][:, None])
+
+    def loss_of(what: str, batch: dict[str, torch.Tensor], pixels: torch.Tensor) -> torch.Tensor:
+        scores = logits(what, batch, pixels)
+        targets, wanted = wanted_of(batch)
+        targets = targets.masked_fill(~wanted, -100)
+        return F.cross_entropy(scores.flatten(0, 1), targets.flatten())
 
     held_out = {
         what: {
@@ -120,11 +123,8 @@ def train_judge(
                 for first in range(0, checked, size):
                     part = {name: value[first : first + size] for name, value in batch.items()}
                     scores = logits(what, part, seen(part))
-                    targets = part["tokens"][:, 1:].long()
-                    place = torch.arange(1, targets.shape[1] + 1, device=device)[None]
-                    wanted = (place >= part["start"][:, None]) & (place < part["length"][:, None])
-                    hit = (scores.argmax(-1) == targets) | ~wanted
-                    right.append(hit.all(-1))
+                    targets, wanted = wanted_of(part)
+                    right.append(((scores.argmax(-1) == targets) | ~wanted).all(-1))
             parts.append(f"{what} {torch.cat(right).float().mean():.3f}")
             if what == "score":
                 whole, names = torch.cat(right).float(), world.OUTCOMES

@@ -4,7 +4,6 @@ They give what the models themselves give, which a test compares, but without a 
 so that they can be compiled.
 """
 
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -23,8 +22,7 @@ PIPELINE = 1024
 """Pixels of the sides to which the editor's pipeline brings a square picture."""
 
 
-@cache
-def resizing(to: int, device: str = "cpu") -> torch.Tensor:
+def _resizing(to: int) -> torch.Tensor:
     """Return the matrix that brings a picture's lines to the pipeline's size and then to another.
 
     Args:
@@ -40,10 +38,10 @@ def resizing(to: int, device: str = "cpu") -> torch.Tensor:
         matrix = F.interpolate(
             wide[None, None], size=(SIDE, to), mode="bicubic", antialias=True
         ).squeeze((0, 1))
-    return matrix.T.contiguous().to(device)
+    return matrix.T.contiguous()
 
 
-# the compiler looks into cached functions, but not into what is kept
+# the compiler looks into functions that cache, but not into what is kept
 _RESIZING: dict[tuple[int, str], torch.Tensor] = {}
 
 
@@ -51,7 +49,7 @@ def resize(images: torch.Tensor, to: int) -> torch.Tensor:
     """Return pictures as the editor's parts see them, from 0 to 1."""
     device = str(images.device)
     if (to, device) not in _RESIZING:
-        _RESIZING[to, device] = resizing(to, device)
+        _RESIZING[to, device] = _resizing(to).to(device)
     matrix = _RESIZING[to, device]
     return (matrix @ images @ matrix.T).clamp(0, 1)
 
@@ -72,20 +70,14 @@ def patches(images: torch.Tensor, size: int) -> torch.Tensor:
     return x.expand(-1, -1, -1, -1, -1, -1, 2, -1, -1).reshape(count, (2 * grid) ** 2, -1)
 
 
-def _turns(tower: Any, grid: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    positions = get_vision_position_ids(grid, 2)
-    weight = next(tower.parameters())
-    return tower.rotary_pos_emb(weight, positions)
-
-
 class Tower:
     """A vision tower for pictures of one size."""
 
     def __init__(self, tower: Any, grid: int) -> None:
         self.tower = tower
-        device = next(tower.parameters()).device
-        thw = torch.tensor([[1, grid, grid]], device=device)
-        self.turns = _turns(tower, thw)
+        weight = next(tower.parameters())
+        thw = torch.tensor([[1, grid, grid]], device=weight.device)
+        self.turns = tower.rotary_pos_emb(weight, get_vision_position_ids(thw, 2))
         self.places = None
         if hasattr(tower, "pos_embed"):
             self.places = get_vision_interpolation_indices_and_weights(

@@ -84,34 +84,6 @@ def make_editor(folder: Path, plus: bool = False, zero_cond_t: bool = False, see
     mark(folder)
 
 
-def make_adapter(
-    path: Path, editor: Path, rank: int = 2, alpha: float = 4.0, seed: int = 0
-) -> None:
-    """Write a random LoRA of a tiny Qwen-Image-Edit, in the layout of the Lightning adapters.
-
-    Args:
-        path: the `.safetensors` file.
-        editor: folder of the editor whose linear layers it changes.
-        rank: columns of each `lora_up`.
-        alpha: the change is `alpha / rank · lora_up @ lora_down`.
-    """
-    import diffusers
-    import torch
-    from safetensors.torch import save
-
-    generator = torch.Generator().manual_seed(seed)
-    model = diffusers.QwenImageTransformer2DModel.from_pretrained(editor, subfolder="transformer")
-    weights = {}
-    for name, layer in model.transformer_blocks.named_modules(prefix="transformer_blocks"):
-        if isinstance(layer, torch.nn.Linear):
-            outputs, inputs = layer.weight.shape
-            for side, shape in {"down": (rank, inputs), "up": (outputs, rank)}.items():
-                matrix = torch.randn(shape, generator=generator) * SPREAD
-                weights[f"{name}.lora_{side}.weight"] = matrix
-            weights[f"{name}.alpha"] = torch.tensor(alpha)
-    records.write_bytes(path, save(weights, metadata={"format": "pt"}))
-
-
 def make_judge(folder: Path, seed: int = 0) -> None:
     """Write a tiny Qwen3-VL as a transformers folder."""
     import torch

@@ -4,21 +4,14 @@ import math
 from collections.abc import Callable
 
 from lockstep.demo.places import Scene
-from lockstep.demo.shapes import (
-    BARK,
-    COLOURS,
-    ICE,
-    INK,
-    LEAF,
-    MOST,
-    SNOW,
-    WATER,
-    Shape,
-    box,
-    dark,
-    mix,
-    oval,
-)
+from lockstep.demo.shapes import COLOURS, MOST, Shape, box, dark, mix, oval
+
+LEAF = (0.30, 0.60, 0.30)
+WATER = (0.50, 0.73, 0.90)
+ICE = (0.72, 0.90, 0.98)
+INK = (0.20, 0.17, 0.20)
+BARK = (0.45, 0.32, 0.24)
+SNOW = (0.96, 0.97, 1.0)
 
 
 def shapes(scene: Scene) -> list[Shape]:

@@ -14,7 +14,7 @@ from lockstep.demo import wordings
 from lockstep.demo.places import SCENES, Scene
 from lockstep.demo.shapes import COLOURS
 
-CATEGORIES = ("physical", "environmental", "social", "causal", "referential")
+CATEGORIES = tuple(wordings.KINDS)
 
 
 class Task(NamedTuple):

@@ -12,7 +12,7 @@ from typing import IO, NamedTuple
 
 from pydantic import ValidationError
 
-from lockstep import plan, records
+from lockstep import layout, plan, records
 from lockstep.devices.device import Device
 from lockstep.devices.pinning import Loaded, loaded
 from lockstep.devices.settings import DeviceSettings
@@ -89,9 +89,9 @@ def edit_shard(
         for i in plan.shard_indices(len(samples), number, count, shard.first):
             yield _item(samples[i], seed, editor, folder)
 
-    recovery.forget_other_counts(folder / "edits", count)
+    recovery.forget_other_counts(folder, "edits", count)
     barrier = Barrier(
-        folder / "waves",
+        layout.waves(folder),
         shard.number,
         count,
         run=shard.run,
@@ -101,7 +101,7 @@ def edit_shard(
             if number != shard.number
             # one without a sample may well wait for its device
             and plan.shard_indices(len(samples), number, count, shard.first)
-            and not _is_done(folder / "edits" / plan.shard_file(number, count), items(number))
+            and not _is_done(layout.shard(folder, "edits", number, count), items(number))
         ],
         slots=shard.slots,
         first=shard.first,
@@ -133,7 +133,7 @@ def edit_shard(
             log.info("nothing to edit, no model is loaded")
             done = aside(item.known for item in mine if item.known is not None)
         claimed()
-        records.write_records(folder / "edits" / plan.shard_file(shard.number, count), done)
+        records.write_records(layout.shard(folder, "edits", shard.number, count), done)
     counts = Counter(record.status for record in done)
     failed, skipped = counts["edit_failed"], counts["skipped"]
     log.info(
@@ -201,7 +201,7 @@ def _job(
 def _item(sample: Sample, base: int, editor: EditorSettings, folder: Path) -> Edit:
     seed = plan.sample_seed(base, sample.id, sample.source_seed)
     key = records.edit_key(sample, keys.identity(editor, sample), seed)
-    return Edit(sample, seed, key, folder / "images" / f"{sample.id}.png")
+    return Edit(sample, seed, key, layout.edited(folder, sample.id))
 
 
 def _looked_up(item: Edit) -> Edit:

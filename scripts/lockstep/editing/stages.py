@@ -1,7 +1,6 @@
 """The stages of an edit: samples are prepared, edited and saved beside each other, wave by wave."""
 
 import logging
-import os
 import time
 from collections import deque
 from collections.abc import Generator, Sequence
@@ -13,7 +12,7 @@ from typing import IO, Any, NamedTuple
 from PIL import Image
 from tqdm import tqdm
 
-from lockstep import records
+from lockstep import layout, records
 from lockstep.devices import stopping
 from lockstep.devices.telemetry import Sampler
 from lockstep.editing.background import background
@@ -276,7 +275,7 @@ def _save(
         image = images.resize(native, final, job.editor.resize_filter)
     record = record.model_copy(
         update={
-            "image": os.path.join("images", item.path.name),
+            "image": layout.below_folder(item.path),
             "pixels_sha256": records.pixels_sha256(image),
             "width": image.width,
             "height": image.height,

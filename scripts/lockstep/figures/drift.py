@@ -83,7 +83,9 @@ def measure(edits: Iterable[EditRecord], margin: float) -> dict[str, Any]:
     kept = [r for r in told if r.run == runs[r.category]]
     laid = _lay(kept)
     timeline = _timeline(laid)
-    categories = _by_category(laid)
+    categories = defaultdict(list)
+    for edit in laid:
+        categories[edit.record.category].append(edit)
     points = [point for own in categories.values() for point in _curve(own)]
     drift = {
         category: max(images for name, _, images in points if name == category)
@@ -169,13 +171,6 @@ def _lay(edits: Sequence[_Timed]) -> list[_Edit]:
             laid.append(_Edit(r, start, start + r.edit_seconds))
         end = max(edit.end for edit in laid)
     return laid
-
-
-def _by_category(edits: Sequence[_Edit]) -> dict[str, list[_Edit]]:
-    found = defaultdict(list)
-    for edit in edits:
-        found[edit.record.category].append(edit)
-    return dict(found)
 
 
 def _timeline(edits: Sequence[_Edit]) -> list[dict[str, Any]]:
@@ -288,20 +283,15 @@ def _stragglers(names: Sequence[str], edits: Sequence[_Edit]) -> dict[str, Any]:
 
 def _health(edits: Sequence[_Timed]) -> dict[str, Any]:
     """Return one device's mean edit time, highest temperature and reasons of throttling."""
-    mean = _mean_edit(edits)
+    # an edit that fails at once would make its device look fast
+    seconds = [r.edit_seconds for r in edits if r.status == "ok"]
     return {
-        "edit_seconds": None if mean is None else _rounded(mean),
+        "edit_seconds": _rounded(fmean(seconds)) if seconds else None,
         "temperature": max(
             (r.temperature for r in edits if r.temperature is not None), default=None
         ),
         "throttled": dict(sorted(Counter(kind for r in edits for kind in r.throttled).items())),
     }
-
-
-def _mean_edit(edits: Iterable[_Timed]) -> float | None:
-    # an edit that fails at once would make its device look fast
-    seconds = [r.edit_seconds for r in edits if r.status == "ok"]
-    return fmean(seconds) if seconds else None
 
 
 def _slow(

@@ -25,7 +25,6 @@ AT_A_TIME = 2_000_000
 LEVEL = 0.05
 """Corrected p-value below which two editors do not share a rank."""
 
-
 Scores = Sequence[float] | np.ndarray
 """Numbers of one dimension."""
 
@@ -125,7 +124,7 @@ def mean_interval(parts: Sequence[np.ndarray]) -> tuple[list[float] | None, str 
         return [float(bound) for bound in norm.interval(0.95, mean, error)], "normal"
     result = bootstrap(
         parts,
-        _mean_of_means,
+        lambda *own, axis: sum(np.mean(part, axis=axis) for part in own) / len(own),
         n_resamples=RESAMPLES,
         method="BCa",
         batch=AT_A_TIME // count,
@@ -266,10 +265,6 @@ def _mean(values: Scores) -> float | None:
 
 def _standard_error(parts: Sequence[np.ndarray]) -> float:
     return math.sqrt(sum(part.var(ddof=1) / len(part) for part in parts)) / len(parts)
-
-
-def _mean_of_means(*parts: np.ndarray, axis: int) -> np.ndarray:
-    return sum(np.mean(part, axis=axis) for part in parts) / len(parts)
 
 
 def _p_value(parts: Sequence[np.ndarray]) -> tuple[float | None, str | None]:

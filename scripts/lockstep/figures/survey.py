@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lockstep import plan, records
+from lockstep import layout, plan, records
 from lockstep.benchmark import intake
 from lockstep.benchmark.intake import Intake
 from lockstep.benchmark.settings import BenchmarkSettings
@@ -104,7 +104,7 @@ def lines(found: Survey, settings: Config, devices: int) -> Iterator[str]:
 
 def _estimate(name: str, counts: Iterable[int], results: Path, devices: int) -> str:
     """Return how long an editor will take, by the edits that it has made before."""
-    seconds = statistics.median(_measured(results / name) or [0.0])
+    seconds = statistics.median(_measured(results, name) or [0.0])
     if not seconds:
         return f"{name}: not measured yet; --config benchmark='{{limit: 2}}' measures it"
     waves = plan.wave_count(sum(counts), devices)
@@ -114,9 +114,9 @@ def _estimate(name: str, counts: Iterable[int], results: Path, devices: int) -> 
     )
 
 
-def _measured(folder: Path) -> list[float]:
+def _measured(results: Path, editor: str) -> list[float]:
     found = []
-    for path in folder.glob("*/edits/shard-*.jsonl"):
+    for path in layout.known_edits(results, editor):
         try:
             edits = records.read_records(path, EditRecord)
         except DamagedError:

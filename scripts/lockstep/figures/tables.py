@@ -13,10 +13,8 @@ from lockstep.errors import DamagedError
 from lockstep.figures import stats
 from lockstep.foreign import media
 from lockstep.records import EditRecord, ScoreRecord
-from lockstep.rubrics.rubric import COLUMNS, SCALE, Rubric
-
-NUMBERS = ("score", "expected_score", "uncertainty", "spread", "swapped_score")
-"""Columns beside the criteria that hold numbers; all others hold texts."""
+from lockstep.records.columns import COLUMNS, NUMBERS
+from lockstep.rubrics.rubric import SCALE, Rubric
 
 
 def table(
@@ -24,7 +22,7 @@ def table(
 ) -> pd.DataFrame:
     """Return a row for each sample of a category, in the manifest's order.
 
-    Columns: those of `rubric.COLUMNS`, with one for each criterion after the scores. Scores are 0
+    Columns: those of `records.columns`, with one for each criterion after the scores. Scores are 0
     to 10 and empty unless status is ok; a sample without records is `missing`. `tags` is a JSON
     list, and so is `judgements`: the criteria of each of several judgements, in the columns' order.
 
@@ -78,10 +76,7 @@ def _judgements(record: ScoreRecord, names: Iterable[str]) -> str | None:
 
 
 def describe(
-    frame: pd.DataFrame,
-    threshold: float,
-    criteria: Sequence[str],
-    scale: tuple[float, float],
+    frame: pd.DataFrame, threshold: float, criteria: Sequence[str], scale: tuple[float, float]
 ) -> dict[str, Any]:
     """Return the numbers of `stats.summarise` over a table's rows, and those of criteria.
 

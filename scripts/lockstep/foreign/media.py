@@ -34,7 +34,6 @@ _MARKED = re.compile(f"'{_FORMULA.pattern}")
 _MOVES = re.compile("\n*(\x1b\\[A)*")
 """How a progress bar goes to its line and back."""
 
-
 _BAR = re.compile(r"\A(\r?)(.*?)(\r?)\Z", re.DOTALL)
 
 _MARKDOWN = re.compile(r"[\\`*\[\]|~$]|(?<!\w)_|_(?!\w)")

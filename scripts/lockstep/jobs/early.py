@@ -21,7 +21,9 @@ def load(settings: Config, devices: Sequence[Device], first: Planned) -> None:
         first: what is edited first.
     """
     editor = settings.editor(first.editor)
-    images = layout.images(Path(settings.results), first.editor, first.category)
+    images = layout.edited_images(
+        layout.folder(Path(settings.results), first.editor, first.category)
+    )
     if (
         not (editor.on_device and settings.devices.resident and workers.in_run())
         or settings.cluster is not None

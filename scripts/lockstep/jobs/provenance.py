@@ -87,9 +87,9 @@ def check_reported(results: Path, tables: Sequence[Path]) -> None:
     Raises:
         DamagedError: if they are others.
     """
-    page = results / "report" / "report.html"
+    page = layout.page(results)
     note = read_note(layout.note(results, page))
-    both = [path for table in tables for path in (table, table.with_name("summary.json"))]
+    both = [p for table in tables for p in (table, layout.summary(*layout.of_table(table)))]
     if note is not None and note.made_of.get("tables") != joint(both):
         raise DamagedError(
             f"{page}: found it made of other tables than are there now; finish that run first"
@@ -222,20 +222,19 @@ def agreed(settings: Config) -> Output:
         "tables": joint(_tables(settings)),
         "code": code("figures.agreement"),
     }
-    return Output(results, [results / "agreement.json"], made_of)
+    return Output(results, [layout.agreement(results)], made_of)
 
 
 def anchored(results: Path, judge: JudgeSettings, rubrics: Mapping[str, Rubric]) -> Output:
     """Return the scores of the anchor set and their drift."""
     anchors = Path(str(judge.anchors))
     made_of = {
-        "anchors": joint([anchors / "anchors.jsonl", anchors / "recorded.jsonl"]),
+        "anchors": joint(layout.anchor_files(anchors)),
         "judge": _of_backend(judge),
         "rubric": _of_rubrics(rubrics),
         "code": code("scoring.anchors", *JUDGING, module_of(judge)),
     }
-    files = [results / "anchors" / name for name in ("scores.jsonl", "drift.json")]
-    return Output(results, files, made_of)
+    return Output(results, layout.anchor_scores(layout.anchors(results)), made_of)
 
 
 def collected(settings: Config) -> Output:
@@ -245,8 +244,7 @@ def collected(settings: Config) -> Output:
         "tables": joint(_tables(settings)),
         "config": digest([editor.name for editor in settings.editors]),
     }
-    files = [results / "anchor_set" / name for name in ("anchors.jsonl", "recorded.jsonl")]
-    return Output(results, files, made_of)
+    return Output(results, layout.anchor_files(layout.anchor_set(results)), made_of)
 
 
 def summed_up(settings: Config, rubrics: Mapping[str, Rubric]) -> Output:
@@ -258,8 +256,7 @@ def summed_up(settings: Config, rubrics: Mapping[str, Rubric]) -> Output:
         "tables": joint(_tables(settings)),
         "code": code("figures.published", "figures.tables"),
     }
-    files = [results / "report" / f"protocol.{form}" for form in ("json", "md")]
-    return Output(results, files, made_of)
+    return Output(results, layout.protocol(results), made_of)
 
 
 def compared(
@@ -278,8 +275,7 @@ def compared(
         "compared": digest({name: joint(map(Path, own)) for name, own in files.items()}),
         "code": code("report.compare", templates=True),
     }
-    names = ("compare.md", "compare.json", "scores.csv", "scores.tex")
-    return Output(results, [results / "compare" / name for name in names], made_of)
+    return Output(results, layout.comparison(results), made_of)
 
 
 def _of_config(settings: Config) -> str:
@@ -313,7 +309,7 @@ def reported(settings: Config, shards: int, rubrics: Mapping[str, Rubric]) -> Ou
         for category in categories
         for path in layout.all_edits(results, editor, category, shards)
     ]
-    further = [results / "anchors" / "drift.json", results / "agreement.json"]
+    _, drift = layout.anchor_scores(layout.anchors(results))
     made_of = {
         "manifest": sha256(layout.rejected(results)),
         "edits": joint(edits),
@@ -321,7 +317,7 @@ def reported(settings: Config, shards: int, rubrics: Mapping[str, Rubric]) -> Ou
         "rubric": _of_rubrics(rubrics),
         "protocol": _of_protocol(settings),
         "config": _of_config(settings),
-        "files": digest([sha256(path) for path in further]),
+        "files": digest([sha256(path) for path in (drift, layout.agreement(results))]),
         "code": code("report.write", templates=True),
     }
     files = layout.report(results, names, categories)

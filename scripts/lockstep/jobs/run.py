@@ -140,7 +140,7 @@ def _edit(
         edit_shard(
             job.editor,
             manifest=layout.manifest(results, job.category),
-            folder=results / job.editor.name / job.category,
+            folder=layout.folder(results, job.editor.name, job.category),
             shard=Shard(job.shard, job.devices, job.slots, job.run, job.first),
             terminal=terminal,
             seed=job.seed,
@@ -162,7 +162,7 @@ def _score(
     from lockstep.scoring.shard import Shard, score_shard
 
     def shard_of(job: ScoreJob, rubric: Rubric) -> Shard:
-        folder = results / job.editor / job.category
+        folder = layout.folder(results, job.editor, job.category)
         manifest = layout.manifest(results, job.category)
         return Shard(job.judge, manifest, job.edits, rubric, folder, job.seed)
 
@@ -190,4 +190,4 @@ def _judge_anchors(job: AnchorJob, terminal: IO[str], loaded: Loaded[Any]) -> No
     rubrics = {category: read_rubric(Path(file)) for category, file in job.rubrics.items()}
     results = Path(job.results)
     with notes.noted(provenance.anchored(results, job.judge, rubrics)):
-        score_anchors(job.judge, rubrics, results=results / "anchors", place=place)
+        score_anchors(job.judge, rubrics, results=layout.anchors(results), place=place)

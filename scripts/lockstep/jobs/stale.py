@@ -66,8 +66,8 @@ def stale(settings: Config, shards: int, rubrics: Mapping[str, Rubric]) -> dict[
     look(manifests, lambda: _lost_source(manifests.results, settings.benchmark))
     for editor in settings.editors:
         for category in categories:
-            folder = manifests.results / editor.name / category / "images"
-            there = _states(folder)
+            folder = layout.folder(manifests.results, editor.name, category)
+            there = _states(layout.edited_images(folder))
             for k in range(shards):
                 edits = edited(manifests.results, settings.seed, editor, category, k, shards)
                 look(edits, partial(_lost_image, edits.files[0], there))
@@ -95,7 +95,7 @@ def _lost_image(edits: Path, there: Mapping[str, tuple[int, int] | None]) -> boo
 
 def _lost_source(results: Path, settings: BenchmarkSettings) -> bool:
     """Tell whether an image of a manifest is not there, or a file that it was read from changed."""
-    there = _states(results / "manifest" / "images")
+    there = _states(layout.source_images(results))
     for category in settings.categories:
         found = SHOWN.findall(layout.manifest(results, category).read_bytes())
         if any(_is_lost(there, image.decode()) for image in found):

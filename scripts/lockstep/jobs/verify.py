@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from pydantic import ValidationError
 
-from lockstep import records
+from lockstep import layout, records
 from lockstep.errors import ConfigError, DamagedError
 from lockstep.records import EditRecord, Sample, notes, recovery
 from lockstep.records.notes import Note
@@ -27,15 +27,14 @@ def verify(results: Path) -> Iterator[Fault | None]:
         ConfigError: if the folder holds no results, or a link leads out of it.
     """
     recovery.check_tree(results)
-    notes = sorted((results / "provenance").rglob("*.json"))
+    notes = layout.known_notes(results)
     if not notes:
         raise ConfigError(f"{results}: expected a folder of results, found no notes in provenance/")
     for path in notes:
         yield from _outputs(results, path)
-    for manifest in sorted((results / "manifest").glob("*.jsonl")):
-        if manifest.stem not in ("rejected", "sources"):
-            yield from _sources(manifest)
-    for path in sorted(results.glob("*/*/edits/shard-*.jsonl")):
+    for manifest in layout.known_manifests(results):
+        yield from _sources(manifest)
+    for path in layout.known_edits(results):
         yield from _edits(path)
 
 
@@ -79,7 +78,7 @@ def _edits(path: Path) -> Iterator[Fault | None]:
         for edit in records.each_record([path], EditRecord):
             if edit.status != "ok" or edit.image is None:
                 continue
-            image = records.below(path.parents[1], edit.image)
+            image = records.below(layout.folder(*layout.of_records(path)), edit.image)
             found = records.read_provenance(image)
             if found is None:
                 yield Fault(image, "is no complete edit with its own pixels")

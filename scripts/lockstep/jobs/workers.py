@@ -23,6 +23,7 @@ from typing import IO, Any, NamedTuple
 
 import psutil
 
+from lockstep import layout
 from lockstep.devices.device import Device, joined
 from lockstep.devices.pinning import LEAVING
 from lockstep.devices.settings import DeviceSettings
@@ -75,7 +76,7 @@ class Wanted(NamedTuple):
 
     @property
     def log(self) -> Path:
-        return self.results / "logs" / "workers" / f"{joined(self.devices)}.log"
+        return layout.worker_log(self.results, joined(self.devices))
 
 
 def in_run() -> bool:

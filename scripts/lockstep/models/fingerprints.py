@@ -54,7 +54,9 @@ def model_identity(model: str, revision: str | None) -> dict[str, str | None]:
     copy elsewhere is the same model and new weights at the same place are another.
     """
     if is_folder(model):
-        return {"fingerprint": _fingerprint(model)}
+        listed = [f"{name}\0{digest}" for name, digest in folder_hashes(model).items()]
+        joined = "\0".join(listed).encode(errors="surrogateescape")
+        return {"fingerprint": records.sha256(joined)}
     return {"model": model, "revision": revision}
 
 
@@ -151,12 +153,6 @@ def folder_hashes(folder: str) -> dict[str, str]:
     with ThreadPoolExecutor() as pool:
         names = (str(path.relative_to(folder)) for path in paths)
         return dict(zip(names, pool.map(file_sha256, paths), strict=True))
-
-
-def _fingerprint(folder: str) -> str:
-    """Hash the names and contents of a model's files."""
-    listed = [f"{name}\0{digest}" for name, digest in folder_hashes(folder).items()]
-    return records.sha256("\0".join(listed).encode(errors="surrogateescape"))
 
 
 def file_sha256(path: str | Path) -> str:

@@ -10,7 +10,7 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from pydantic import BaseModel, NonNegativeInt, TypeAdapter
 
@@ -61,24 +61,17 @@ SHOWN = 3
 """Weights that a message names."""
 
 
-class _Entry(BaseModel):
+class Tensor(BaseModel):
     """What a safetensors file's header says of a tensor."""
 
     dtype: str
+    """As safetensors names it: F32, BF16, F8_E4M3, I8, ..."""
     shape: tuple[NonNegativeInt, ...]
     data_offsets: tuple[NonNegativeInt, NonNegativeInt]
 
 
-ENTRIES = TypeAdapter(dict[str, _Entry])
+TENSORS = TypeAdapter(dict[str, Tensor])
 METADATA = TypeAdapter(dict[str, str] | None)
-
-
-class Tensor(NamedTuple):
-    """What a safetensors file says of a tensor."""
-
-    dtype: str
-    """As safetensors names it: F32, BF16, F8_E4M3, I8, ..."""
-    shape: tuple[int, ...]
 
 
 def check_model(folder: str | Path) -> None:
@@ -161,16 +154,12 @@ def read_header(path: str | Path) -> dict[str, Tensor]:
     Raises:
         ConfigError: if it is cut off, a pointer, a folder or of another kind.
     """
-    return {
-        name: Tensor(value["dtype"], tuple(value["shape"]))
-        for name, value in _header(Path(path)).items()
-        if name != "__metadata__"
-    }
+    return _header(Path(path))[1]
 
 
 def read_metadata(path: str | Path) -> dict[str, str]:
     """Return the texts in a safetensors file's header; errors as above."""
-    return _header(Path(path)).get("__metadata__") or {}
+    return _header(Path(path))[0]
 
 
 def check_taken(what: str, part: Any, info: Mapping[str, Iterable[Any]]) -> None:
@@ -283,7 +272,7 @@ def _indexed(index: Path) -> list[Path]:
     return files
 
 
-def _header(path: Path) -> dict[str, Any]:
+def _header(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
     size = _check_there(path)
     with open(path, "rb") as file:
         length = int.from_bytes(file.read(8), "little")
@@ -295,18 +284,17 @@ def _header(path: Path) -> dict[str, Any]:
         text = file.read(length)
     try:
         header: dict[str, Any] = json.loads(text)
-        METADATA.validate_python(header.get("__metadata__"))
-        entries = {name: value for name, value in header.items() if name != "__metadata__"}
-        ends = [entry.data_offsets[1] for entry in ENTRIES.validate_python(entries).values()]
+        metadata = METADATA.validate_python(header.pop("__metadata__", None))
+        tensors = TENSORS.validate_python(header)
     except (ValueError, TypeError, KeyError, AttributeError, IndexError, RecursionError):
         raise ConfigError(f"{path}: found a file of another kind, expected safetensors") from None
-    expected = 8 + length + max(ends, default=0)
+    expected = 8 + length + max((each.data_offsets[1] for each in tensors.values()), default=0)
     if size != expected:
         raise ConfigError(
             f"{path}: found {size:,} bytes, expected the {expected:,} that its header tells of; "
             "it may have been cut off while it was copied"
         )
-    return header
+    return metadata or {}, tensors
 
 
 def _check_small(path: Path) -> None:

@@ -1,8 +1,6 @@
 """Records of what happened to each sample, their files, and the keys of what is kept."""
 
-from lockstep.records.files import PNG_END as PNG_END
 from lockstep.records.files import PROVENANCE as PROVENANCE
-from lockstep.records.files import TEMPORARY as TEMPORARY
 from lockstep.records.files import atomic as atomic
 from lockstep.records.files import below as below
 from lockstep.records.files import copy_folder as copy_folder
@@ -29,12 +27,10 @@ from lockstep.records.lines import read_records as read_records
 from lockstep.records.lines import with_paths as with_paths
 from lockstep.records.lines import write_records as write_records
 from lockstep.records.types import EditRecord as EditRecord
-from lockstep.records.types import Id as Id
 from lockstep.records.types import Picture as Picture
 from lockstep.records.types import Record as Record
 from lockstep.records.types import Rejected as Rejected
 from lockstep.records.types import Sample as Sample
 from lockstep.records.types import ScoreRecord as ScoreRecord
-from lockstep.records.types import Status as Status
 from lockstep.records.types import Telemetry as Telemetry
 from lockstep.records.types import file_name as file_name

@@ -27,10 +27,8 @@ from lockstep.records.hashes import canonical_json, pixels_sha256
 PROVENANCE = "lockstep"
 """Name of the PNG text chunk that holds an edit's provenance as JSON."""
 
-
 PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
 """Last chunk of every complete PNG; Pillow does not look for it."""
-
 
 TEMPORARY = re.compile(r"\.[0-9a-f]{16}\.tmp")
 """Names of files that are being written."""
@@ -180,16 +178,11 @@ def save_edit(path: Path, image: Image.Image, provenance: dict[str, Any]) -> int
     text.add_itxt(PROVENANCE, canonical_json(known))
     buffer = io.BytesIO()
     image.save(buffer, "PNG", pnginfo=text, compress_level=1)
-    _make_way(path)
+    if path.is_dir() and not path.is_symlink():
+        # nobody knows whose it is
+        path.rename(path.with_name(f"{path.name}.found-{time.time_ns()}"))
     write_bytes(path, data := buffer.getvalue())
     return len(data)
-
-
-def _make_way(path: Path) -> None:
-    """Put a folder aside that lies where an image belongs; nobody knows whose it is."""
-    if path.is_dir() and not path.is_symlink():
-        aside = path.with_name(f"{path.name}.found-{time.time_ns()}")
-        path.rename(aside)
 
 
 def read_provenance(path: Path) -> dict[str, Any] | None:

@@ -15,8 +15,6 @@ from lockstep.records.rows import Rows
 from lockstep.records.types import Picture, Record, Sample
 
 R = TypeVar("R", bound=Record)
-
-
 S = TypeVar("S", bound=Sample)
 
 

@@ -37,13 +37,8 @@ REASONS = {
 }
 """Why an output is made again, by the part of its note that differs."""
 
-
 LOST = "a-file-is-lost-or-changed"
-
-
 ALTERED = "altered-or-cut-off"
-
-
 UNKNOWN = "made-of-nobody-knows-what"
 
 

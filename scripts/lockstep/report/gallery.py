@@ -20,9 +20,9 @@ import pandas as pd
 
 from lockstep import records
 from lockstep.foreign import media
+from lockstep.records.columns import COLUMNS
 from lockstep.report.charts import colour
 from lockstep.report.terms import Frames
-from lockstep.rubrics.rubric import COLUMNS
 
 TEXTS = 5000
 """Samples whose texts are in one script, and that are in memory at a time."""

@@ -6,18 +6,18 @@ from typing import Any
 
 import pandas as pd
 
-from lockstep import records
+from lockstep import layout, records
 from lockstep.benchmark import score_files
 from lockstep.benchmark.categories import CATEGORIES
 from lockstep.benchmark.score_files import Row
 from lockstep.config.report import CompareSettings
 from lockstep.errors import ConfigError, suggest
-from lockstep.figures.tables import NUMBERS, criteria, read_table
+from lockstep.figures.tables import criteria, read_table
 from lockstep.foreign.ids import safe_id, same_id
 from lockstep.records import notes
+from lockstep.records.columns import COLUMNS, NUMBERS
 from lockstep.report.terms import Frames
 from lockstep.rubrics.combine import combined
-from lockstep.rubrics.rubric import COLUMNS
 
 
 def read_sources(
@@ -67,12 +67,13 @@ def _of_results(
 ) -> dict[str, dict[str, pd.DataFrame]]:
     order = list(CATEGORIES)
     found: dict[str, dict[str, pd.DataFrame]] = {}
-    for path in sorted(files, key=lambda path: _place(order, path.parent.name)):
-        notes.check_whole(path.parents[2], path)
+    for path in sorted(files, key=lambda path: _place(order, layout.of_table(path).category)):
+        results, editor, category = layout.of_table(path)
+        notes.check_whole(results, path)
         frame = read_table(path)
         for column in ("score", *criteria(frame)):
-            _check_scale(frame, column, path, settings.scale_of(path.parent.name))
-        found.setdefault(path.parents[1].name, {})[path.parent.name] = frame
+            _check_scale(frame, column, path, settings.scale_of(category))
+        found.setdefault(editor, {})[category] = frame
     return dict(sorted(found.items()))
 
 

@@ -21,28 +21,7 @@ from lockstep.errors import RubricError, TemplateError, suggest
 from lockstep.foreign import sandbox
 from lockstep.foreign.yaml_files import read_yaml
 from lockstep.records import Sample, canonical_json, sha256
-
-COLUMNS = (
-    "id",
-    "category",
-    "status",
-    "score",
-    "expected_score",
-    "uncertainty",
-    "spread",
-    "swapped_score",
-    "difficulty",
-    "tags",
-    "instruction",
-    "rationale",
-    "source",
-    "edited",
-    "reasoning",
-    "judgements",
-    "error",
-    "judge",
-)
-"""Columns of the tables beside the criteria; no criterion can take their names."""
+from lockstep.records.columns import COLUMNS
 
 ANCHORS = {0, 3, 5, 8, 10}
 """Values whose meaning every criterion on the scale 0 to 10 must give; on others, all values."""

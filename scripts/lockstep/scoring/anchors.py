@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from lockstep import records
+from lockstep import layout, records
 from lockstep.judges import keys
 from lockstep.judges.settings import JudgeSettings
 from lockstep.records import EditRecord, Sample, ScoreRecord
@@ -68,8 +68,9 @@ def collect(manifests: Sequence[Path], editors: Sequence[str], results: Path, fo
             own = {"id": name, "edited": edited, "pixels_sha256": scored.edit.pixels_sha256}
             anchors.append(Anchor.model_validate({**sample, **own}))
             recorded.append(scored.score.model_copy(update={"id": name}))
-    records.write_records(folder / "recorded.jsonl", recorded)
-    records.write_records(folder / "anchors.jsonl", anchors)
+    of_anchors, of_scores = layout.anchor_files(folder)
+    records.write_records(of_scores, recorded)
+    records.write_records(of_anchors, anchors)
 
 
 def _scored(manifest: Path, editors: Sequence[str], results: Path) -> list[_Scored]:
@@ -77,12 +78,10 @@ def _scored(manifest: Path, editors: Sequence[str], results: Path) -> list[_Scor
     samples = {sample.id: sample for sample in records.read_manifest(manifest)}
     found = []
     for editor in editors:
-        folder = results / editor / Path(manifest).stem
-        paths = {
-            kind: sorted((folder / kind).glob("shard-*.jsonl")) for kind in ("edits", "scores")
-        }
-        edits = {r.id: r for p in paths["edits"] for r in records.read_records(p, EditRecord)}
-        for path in paths["scores"]:
+        folder = layout.folder(results, editor, Path(manifest).stem)
+        paths = layout.known_shards(folder, "edits")
+        edits = {r.id: r for path in paths for r in records.read_records(path, EditRecord)}
+        for path in layout.known_shards(folder, "scores"):
             found += [
                 _Scored(
                     samples[r.id], editor, edits[r.id], r, records.below(folder, edits[r.id].image)
@@ -113,18 +112,19 @@ def score_anchors(
     identity, folder = keys.identity(judge), Path(str(judge.anchors))
     jobs: dict[str, Judging] = {}
     items = []
-    for anchor in records.read_records(folder / "anchors.jsonl", Anchor):
+    of_anchors, of_scores = layout.anchor_files(folder)
+    for anchor in records.read_records(of_anchors, Anchor):
         if anchor.category not in jobs:
             jobs[anchor.category] = Judging(judge, identity, rubrics[anchor.category], "anchors")
         sample = records.with_paths(anchor, folder)
-        path = results / "judgements" / f"{anchor.id}.json"
+        path = layout.anchor_judgement(results, anchor.id)
         edited, pixels = records.below(folder, anchor.edited), anchor.pixels_sha256
         items.append(judgements.item(jobs[anchor.category], sample, edited, pixels, path))
     done = judgements.judge_missing(judge, items, place)
     scored = [done[item.path] for item in items]
-    records.write_records(results / "scores.jsonl", scored)
-    recorded = records.read_records(folder / "recorded.jsonl", ScoreRecord)
-    records.write_json(results / "drift.json", drift(recorded, scored))
+    made, moved = layout.anchor_scores(results)
+    records.write_records(made, scored)
+    records.write_json(moved, drift(records.read_records(of_scores, ScoreRecord), scored))
 
 
 def drift(recorded: Sequence[ScoreRecord], scored: Sequence[ScoreRecord]) -> list[dict[str, Any]]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from statistics import fmean, pstdev
 from typing import Any, NamedTuple
 
-from lockstep import plan, records
+from lockstep import layout, plan, records
 from lockstep.devices.device import joined
 from lockstep.errors import DamagedError, LockstepError, TemplateError, one_sentence
 from lockstep.judges import keys
@@ -71,15 +71,14 @@ def score_shard(
     """
     began = time.monotonic()
     category, folder = shard.manifest.stem, shard.folder
-    recovery.forget_other_counts(folder / "scores", len(place.devices))
+    recovery.forget_other_counts(folder, "scores", len(place.devices))
     wanted = _edits(shard)
     name = joined(place.own)
     done = judgements.judge_missing(shard.judge, _items(wanted), place, _ahead(later))
     scored = aside(_gather(edit, done) for edit in wanted)
     claimed()
-    records.write_records(
-        folder / "scores" / plan.shard_file(place.shard, len(place.devices)), scored
-    )
+    path = layout.shard(folder, "scores", place.shard, len(place.devices))
+    records.write_records(path, scored)
     counts = Counter(record.status for record in scored)
     failed = counts["judge_failed"]
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -98,7 +97,9 @@ def score_shard(
 
 
 def _edits(shard: Shard) -> list[_Edit]:
-    job = Judging(shard.judge, keys.identity(shard.judge), shard.rubric, shard.folder.parent.name)
+    job = Judging(
+        shard.judge, keys.identity(shard.judge), shard.rubric, layout.place(shard.folder).editor
+    )
     samples = records.read_manifest(shard.manifest)
     return [
         _wanted(edit, samples, position, job, shard.folder, shard.seed)
@@ -160,7 +161,7 @@ def _wanted(
         return _Edit(record.model_copy(update={"status": "missing", "error": reason}), [], None)
 
     def item(place: str, sample: Sample, seed: int | None = None) -> Pending:
-        path = folder / "judgements" / place / f"{edit.id}.json"
+        path = layout.judgement(folder, place, edit.id)
         return judgements.item(job, sample, edited, edit.pixels_sha256 or "", path, seed=seed)
 
     own = samples[position]

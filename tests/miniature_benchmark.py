@@ -9,6 +9,7 @@ from pathlib import Path
 from PIL import Image
 
 from lockstep import records
+from lockstep.benchmark.categories import CATEGORIES
 from lockstep.demo import drawing, views, wordings, world
 
 PER_CATEGORY = 8
@@ -41,7 +42,7 @@ def _item(task: world.Task, position: int, rng: random.Random) -> dict[str, obje
     (source,) = drawing.pictures([views.shapes(task.scene)])
     form, mode = _LOOKS[position % len(_LOOKS)]
     difficulty = ("easy", "medium", "hard")[position % 3]
-    subset = wordings.SUBSETS[task.category]
+    subset = CATEGORIES[task.category].chinese
     return {
         "subset": subset,
         "original_description": "",

@@ -56,7 +56,11 @@ def _rows(prefix: str, fields: Mapping[str, Any]) -> Iterator[str]:
         if name not in UNIONS and isinstance(kind, type) and issubclass(kind, Section):
             yield from _rows(f"{prefix}{name}.", kind.model_fields)
             continue
-        default = "needed" if field.is_required() else _yaml(field.default)
+        default = (
+            "needed"
+            if field.is_required()
+            else f"`{json.dumps(field.default, ensure_ascii=False)}`"
+        )
         yield f"| `{prefix}{name}` | {default} | {field.description or ''} |"
         if name in UNIONS:
             yield from _union_rows(*UNIONS[name])
@@ -75,8 +79,3 @@ def _union_rows(
         known = {*shared.model_fields, "type"}
         own = {name: field for name, field in section.model_fields.items() if name not in known}
         yield from _rows(prefix, own)
-
-
-def _yaml(value: Any) -> str:
-    value = list(value) if isinstance(value, tuple) else value
-    return f"`{json.dumps(value, ensure_ascii=False)}`"
