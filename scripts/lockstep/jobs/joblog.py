@@ -13,7 +13,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import IO, Any
 
@@ -92,6 +92,36 @@ def written_to(path: str | Path, anew: bool = False) -> Iterator[None]:
         logging.captureWarnings(True)
         warnings.simplefilter("once")
         yield
+
+
+class Diary:
+    """Part of a log that belongs to a job which has no log of its own yet.
+
+    Args:
+        path: the log, which this process writes to at the moment.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self._path = Path(path)
+        self._begin = os.path.getsize(path)
+
+    def hand_over(self, path: str | Path) -> None:
+        """Copy it to the job's log, and go on there; from any thread.
+
+        Raises:
+            ConfigError: as `written_to`.
+        """
+        file = open(_opened(path), "a", buffering=1, encoding="utf-8", errors="replace")  # noqa: SIM115
+        (handler,) = logging.getLogger().handlers
+        assert isinstance(handler, logging.StreamHandler)
+        with handler.lock or nullcontext():
+            with open(self._path, "rb") as diary:
+                diary.seek(self._begin)
+                file.write(diary.read().decode(errors="replace"))
+            file.flush()
+            os.dup2(file.fileno(), 1)
+            os.dup2(file.fileno(), 2)
+            handler.setStream(file)
 
 
 def _opened(path: str | Path) -> int:

@@ -37,7 +37,7 @@ from lockstep.devices.pinning import (
 from lockstep.devices.settings import DeviceSettings
 from lockstep.errors import LockstepError, Stopped
 from lockstep.jobs import ahead, run, sockets
-from lockstep.jobs.joblog import end_with_starter, open_terminal, tell, written_to
+from lockstep.jobs.joblog import Diary, end_with_starter, open_terminal, tell, written_to
 from lockstep.jobs.types import EditJob, Job, Request
 
 log = logging.getLogger(__name__)
@@ -95,6 +95,8 @@ class _Turn:
         self.client = client
         self.settled = threading.Event()
         """Set once it is known whether a client comes for it."""
+        self.diary: Diary | None = None
+        """What is logged before that; the engine removes a job's log before the job begins."""
 
     def is_of(self, request: dict[str, Any]) -> bool:
         """Tell whether a request asks for this job."""
@@ -103,6 +105,8 @@ class _Turn:
     def begin(self, client: Client, holds: bool) -> None:
         """Do the job for a client."""
         self.client = client
+        assert self.diary is not None
+        self.diary.hand_over(self.job.log)
         client.say({"begun": True})
         if holds:
             client.say({"holding": True})
@@ -164,7 +168,7 @@ class Worker:
             terminal = os.dup(client.terminal)
             turn: _Turn | None = _Turn(request.job, request.later, client)
             while turn is not None:
-                with written_to(turn.job.log, anew=turn.client is None):
+                with written_to(self._given["log"] if turn.client is None else turn.job.log):
                     turn = self._do(turn, terminal)
             os.close(terminal)
 
@@ -247,11 +251,12 @@ class Worker:
             if turn.client is None and (self._leaving or not self._waiting.empty()):
                 return None
             self._turn, self._since = turn, time.time()
-            if turn.client is not None and turn.client.gone:
+            if turn.client is None:
+                turn.diary = Diary(self._given["log"])
+                log.info("process %d begins before the job has come", os.getpid())
+            elif turn.client.gone:
                 stopping.request("its job has gone")
-        if turn.client is None:
-            log.info("process %d begins before the job has come", os.getpid())
-        else:
+        if turn.client is not None:
             turn.client.say({"begun": True})
         failed = False
         try:
