@@ -9,6 +9,7 @@ import math
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -226,6 +227,9 @@ def _decode(given: Any, field: str) -> bytes:
         raise SampleError(f"{field}: found nothing, accepted is base64 of an image")
     if given.startswith("data:"):
         given = given.partition(",")[2]
+    with suppress(binascii.Error, ValueError):
+        # most is written without line breaks
+        return base64.b64decode(given, validate=True)
     try:
         return base64.b64decode("".join(given.split()), validate=True)
     except (binascii.Error, ValueError) as error:
