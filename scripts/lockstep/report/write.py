@@ -6,6 +6,7 @@
 import csv
 import io
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from lockstep.foreign import media
 from lockstep.records import EditRecord
 from lockstep.report import gallery, page, plots, texts
 from lockstep.report.numbers import of_run
-from lockstep.report.sheets import sheet
+from lockstep.report.sheets import sheet, worst
 from lockstep.report.terms import Frames
 from lockstep.report.thumbnails import make_thumbnails
 
@@ -60,7 +61,7 @@ def write_report(
         further: JSON lists of rows that join the report as `anchors` (drift from their recorded
             scores) and `agreement` (with human scores), each if there is one.
         folder: the report's folder.
-        threads: images of which thumbnails are made at a time.
+        threads: thumbnails and contact sheets that are made at a time.
     """
     folder = Path(folder)
     frames = {
@@ -130,11 +131,20 @@ def _write_images(settings: Config, frames: Frames, folder: Path, threads: int) 
     for path in (folder / "thumbs").rglob("*.jpg"):
         if path.relative_to(folder).as_posix() not in shown:
             path.unlink()
-    for editor, own in frames.items():
-        for category, frame in own.items():
-            for kind, whose in (("source", None), ("edited", editor)):
-                path = layout.sheets(folder.parent, editor, category)[kind]
-                records.write_bytes(path, sheet(frame, whose, folder))
+    with ThreadPoolExecutor(threads) as pool:
+        written = []
+        for editor, own in frames.items():
+            for category, frame in own.items():
+                shown_here = worst(frame)
+                for kind, whose in (("source", None), ("edited", editor)):
+                    path = layout.sheets(folder.parent, editor, category)[kind]
+                    written.append(pool.submit(_write_sheet, path, shown_here, whose, folder))
+        for one in written:
+            one.result()
+
+
+def _write_sheet(path: Path, shown: Sequence[gallery.Row], whose: str | None, folder: Path) -> None:
+    records.write_bytes(path, sheet(shown, whose, folder))
 
 
 def _csv(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> str:
