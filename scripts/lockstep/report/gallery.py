@@ -20,8 +20,7 @@ import pandas as pd
 
 from lockstep import records
 from lockstep.foreign import media
-from lockstep.report.charts import colour
-from lockstep.report.terms import Frames
+from lockstep.report.terms import Frames, colour
 from lockstep.report.thumbnails import edit_thumbnail, source_thumbnail
 from lockstep.rubrics.rubric import COLUMNS
 
@@ -43,7 +42,7 @@ def rows(frame: pd.DataFrame) -> list[Row]:
     """Return a table's rows with None where there is nothing."""
     cells = frame.astype(object).to_numpy(copy=True)
     cells[frame.isna().to_numpy()] = None
-    names = list(frame)
+    names = [str(name) for name in frame]
     return [dict(zip(names, row, strict=True)) for row in cells.tolist()]
 
 

@@ -36,12 +36,12 @@ def make_ahead(frame: pd.DataFrame, editor: str, folder: Path, background: str) 
     Args:
         folder: the report's.
     """
-    columns = frame[["id", "category", "source", "edited"]]
     wanted = []
-    for row in columns.astype(object).where(columns.notna(), None).to_dict("records"):
-        wanted.append((Path(row["source"]), folder / source_thumbnail(row)))
-        if row["edited"]:
-            wanted.append((Path(row["edited"]), folder / edit_thumbnail(row, editor)))
+    for own in frame[["id", "category", "source", "edited"]].itertuples():
+        row = {"id": own.id, "category": own.category}
+        wanted.append((Path(str(own.source)), folder / source_thumbnail(row)))
+        if isinstance(own.edited, str):
+            wanted.append((Path(own.edited), folder / edit_thumbnail(row, editor)))
     make_thumbnails(wanted, background, max(1, len(os.sched_getaffinity(0)) // 2))
 
 
