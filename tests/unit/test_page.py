@@ -8,10 +8,13 @@ import math
 import os
 import re
 import shutil
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
 import pandas as pd
+import psutil
 import pytest
 from PIL import Image
 
@@ -350,3 +353,18 @@ def test_what_fails_apart_fails_where_it_is_asked_for(processes):
 def test_a_part_that_is_killed_is_told():
     with pytest.raises(RuntimeError, match="_exit ended with code 3"):
         begun(2, os._exit, 3)()
+
+
+def test_no_part_outlives_a_report_that_is_killed():
+    code = (
+        "import time; from lockstep.report.apart import begun; "
+        "parts = [begun(2, bytes, 10**7) for _ in range(2)]; print('begun', flush=True); "
+        "time.sleep(60)"
+    )
+    job = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
+    assert job.stdout.readline() == b"begun\n"
+    parts = psutil.Process(job.pid).children()
+    job.kill()
+    job.communicate()
+    _, alive = psutil.wait_procs(parts, timeout=30)
+    assert len(parts) == 2 and not alive

@@ -2,6 +2,7 @@
 
 import multiprocessing
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from multiprocessing.connection import Connection
 from typing import Any, TypeVar
@@ -51,4 +52,6 @@ def _call(
         answer: tuple[Any, Exception | None] = (function(*arguments), None)
     except Exception as error:
         answer = (None, error)
-    sender.send(answer)
+    # nobody reads it where the report was killed
+    with suppress(BrokenPipeError):
+        sender.send(answer)
