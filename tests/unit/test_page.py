@@ -365,6 +365,9 @@ def test_no_part_outlives_a_report_that_is_killed():
     assert job.stdout.readline() == b"begun\n"
     parts = psutil.Process(job.pid).children()
     job.kill()
-    job.communicate()
-    _, alive = psutil.wait_procs(parts, timeout=30)
+    job.wait()
+    job.stdout.close()
+    _, alive = psutil.wait_procs(parts, timeout=15)
+    for process in alive:
+        process.kill()
     assert len(parts) == 2 and not alive
