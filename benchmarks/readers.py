@@ -2,13 +2,15 @@
 
     python -m benchmarks.readers                     10,000 samples of each format, 100 kB images
     python -m benchmarks.readers --memory 2e9        prepare on a RE-Edit file of 2 GB
-    python -m benchmarks.readers --ratio             what decoding in a process of its own costs
+    python -m benchmarks.readers --ratio             what decoding in processes of their own costs,
+                                                     on one core and on all
 
 Images are verified and stored as `prepare` does it; making the files is not counted. The first
 figure is by the clock, the second by the time of the processor, which others do not slow down.
 """
 
 import argparse
+import gc
 import io
 import os
 import resource
@@ -17,9 +19,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import deque
+from concurrent.futures import Future
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 from unittest import mock
 
 import numpy as np
@@ -29,10 +32,14 @@ from tests import formats
 from lockstep.benchmark import intake
 from lockstep.benchmark.settings import BenchmarkSettings
 from lockstep.foreign.images import Verified, verify_image
-from lockstep.foreign.quarantine import Quarantine
+from lockstep.foreign.quarantine import Quarantines
 
-ROUNDS = 7
+ROUNDS = 3
 """Times that each way is measured, in turn; the fastest counts."""
+
+ALL = sorted(os.sched_getaffinity(0))
+ONE = ALL[:1]
+"""Cores."""
 
 VARIANTS = [
     *((name, {}) for name in formats.MAKERS),
@@ -41,6 +48,10 @@ VARIANTS = [
     ("table", {"form": "jsonl"}),
     ("table", {"form": "parquet"}),
 ]
+
+
+COMPARED = [("re-edit", {}), ("imgedit", {}), ("table", {"form": "parquet"})]
+"""Images as base64, as files, and as bytes of a table."""
 
 
 @cache
@@ -67,56 +78,75 @@ def numbered(number: int, kilobytes: float, form: str) -> bytes:
 
 
 class Here:
-    """Verifies images in this process, in place of a `Quarantine`."""
+    """Verifies images in this process, in place of `Quarantines`."""
 
-    def __init__(self) -> None:
-        self._asked: deque[tuple[bytes, int]] = deque()
+    def __init__(self, processes: int) -> None:
+        pass
 
-    def ask(self, data: bytes, max_pixels: int) -> None:
-        self._asked.append((data, max_pixels))
+    def ask(self, data: bytes, max_pixels: int) -> "Future[Verified]":
+        answer: Future[Verified] = Future()
+        answer.set_result(verify_image(data, max_pixels))
+        return answer
 
-    def answer(self) -> Verified:
-        return verify_image(*self._asked.popleft())
+    def close(self) -> None:
+        pass
 
 
-def prepared(made: formats.Made, root: Path, quarantine: type) -> tuple[float, float, int, int]:
-    """Return the seconds that preparing took, those of processors, and samples and images."""
-    settings = BenchmarkSettings(**made.settings)
-    with mock.patch("lockstep.benchmark.intake.Quarantine", quarantine):
+class Taken(NamedTuple):
+    seconds: float
+    processors: float
+    """Seconds of all processors together."""
+    images: int
+
+
+def prepared(made: formats.Made, root: Path, kind: type, cores: list[int]) -> Taken:
+    """Return what preparing takes on some cores."""
+    settings, own = BenchmarkSettings(**made.settings), os.sched_getaffinity(0)
+    os.sched_setaffinity(0, cores)
+    with mock.patch("lockstep.benchmark.intake.Quarantines", kind):
         began, worked = time.perf_counter(), sum(os.times()[:4])
         counts = intake.prepare(settings, root / "manifest")
-        took, work = time.perf_counter() - began, sum(os.times()[:4]) - worked
+        took = time.perf_counter() - began
+    # its processes end with it
+    gc.collect()
+    work = sum(os.times()[:4]) - worked
+    os.sched_setaffinity(0, own)
     images = len(os.listdir(root / "manifest" / "images"))
     shutil.rmtree(root / "manifest")
     assert sum(counts.samples.values()) == made.samples, counts
-    return took, work, made.samples, images
+    return Taken(took, work, images)
 
 
 def speed(count: int, kilobytes: float, form: str, root: Path, ratio: bool) -> None:
     image = Image.open(io.BytesIO(photograph(kilobytes, form)))
     size = len(photograph(kilobytes, form)) / 1000
     print(f"{count} samples, images of {size:.0f} kB ({form}, {image.width}×{image.height})")
-    for name, variant in VARIANTS:
+    for name, variant in COMPARED if ratio else VARIANTS:
         folder = root / "benchmark"
         made = formats.MAKERS[name](
             folder, count, draw=lambda n: numbered(n, kilobytes, form), **variant
         )
         what = " ".join([name, *map(str, variant.values())])
         if ratio:
-            pairs = [
-                [prepared(made, root, kind)[:2] for kind in (Here, Quarantine)]
-                for _ in range(ROUNDS)
-            ]
-            here, apart = (
-                tuple(map(min, zip(*found, strict=True))) for found in zip(*pairs, strict=True)
-            )
-            clock, processors = (b / a for a, b in zip(here, apart, strict=True))
-            print(f"{what:16} {clock:.2f} by the clock, {processors:.2f} of processors", flush=True)
+            print(f"{what:16} {compared(made, root)}", flush=True)
         else:
-            took, work, given, images = prepared(made, root, Quarantine)
-            speeds = f"{given / took:6.0f} {given / work:6.0f} samples/s"
-            print(f"{what:16} {speeds}  {images / given:.2f} images each", flush=True)
+            took, work, images = prepared(made, root, Quarantines, ONE)
+            speeds = f"{made.samples / took:6.0f} {made.samples / work:6.0f} samples/s"
+            print(f"{what:16} {speeds}  {images / made.samples:.2f} images each", flush=True)
         shutil.rmtree(folder)
+
+
+def compared(made: formats.Made, root: Path) -> str:
+    """Return what each way takes next to decoding in this process, the fastest of several turns."""
+    ways = [(Here, ONE), (Quarantines, ONE), (Quarantines, ALL)]
+    rounds = [[prepared(made, root, *way) for way in ways] for _ in range(ROUNDS)]
+    here, apart, every = (Taken(*map(min, *own)) for own in zip(*rounds, strict=True))
+    return (
+        f"{made.samples / here.seconds:6.0f} samples/s in one process; "
+        f"{apart.seconds / here.seconds:.2f} of its time in two on one core, "
+        f"{every.seconds / here.seconds:.2f} on {len(ALL)} ({here.seconds / every.seconds:.2f} "
+        f"times as fast, {every.processors / here.processors:.2f} of its work)"
+    )
 
 
 def memory(size: float, root: Path) -> None:
@@ -141,21 +171,19 @@ def memory(size: float, root: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--samples", type=int, default=10_000)
+    parser.add_argument("--samples", type=int, help="10,000, with --ratio 800")
     parser.add_argument("--kilobytes", type=float, default=100, help="of an image")
     parser.add_argument("--form", default="JPEG", help="JPEG or PNG")
     parser.add_argument("--ratio", action="store_true", help="to decoding in the same process")
     parser.add_argument("--memory", type=float, help="bytes of the file to prepare")
     parser.add_argument("--folder", help="where to work")
     arguments = parser.parse_args()
-    if not arguments.ratio:
-        os.sched_setaffinity(0, [sorted(os.sched_getaffinity(0))[0]])
     with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
         if arguments.memory:
             memory(arguments.memory, Path(folder))
         else:
             speed(
-                arguments.samples,
+                arguments.samples or (800 if arguments.ratio else 10_000),
                 arguments.kilobytes,
                 arguments.form,
                 Path(folder),

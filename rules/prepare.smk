@@ -30,6 +30,8 @@ rule prepare:
         f"{RESULTS}/logs/prepare.log",
     conda:
         "../envs/report.yaml"
+    # images decoded at a time
+    threads: 16
     resources:
         **CPU_CLAIMS,
     message:

@@ -10,8 +10,9 @@ from lockstep.records import notes
 
 with job_log(snakemake.log[0]) as terminal:
     settings = of_job(snakemake.config)
+    folder = Path(snakemake.output.rejected).parent
     with notes.noted(provenance.prepared(settings)):
-        counts = intake.prepare(settings.benchmark, Path(snakemake.output.rejected).parent)
+        counts = intake.prepare(settings.benchmark, folder, snakemake.threads, terminal)
     listed = ", ".join(f"{count} {category}" for category, count in counts.samples.items())
     print(f"prepare: {listed}, {counts.rejected} rejected", file=terminal)
     if counts.left_out:

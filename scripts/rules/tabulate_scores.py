@@ -2,12 +2,13 @@
 
 from pathlib import Path
 
-from lockstep import records
+from lockstep import layout, records
 from lockstep.config.load import of_job
 from lockstep.figures import tables
 from lockstep.jobs import provenance
 from lockstep.jobs.joblog import job_log
 from lockstep.records import alike, notes
+from lockstep.report import thumbnails
 from lockstep.rubrics.rubric import SCALE, read_rubric
 
 with job_log(snakemake.log[0]):
@@ -25,3 +26,6 @@ with job_log(snakemake.log[0]):
         threshold = settings.report.threshold_on(SCALE)
         summary = tables.summary(frame, edits, scores, rubric, threshold)
         records.write_json(snakemake.output.summary, summary)
+    # while other categories are judged
+    report = layout.report(Path(settings.results), (), ())[0].parent
+    thumbnails.make_ahead(frame, editor, report, settings.benchmark.background)

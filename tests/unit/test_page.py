@@ -7,18 +7,24 @@ import json
 import math
 import os
 import re
+import shutil
+import subprocess
+import sys
 import zipfile
+from pathlib import Path
 
 import pandas as pd
+import psutil
 import pytest
 from PIL import Image
 
 from lockstep.config.run import Config
 from lockstep.figures.tables import read_table
 from lockstep.records import Picture
-from lockstep.report import bundle, charts, gallery, page, write
-from lockstep.report.sheets import CELL, GAP, sheet
-from lockstep.report.thumbnails import SIDE, make_thumbnails
+from lockstep.report import bundle, charts, gallery, numbers, page, write
+from lockstep.report.apart import begun
+from lockstep.report.sheets import CELL, GAP, sheet, worst
+from lockstep.report.thumbnails import SIDE, make_ahead, make_thumbnails
 from tests.conftest import ROOT
 
 spec = importlib.util.spec_from_file_location("page_benchmark", ROOT / "benchmarks" / "page.py")
@@ -241,7 +247,9 @@ def test_what_was_edited_before_is_shown_nowhere_once_it_is_gone(tmp_path):
     small = tmp_path / gallery.edit_thumbnail(row, "e")
 
     def middle(**changes):
-        with Image.open(io.BytesIO(sheet(pd.DataFrame([row | changes]), "e", tmp_path))) as made:
+        with Image.open(
+            io.BytesIO(sheet(worst(pd.DataFrame([row | changes])), "e", tmp_path))
+        ) as made:
             return made.getpixel((GAP + CELL // 2, GAP + CELL // 2))
 
     make_thumbnails([(image, small)], "#ffffff", 1)
@@ -275,7 +283,7 @@ def test_a_bundle_has_the_thumbnail_of_an_image_that_is_gone(tmp_path):
 def test_a_contact_sheet_has_no_place_for_skipped_samples(tmp_path):
     row = {"id": "a", "category": "physical", "score": None}
     rows = [{**row, "status": status} for status in ("edit_failed", *["skipped"] * 8)]
-    with Image.open(io.BytesIO(sheet(pd.DataFrame(rows), None, tmp_path))) as made:
+    with Image.open(io.BytesIO(sheet(worst(pd.DataFrame(rows)), None, tmp_path))) as made:
         # one line of cells, not two
         assert made.height < 2 * CELL
 
@@ -305,3 +313,61 @@ def test_the_configuration_beside_the_report_is_one(written):
     assert again.model_dump(mode="json") == told["settings"]
     assert {editor.negative_prompt for editor in again.editors} == {None}
     assert tuple(script(written, "index")["statuses"]) == gallery.STATUSES
+
+
+def contents(folder):
+    files = filter(Path.is_file, folder.rglob("*"))
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+
+def test_the_report_is_the_same_with_any_number_of_processes(tmp_path, monkeypatch):
+    monkeypatch.setattr(numbers.time, "strftime", lambda form: "then")
+    given = made_up.make_results(tmp_path, 15, 32)
+    found = []
+    for threads in (1, 2, 9):
+        write.write_report(*given, threads=threads)
+        found.append(contents(tmp_path / "report"))
+        shutil.rmtree(tmp_path / "report")
+    assert found[0] == found[1] == found[2]
+
+
+def test_thumbnails_that_are_made_with_a_table_are_those_of_the_report(tmp_path):
+    *given, folder = made_up.make_results(tmp_path, 15, 32)
+    for editor, tables in given[1].items():
+        for path in tables.values():
+            make_ahead(read_table(path), editor, folder, given[0].benchmark.background)
+    ahead = {path: path.stat().st_ino for path in (folder / "thumbs").rglob("*.jpg")}
+    write.write_report(*given, folder)
+    assert ahead == {path: path.stat().st_ino for path in (folder / "thumbs").rglob("*.jpg")}
+    assert len(ahead) > 15
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_what_fails_apart_fails_where_it_is_asked_for(processes):
+    result = begun(processes, int, "no number")
+    with pytest.raises(ValueError, match="no number"):
+        result()
+    assert begun(processes, int, "5")() == 5
+
+
+def test_a_part_that_is_killed_is_told():
+    with pytest.raises(RuntimeError, match="_exit ended with code 3"):
+        begun(2, os._exit, 3)()
+
+
+def test_no_part_outlives_a_report_that_is_killed():
+    code = (
+        "import time; from lockstep.report.apart import begun; "
+        "parts = [begun(2, bytes, 10**7) for _ in range(2)]; print('begun', flush=True); "
+        "time.sleep(60)"
+    )
+    job = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
+    assert job.stdout.readline() == b"begun\n"
+    parts = psutil.Process(job.pid).children()
+    job.kill()
+    job.wait()
+    job.stdout.close()
+    _, alive = psutil.wait_procs(parts, timeout=15)
+    for process in alive:
+        process.kill()
+    assert len(parts) == 2 and not alive

@@ -417,7 +417,7 @@ def test_overall_comparisons_and_ranks_follow_the_headline():
         name: {"categories": {}, **numbers._over_categories(own, terms)}
         for name, own in frames.items()
     }
-    compared = numbers._compared(frames, found, editors, terms)
+    compared = numbers._compared(frames, found, editors, terms, numbers.pairs(frames, found, terms))
     few = compared["editors"]["few"]["headline"]
     assert few["mean"] == pytest.approx((7.5 + 26 / 3) / 2)
     assert few["ci95"] == compared["editors"]["few"]["overall"]["macro"]["ci95"]

@@ -4,15 +4,21 @@ Where each format comes from: docs/benchmarks.md.
 """
 
 import importlib
+import logging
+import os
 import re
 import sqlite3
+import time
 import weakref
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from concurrent.futures import Future
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO, NamedTuple, TypeVar
+
+from tqdm import tqdm
 
 from lockstep import records
 from lockstep.benchmark.categories import BY_FORMAT
@@ -21,14 +27,21 @@ from lockstep.benchmark.settings import BenchmarkSettings
 from lockstep.errors import BenchmarkError, SampleError, suggest
 from lockstep.foreign.ids import safe_id, same_id
 from lockstep.foreign.images import Verified
-from lockstep.foreign.quarantine import Quarantine
+from lockstep.foreign.quarantine import Quarantines
 from lockstep.records import Picture, Rejected, Sample
 
 DETAILS = re.compile(r"""'[^']*'|"[^"]*"|\d[\d.,]*""")
 """Names and numbers in a reason; reasons that differ in nothing else are of one kind."""
 
-AHEAD, AHEAD_BYTES = 16, 2**20
-"""Samples that are read while images before them are decoded, as long as theirs are small."""
+AHEAD, AHEAD_BYTES = 8, 8 * 2**20
+"""Samples, and bytes of their images, that are in memory at a time for each process."""
+
+EVERY = 10.0
+"""Seconds between two lines of a log on how far the reading is."""
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 
 class Waiting(NamedTuple):
@@ -37,8 +50,8 @@ class Waiting(NamedTuple):
     position: int
     item: Item | SampleError
     """Without its images, which may be long texts."""
-    images: list[bytes]
-    """Its source images and its reference."""
+    images: list[tuple[bytes, Future[Verified]]]
+    """Its source images and its reference, and what each will turn out to be."""
     error: SampleError | None
     """Why one of them cannot be had."""
 
@@ -61,6 +74,8 @@ class Intake:
     settings: BenchmarkSettings
     folder: Path | None
     """Where images are kept; None keeps none."""
+    processes: int = field(default_factory=lambda: _processes(None))
+    """Images that are decoded at a time."""
     counts: dict[str, int] = field(default_factory=dict)
     left_out: dict[str, int] = field(default_factory=dict)
     reasons: dict[str | None, Counter[str]] = field(default_factory=dict)
@@ -72,13 +87,15 @@ class Intake:
     def __post_init__(self) -> None:
         self.counts = dict.fromkeys(self.settings.categories, 0)
         self._first: dict[str, str] = {}
-        # a database without a name is a temporary file, of which few MB are in memory
-        self._ids = sqlite3.connect("", isolation_level=None)
+        # a database without a name is a temporary file, of which few MB are in memory,
+        # and that any thread may close
+        self._ids = sqlite3.connect("", isolation_level=None, check_same_thread=False)
         weakref.finalize(self, self._ids.close)
         self._ids.execute("PRAGMA journal_mode = OFF")
         # each id, by its form in which ids that a file system may mix up are the same
         self._ids.execute("CREATE TABLE ids (form TEXT PRIMARY KEY, id TEXT) WITHOUT ROWID")
-        self._quarantine = Quarantine()
+        self._quarantines = Quarantines(self.processes)
+        weakref.finalize(self, self._quarantines.close)
 
     def wants(self, found: Item | SampleError) -> bool:
         """Tell whether a sample was asked for, as far as its category is known."""
@@ -90,9 +107,24 @@ class Intake:
             return False
         return not self.full(category)
 
-    def full(self, category: str) -> bool:
+    def full(self, category: str | None, waiting: Collection[Waiting] = ()) -> bool:
+        """Tell whether a category has all its samples, should those that wait be good."""
         limit = self.settings.limit
-        return limit is not None and self.counts[category] >= limit
+        if limit is None or category not in self.counts:
+            return False
+        coming = sum(other.item.category == category for other in waiting)
+        return self.counts[category] + coming >= limit
+
+    def complete(self, waiting: Collection[Waiting] = ()) -> bool:
+        """Tell the same of all categories."""
+        return all(self.full(category, waiting) for category in self.counts)
+
+    def holds(self, waiting: Collection[Waiting]) -> bool:
+        """Tell whether as many samples wait as memory is for."""
+        most = self.processes * AHEAD_BYTES
+        return len(waiting) > self.processes * AHEAD or (
+            len(waiting) > 1 and sum(map(_size, waiting)) > most
+        )
 
     def begin(self, position: int, item: Item | SampleError) -> Waiting:
         """Read the images of an item and have them decoded."""
@@ -103,23 +135,23 @@ class Intake:
         try:
             for image in (*item.images, *references):
                 try:
-                    waiting.images.append(image())
+                    data = image()
                 finally:
                     self._note_source(image)
-                self._quarantine.ask(waiting.images[-1], self.settings.max_pixels)
+                answer = self._quarantines.ask(data, self.settings.max_pixels)
+                waiting.images.append((data, answer))
         except SampleError as error:
             return waiting._replace(error=error)
         return waiting
 
     def end(self, waiting: Waiting) -> Sample | Rejected:
         """Return the sample of an item, once its images are known to be good, or why it is none."""
-        answers = [self._answer() for _ in waiting.images]
         try:
             if waiting.error is not None:
                 raise waiting.error
             if isinstance(waiting.item, SampleError):
                 raise waiting.item
-            images = list(zip(waiting.images, map(_verified, answers), strict=True))
+            images = [(data, answer.result()) for data, answer in waiting.images]
             return self._accept(waiting.item, images)
         except SampleError as error:
             self._note(waiting.item, error)
@@ -130,12 +162,6 @@ class Intake:
         state = getattr(image, "state", None)
         if state is not None and self.sources is not None:
             self.sources.write((records.canonical_json(state) + "\n").encode())
-
-    def _answer(self) -> Verified | SampleError:
-        try:
-            return self._quarantine.answer()
-        except SampleError as error:
-            return error
 
     def _accept(self, item: Item, images: Sequence[tuple[bytes, Verified]]) -> Sample:
         sample_id = safe_id(item.id)
@@ -192,20 +218,30 @@ class Intake:
         )
 
 
-def prepare(settings: BenchmarkSettings, folder: Path) -> Counts:
+def prepare(
+    settings: BenchmarkSettings,
+    folder: Path,
+    processes: int | None = None,
+    terminal: IO[str] | None = None,
+) -> Counts:
     """Read a benchmark in one pass and write a manifest per category.
 
     Writes `{category}.jsonl` for every configured category, `rejected.jsonl`, `counts.json` with
     the number of samples of each, each image once under its hash in `images/`, and in
     `sources.jsonl` the path, size and time of each file that an image was read from. Memory holds a
-    few items at a time.
+    few items at a time for each process; how many there are changes no byte of what is written.
+
+    Args:
+        processes: images that are decoded at a time, at most one for each processor that this
+            process may use; as many if None.
+        terminal: where to show how far it is.
 
     Raises:
         BenchmarkError: if the file as a whole cannot be read, or at the first rejected sample
             if `strict` is set.
     """
     folder = Path(folder)
-    intake = Intake(settings, folder)
+    intake = Intake(settings, folder, _processes(processes))
     rejected = 0
     with ExitStack() as stack:
         manifests = {
@@ -214,7 +250,7 @@ def prepare(settings: BenchmarkSettings, folder: Path) -> Counts:
         }
         rejects = stack.enter_context(records.atomic(folder / "rejected.jsonl"))
         intake.sources = stack.enter_context(records.atomic(folder / "sources.jsonl"))
-        for found in samples(intake):
+        for found in _shown(samples(intake), terminal):
             if isinstance(found, Sample):
                 manifests[found.category].write(records.json_line(found))
                 continue
@@ -226,6 +262,31 @@ def prepare(settings: BenchmarkSettings, folder: Path) -> Counts:
         records.sync()
     records.write_json(folder / "counts.json", intake.counts)
     return Counts(intake.counts, rejected, intake.left_out, intake.reasons)
+
+
+def _processes(most: int | None) -> int:
+    """Return how many images are decoded at a time."""
+    own = len(os.sched_getaffinity(0))
+    return own if most is None else min(most, own)
+
+
+def _shown(found: Iterable[T], terminal: IO[str] | None) -> Iterator[T]:
+    """Yield what is found while a terminal, and now and then the log, tell how much it is."""
+    due = time.monotonic() + EVERY
+    with tqdm(
+        found,
+        desc="prepare",
+        file=terminal,
+        disable=terminal is None or not terminal.isatty(),
+        leave=False,
+        unit=" samples",
+        bar_format="{desc} {n}{unit} in {elapsed}, {rate_noinv_fmt}",
+    ) as bar:
+        for number, one in enumerate(bar, 1):
+            yield one
+            if time.monotonic() >= due:
+                log.info("%d samples read", number)
+                due = time.monotonic() + EVERY
 
 
 def check_left(counts: Counts, settings: BenchmarkSettings) -> None:
@@ -268,22 +329,28 @@ def samples(intake: Intake) -> Iterator[Sample | Rejected]:
     Raises:
         BenchmarkError: if the benchmark as a whole cannot be read.
     """
-    # with a limit it is not known before whether an item is one too many
-    ahead = AHEAD if intake.settings.limit is None else 0
     waiting: deque[Waiting] = deque()
-    for position, item in enumerate(read(intake.settings)):
-        if not intake.wants(item):
-            continue
-        waiting.append(intake.begin(position, item))
-        while len(waiting) > ahead or (len(waiting) > 1 and sum(map(_size, waiting)) > AHEAD_BYTES):
-            yield intake.end(waiting.popleft())
-        if all(map(intake.full, intake.counts)):
-            return
+    try:
+        for position, item in enumerate(read(intake.settings)):
+            # whether it is one too many, those before it tell
+            while waiting and intake.full(item.category, waiting):
+                yield intake.end(waiting.popleft())
+            if not intake.wants(item):
+                continue
+            waiting.append(intake.begin(position, item))
+            while waiting and (intake.holds(waiting) or intake.complete(waiting)):
+                yield intake.end(waiting.popleft())
+            if intake.complete():
+                return
+    except BenchmarkError:
+        # where it is broken comes behind what could still be read
+        yield from map(intake.end, waiting)
+        raise
     yield from map(intake.end, waiting)
 
 
 def _size(waiting: Waiting) -> int:
-    return sum(map(len, waiting.images))
+    return sum(len(data) for data, _ in waiting.images)
 
 
 def read(settings: BenchmarkSettings) -> Iterator[Item | SampleError]:
@@ -300,13 +367,6 @@ def read(settings: BenchmarkSettings) -> Iterator[Item | SampleError]:
         yield item
     if empty:
         raise BenchmarkError(f"{settings.path}: found no samples, accepted is at least one")
-
-
-def _verified(answer: Verified | SampleError) -> Verified:
-    """Return what an image is; raises why it cannot be used."""
-    if isinstance(answer, SampleError):
-        raise answer
-    return answer
 
 
 def _rejection(position: int, item: Item | SampleError, error: SampleError) -> Rejected:

@@ -9,6 +9,7 @@ import math
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from lockstep.benchmark.categories import Categories, category_key, find_key
@@ -241,6 +242,9 @@ def image_of_base64(given: Any, field: str) -> Image:
         if not isinstance(given, str) or not given.strip():
             raise SampleError(f"{field}: found nothing, accepted is base64 of an image")
         text = given.partition(",")[2] if given.startswith("data:") else given
+        with suppress(binascii.Error, ValueError):
+            # most is written without line breaks
+            return base64.b64decode(text, validate=True)
         try:
             return base64.b64decode("".join(text.split()), validate=True)
         except (binascii.Error, ValueError) as error:

@@ -215,7 +215,8 @@ class _Text:
         rest = self._text[self._place :]
         if len(rest) > MAX_VALUE:
             raise _Broken(_too_large())
-        data = self._file.read(max(CHUNK, len(rest), self._used - len(rest)))
+        # what is cut off is searched anew, and the next value may be somewhat longer than the last
+        data = self._file.read(max(CHUNK, len(rest), self._used * 5 // 4 - len(rest)))
         self._done = not data
         text = self._decoder.decode(data, final=self._done)
         if text and not self._begun:
@@ -248,6 +249,8 @@ class _Text:
     def value(self) -> Any:
         """Take one value."""
         self.begin()
+        if len(self._text) - self._place < self._used and not self._done:
+            self._more()
         while True:
             try:
                 value, end = _DECODER.raw_decode(self._text, self._place)

@@ -1,7 +1,8 @@
 """Images of others, decoded in a process of their own, which ends when one takes too long.
 
 The kernel ends it, by the processor's time: no decoder can hold that up, and no image is slow for a
-busy machine. One process serves all images of a job, and is started anew after one that ended it.
+busy machine. A process serves one image after the other, and is started anew after one that ended
+it.
 """
 
 import fcntl
@@ -11,10 +12,13 @@ import signal
 import struct
 import subprocess
 import sys
+import threading
 import weakref
 from collections import deque
+from concurrent.futures import Future
 from contextlib import suppress
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from typing import IO, Any, cast
 
 from PIL import Image
@@ -107,6 +111,60 @@ class Quarantine:
         self._end()
         self._process = None
         return None, process.returncode
+
+
+HELD = 2
+"""Images that a process has at a time, so that it need not wait for the next one."""
+
+Asked = tuple[bytes, int, "Future[Verified]"]
+
+
+class Quarantines:
+    """Verifies images in several processes, each of which is started when there is work for it."""
+
+    def __init__(self, processes: int) -> None:
+        self._asked: SimpleQueue[Asked | None] = SimpleQueue()
+        # nobody waits for an image when the job ends
+        self._threads = [
+            threading.Thread(target=_pass_on, args=(self._asked,), daemon=True)
+            for _ in range(processes)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def ask(self, data: bytes, max_pixels: int = MAX_PIXELS) -> "Future[Verified]":
+        """Return the answer to come for an image, as `Quarantine.answer` gives it."""
+        answer: Future[Verified] = Future()
+        self._asked.put((data, max_pixels, answer))
+        return answer
+
+    def close(self) -> None:
+        """End each process once it has answered for what it was given."""
+        for _ in self._threads:
+            self._asked.put(None)
+
+
+def _pass_on(asked: "SimpleQueue[Asked | None]") -> None:
+    """Pass images on to a process, until there is none to come."""
+    apart, answers, ended = Quarantine(), deque[Future[Verified]](), False
+    while answers or not ended:
+        given = None
+        if not ended and len(answers) < HELD:
+            with suppress(Empty):
+                given = asked.get(block=not answers)
+                ended = given is None
+        if given is not None:
+            data, max_pixels, answer = given
+            answers.append(answer)
+            # that a process cannot be started is told with its answer
+            with suppress(OSError):
+                apart.ask(data, max_pixels)
+        elif answers:
+            answer = answers.popleft()
+            try:
+                answer.set_result(apart.answer())
+            except BaseException as error:
+                answer.set_exception(error)
 
 
 def serve() -> None:

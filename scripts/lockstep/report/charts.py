@@ -1,17 +1,15 @@
 """Charts of scores: means with intervals, distributions, criteria."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from lockstep.report.svg import INK, style, svg
+from lockstep.report.terms import Chart, colour
 from lockstep.rubrics.ties import settled
-
-COLOURS = ("#3b82f6", "#e0752d", "#12a594", "#c653a1", "#8e6fe0", "#a08a1f", "#d64b5c", "#7c8594")
-"""Of editors, in the configured order: mid tones that stand out on light and dark pages."""
 
 MARKERS = "osDv^PXh"
 """Of editors, for who cannot tell the colours apart."""
@@ -24,21 +22,6 @@ LONGEST = 36
 
 BINS = 20
 """Of a distribution; each is half a point wide on the scale from 0 to 10."""
-
-
-class Chart(NamedTuple):
-    """A drawing and the numbers in it."""
-
-    name: str
-    """Of its CSV, without suffix."""
-    svg: str
-    rows: list[dict[str, Any]]
-    """One dict for each row of the CSV; all have the same keys."""
-
-
-def colour(number: int) -> str:
-    """Return the colour of the editor with this number, from 0."""
-    return COLOURS[number % len(COLOURS)]
 
 
 def means(report: Mapping[str, Any], labels: Mapping[str, str]) -> Chart:

@@ -13,7 +13,7 @@ import os
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 from urllib.parse import quote
 
 import pandas as pd
@@ -21,8 +21,8 @@ import pandas as pd
 from lockstep import records
 from lockstep.foreign import media
 from lockstep.records.columns import COLUMNS
-from lockstep.report.charts import colour
-from lockstep.report.terms import Frames
+from lockstep.report.terms import Frames, colour
+from lockstep.report.thumbnails import edit_thumbnail, source_thumbnail
 
 TEXTS = 5000
 """Samples whose texts are in one script, and that are in memory at a time."""
@@ -38,19 +38,12 @@ Pictured = Callable[[Sequence[Mapping[str, Row]]], Container[str]]
 """Gives the thumbnails that there are of some samples, relative to the report."""
 
 
-def source_thumbnail(row: Row) -> str:
-    """Return where a sample's source has its thumbnail, relative to the report."""
-    return f"thumbs/sources/{row['category']}/{row['id']}.jpg"
-
-
-def edit_thumbnail(row: Row, editor: str) -> str:
-    """Return where a sample's edit has its thumbnail, relative to the report."""
-    return f"thumbs/edits/{editor}/{row['category']}/{row['id']}.jpg"
-
-
 def rows(frame: pd.DataFrame) -> list[Row]:
     """Return a table's rows with None where there is nothing."""
-    return cast(list[Row], frame.astype(object).where(frame.notna(), None).to_dict("records"))
+    cells = frame.astype(object).to_numpy(copy=True)
+    cells[frame.isna().to_numpy()] = None
+    names = [str(name) for name in frame]
+    return [dict(zip(names, row, strict=True)) for row in cells.tolist()]
 
 
 class Samples:

@@ -17,6 +17,7 @@ from lockstep.figures import published, stats, tables
 from lockstep.models.fingerprints import is_random
 from lockstep.records import Rejected
 from lockstep.report import schema
+from lockstep.report.apart import begun
 from lockstep.report.comparisons import leaderboard, pairs
 from lockstep.report.terms import Frames, Headlines, Scale, Terms
 from lockstep.rubrics.protocol import read_protocol
@@ -30,6 +31,7 @@ def of_run(
     steps: Mapping[str, Mapping[str, Any]],
     rejected: Path,
     further: Mapping[str, Sequence[Path]],
+    processes: int = 1,
 ) -> schema.Report:
     """Return the numbers of a run.
 
@@ -38,6 +40,7 @@ def of_run(
         steps: how each editor's devices kept step, without what is only drawn.
         rejected: the benchmark's rejected samples.
         further: JSON lists of rows by the report's key that they join.
+        processes: that this one may have beside it.
     """
     rejects = records.read_records(rejected, Rejected)
     categories = {
@@ -46,6 +49,7 @@ def of_run(
     }
     headlines, headline = _headlines(settings, frames)
     terms = Terms(settings.report, SCALE, {}, headline)
+    comparisons = begun(processes, pairs, frames, headlines, terms)
     editors = {
         editor: {
             "categories": categories[editor],
@@ -55,7 +59,7 @@ def of_run(
         for editor, own in frames.items()
     }
     report = {
-        **_compared(frames, headlines, editors, terms),
+        **_compared(frames, headlines, editors, terms, comparisons()),
         "random_weights": _random(settings),
         "controls": _controls(settings, frames),
         **{
@@ -106,7 +110,9 @@ def of_tables(
         }
         for editor, own in frames.items()
     }
-    compared = _compared(frames, _scores(frames), editors, terms)
+    headlines = _scores(frames)
+    comparisons = pairs(frames, headlines, terms)
+    compared = _compared(frames, headlines, editors, terms, comparisons)
     return schema.Comparison.model_validate({**compared, "sources": sources})
 
 
@@ -159,7 +165,11 @@ def _describe(
 
 
 def _compared(
-    frames: Frames, headlines: Headlines, editors: Mapping[str, Any], terms: Terms
+    frames: Frames,
+    headlines: Headlines,
+    editors: Mapping[str, Any],
+    terms: Terms,
+    comparisons: list[dict[str, Any]],
 ) -> dict[str, Any]:
     """Return what all numbers begin with: editors, how they compare, and whether that counts."""
     settings = terms.settings
@@ -173,7 +183,6 @@ def _compared(
         for category, summary in numbers["categories"].items()
         if summary["coverage"] is not None and summary["coverage"] < settings.min_coverage
     ]
-    comparisons = pairs(frames, headlines, terms)
     return {
         "title": settings.title,
         "date": time.strftime("%Y-%m-%d %H:%M:%S %z"),

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -15,10 +16,9 @@ from lockstep.config.run import Config
 from lockstep.figures import tables
 from lockstep.foreign import media
 from lockstep.records import canonical_json
-from lockstep.report import charts, texts
-from lockstep.report.charts import Chart
+from lockstep.report import texts
 from lockstep.report.gallery import Row, Samples
-from lockstep.report.terms import Frames
+from lockstep.report.terms import Chart, Frames, colour
 from lockstep.rubrics.rubric import read_rubric
 
 VIEWS = {
@@ -38,23 +38,28 @@ IDS = 20
 """Most samples that are listed of each reason."""
 
 
-def draw(report: Mapping[str, Any], settings: Config, frames: Frames) -> dict[str, Chart]:
-    """Draw the charts of scores, by name."""
+def draw(
+    report: Mapping[str, Any], settings: Config, frames: Frames, part: int = 0, parts: int = 1
+) -> dict[str, Chart]:
+    """Draw the charts of scores, by name; one part of them, of which each takes as long."""
+    # slow to import, and needed where charts are drawn
+    from lockstep.report import charts
+
     labels = _labels(report)
     scales = _scales(settings)
-    drawn = [charts.means(report, labels)]
+    drawn = [partial(charts.means, report, labels)]
     for category in labels:
         scores = {
             editor: [float(score) for score in tables.group(own[category]).scores]
             for editor, own in frames.items()
         }
-        drawn.append(charts.distribution(category, scores, report["scale"]))
+        drawn.append(partial(charts.distribution, category, scores, report["scale"]))
         criteria = {
             editor: own["categories"][category]["criteria"]
             for editor, own in report["editors"].items()
         }
-        drawn.append(charts.criteria(category, criteria, scales[category]))
-    return {chart.name: chart for chart in drawn}
+        drawn.append(partial(charts.criteria, category, criteria, scales[category]))
+    return {chart.name: chart for chart in (one() for one in drawn[part::parts])}
 
 
 def render(
@@ -81,7 +86,7 @@ def render(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals |= {"chinese": texts.CHINESE, "colour": charts.colour, "inline": _inline}
+    environment.globals |= {"chinese": texts.CHINESE, "colour": colour, "inline": _inline}
     environment.globals["headline_name"] = texts.headline_name(report["headline"])
     environment.filters |= FILTERS | texts.headline_filters(report)
     return environment.get_template("report.html.j2").render(

@@ -12,6 +12,9 @@ Frames = Mapping[str, Mapping[str, pd.DataFrame]]
 
 Scale = tuple[float, float]
 
+COLOURS = ("#3b82f6", "#e0752d", "#12a594", "#c653a1", "#8e6fe0", "#a08a1f", "#d64b5c", "#7c8594")
+"""Of editors, in the configured order: mid tones that stand out on light and dark pages."""
+
 Headlines = Mapping[str, Mapping[str, pd.Series]]
 """Editor → category → the number of each row of the table that editors are ranked by."""
 
@@ -29,3 +32,18 @@ class Terms(NamedTuple):
 
     def of(self, category: str) -> Scale:
         return self.scales.get(category, self.scale)
+
+
+class Chart(NamedTuple):
+    """A drawing and the numbers in it."""
+
+    name: str
+    """Of its CSV, without suffix."""
+    svg: str
+    rows: list[dict[str, Any]]
+    """One dict for each row of the CSV; all have the same keys."""
+
+
+def colour(number: int) -> str:
+    """Return the colour of the editor with this number, from 0."""
+    return COLOURS[number % len(COLOURS)]

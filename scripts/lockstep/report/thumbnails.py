@@ -1,11 +1,13 @@
 """Small copies of images, for pages that show many."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
+import pandas as pd
 from PIL import Image
 
 from lockstep import records
@@ -13,6 +15,34 @@ from lockstep.foreign import images
 
 SIDE = 360
 """Pixels of a thumbnail's longer side: a card's width on a screen with twice the pixels."""
+
+
+def source_thumbnail(row: Mapping[str, Any]) -> str:
+    """Return where a sample's source has its thumbnail, relative to the report."""
+    return f"thumbs/sources/{row['category']}/{row['id']}.jpg"
+
+
+def edit_thumbnail(row: Mapping[str, Any], editor: str) -> str:
+    """Return where a sample's edit has its thumbnail, relative to the report."""
+    return f"thumbs/edits/{editor}/{row['category']}/{row['id']}.jpg"
+
+
+def make_ahead(frame: pd.DataFrame, editor: str, folder: Path, background: str) -> None:
+    """Write the thumbnails of a table's samples before there is a report.
+
+    It is the report that tells which of them it shows. Half of the processors are left to the jobs
+    that others run meanwhile.
+
+    Args:
+        folder: the report's.
+    """
+    wanted = []
+    for own in frame[["id", "category", "source", "edited"]].itertuples():
+        row = {"id": own.id, "category": own.category}
+        wanted.append((Path(str(own.source)), folder / source_thumbnail(row)))
+        if isinstance(own.edited, str):
+            wanted.append((Path(own.edited), folder / edit_thumbnail(row, editor)))
+    make_thumbnails(wanted, background, max(1, len(os.sched_getaffinity(0)) // 2))
 
 
 def make_thumbnails(

@@ -6,6 +6,7 @@
 import csv
 import io
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -18,11 +19,15 @@ from lockstep.figures import drift
 from lockstep.figures.tables import read_table
 from lockstep.foreign import media
 from lockstep.records import EditRecord
-from lockstep.report import gallery, page, plots, texts
+from lockstep.report import gallery, page, texts
+from lockstep.report.apart import begun
 from lockstep.report.numbers import of_run
-from lockstep.report.sheets import sheet
+from lockstep.report.sheets import sheet, worst
 from lockstep.report.terms import Frames
 from lockstep.report.thumbnails import make_thumbnails
+
+DRAWING = 4
+"""Threads for each process that draws charts, as it takes half a second until it begins."""
 
 Tables = Mapping[str, Mapping[str, Path]]
 """Editor → category → file."""
@@ -60,18 +65,27 @@ def write_report(
         further: JSON lists of rows that join the report as `anchors` (drift from their recorded
             scores) and `agreement` (with human scores), each if there is one.
         folder: the report's folder.
-        threads: images of which thumbnails are made at a time.
+        threads: thumbnails, contact sheets and charts that are made at a time.
     """
     folder = Path(folder)
     frames = {
         editor: {category: read_table(path) for category, path in files.items()}
         for editor, files in tables.items()
     }
-    steps, plotted = {}, {}
-    for editor, files in edits.items():
-        steps[editor], plotted[editor] = _measure(editor, files, settings, folder)
-    numbers = of_run(settings, frames, summaries, steps, rejected, further)
+    measured = {editor: _measure(files, settings) for editor, files in edits.items()}
+    plotted = begun(threads, _plot, measured)
+    steps = {}
+    for editor, step in measured.items():
+        for key, columns in PLOTTED.items():
+            path = folder / f"lockstep-{editor}-{key}.csv"
+            records.write_text(path, _csv(step[key], columns))
+        steps[editor] = {key: value for key, value in step.items() if key not in PLOTTED}
+    numbers = of_run(settings, frames, summaries, steps, rejected, further, threads)
     report = numbers.model_dump(mode="json")
+    parts = max(1, threads // DRAWING)
+    drawings = [
+        begun(threads, page.draw, report, settings, frames, part, parts) for part in range(parts)
+    ]
     records.write_json(folder / "report.json", report)
     plain = settings.model_dump(mode="json")
     effective = yaml.safe_dump(plain, allow_unicode=True, sort_keys=False)
@@ -82,11 +96,11 @@ def write_report(
     records.write_text(folder / "scores.csv", texts.csv_table(report))
     records.write_text(folder / "scores.tex", texts.latex_table(report))
     _write_images(settings, frames, folder, threads)
-    drawn = page.draw(report, settings, frames)
+    drawn = {name: chart for drawing in drawings for name, chart in drawing().items()}
     records.write_text(folder / "means.svg", drawn["means"].svg)
     for chart in drawn.values():
         records.write_text(folder / f"{chart.name}.csv", _csv(chart.rows, list(chart.rows[0])))
-    text = page.render(report, settings, frames, drawn, plotted, effective)
+    text = page.render(report, settings, frames, drawn, plotted(), effective)
     records.write_text(folder / "report.html", text)
     _forget_others(folder, list(frames), list(settings.benchmark.named))
 
@@ -103,16 +117,23 @@ def _forget_others(folder: Path, editors: Sequence[str], categories: Sequence[st
             path.unlink()
 
 
-def _measure(
-    editor: str, files: Mapping[str, Sequence[Path]], settings: Config, folder: Path
-) -> tuple[dict[str, Any], list[str]]:
-    """Write what tells of each edit, and return what tells of all, and the plots as SVG."""
+def _measure(files: Mapping[str, Sequence[Path]], settings: Config) -> dict[str, Any]:
+    """Return how an editor's devices kept step."""
     edits = records.each_record(chain(*files.values()), EditRecord)
-    step = drift.measure(edits, settings.report.straggler_margin)
-    for key, columns in PLOTTED.items():
-        records.write_text(folder / f"lockstep-{editor}-{key}.csv", _csv(step[key], columns))
-    drawn = [plots.timeline(editor, step), plots.drift_curve(editor, step)] if step["edits"] else []
-    return {key: value for key, value in step.items() if key not in PLOTTED}, drawn
+    return drift.measure(edits, settings.report.straggler_margin)
+
+
+def _plot(measured: Mapping[str, Mapping[str, Any]]) -> dict[str, list[str]]:
+    """Return the plots of how each editor's devices kept step, as SVG."""
+    # slow to import, and needed where plots are drawn
+    from lockstep.report import plots
+
+    return {
+        editor: [plots.timeline(editor, step), plots.drift_curve(editor, step)]
+        if step["edits"]
+        else []
+        for editor, step in measured.items()
+    }
 
 
 def _write_images(settings: Config, frames: Frames, folder: Path, threads: int) -> None:
@@ -130,11 +151,20 @@ def _write_images(settings: Config, frames: Frames, folder: Path, threads: int) 
     for path in (folder / "thumbs").rglob("*.jpg"):
         if path.relative_to(folder).as_posix() not in shown:
             path.unlink()
-    for editor, own in frames.items():
-        for category, frame in own.items():
-            for kind, whose in (("source", None), ("edited", editor)):
-                path = layout.sheets(folder.parent, editor, category)[kind]
-                records.write_bytes(path, sheet(frame, whose, folder))
+    with ThreadPoolExecutor(threads) as pool:
+        written = []
+        for editor, own in frames.items():
+            for category, frame in own.items():
+                shown_here = worst(frame)
+                for kind, whose in (("source", None), ("edited", editor)):
+                    path = layout.sheets(folder.parent, editor, category)[kind]
+                    written.append(pool.submit(_write_sheet, path, shown_here, whose, folder))
+        for one in written:
+            one.result()
+
+
+def _write_sheet(path: Path, shown: Sequence[gallery.Row], whose: str | None, folder: Path) -> None:
+    records.write_bytes(path, sheet(shown, whose, folder))
 
 
 def _csv(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> str:
