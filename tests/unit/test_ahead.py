@@ -7,6 +7,7 @@ import threading
 import time
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
@@ -114,6 +115,7 @@ def test_edits_are_judged_ahead_once_this_run_has_made_them(settings):
 def serving(settings, tmp_path, monkeypatch):
     """A worker in a thread, whose jobs a test holds up and lets go."""
     monkeypatch.setattr(worker, "written_to", lambda *_, **__: nullcontext())
+    monkeypatch.setattr(worker, "Diary", mock.Mock())
     stopping.forget()
     path = tmp_path / "w.sock"
     with socket.socket(socket.AF_UNIX) as listener:

@@ -33,6 +33,32 @@ def test_a_job_that_is_done_does_not_fail_as_its_libraries_end(tmp_path, last, d
     assert ("finished in" in log) == done
 
 
+DIARY = """
+import logging, os
+from lockstep.jobs.joblog import Diary, written_to
+with written_to("worker.log"):
+    logging.info("the worker's")
+    diary = Diary("worker.log")
+    logging.info("begun")
+    os.system("echo by the engine > job.log")
+    diary.hand_over("job.log")
+    logging.info("gone on")
+    os.system("echo by a library")
+with written_to("worker.log"):
+    logging.info("idle")
+"""
+
+
+def test_a_job_that_was_begun_before_it_came_has_all_that_was_logged_for_it(tmp_path):
+    subprocess.run([sys.executable, "-c", DIARY], cwd=tmp_path, check=True)
+
+    def said(name):
+        return [line.split(" ", 1)[-1] for line in (tmp_path / name).read_text().splitlines()]
+
+    assert said("job.log") == ["the engine", "begun", "gone on", "a library"]
+    assert said("worker.log") == ["the worker's", "begun", "idle"]
+
+
 def test_a_job_goes_on_when_its_terminal_has_gone(tmp_path):
     ours, theirs = os.openpty()
     os.close(ours)
