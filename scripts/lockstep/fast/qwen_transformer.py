@@ -6,6 +6,7 @@ pass over memory (`kernels`). Nothing is compiled for a shape: every sample has 
 tokens. One image at a time.
 """
 
+import logging
 import math
 import os
 from collections.abc import Iterator, Sequence
@@ -19,6 +20,8 @@ import torch.nn.functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from lockstep.fast.qwen_types import Block, Function, Scheduler, Transformer
+
+log = logging.getLogger(__name__)
 
 
 def optimize(transformer: Transformer, scheduler: Scheduler) -> None:
@@ -257,6 +260,7 @@ def flash() -> Function | None:
     try:
         from flash_attn.cute import flash_attn_func
     except ImportError:
+        log.info("found no FlashAttention 4; with it (make flash) an edit takes about 6% less time")
         return None
     return flash_attn_func
 
