@@ -354,9 +354,10 @@ def test_a_host_killed_in_an_edit_whose_job_has_not_come_costs_that_edit(two_cat
     held = Held(workflow, 1, "environmental")
     run = workflow.start()
     until(held.in_hand, LONG, workflow.printed)
+    made = lambda: list(workflow.results.glob(f"{EDITOR}/*/images/*.png"))  # noqa: E731
+    until(lambda: len(made()) == 3, LONG, workflow.printed)
     assert AHEAD in workflow.logs("**/*.log")
-    kept = {path: path.stat().st_mtime_ns for path in workflow.results.glob(f"{EDITOR}/*/images/*")}
-    assert len([path for path in kept if path.suffix == ".png"]) == 3
+    kept = {path: path.stat().st_mtime_ns for path in made()}
     held.release()
     for host in hosts(workflow):
         host.kill()

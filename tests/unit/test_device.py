@@ -181,7 +181,7 @@ class FakeGPU:
 
     def _memory(self, handle):
         used = self.used.pop(0) if len(self.used) > 1 else self.used[0]
-        return SimpleNamespace(used=used)
+        return SimpleNamespace(used=used, total=2**40)
 
 
 def test_a_model_is_loaded_once_the_one_before_has_left_the_memory(monkeypatch, tmp_path, caplog):

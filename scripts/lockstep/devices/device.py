@@ -161,21 +161,19 @@ def gpu_uuid(device_id: str) -> str:
 
 def memory_used(device_id: str) -> int:
     """Return how many bytes of a GPU's memory are in use, by whomever; 0 if that is not told."""
-    return _memory(device_id, "used")
+    return memory(device_id)[0]
 
 
-def memory_free(device_id: str) -> int:
-    """Return how many bytes of a GPU's memory are free; 0 if that is not told."""
-    return _memory(device_id, "free")
+def memory(device_id: str) -> tuple[int, int]:
+    """Return how many bytes of a GPU's memory are in use, and how many it has; 0 if not told."""
 
-
-def _memory(device_id: str, what: str) -> int:
-    def asked(handle: Any) -> int:
+    def asked(handle: Any) -> tuple[int, int]:
         try:
-            return getattr(pynvml.nvmlDeviceGetMemoryInfo(handle), what)
+            found = pynvml.nvmlDeviceGetMemoryInfo(handle)
+            return found.used, found.total
         except pynvml.NVMLError:
             # it shares the host's memory, or is a slice of a GPU that is not all ours
-            return 0
+            return 0, 0
 
     return _ask(device_id, asked)
 

@@ -15,7 +15,7 @@ import psutil
 
 from lockstep import records
 from lockstep.devices import stopping
-from lockstep.devices.device import Device, given, gpu_uuid, memory_free, memory_used, see_only
+from lockstep.devices.device import Device, given, gpu_uuid, memory, memory_used, see_only
 from lockstep.devices.settings import DeviceSettings
 from lockstep.errors import DeviceError
 
@@ -40,6 +40,9 @@ FREE = 2**30
 
 SETTLED = 2.0
 """Seconds without a change after which what is in use of a GPU's memory is taken for others'."""
+
+SPARED = 0.2
+"""Share of a device's memory that is left to a process beside which a model is loaded."""
 
 Model = TypeVar("Model")
 
@@ -122,19 +125,23 @@ def loaded_beside(
     """Load a model on devices that another process of the same run still uses.
 
     Args:
-        room: bytes of memory that each device must have free.
+        room: bytes that the model takes of each device. As much must be left for the other one to
+            grow, and a share of all beside.
 
     Returns:
-        The model and the bytes that it takes of each device; None where there is too little room.
+        The model and the bytes that it took of each device; None where there is too little room.
     """
     torch_device = pin(devices)
     keep_compiled(settings.compile_cache)
     if torch_device == "cpu":
-        return (load("cpu"), []) if psutil.virtual_memory().available >= room else None
+        host = psutil.virtual_memory()
+        return (load("cpu"), []) if host.available >= 2 * room + SPARED * host.total else None
     ids = given() or ()
-    if min(map(memory_free, ids)) < room:
-        return None
-    before = list(map(memory_used, ids))
+    before = []
+    for used, total in map(memory, ids):
+        if total - used < 2 * room + SPARED * total:
+            return None
+        before.append(used)
     with loading_turn(settings.load_concurrency):
         model = load(torch_device)
     return model, [memory_used(i) - used for i, used in zip(ids, before, strict=True)]

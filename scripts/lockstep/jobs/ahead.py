@@ -58,11 +58,17 @@ def later(job: Job) -> list[EditJob | ScoreJob]:
 def first_score(job: EditJob, judge: AnyJudge) -> ScoreJob | None:
     """Return the job that judges first on a device, if an edit job is the last one there.
 
-    None of a device that another one judges for.
+    None of a device that another one judges for, and none while the editor has edited nothing yet:
+    nobody knows then what memory it takes.
     """
     after = _after(job)
     planned = next((planned for planned in after if planned.stage == "score"), None)
-    if planned is None or job.shard % judge.together or any(p.stage == "edit" for p in after):
+    if (
+        planned is None
+        or job.shard % judge.together
+        or any(later.stage == "edit" for later in after)
+        or _plan()[1][0] == Planned("edit", job.editor.name, job.category)
+    ):
         return None
     shared = ("results", "plugins", "settings", "devices", "node_local", "resident", "seed")
     own = {name: getattr(job, name) for name in shared}

@@ -22,7 +22,7 @@ from lockstep.rubrics.rubric import Rubric, read_rubric
 
 LIBRARY = Path(__file__).parents[1]
 
-LITTLE = 2 * 2**30
+LITTLE = 2**30
 """Bytes of a device that even a small model takes."""
 
 
@@ -79,14 +79,11 @@ def load(job: Job, torch_device: str) -> Any:
 
 
 def room(job: Job) -> int | None:
-    """Return the bytes that a job's model takes of each device, with as much to work on.
-
-    None where its files are not known.
-    """
+    """Return the bytes that a job's model takes of each device; None where that is not known."""
     model, revision = job.backend.model_name, getattr(job.backend, "revision", None)
     files = fingerprints.local_files(model, revision) if model else []
     size = sum(path.stat().st_size for path in files)
-    return LITTLE + 2 * size // len(job.own) if files else None
+    return LITTLE + size // len(job.own) if files else None
 
 
 def run_here(
