@@ -16,6 +16,7 @@ from lockstep.editing import shard as editing_shard
 from lockstep.editing.waves import Barrier
 from lockstep.editors.identity import IdentitySettings
 from lockstep.errors import DeviceError, EditError, SkipError
+from lockstep.figures import drift
 from lockstep.records import EditRecord
 from tests.unit.test_editing import EDITOR, manifest
 
@@ -153,9 +154,31 @@ def test_a_slow_device_does_less_and_all_bits_are_those_of_lockstep(tmp_path, st
             assert (record.status, record.cached, record.wait_seconds) == ("ok", False, 0.0)
             if shard == slow and shards > 1:
                 assert (maker == slow) == (index == own[0])
-    # a device counts its own edits
-    all_records = [r for k in range(shards) for r in written(folder, k, shards)]
-    assert len({(r.device, r.wave) for r in all_records}) == samples
+    # the report's figures are those of devices, whoever's the samples were
+    found = drift.measure((r for k in range(shards) for r in written(folder, k, shards)), 0.1)
+    makers = [f"cpu{begun(folder, i)[0]}" for i in range(samples)]
+    work = [block["device"] for block in found["timeline"] if block["kind"] == "work"]
+    assert (found["edits"], found["cost"]["total"]) == (samples, 0)
+    assert sorted(work) == sorted(makers)
+    # each counts the waves of its own, and the slow one never gets beyond its first
+    waves = [(block["device"], block["wave"]) for block in found["timeline"]]
+    assert len(set(waves)) == len(waves)
+    if shards > 1:
+        assert makers.count(f"cpu{slow}") == 1
+        assert found["largest_drift"] >= (samples - 1) // (shards - 1) - 1
+
+
+def test_no_two_edit_the_same_sample_however_many_are_free(tmp_path, started):
+    samples, shards = 120, 4
+    manifest(tmp_path, samples)
+    owner = started(0, shards, lambda number: until(lambda: number or (tmp_path / "go").exists()))
+    until(lambda: begun(tmp_path, 0))
+    # thirty of their own, then all of the first one's at once
+    assert [job.end() for job in [started(k, shards) for k in range(1, shards)]] == [0] * 3
+    (tmp_path / "go").touch()
+    assert owner.end() == 0
+    assert [len(begun(tmp_path, i)) for i in range(samples)] == [1] * samples
+    assert [r.status for r in written(tmp_path, 0, shards)] == ["ok"] * 30
 
 
 def test_a_second_run_finds_all_in_the_cache(tmp_path):

@@ -169,12 +169,11 @@ class Queue:
         return self._barrier.first_wave + wave, item
 
     def ahead(self) -> Edit | None:
-        with self._alone():
-            known = self._look()
-            place = self._own(known)
-            item = self._of_others(known) if place is None else self.mine[place]
-            # others take another one, if there is another one
-            self._barrier.publish(next=None if item is None else item.sample.id)
+        known = self._look()
+        place = self._own(known)
+        item = self._of_others(known) if place is None else self.mine[place]
+        # others take another one, if there is another one
+        self._barrier.publish(next=None if item is None else item.sample.id)
         return item
 
     def settle(self, item: Edit, record: EditRecord) -> None:
