@@ -133,6 +133,8 @@ class Queue:
         """How many of the own samples it has gone past."""
         self._left: list[int] = []
         """Places of those that others had in hand."""
+        self._awaited = 0
+        """How many of those the log says it waits for."""
         self._by_others: dict[int, EditRecord] = {}
         """Records of those that others have finished, by place."""
         self._damaged: set[str] = set()
@@ -195,7 +197,9 @@ class Queue:
         if self._left == held:
             if not held:
                 return False
-            log.debug("waiting for %d samples that other devices edit", len(held))
+            if len(held) != self._awaited:
+                self._awaited = len(held)
+                log.info("waiting for %d samples that other devices edit", len(held))
             self._barrier.listen()
         return True
 
