@@ -83,18 +83,19 @@ class DeviceSettings(Section):
 
     @model_validator(mode="after")
     def _one_spelling(self) -> "DeviceSettings":
-        if self.enable_batch_sync is None:
-            return self
-        older: Schedule = "lockstep" if self.enable_batch_sync else "free"
-        if "schedule" in self.model_fields_set and self.schedule != older:
-            spelled = str(self.enable_batch_sync).lower()
-            raise ValueError(
-                f"expected one schedule, found schedule: {self.schedule} beside "
-                f"enable_batch_sync: {spelled}, the older spelling of schedule: {older}; leave one "
-                "out"
-            )
-        # the section is frozen for others
-        object.__setattr__(self, "schedule", older)
+        if self.enable_batch_sync is not None:
+            older: Schedule = "lockstep" if self.enable_batch_sync else "free"
+            if "schedule" in self.model_fields_set and self.schedule != older:
+                spelled = str(self.enable_batch_sync).lower()
+                raise ValueError(
+                    f"expected one schedule, found schedule: {self.schedule} beside "
+                    f"enable_batch_sync: {spelled}, the older spelling of schedule: {older}; leave "
+                    "one out"
+                )
+            # the section is frozen for others
+            object.__setattr__(self, "schedule", older)
+        both = {"lockstep": True, "free": False, "queue": None}
+        object.__setattr__(self, "enable_batch_sync", both[self.schedule])
         return self
 
     @model_serializer(mode="wrap")
@@ -102,6 +103,4 @@ class DeviceSettings(Section):
         """Return lockstep and free as they were spelled first, so that earlier notes still fit."""
         told: dict[str, Any] = plain(self)
         told.pop("enable_batch_sync" if self.schedule == "queue" else "schedule", None)
-        if "enable_batch_sync" in told:
-            told["enable_batch_sync"] = self.schedule == "lockstep"
         return told
