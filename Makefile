@@ -86,7 +86,7 @@ hostile: setup
 	pytest --numprocesses 2 --dist worksteal $(HOSTILE)
 	python -m tests.fuzz 60
 
-# a minute of random kills and stops
+# random kills and stops, a minute for each of two schedules
 chaos: setup
 	pytest tests/chaos -s
 

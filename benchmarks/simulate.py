@@ -1,6 +1,7 @@
 """Simulate edit waves on 6 to 1,024 devices: what keeping step costs, and what drift it saves.
 
     python benchmarks/simulate.py --devices 6 64 1024 --plot docs/figures/simulate.svg
+    python benchmarks/simulate.py --speeds 1 1 0.6 0.3
     python benchmarks/simulate.py --records results/{editor}/{category}/edits
 
 The model: an item takes `item seconds × slowness of its device`. Slowness is lognormal over
@@ -14,6 +15,7 @@ import heapq
 import io
 import itertools
 import math
+from collections import deque
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -24,7 +26,7 @@ from numpy.typing import NDArray
 from lockstep import plan, records
 
 Policy = int | Literal["free", "queue"]
-"""`max_wave_lead` (0: lockstep), free running, or a queue that the next free device takes from."""
+"""`max_wave_lead` (0: lockstep), or `devices.schedule`: free or queue."""
 
 POLICIES: dict[Policy, str] = {
     0: "lockstep",
@@ -33,7 +35,7 @@ POLICIES: dict[Policy, str] = {
     4: "max_wave_lead 4",
     8: "max_wave_lead 8",
     "free": "free running",
-    "queue": "work-sharing queue",
+    "queue": "queue",
 }
 
 COLORS = ("#1b3a5c", "#c6dbef", "#9ecae1", "#6baed6", "#3182bd", "#08519c", "#d1495b")
@@ -84,8 +86,8 @@ class Run(NamedTuple):
 def simulate(items: NDArray, slowness: NDArray, policy: Policy) -> Outcome:
     """Run items, in their order, on devices.
 
-    Except in the queue, item i goes to device i mod n, so no policy ends before the device with
-    the most work; lockstep takes the sum over waves of the slowest item.
+    Item i belongs to device i mod n. Except in the queue that device runs it, so no policy ends
+    before the device with the most work; lockstep takes the sum over waves of the slowest item.
 
     Args:
         items: shape [samples], seconds on a device of slowness 1.
@@ -125,17 +127,28 @@ def _waves(items: NDArray, slowness: NDArray, lead: Policy) -> tuple[NDArray, fl
 
 
 def _queue(items: NDArray, slowness: NDArray) -> tuple[NDArray, float]:
-    """Return what `_waves` does, where the next free device takes the next item."""
-    taken: list[list[float]] = [[] for _ in slowness]
-    free = [(0.0, device) for device in range(len(slowness))]
+    """Return what `_waves` does, where a free device takes the next item.
+
+    Its own come first, from the front; then the last one of the device that has most left.
+    """
+    count = len(slowness)
+    left = [deque(items[device::count].tolist()) for device in range(count)]
+    taken: list[list[float]] = [[] for _ in left]
+    free = [(0.0, device) for device in range(count)]
     factors = slowness.tolist()
     busy = 0.0
-    for item in items.tolist():
-        now, device = free[0]
+    while free:
+        now, device = heapq.heappop(free)
+        if own := left[device]:
+            item = own.popleft()
+        elif most := max(left, key=len):
+            item = most.pop()
+        else:
+            continue
         seconds = item * factors[device]
         busy += seconds
         taken[device].append(now + seconds)
-        heapq.heapreplace(free, (now + seconds, device))
+        heapq.heappush(free, (now + seconds, device))
     return np.array(list(itertools.zip_longest(*taken, fillvalue=math.nan))), busy
 
 
@@ -170,7 +183,8 @@ def read_run(folder: Path) -> Run:
         folder: the category's folder, or `edits` in it.
 
     Raises:
-        ValueError: without records, or if they are not those of one run over all shards.
+        ValueError: without records, or if they are not those of one run over all shards, each of
+            which edited its own samples.
     """
     folder = Path(folder) if Path(folder).name == "edits" else Path(folder) / "edits"
     found = sorted(folder.glob("shard-*.jsonl"))
@@ -185,6 +199,12 @@ def read_run(folder: Path) -> Run:
     lengths = [len(shard) for shard in shards]
     if max(lengths) - min(lengths) > 1:
         raise ValueError(f"{folder} has shards of {lengths} records: some are missing")
+    for number, shard in enumerate(shards):
+        if other := next((r for r in shard if not r.cached and r.shard != number), None):
+            raise ValueError(
+                f"{folder}: expected a run whose schedule is lockstep or free, found one where "
+                f"{other.device} edited {other.id} of shard {number}"
+            )
     begins = [_first_wave(shard) for shard in shards]
     waves = max(begin + length for begin, length in zip(begins, lengths, strict=True))
     seconds = np.full((waves, len(shards)), np.nan)
@@ -245,11 +265,22 @@ def predict(folder: Path, policy: Policy = 0) -> float:
 
 
 def compare(
-    model: Model, devices: int, samples_per_device: int, repeats: int, seed: int = 0
+    model: Model,
+    devices: int,
+    samples_per_device: int,
+    repeats: int,
+    seed: int = 0,
+    slowness: NDArray | None = None,
 ) -> dict[Policy, Outcome]:
-    """Return each policy's mean outcome over runs whose items and devices all policies share."""
+    """Return each policy's mean outcome over runs whose items and devices all policies share.
+
+    Args:
+        slowness: of the devices, shape [devices]; None draws it from the model.
+    """
     random = np.random.default_rng([seed, devices])
     draws = [draw(model, samples_per_device * devices, devices, random) for _ in range(repeats)]
+    if slowness is not None:
+        draws = [(items, slowness) for items, _ in draws]
     return {
         policy: Outcome(*np.mean([simulate(*drawn, policy) for drawn in draws], axis=0))
         for policy in POLICIES
@@ -306,6 +337,12 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     )
     add, default = parser.add_argument, Model()
     add("--devices", type=int, nargs="+", default=[6, 64, 1024])
+    add(
+        "--speeds",
+        type=float,
+        nargs="+",
+        help="of devices that are compared in place of drawn ones",
+    )
     add("--samples-per-device", type=int, default=45)
     add("--base", type=float, help=f"seconds of an item ({default.base})")
     add("--speed-spread", type=float, help=f"sd of log slowness ({default.speed_spread})")
@@ -330,11 +367,18 @@ def main() -> None:
         rows.append((f"{len(run.slowness)}, replayed", outcomes))
     asked = {name: getattr(options, name) for name in Model._fields}
     model = model._replace(**{name: value for name, value in asked.items() if value is not None})
+    spread = "" if options.speeds else f"speed spread {model.speed_spread:.1%}, "
     print(
-        f"{options.samples_per_device} items a device of {model.base:.3f} s, "
-        f"speed spread {model.speed_spread:.1%}, noise {model.noise:.1%}, "
-        f"mean of {options.repeats} runs.\n"
+        f"{options.samples_per_device} items a device of {model.base:.3f} s, {spread}"
+        f"noise {model.noise:.1%}, mean of {options.repeats} runs.\n"
     )
+    if options.speeds:
+        slowness = 1 / np.array(options.speeds)
+        given = (len(slowness), options.samples_per_device, options.repeats)
+        speeds = ", ".join(f"{speed:g}" for speed in options.speeds)
+        outcomes = compare(model, *given, slowness=slowness)
+        print(table([*rows, (f"{len(slowness)} of speed {speeds}", outcomes)]))
+        return
     counts = set(options.devices)
     if options.plot:
         counts |= {2**k for k in range(1, 20) if min(counts) < 2**k < max(counts)}

@@ -1,7 +1,8 @@
 """Measure the barrier with real processes, and compare a real run with the simulator.
 
 python benchmarks/waves.py --processes 8     release latency and cost of waiting
-python benchmarks/waves.py --run             six shards with a sleeping editor
+python benchmarks/waves.py --run             six shards with a sleeping editor, under each schedule
+python benchmarks/waves.py --run --speeds 1 1 0.6 0.3    the same on devices of these speeds
 python benchmarks/simulate.py                lockstep against other policies, simulated
 """
 
@@ -13,15 +14,17 @@ import statistics
 import sys
 import tempfile
 import time
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from unittest import mock
 
 import simulate
 from PIL import Image
 
-from lockstep import plan, records
+from lockstep import records
 from lockstep.devices.device import Device
-from lockstep.devices.settings import DeviceSettings
+from lockstep.devices.settings import DeviceSettings, Schedule
 from lockstep.editing import shard as editing_shard
 from lockstep.editing.waves import Barrier
 from lockstep.editors.identity import IdentitySettings
@@ -29,18 +32,22 @@ from lockstep.records import EditRecord, Sample
 
 PROCESSES = multiprocessing.get_context("fork")
 
+SPEEDS = [1 / (0.95 + 0.02 * device) for device in range(6)]
+"""Six devices of speeds within ± 5%."""
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--processes", type=int, help="measure the barrier between n processes")
     parser.add_argument("--waves", type=int, default=100, help="waves to measure")
-    parser.add_argument("--run", action="store_true", help="run six shards with a sleeping editor")
+    parser.add_argument("--run", action="store_true", help="run shards with a sleeping editor")
+    parser.add_argument("--speeds", type=float, nargs="+", help="of the shards' devices")
+    parser.add_argument("--samples", type=int, default=60, help="to edit in all")
     arguments = parser.parse_args()
     if arguments.processes:
         measure_barrier(arguments.processes, arguments.waves)
     elif arguments.run:
-        for sync in (True, False):
-            measure_run(sync)
+        measure_runs(arguments.speeds or SPEEDS, arguments.samples)
     else:
         parser.print_help()
         sys.exit(2)
@@ -94,57 +101,49 @@ def _wait_long(folder: str, shard: int, shards: int) -> float | None:
 
 
 class SleepingEditor:
-    """Takes 0.2 s for an edit: devices differ by ± 5%, and so do the edits of one device."""
+    """Takes 0.2 s ± 5% for an edit on a device of speed 1."""
 
-    def __init__(self, shards: int) -> None:
-        self._shards = shards
+    def __init__(self, speed: float) -> None:
+        self._speed = speed
 
     def prepare(self, sample: Sample) -> None:
         return None
 
     def edit(self, prepared: None, sample: Sample, seed: int) -> Image.Image:
-        time.sleep(duration(sample.index, self._shards))
+        time.sleep(0.2 * random.Random(sample.index).uniform(0.95, 1.05) / self._speed)
         return Image.new("RGB", (32, 32))
 
 
-def duration(index: int, shards: int) -> float:
-    device = 0.95 + 0.1 * (index % shards) / (shards - 1)
-    return 0.2 * device * random.Random(index).uniform(0.95, 1.05)
+def measure_runs(speeds: Sequence[float], count: int) -> None:
+    """Edit with real jobs under each schedule; print makespans, predictions and drifts.
 
-
-def measure_run(sync: bool, shards: int = 6, count: int = 60) -> tuple[float, float, int]:
-    """Edit with real jobs and print makespan over the sum of the slowest, prediction and drift.
-
-    Returns:
-        measured makespan over the sum of each wave's slowest, the simulator's prediction over the
-        measured makespan, and the largest drift in images.
+    Predicted is from the items' times in the run without waiting, which is measured first.
     """
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        manifest = _manifest(folder, count)
-        _in_processes(_edit, [(manifest, folder, k, shards, sync) for k in range(shards)])
-        found = [
-            record
-            for k in range(shards)
-            for record in records.read_records(
-                folder / "physical" / "edits" / plan.shard_file(k, shards), EditRecord
-            )
-        ]
+    print(f"{count} edits of 0.2 s ± 5% by {len(speeds)} processes of speeds", *map(_short, speeds))
+    for schedule, policy in (("free", "free"), ("lockstep", 0), ("queue", "queue")):
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            manifest = _manifest(folder, count)
+            shards = [(manifest, folder, k, speeds, schedule) for k in range(len(speeds))]
+            _in_processes(_edit, shards)
+            edits = folder / "physical" / "edits"
+            found = [r for p in edits.iterdir() for r in records.read_records(p, EditRecord)]
+            if schedule == "free":
+                run = simulate.read_run(edits)
         measured = max(r.started + r.edit_seconds for r in found) - min(r.started for r in found)
-        waves = range(plan.wave_count(count, shards))
-        slowest = sum(
-            max(duration(i, shards) for i in range(w * shards, min((w + 1) * shards, count)))
-            for w in waves
+        predicted = simulate.simulate(run.items, run.slowness, policy).makespan
+        ideal = run.items.sum() / (1 / run.slowness).sum()
+        by_device = Counter(record.device for record in found)
+        print(
+            f"{schedule:<8} makespan {measured:6.3f} s, {measured / ideal:.3f} of ideal; "
+            f"predicted {predicted:6.3f} s, off by {predicted / measured - 1:+.2%}; "
+            f"largest drift {_drift(found)} images; edits",
+            *(by_device[device] for device in sorted(by_device)),
         )
-        policy = 0 if sync else "free"
-        predicted = simulate.predict(folder / "physical" / "edits", policy)
-        drift = _drift(found)
-    ratio = measured / slowest
-    print(f"{'lockstep' if sync else 'no sync'}: {count} edits of 0.2 s ± 5% by {shards} processes")
-    print(f"  makespan {measured:.3f} s, over the sum of each wave's slowest {ratio:.4f}")
-    print(f"  predicted by the simulator {predicted:.3f} s, off by {predicted / measured - 1:+.2%}")
-    print(f"  largest drift {drift} images")
-    return ratio, predicted / measured, drift
+
+
+def _short(speed: float) -> str:
+    return f"{speed:.3g}"
 
 
 def _manifest(folder: Path, count: int) -> Path:
@@ -168,12 +167,15 @@ def _manifest(folder: Path, count: int) -> Path:
     return manifest
 
 
-def _edit(manifest: Path, folder: Path, shard: int, shards: int, sync: bool) -> None:
-    settings = DeviceSettings(accelerator="cpu", enable_batch_sync=sync)
+def _edit(
+    manifest: Path, folder: Path, shard: int, speeds: Sequence[float], schedule: Schedule
+) -> None:
+    settings = DeviceSettings(accelerator="cpu", schedule=schedule)
+    shards = len(speeds)
     devices = [Device("cpu", str(k)) for k in range(shards)]
     editor = IdentitySettings(name="sleeping", type="identity")
     with (
-        mock.patch.object(IdentitySettings, "load", lambda *_: SleepingEditor(shards)),
+        mock.patch.object(IdentitySettings, "load", lambda *_: SleepingEditor(speeds[shard])),
         open("/dev/null", "w") as nowhere,
     ):
         job = editing_shard.Shard(shard, devices, slots=shards, run="run")
@@ -182,12 +184,14 @@ def _edit(manifest: Path, folder: Path, shard: int, shards: int, sync: bool) -> 
 
 
 def _drift(found: list[EditRecord]) -> int:
-    """Return how many images the fastest shard was ever ahead of the slowest."""
-    done = dict.fromkeys({record.shard for record in found}, 0)
+    """Return how many images a device was ever ahead of another that still had work."""
+    left = Counter(record.device for record in found)
+    done = dict.fromkeys(left, 0)
     largest = 0
     for record in sorted(found, key=lambda r: r.started + r.edit_seconds):
-        done[record.shard] += 1
-        largest = max(largest, max(done.values()) - min(done.values()))
+        done[record.device] += 1
+        working = [done[device] for device in done if done[device] < left[device]]
+        largest = max(largest, max(working, default=0) - min(working, default=0))
     return largest
 
 

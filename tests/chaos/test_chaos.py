@@ -1,4 +1,7 @@
-"""Sixty seconds of kill -9 and SIGSTOP on eight shards; `make chaos` runs it."""
+"""Sixty seconds of kill -9 and SIGSTOP on eight shards, in lockstep and from a queue.
+
+`make chaos` runs it.
+"""
 
 import multiprocessing
 import os
@@ -8,11 +11,12 @@ import time
 from pathlib import Path
 from unittest import mock
 
+import pytest
 from PIL import Image
 
 from lockstep import plan, records
 from lockstep.devices.device import Device
-from lockstep.devices.settings import DeviceSettings
+from lockstep.devices.settings import DeviceSettings, Schedule
 from lockstep.editing import shard as editing_shard
 from lockstep.editors.identity import IdentitySettings
 from lockstep.records import EditRecord, Sample
@@ -40,7 +44,7 @@ class Editor:
         return Image.new("RGB", (16, 16), (sample.index % 256, sample.index // 256, 0))
 
 
-def edit(folder: Path, shard: int) -> None:
+def edit(folder: Path, shard: int, schedule: Schedule) -> None:
     devices = [Device("cpu", str(k)) for k in range(SHARDS)]
     with (
         mock.patch.object(IdentitySettings, "load", lambda *_: Editor(folder)),
@@ -53,11 +57,12 @@ def edit(folder: Path, shard: int) -> None:
             editing_shard.Shard(shard, devices, slots=SHARDS, run="run", first=3),
             nowhere,
             seed=0,
-            settings=DeviceSettings(accelerator="cpu"),
+            settings=DeviceSettings(accelerator="cpu", schedule=schedule),
         )
 
 
-def test_every_item_is_there_exactly_once_whatever_dies_or_stops(tmp_path):
+@pytest.mark.parametrize("schedule", ["lockstep", "queue"])
+def test_every_item_is_there_exactly_once_whatever_dies_or_stops(tmp_path, schedule):
     seed = random.randrange(2**32)
     print(f"seed {seed}")
     rng = random.Random(seed)
@@ -69,7 +74,7 @@ def test_every_item_is_there_exactly_once_whatever_dies_or_stops(tmp_path):
     records.write_records(tmp_path / "physical.jsonl", samples)
 
     def begin(shard):
-        process = PROCESSES.Process(target=edit, args=(tmp_path, shard))
+        process = PROCESSES.Process(target=edit, args=(tmp_path, shard, schedule))
         process.start()
         return process
 

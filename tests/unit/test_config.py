@@ -1,6 +1,7 @@
 """Configuration: one clear sentence for each mistake, and generated files in step."""
 
 import copy
+import os
 import re
 
 import pytest
@@ -154,6 +155,24 @@ def load(**sections):
         ({"devices": {"device_ids": []}}, "device_ids: found an empty list"),
         ({"devices": {"device_ids": "all"}}, "found \"all\", accepted is 'auto' or a valid array"),
         ({"devices": {"device_ids": [1.5]}}, "accepted is a valid integer or a valid string"),
+        (
+            {"devices": {"schedule": "queue", "enable_batch_sync": False}},
+            "c.yaml: devices: expected one schedule, found schedule: queue beside "
+            "enable_batch_sync: false, the older spelling of schedule: free; leave one out",
+        ),
+        (
+            {"devices": {"schedule": "lockstep", "enable_batch_sync": "false"}},
+            "found schedule: lockstep beside enable_batch_sync: false",
+        ),
+        (
+            {"devices": {"schedule": "free", "enable_batch_sync": True}},
+            "found schedule: free beside enable_batch_sync: true",
+        ),
+        (
+            {"devices": {"schedule": "locksteps"}},
+            "devices.schedule: found \"locksteps\", accepted is 'lockstep', 'free' or 'queue'",
+        ),
+        ({"devices": {"enable_batch_sync": "maybe"}}, 'enable_batch_sync: found "maybe"'),
     ],
 )
 def test_a_mistake_is_one_clear_sentence(sections, sentence):
@@ -267,6 +286,53 @@ def test_numbers_nested_on_the_command_line_are_numbers():
     )
     assert (loaded.benchmark.limit, loaded.benchmark.strict) == (2, True)
     assert (loaded.devices.device_ids, loaded.devices.join_timeout) == (("0", "1"), 5.0)
+
+
+SPELLINGS = {
+    "lockstep": [
+        {},
+        {"schedule": "lockstep"},
+        {"enable_batch_sync": True},
+        {"enable_batch_sync": "true"},
+        {"schedule": "lockstep", "enable_batch_sync": True},
+        {"enable_batch_sync": None},
+    ],
+    "free": [
+        {"schedule": "free"},
+        {"enable_batch_sync": False},
+        {"schedule": "free", "enable_batch_sync": False},
+    ],
+    "queue": [{"schedule": "queue"}],
+}
+
+
+def test_both_spellings_of_a_schedule_are_the_same_to_what_is_there_already():
+    plain = {}
+    for schedule, spellings in SPELLINGS.items():
+        loaded = [load(devices=given).devices for given in spellings]
+        plain[schedule] = [one.model_dump(mode="json") for one in loaded]
+        # as jobs are sent to a worker, and as a report's configuration is used again
+        loaded += [load(devices=told).devices for told in plain[schedule]]
+        assert all(one == loaded[0] for one in loaded)
+        assert {one.schedule for one in loaded} == {schedule}
+        assert all(told == plain[schedule][0] for told in plain[schedule])
+    # what notes of earlier versions were made of
+    first = {
+        "device_ids": "auto",
+        "accelerator": "auto",
+        "enable_batch_sync": True,
+        "max_wave_lead": 0,
+        "join_timeout": 600.0,
+        "heartbeat_timeout": 60.0,
+        "resident": True,
+        "idle_timeout": 600.0,
+        "when_busy": "stop",
+        "load_concurrency": None,
+        "compile_cache": os.path.expanduser("~/.cache/lockstep"),
+    }
+    assert plain["lockstep"][0] == first
+    assert list(plain["lockstep"][0]) == list(first)
+    assert plain["free"][0] == {**first, "enable_batch_sync": False}
 
 
 def test_a_home_folder_is_expanded_everywhere(monkeypatch, tmp_path):

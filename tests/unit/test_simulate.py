@@ -47,9 +47,9 @@ def test_a_tiny_run_gives_what_a_hand_computes():
     # device 0 starts its third item at 2, its fourth at 5, and ends at 6; device 1 ends at 8
     assert outcome[1] == pytest.approx((8, 8 / ideal, 1, 2 / 16))
     assert outcome["free"] == outcome[1]
-    # both are free at 2: device 0 takes item 3, device 1 the long item 4 until 8; device 0 has the
-    # rest, and has finished 5 images when it begins its last, at 5
-    assert outcome["queue"] == pytest.approx((8, 8 / ideal, 4, 2 / 16))
+    # as free running until 6, when both have done all their own but the last of device 1's, which
+    # device 0 takes until 7: of 14 device seconds 13 worked
+    assert outcome["queue"] == pytest.approx((7, 7 / ideal, 1, 1 / 14))
 
 
 @given(work())
@@ -201,6 +201,33 @@ def test_a_folder_that_is_not_one_run_is_refused(tmp_path):
     (tmp_path / "edits" / "shard-0-of-2.jsonl").unlink()
     with pytest.raises(ValueError, match="not the shards"):
         simulator.predict(tmp_path)
+
+
+def test_a_run_in_which_devices_shared_samples_is_refused(tmp_path):
+    write_run(tmp_path, [[0.2, 0.3], [0.4, 0.1]])
+    path = tmp_path / "edits" / "shard-1-of-2.jsonl"
+    kept, taken = records.read_records(path, records.Record)
+    taken = taken.model_copy(update={"shard": 0, "device": "cpu0"})
+    records.write_records(path, [kept, taken])
+    with pytest.raises(ValueError, match="lockstep or free, found one where cpu0 edited 1-1 of sh"):
+        simulator.predict(tmp_path)
+
+
+def test_devices_of_given_speeds_are_compared(monkeypatch, capsys):
+    given_arguments = ["--speeds", "1", "0.5", "--repeats", "2", "--samples-per-device", "6"]
+    given_arguments += ["--noise", "0", "--base", "1"]
+    monkeypatch.setattr("sys.argv", ["simulate.py", *given_arguments])
+    simulator.main()
+    rows = [
+        line.split(" | ") for line in capsys.readouterr().out.splitlines() if "speed 1, 0" in line
+    ]
+    # 12 items of 1 and 2 s; in the queue the fast device does 8 of them
+    found = {row[1]: row[2] for row in rows}
+    assert (found["lockstep"], found["free running"], found["queue"]) == (
+        "12.0 s",
+        "12.0 s",
+        "8.0 s",
+    )
 
 
 def test_the_command_prints_a_row_for_each_policy_and_draws_the_same_plot(

@@ -259,6 +259,38 @@ def test_a_worker_killed_while_it_saves_costs_that_image_and_the_next_and_holds_
     assert [r["cached"] for r in edit_records(workflow)] == [False] * 6
 
 
+def test_in_a_queue_a_free_device_does_the_others_part_and_a_kill_costs_the_edit_in_hand(
+    prepared, tmp_path
+):
+    workflow = prepared.copy(tmp_path / "work")
+    workflow.config["devices"]["schedule"] = "queue"
+    held = Held(workflow, 0)
+    run = workflow.start(*EDITS, "--retries", "1")
+    until(held.in_hand, 60, workflow.printed)
+    until(lambda: len(times(workflow, "images/*.png")) == 5, 60, workflow.printed)
+    kept = times(workflow, "images/*.png")
+    # its shard's, or who took it before that began
+    worker = held.worker(run)
+    held.release()
+    assert run.poll() is None
+    worker.kill()
+    run.wait(60)
+    assert run.returncode == 0, workflow.printed()
+    assert "Traceback" not in workflow.printed()
+    assert "samples: 6, devices: 2, from a queue" in workflow.logs("edit/**/*.log")
+    assert_completes(workflow, kept)
+    first, *others = sorted(workflow.records("edits", editor=EDITOR), key=place_of)
+    assert {record["device"] for record in others} == {"cpu1"}
+    assert first["status"] == "ok"
+    # records stay with the shard that owns the sample
+    assert [len(path.read_bytes().splitlines()) for path in times(workflow, "edits/*")] == [3, 3]
+
+
+def place_of(record):
+    """Return the place of a record's sample in its category, which its id begins with."""
+    return int(record["id"].split("_")[0])
+
+
 def jobs_in_waves(run):
     """Return the edit jobs that hold the lock of a shard."""
     return [

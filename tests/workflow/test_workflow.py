@@ -269,7 +269,7 @@ def test_results_are_the_same_for_one_two_and_three_devices(finished, models, tm
     """Fresh runs, and under Chinese paths."""
     expected = {name: value for name, value in pixels(finished).items() if "物理" in name}
     judged = {name: value for name, value in scores(finished).items() if "物理" in name}
-    for devices in ([4], [2, 0, 1]):
+    for devices, schedule in (([4], "lockstep"), ([2, 0, 1], "queue")):
         workflow = make(
             tmp_path / f"测试{len(devices)}",
             models,
@@ -278,6 +278,7 @@ def test_results_are_the_same_for_one_two_and_three_devices(finished, models, tm
             devices={
                 "accelerator": "cpu",
                 "device_ids": devices,
+                "schedule": schedule,
                 # alone, a job loads its model itself
                 "resident": len(devices) > 1,
             },
@@ -285,7 +286,8 @@ def test_results_are_the_same_for_one_two_and_three_devices(finished, models, tm
         workflow.run("物理")
         assert pixels(workflow) == expected
         assert scores(workflow) == judged
-        assert all(not r["cached"] for r in workflow.records("edits"))
+        # in a queue a job may find that others have done its part
+        assert schedule == "queue" or all(not r["cached"] for r in workflow.records("edits"))
 
 
 def test_a_killed_run_resumes_without_redoing_what_was_finished(models, tmp_path):

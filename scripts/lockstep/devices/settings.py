@@ -2,9 +2,20 @@
 
 from typing import Any, Literal
 
-from pydantic import Field, NonNegativeInt, PositiveInt, field_validator
+from pydantic import (
+    Field,
+    NonNegativeInt,
+    PositiveInt,
+    SerializerFunctionWrapHandler,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from lockstep.config.section import PathText, Seconds, Section
+
+Schedule = Literal["lockstep", "free", "queue"]
+"""How the devices share a category's samples."""
 
 
 class DeviceSettings(Section):
@@ -16,8 +27,14 @@ class DeviceSettings(Section):
     accelerator: Literal["auto", "cuda", "cpu"] = Field(
         "auto", description="auto takes GPUs where there are any, else CPU slots."
     )
-    enable_batch_sync: bool = Field(
-        True, description="Edit in lockstep waves of one image per device."
+    schedule: Schedule = Field(
+        "lockstep",
+        description="lockstep edits in waves of one image per device; free waits for no other "
+        "device; queue gives the next sample to whichever device is free, for GPUs of unequal "
+        "speed.",
+    )
+    enable_batch_sync: bool | None = Field(
+        None, description="Older spelling of schedule: true is lockstep, false is free."
     )
     max_wave_lead: NonNegativeInt = Field(
         0, description="Waves that a device may be ahead of the slowest."
@@ -63,3 +80,27 @@ class DeviceSettings(Section):
             listed = ", ".join(sorted(twice))
             raise ValueError(f"found device {listed} listed twice, accepted is each once")
         return ids
+
+    @model_validator(mode="after")
+    def _one_spelling(self) -> "DeviceSettings":
+        if self.enable_batch_sync is not None:
+            older: Schedule = "lockstep" if self.enable_batch_sync else "free"
+            if "schedule" in self.model_fields_set and self.schedule != older:
+                spelled = str(self.enable_batch_sync).lower()
+                raise ValueError(
+                    f"expected one schedule, found schedule: {self.schedule} beside "
+                    f"enable_batch_sync: {spelled}, the older spelling of schedule: {older}; leave "
+                    "one out"
+                )
+            # the section is frozen for others
+            object.__setattr__(self, "schedule", older)
+        both = {"lockstep": True, "free": False, "queue": None}
+        object.__setattr__(self, "enable_batch_sync", both[self.schedule])
+        return self
+
+    @model_serializer(mode="wrap")
+    def _as_it_was(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Return lockstep and free as they were spelled first, so that earlier notes still fit."""
+        told: dict[str, Any] = plain(self)
+        told.pop("enable_batch_sync" if self.schedule == "queue" else "schedule", None)
+        return told

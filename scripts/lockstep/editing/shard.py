@@ -4,7 +4,7 @@ import logging
 import resource
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -15,9 +15,10 @@ from pydantic import ValidationError
 from lockstep import layout, plan, records
 from lockstep.devices.device import Device
 from lockstep.devices.pinning import Loaded, loaded
-from lockstep.devices.settings import DeviceSettings
+from lockstep.devices.settings import DeviceSettings, Schedule
 from lockstep.devices.telemetry import Sampler
-from lockstep.editing.stages import Edit, Editing, edit_waves
+from lockstep.editing.order import READERS, Edit, InTurn, Order, Queue
+from lockstep.editing.stages import Editing, edit_waves
 from lockstep.editing.waves import Barrier
 from lockstep.editors import keys
 from lockstep.editors.protocol import Editor
@@ -27,9 +28,6 @@ from lockstep.records import EditRecord, Sample, file_state, recovery
 from lockstep.records.rows import aside
 
 log = logging.getLogger(__name__)
-
-READERS = 4
-"""Edits that are looked at a time."""
 
 
 class Shard(NamedTuple):
@@ -48,6 +46,11 @@ class Shard(NamedTuple):
     @property
     def device(self) -> Device:
         return self.devices[self.number]
+
+    @property
+    def alone(self) -> bool:
+        """Whether all shards are on this host: those of a cluster have names of their own."""
+        return all(device.label is None for device in self.devices)
 
 
 def edit_shard(
@@ -83,31 +86,31 @@ def edit_shard(
     samples = records.read_manifest(manifest)
     category = Path(manifest).stem
     count = len(shard.devices)
+    parts = [plan.shard_indices(len(samples), k, count, shard.first) for k in range(count)]
 
-    def items(number: int) -> Iterator[Edit]:
-        """Yield a shard's items, in the order of its waves."""
-        for i in plan.shard_indices(len(samples), number, count, shard.first):
-            yield _item(samples[i], seed, editor, folder)
+    def item(index: int) -> Edit:
+        return _item(samples[index], seed, editor, folder)
 
     recovery.forget_other_counts(folder, "edits", count)
+    expected = [
+        number
+        for number, part in enumerate(parts)
+        if number != shard.number
+        # one without a sample may well wait for its device
+        and part
+        and not _is_done(layout.shard(folder, "edits", number, count), map(item, part))
+    ]
     barrier = Barrier(
         layout.waves(folder),
         shard.number,
         count,
         run=shard.run,
-        expected=[
-            number
-            for number in range(count)
-            if number != shard.number
-            # one without a sample may well wait for its device
-            and plan.shard_indices(len(samples), number, count, shard.first)
-            and not _is_done(layout.shard(folder, "edits", number, count), items(number))
-        ],
+        expected=expected,
         slots=shard.slots,
         first=shard.first,
         device=shard.device.name,
         lead=settings.max_wave_lead,
-        sync=settings.enable_batch_sync,
+        sync=settings.schedule == "lockstep",
         join_timeout=settings.join_timeout,
         heartbeat_timeout=settings.heartbeat_timeout,
     )
@@ -117,7 +120,7 @@ def edit_shard(
     # all that can fail is done inside, so that peers hear of a failure and do not wait
     with barrier:
         with ThreadPoolExecutor(READERS) as pool:
-            mine = aside(pool.map(_looked_up, items(shard.number)))
+            mine = aside(pool.map(_looked_up, map(item, parts[shard.number])))
         missing = sum(item.known is None for item in mine)
         log.info("%d of %d samples are in the cache", len(mine) - missing, len(mine))
         if missing:
@@ -125,8 +128,13 @@ def edit_shard(
                 print("\n  ".join(plan_lines), file=terminal)
             with ExitStack() as stack:
                 job = _job(settings, node_local, editor, shard, barrier, category, loaded, stack)
-                edits = stack.enter_context(closing(edit_waves(job, mine, terminal)))
-                done = aside(edits)
+                order: Order = InTurn(mine, barrier.first_wave)
+                if settings.schedule == "queue":
+                    silent = expected if shard.alone else ()
+                    queue = Queue(barrier, mine, parts, item, silent, _looked_up)
+                    order = stack.enter_context(closing(queue))
+                edits = stack.enter_context(closing(edit_waves(job, order, terminal)))
+                done = aside(order.records(edits))
             peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
             log.info("peak host memory %.1f GiB", peak / 2**20)
         else:
@@ -194,7 +202,7 @@ def _job(
         device=shard.device.name,
         run=shard.run,
         load_seconds=seconds,
-        sync=settings.enable_batch_sync,
+        schedule=settings.schedule,
     )
 
 
@@ -237,9 +245,15 @@ def _plan(devices: DeviceSettings, samples: int, category: str, shard: Shard) ->
     """Return lines that say which device edits what, and whether they keep step."""
     names = [device.name for device in shard.devices]
     waves = plan.wave_count(samples, len(names), shard.first)
-    sync = f"in lockstep, waves: {waves}" if devices.enable_batch_sync else "not in lockstep"
-    lines = [f"{category}: samples: {samples}, devices: {len(names)}, {sync}"]
+    schedules: dict[Schedule, str] = {
+        "lockstep": f"in lockstep, waves: {waves}",
+        "free": "free, no device waits for another",
+        "queue": "from a queue, the next sample goes to whichever device is free",
+    }
+    lines = [
+        f"{category}: samples: {samples}, devices: {len(names)}, {schedules[devices.schedule]}"
+    ]
     lines += plan.assignment(samples, names, shard.first).splitlines()
-    if devices.enable_batch_sync and shard.slots < len(names):
+    if devices.schedule == "lockstep" and shard.slots < len(names):
         lines.append(f"only {shard.slots} of {len(names)} shards run at a time and keep step")
     return lines

@@ -3,10 +3,9 @@
 import logging
 import time
 from collections import deque
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from concurrent.futures import Future, wait
 from functools import partial
-from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 from PIL import Image
@@ -14,8 +13,10 @@ from tqdm import tqdm
 
 from lockstep import layout, records
 from lockstep.devices import stopping
+from lockstep.devices.settings import Schedule
 from lockstep.devices.telemetry import Sampler
 from lockstep.editing.background import background
+from lockstep.editing.order import Edit, Order
 from lockstep.editing.waves import Barrier
 from lockstep.editors import keys
 from lockstep.editors.protocol import Editor
@@ -30,17 +31,8 @@ log = logging.getLogger(__name__)
 SAVING = 10.0
 """Seconds that a job which is ended gives the image that is being saved."""
 
-
-class Edit(NamedTuple):
-    """A sample to edit."""
-
-    sample: Sample
-    seed: int
-    key: str
-    path: Path
-    """Edited image."""
-    known: EditRecord | None = None
-    """Its record, if it is in the cache."""
+MARKS: dict[Schedule, str] = {"lockstep": "[SYNC]", "free": "[NO-SYNC]", "queue": "[QUEUE]"}
+"""What marks each schedule in progress and logs."""
 
 
 class Editing(NamedTuple):
@@ -57,8 +49,7 @@ class Editing(NamedTuple):
     run: str
     """Name of the invocation."""
     load_seconds: float
-    sync: bool
-    """Whether the devices keep step."""
+    schedule: Schedule
 
 
 class _Prepared(NamedTuple):
@@ -80,10 +71,8 @@ class _Edited(NamedTuple):
     """As prepared."""
 
 
-def edit_waves(
-    job: Editing, mine: Sequence[Edit], terminal: IO[str]
-) -> Generator[EditRecord, None, None]:
-    """Go through the waves and yield the record of each item, in order, once its image is saved.
+def edit_waves(job: Editing, order: Order, terminal: IO[str]) -> Generator[EditRecord, None, None]:
+    """Go through items and yield the record of each, as they are taken, once its image is saved.
 
     While the device edits a sample, one thread prepares the next and one saves the last. A wave is
     finished when its edit is, so that no peer waits for a disk; an image that then cannot be saved
@@ -93,26 +82,35 @@ def edit_waves(
         SharedError: if the first few edits fail alike.
         DeviceError: if the device fails.
     """
-    watch = alike.Watch(any(item.known is not None for item in mine))
+    watch = alike.Watch(any(item.known is not None for item in order.mine))
     edits: deque[Future[EditRecord]] = deque()
     saving = None
     failed = 0
     seconds = 0.0
-    first = job.barrier.first_wave
-    waves = first + len(mine)
-    missing = (item.sample for item in mine if item.known is None)
+    first = wave = job.barrier.first_wave
+    waves = first + len(order.mine)
     with (
         background("prepare", patience=0) as prepare,
         background("save", patience=SAVING) as save,
-        _progress(job, mine, terminal) as progress,
+        _progress(job, len(order.mine), terminal) as progress,
     ):
-        # each begins when it is asked for, which is when the one before it is taken
-        preparations = (prepare(partial(_prepare, job, sample)) for sample in missing)
-        ahead = next(preparations, None)
+
+        def begun(item: Edit) -> tuple[str, Future[_Prepared]]:
+            return item.sample.id, prepare(partial(_prepare, job, item.sample))
+
+        ahead = begun(item) if (item := order.ahead()) else None
         job.barrier.ready()
         free = time.monotonic()
-        for wave, item in enumerate(progress, first):
+        while True:
             stopping.check()
+            if (taken := order.take()) is None:
+                if saving is not None:
+                    # who waits for others holds nothing that they wait for
+                    saving.result()
+                if not order.wait():
+                    break
+                continue
+            wave, item = taken
             waited = job.barrier.wait(wave)
             if wave > first:
                 _log_wave(job, wave - 1, waves, seconds)
@@ -121,9 +119,11 @@ def edit_waves(
                 yield edits.popleft().result()
             began = time.monotonic()
             if item.known is None:
-                # as many were begun as are missing
-                assert ahead is not None
-                preparation, ahead = ahead, next(preparations, None)
+                sample, preparation = ahead or begun(item)
+                if sample != item.sample.id:
+                    # another device has taken what was to be next
+                    _, preparation = begun(item)
+                ahead = begun(following) if (following := order.ahead()) else None
                 edited = _edit(job, item, preparation, wave, waited, idle=free + waited)
             else:
                 edited = _Edited(item.known)
@@ -131,39 +131,39 @@ def edit_waves(
             seconds = free - began
             job.barrier.finish(wave, seconds)
             _log_edit(edited.record)
+            if edited.image is None:
+                order.settle(item, edited.record)
             if edited.record.status == "edit_failed":
                 failed += 1
                 progress.set_postfix_str(f"{failed} failed")
                 watch.failed(item.sample.id, str(edited.record.error))
             elif edited.record.status == "ok":
                 watch.passed()
+            progress.total = max(waves, wave + 1) - first
+            progress.update()
             if edited.image is None:
                 edits.append(_known(edited.record))
                 continue
             if saving is not None:
                 # no more than one image is on its way to the disk
                 saving.result()
-            saving = save(partial(_save, job, item, edited.record, edited.image, edited.size))
+            saving = save(partial(_saved, job, order, item, edited))
             edits.append(saving)
-        _log_wave(job, waves - 1, waves, seconds)
+        _log_wave(job, wave, waves, seconds)
         for edit in edits:
             yield edit.result()
 
 
-def _progress(job: Editing, mine: Sequence[Edit], terminal: IO[str]) -> tqdm:
+def _progress(job: Editing, count: int, terminal: IO[str]) -> tqdm:
     return tqdm(
-        mine,
-        desc=f"{_mark(job)} {job.category} {job.device} wave",
+        total=count,
+        desc=f"{MARKS[job.schedule]} {job.category} {job.device} wave",
         file=terminal,
         disable=not terminal.isatty(),
         position=job.shard,
         leave=False,
         bar_format="{desc} {n}/{total} {bar:20} {elapsed} left {remaining}{postfix}",
     )
-
-
-def _mark(job: Editing) -> str:
-    return "[SYNC]" if job.sync else "[NO-SYNC]"
 
 
 def _log_edit(record: EditRecord) -> None:
@@ -175,10 +175,13 @@ def _log_edit(record: EditRecord) -> None:
 
 
 def _log_wave(job: Editing, wave: int, waves: int, seconds: float) -> None:
+    if job.schedule == "queue":
+        # no two devices do the same number of samples
+        return
     name, lag = job.barrier.slowest(wave, seconds)
     log.info(
         "%s wave %d/%d done in %.2f s, slowest %s (+%.2f s)",
-        _mark(job),
+        MARKS[job.schedule],
         wave + 1,
         waves,
         seconds,
@@ -247,6 +250,14 @@ def _edit(
     seconds = {"edit_seconds": round(time.monotonic() - began, 4)}
     telemetry = {"telemetry": job.sampler.take()}
     return _Edited(record.model_copy(update={**seconds, **telemetry}), image, size)
+
+
+def _saved(job: Editing, order: Order, item: Edit, edited: _Edited) -> EditRecord:
+    """Write an edited image and let the others know."""
+    assert edited.image is not None
+    record = _save(job, item, edited.record, edited.image, edited.size)
+    order.settle(item, record)
+    return record
 
 
 def _save(

@@ -57,6 +57,8 @@ class Peer(NamedTuple):
     """Time that its last finished wave took."""
     first: int = 0
     """The first wave that it has work in."""
+    said: Mapping[str, Any] | None = None
+    """All that it last published in this run; None if it did not yet."""
 
 
 def late(
@@ -125,11 +127,11 @@ class Barrier:
         join_timeout: float = 1800.0,
         heartbeat_timeout: float = 60.0,
     ) -> None:
-        self._folder = Path(folder)
+        self.folder = Path(folder)
         self._shard = shard
         self._others = [number for number in range(shards) if number != shard]
         self._shards = shards
-        self._run = run
+        self.run = run
         self._expected = set(expected) - {shard}
         self._slots = slots
         self._begins = [plan.first_wave(number, shards, first) for number in range(shards)]
@@ -151,12 +153,13 @@ class Barrier:
         self._left: set[int] = set()
         """Peers of which the log says that they are not waited for."""
         self._beats = 0
+        self._looks = 0
         self._publishing = threading.Lock()
         self._leaving = threading.Event()
 
     def __enter__(self) -> Self:
-        self._folder.mkdir(parents=True, exist_ok=True)
-        self._ears = _Ears(self._folder)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._ears = _Ears(self.folder)
         self._lock = os.open(
             self._path(self._shard, "lock"), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644
         )
@@ -165,24 +168,24 @@ class Barrier:
         except BlockingIOError:
             log.warning("another process still edits this shard, waiting for its end")
             fcntl.flock(self._lock, fcntl.LOCK_EX)
-        self._publish()
+        self.publish()
         threading.Thread(target=self._beat, name="heartbeat", daemon=True).start()
         return self
 
     def __exit__(self, kind: object, *_: object) -> None:
         self._leaving.set()
         if kind is None:
-            self._publish(done=True)
+            self.publish(done=True)
         os.close(self._lock)
         self._ears.close()
 
     def ready(self) -> None:
         """Say that this shard's first wave can begin."""
-        self._publish(finished=self.first_wave)
+        self.publish(finished=self.first_wave)
 
     def finish(self, wave: int, seconds: float | None = None) -> None:
         """Say that a wave is finished; edited, found in the cache or failed all count."""
-        self._publish(finished=wave + 1, seconds=seconds)
+        self.publish(finished=wave + 1, seconds=seconds)
 
     def wait(self, wave: int) -> float:
         """Wait until a wave may start and return the seconds waited.
@@ -194,7 +197,7 @@ class Barrier:
             return 0.0
         began = time.monotonic()
         complaint = began + COMPLAINT
-        looks = 0
+        self._looks = 0
         missed: set[int] = set()
         while behind := self._late(wave) - missed:
             stopping.check()
@@ -209,10 +212,18 @@ class Barrier:
             if now >= complaint:
                 log.info("waiting for %s since %.0f s", self._names(behind), now - began)
                 complaint = now + COMPLAINT
-            timeout = min(LOOKS[looks], REMOTE_LOOK if self._remote else LOOKS[-1])
-            heard = self._ears.listen(timeout)
-            looks = 0 if heard else min(looks + 1, len(LOOKS) - 1)
+            self.listen()
         return time.monotonic() - began
+
+    def listen(self) -> None:
+        """Wait for a sign of a peer: soon after the last one, then ever less often."""
+        timeout = min(LOOKS[self._looks], REMOTE_LOOK if self._remote else LOOKS[-1])
+        heard = self._ears.listen(timeout)
+        self._looks = 0 if heard else min(self._looks + 1, len(LOOKS) - 1)
+
+    def peers(self) -> dict[int, Peer]:
+        """Return what can be known of all other shards now."""
+        return {number: self._look(number) for number in self._others}
 
     def slowest(self, wave: int, seconds: float) -> tuple[str, float]:
         """Return which device took longest for a wave, and how much longer than the others' mean.
@@ -230,8 +241,7 @@ class Barrier:
         return name, times[name] - (sum(others) / len(others) if others else times[name])
 
     def _late(self, wave: int) -> set[int]:
-        peers = {number: self._look(number) for number in self._others}
-        return late(wave, self._lead, peers, self._expected, self._slots, self.first_wave)
+        return late(wave, self._lead, self.peers(), self._expected, self._slots, self.first_wave)
 
     def _look(self, number: int) -> Peer:
         """Return what can be known of a peer now."""
@@ -249,13 +259,15 @@ class Barrier:
         elif locked and not self._is_heard(number, state):
             alive = not self._is_stopped(number, state["pid"])
         ended = state["done"] or not alive
-        return Peer(alive, state["finished"], ended, state["device"], state["seconds"], first)
+        return Peer(
+            alive, state["finished"], ended, state["device"], state["seconds"], first, state
+        )
 
     def _read(self, number: int) -> dict[str, Any] | None:
         """Return what a peer last published in this run; None if it did not yet."""
         try:
             state = json.loads(self._path(number, "json").read_bytes())
-            if state.get("run") == self._run:
+            if state.get("run") == self.run:
                 self._states[number] = state
         except (OSError, ValueError, AttributeError):
             # not there yet; or on a shared file system, replaced while it was read
@@ -305,19 +317,20 @@ class Barrier:
         while not self._leaving.wait(self._heartbeat_timeout / 6):
             self._beats += 1
             try:
-                self._publish()
+                self.publish()
             except OSError as error:
                 # what goes wrong once on a shared file system must not end all that come after it
                 log.warning("no heartbeat (%s)", error)
 
-    def _publish(self, **changes: object) -> None:
+    def publish(self, **changes: object) -> None:
+        """Replace what the peers read of this shard: what is given changes, the rest stays."""
         with self._publishing:
             self._state.update(changes)
             if self._state["done"] and "done" not in changes:
                 return
             state = {
                 **self._state,
-                "run": self._run,
+                "run": self.run,
                 "host": self._host,
                 "device": self._device,
                 "pid": os.getpid(),
@@ -330,7 +343,7 @@ class Barrier:
         return ", ".join(f"shard {number}" for number in sorted(numbers))
 
     def _path(self, shard: int, suffix: str) -> Path:
-        return self._folder / f"shard-{shard}-of-{self._shards}.{suffix}"
+        return self.folder / f"shard-{shard}-of-{self._shards}.{suffix}"
 
 
 class _Ears:

@@ -8,6 +8,7 @@ from lockstep.records.files import file_state as file_state
 from lockstep.records.files import host_folder as host_folder
 from lockstep.records.files import own_folder as own_folder
 from lockstep.records.files import read_json as read_json
+from lockstep.records.files import read_key as read_key
 from lockstep.records.files import read_provenance as read_provenance
 from lockstep.records.files import save_edit as save_edit
 from lockstep.records.files import sweep as sweep

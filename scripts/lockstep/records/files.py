@@ -204,6 +204,16 @@ def read_provenance(path: Path) -> dict[str, Any] | None:
         return None
 
 
+def read_key(path: Path) -> str | None:
+    """Return the key that an edit's file names, without a look at its pixels; None without one."""
+    try:
+        with Image.open(path) as image:
+            key = json.loads(image.info[PROVENANCE])["key"]
+        return key if isinstance(key, str) else None
+    except Exception:  # as above
+        return None
+
+
 def file_state(status: os.stat_result) -> tuple[int, int]:
     """Return an image's bytes, and its time in whole seconds, as archives keep it."""
     return status.st_size, int(status.st_mtime)

@@ -141,7 +141,9 @@ class EditRecord(Record):
     """Colour that the source was laid on; None for an opaque source."""
     seed: int
     wave: int
+    """Place of the edit among those of the job that made it, from the category's first wave."""
     shard: int
+    """Shard whose job made the edit; in a queue not always the one whose records these are."""
     device: str
     run: str | None = None
     """Name of the invocation that made the edit."""
