@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import pytest
 import torch
 import transformers
-from PIL import Image
+from PIL import Image, ImageOps
 
 from lockstep.errors import ConfigError, DeviceError, OutOfMemory
 from lockstep.judges import keys
@@ -18,6 +18,7 @@ from lockstep.judges.qwen3_vl import Qwen3VLSettings
 from lockstep.judges.qwen3_vl import judge as qwen3_vl
 from lockstep.judges.qwen3_vl.decoding import Vocabulary
 from lockstep.judges.qwen3_vl.judge import Qwen3VLJudge
+from lockstep.judges.qwen3_vl.prompts import Prefixes
 from lockstep.judges.qwen3_vl.slots import Slots
 from lockstep.rubrics.replies import parse_reply
 from lockstep.rubrics.rubric import read_rubric
@@ -138,6 +139,102 @@ def test_a_longer_prompt_beside_it_changes_nothing(judge, longer):
     assert_alike(judge.judge([given]), alone)
 
 
+def edits_of_one_sample(count=4, **fields):
+    """Return pairs of several editors: one source, edits and texts of all sizes and lengths."""
+    (first, *_) = given = pairs(count, **fields)
+    return [pair._replace(source=first.source, editor=f"e{i}") for i, pair in enumerate(given)]
+
+
+def passes(judge, given):
+    """Judge, and return what came of it and how many tokens each pass had."""
+    widths = []
+    embedding = judge._model.model.language_model.embed_tokens
+    hook = embedding.register_forward_hook(lambda *called: widths.append(called[1][0].shape[1]))
+    try:
+        return judge.judge(given), widths
+    finally:
+        hook.remove()
+
+
+def test_the_first_part_of_a_prompt_is_read_once_for_all_editors(judge):
+    given = edits_of_one_sample()
+    judge._prefixes.clear()
+    expected, first = [], []
+    for pair in given:
+        judge._prefixes.clear()
+        found, widths = passes(judge, [pair])
+        expected += found
+        first.append(widths[0])
+    assert len(set(first)) == 1
+    judge._prefixes.clear()
+    one_by_one = [passes(judge, [pair]) for pair in given]
+    # to the last bit, not only what is said
+    assert [judgement for found, _ in one_by_one for judgement in found] == expected
+    assert [widths.count(first[0]) for _, widths in one_by_one] == [1, 0, 0, 0]
+    judge._prefixes.clear()
+    together, widths = passes(judge, given)
+    assert widths.count(first[0]) == 1
+    again, widths = passes(judge, given)
+    assert again == together
+    assert first[0] not in widths
+    assert_alike(together, expected)
+
+
+def changed(image):
+    image = image.copy()
+    image.putpixel((3, 5), (1, 2, 3))
+    return image
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        lambda pair: pair._replace(source=changed(pair.source)),
+        lambda pair: pair._replace(source=pair.source.resize((80, 64))),
+        lambda pair: pair._replace(more=[pair.edited]),
+        lambda pair: pair._replace(reference=pair.source),
+        lambda pair: pair._replace(rubric=RUBRIC.model_copy(update={"system": "Judge."})),
+    ],
+    ids=["a pixel", "another shape", "one more image", "a reference", "another system text"],
+)
+def test_nothing_is_taken_for_the_first_part_of_another_prompt(score_only, other):
+    (pair,) = pairs(1)
+    score_only._prefixes.clear()
+    expected = score_only.judge([other(pair)])
+    score_only._prefixes.clear()
+    score_only.judge([pair])
+    found, widths = passes(score_only, [other(pair)])
+    assert found == expected
+    assert len(widths) == 2 + len(RUBRIC.names) + 1
+
+
+def test_what_was_used_longest_ago_makes_room(score_only, monkeypatch):
+    (first,) = pairs(1)
+    second = first._replace(source=changed(first.source))
+    third = first._replace(source=ImageOps.invert(first.source))
+    score_only._prefixes.clear()
+    (expected,), widths = passes(score_only, [first])
+    prefixes = Prefixes(int(2.5 * widths[0]))
+    monkeypatch.setattr(score_only, "_prefixes", prefixes)
+    monkeypatch.setattr(score_only._decoder, "_prefixes", prefixes)
+    score_only._decoder.forget()
+
+    def told_in(pair):
+        return len(passes(score_only, [pair])[1]) - len(RUBRIC.names) - 1
+
+    assert [told_in(pair) for pair in (first, second, first, third)] == [2, 2, 1, 2]
+    assert [told_in(pair) for pair in (first, third, second)] == [1, 1, 2]
+    # what was there when a prompt was made is there until it is read
+    prompt = score_only._prompt(second)
+    assert prompt.prefix is not None and prompt.first.pixels is None
+    prefixes.clear()
+    assert prompt.prefix.tokens == prompt.first.tokens.shape[1]
+    # and no room at all is no mistake
+    prefixes._most = 10
+    assert score_only.judge([first])[0] == expected
+    assert prefixes.clear() == 0
+
+
 def plain(judge, pair, text):
     """Return the log probabilities after a text, from one pass without cache and padding."""
     inputs = judge._processor(
@@ -222,12 +319,8 @@ def test_one_row_may_write_on_where_another_has_ended(reasoned):
 
 
 def test_scores_alone_take_one_pass_over_the_prompt_and_a_step_for_each(score_only):
-    widths = []
-    score_only._prefixes.give_back()
-    embedding = score_only._model.model.language_model.embed_tokens
-    hook = embedding.register_forward_hook(lambda *given: widths.append(given[1][0].shape[1]))
-    (judgement,) = score_only.judge(pairs(1, prompt="Its image was never shown before."))
-    hook.remove()
+    score_only._prefixes.clear()
+    (judgement,), widths = passes(score_only, pairs(1))
     assert judgement.reply.startswith("{")
     # a prompt is read in two parts; the last step reads that the last value ends
     assert len(widths) == 2 + len(RUBRIC.names) + 1

@@ -19,6 +19,8 @@ class JudgeSettings(BackendSettings):
     neutral: ClassVar[frozenset[str]] = frozenset({"rubrics", "anchors"})
     imports: ClassVar[str] = ""
     """Module with what takes long to import, so that a worker can do so before it has a job."""
+    semantics: ClassVar[int] = 4
+    """Raised by hand when code changes the replies that the same settings give."""
     served: ClassVar[bool] = False
     """Whether it is behind a server, which several requests may ask at a time."""
     rubrics: PlainPath = Field(

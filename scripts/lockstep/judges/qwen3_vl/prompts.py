@@ -84,13 +84,18 @@ class Prefixes:
         with self._lock:
             self._kept[key] = prefix
 
-    def give_back(self) -> bool:
-        """Let go of all, keep half as many from now on, and tell whether there were any."""
+    def clear(self) -> int:
+        """Let go of all, and return how many tokens they had."""
         with self._lock:
             held = sum(kept.tokens for kept in self._kept.values())
-            if held:
-                self._most = held // 2
             self._kept.clear()
+        return held
+
+    def give_back(self) -> bool:
+        """Let go of all, keep half as many from now on, and tell whether there were any."""
+        held = self.clear()
+        if held:
+            self._most = held // 2
         return held > 0
 
 
@@ -114,9 +119,8 @@ def make_prompt(
         key.update(f"{image.mode} {image.size}".encode())
         key.update(image.tobytes())
     prefix = prefixes.get(key.digest())
-    dtype = model.dtype
-    first = None if prefix else _patches(processor, images[:-1], dtype)
-    own_pixels, own = _patches(processor, images[-1:], dtype)
+    first = None if prefix else _patches(processor, images[:-1], model)
+    own_pixels, own = _patches(processor, images[-1:], model)
     shared = prefix.grids if prefix else first[1] if first else ()
     grids = (*shared, *own)
     merged = processor.image_processor.merge_size**2
@@ -151,10 +155,10 @@ def make_prompt(
 
 
 def _patches(
-    processor: Any, images: Sequence[Image.Image], dtype: torch.dtype
+    processor: Any, images: Sequence[Image.Image], model: Any
 ) -> tuple[torch.Tensor, tuple[Grid, ...]]:
     made = processor.image_processor(images=list(images), return_tensors="pt")
     # as the model does it, but beside it; from pinned memory the way to a GPU is short
-    pixels = made["pixel_values"].to(dtype)
-    pixels = pixels.pin_memory() if torch.cuda.is_available() else pixels
+    pixels = made["pixel_values"].to(model.dtype)
+    pixels = pixels.pin_memory() if model.device.type == "cuda" else pixels
     return pixels, tuple((int(t), int(h), int(w)) for t, h, w in made["image_grid_thw"])
