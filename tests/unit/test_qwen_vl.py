@@ -1,5 +1,7 @@
 """What replaces parts of Qwen-VL models on a GPU, against those parts, interpreted on the CPU."""
 
+from collections import Counter
+
 import pytest
 import torch
 from transformers.models.qwen2_5_vl import modeling_qwen2_5_vl as older
@@ -252,14 +254,24 @@ def test_joined_weights_are_there_once():
 
 @torch.no_grad()
 def test_a_gpu_takes_its_kernels_and_says_the_same(text, monkeypatch):
-    tokens, positions = torch.arange(6)[None], torch.arange(6).expand(3, 1, -1)
+    tokens, positions = torch.arange(12)[None], torch.arange(12).expand(3, 1, -1)
     fast.join_weights(text)
-    kept = {}
+    monkeypatch.setattr(fast, "LENGTHS", 16)
+    called, kept = Counter(), {}
+    for module, name in (
+        (qwen_vl_kernels, "add_rms_norm"),
+        (qwen_vl_kernels, "silu_mul"),
+        (qwen_vl_kernels, "turn_store"),
+        (step_attention, "attend"),
+        (fast, "_attend_square"),
+    ):
+        counted(monkeypatch, module, name, called)
     for is_fast in (False, True):
         monkeypatch.setattr(fast, "_is_fast", lambda _, is_fast=is_fast: is_fast)
         memory = memory_of(text, 1, 64)
-        prompt = read(text, memory, tokens, positions, 0, slice(-1, None))
-        now = torch.tensor([[6, 7]])
+        read(text, memory, tokens[:, :5], positions[:, :, :5], 0, None)
+        prompt = read(text, memory, tokens[:, 5:], positions[:, :, 5:], 5, slice(-1, None))
+        now = torch.tensor([[12, 13]])
         step = fast.forward(
             text,
             tokens[:, :2],
@@ -268,8 +280,21 @@ def test_a_gpu_takes_its_kernels_and_says_the_same(text, monkeypatch):
             wanted=torch.tensor([[1]]),
         )
         kept[is_fast] = [prompt, step, *memory[0], *memory[1]]
+        # three layers, of which the last one of a prompt's first part does nothing but keep
+        passes = {"add_rms_norm": 16, "silu_mul": 8, "turn_store": 9, "_attend_square": 4}
+        assert called == ({**passes, "attend": 4} if is_fast else {})
     for ours, expected in zip(kept[True], kept[False], strict=True):
         close(ours, expected)
+
+
+def counted(monkeypatch, module, name, called):
+    function = getattr(module, name)
+
+    def count(*given):
+        called[name] += 1
+        return function(*given)
+
+    monkeypatch.setattr(module, name, count)
 
 
 @torch.no_grad()
@@ -285,11 +310,10 @@ def test_a_vision_tower_perceives_what_it_did(monkeypatch):
     expected = vision.blocks[0](x, **given)
     monkeypatch.setattr(fast, "_is_fast", lambda _: True)
     # a CPU has the exact form alone
-    activate = torch._addmm_activation
     monkeypatch.setattr(torch, "_addmm_activation", _tanh_form)
     fast.optimize_perceptrons(vision)
     close(vision.blocks[0](x, **given), expected)
-    assert activate is not torch._addmm_activation
+    assert vision.blocks[0].forward.__func__ is fast._look
 
 
 def _tanh_form(bias, x, weight, use_gelu):

@@ -11,13 +11,17 @@ from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
-from torch.nn.attention.bias import causal_lower_right
 
 from lockstep.fast import qwen_vl_kernels as kernels
 from lockstep.fast import step_attention
 
 Module = Any
 """A module of transformers: torch knows no types of the parts of one."""
+
+
+LENGTHS = 256
+"""Tokens to whose multiple a prompt is filled up while it is attended to: cuDNN, whose kernel is
+the fastest for many tokens, plans for each number of them."""
 
 
 class Memory(NamedTuple):
@@ -54,6 +58,7 @@ def join_weights(text: Module) -> None:
         # experts have no such halves
         if hasattr(mlp, "gate_proj"):
             mlp.joined = _joined(mlp.gate_proj, mlp.up_proj)
+            mlp.is_silu = text.config.hidden_act == "silu"
     for layer in text.layers:
         attention = layer.self_attn
         attention.joined = _joined(attention.q_proj, attention.k_proj, attention.v_proj)
@@ -176,7 +181,7 @@ def _perceive(mlp: Module, x: torch.Tensor) -> torch.Tensor:
     if not hasattr(mlp, "joined"):
         return mlp(x)
     both = F.linear(x, *mlp.joined)
-    if _is_fast(x) and isinstance(mlp.act_fn, torch.nn.SiLU):
+    if _is_fast(x) and mlp.is_silu:
         return mlp.down_proj(kernels.silu_mul(both))
     gate, up = both.chunk(2, dim=-1)
     return mlp.down_proj(mlp.act_fn(gate) * up)
@@ -228,29 +233,45 @@ def _attend(
 ) -> torch.Tensor:
     """Return what queries attend to, rows × tokens × width."""
     rows, tokens, _, dim = query.shape
-    if end is not None:
-        q, k, v = query.transpose(1, 2), keys[:, :, :end], values[:, :, :end]
-        mask = causal_lower_right(tokens, end) if _is_fast(q) else _before(slots, end)
-        attended = F.scaled_dot_product_attention(q, k, v, mask, scale=scale, enable_gqa=True)
-        return attended.transpose(1, 2).reshape(rows, tokens, -1)
     if _is_fast(query):
-        attended = step_attention.attend(query.contiguous(), keys, values, slots, scale)
-        return attended.reshape(rows, tokens, -1)
+        if end is not None and tokens > 1:
+            return _attend_square(query, keys, values, end, scale)
+        return step_attention.attend(query.contiguous(), keys, values, slots, scale).flatten(2)
+    keys, values = keys[:, :, :end], values[:, :, :end]
     # query heads that share keys lie beside each other, so that keys are read once
     shared = keys.shape[1]
     grouped = query.reshape(rows, tokens, shared, -1, dim).permute(0, 2, 1, 3, 4)
     groups = grouped.shape[3]
-    seen = _before(slots, keys.shape[2]).repeat_interleave(groups, dim=2)
+    seen = torch.arange(keys.shape[2], device=slots.device) <= slots[:, :, None]
     attended = F.scaled_dot_product_attention(
-        grouped.reshape(rows, shared, -1, dim), keys, values, seen, scale=scale
+        grouped.reshape(rows, shared, -1, dim),
+        keys,
+        values,
+        seen[:, None].repeat_interleave(groups, dim=2),
+        scale=scale,
     )
     attended = attended.reshape(rows, shared, tokens, groups, dim).permute(0, 2, 1, 3, 4)
     return attended.reshape(rows, tokens, -1)
 
 
-def _before(slots: torch.Tensor, end: int) -> torch.Tensor:
-    """Tell what each token sees, rows × 1 × tokens × slots."""
-    return (torch.arange(end, device=slots.device) <= slots[:, :, None])[:, None]
+def _attend_square(
+    query: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, end: int, scale: float
+) -> torch.Tensor:
+    """Let the last tokens of a row attend, as if all tokens asked.
+
+    cuDNN knows no other triangle, and its kernel makes up for it.
+    """
+    begin, length = end - query.shape[1], end + -end % LENGTHS
+    square = F.pad(query, (0, 0, 0, 0, begin, length - end)).transpose(1, 2)
+    attended = F.scaled_dot_product_attention(
+        square,
+        keys[:, :, :length],
+        values[:, :, :length],
+        is_causal=True,
+        scale=scale,
+        enable_gqa=True,
+    )
+    return attended.transpose(1, 2)[:, begin:end].flatten(2)
 
 
 def _look(

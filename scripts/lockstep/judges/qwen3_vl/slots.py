@@ -22,8 +22,13 @@ from lockstep.fast import qwen_vl
 from lockstep.judges.qwen3_vl.prompts import Chunk, Prefix, Prefixes, Prompt
 from lockstep.judges.qwen3_vl.vision import Eyes, handed
 
-# cuDNN, which PyTorch prefers, plans for every new number of tokens
-KERNELS = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
+KERNELS = [
+    SDPBackend.CUDNN_ATTENTION,
+    SDPBackend.FLASH_ATTENTION,
+    SDPBackend.EFFICIENT_ATTENTION,
+    SDPBackend.MATH,
+]
+"""Of prompts, the fastest first."""
 
 GRAIN = 512
 """Slots by whose number the memory of a row grows."""
@@ -129,7 +134,7 @@ class Slots:
             end,
         )
         tokens, positions = (handed(each, device) for each in (chunk.tokens, chunk.positions))
-        with sdpa_kernel(KERNELS):
+        with sdpa_kernel(KERNELS, set_priority=True):
             return qwen_vl.forward(self._text, tokens, positions, memory, images, wanted)
 
     @torch.inference_mode()
@@ -189,14 +194,13 @@ class Slots:
         """Read tokens into the slots behind what each row holds."""
         now = self._lengths[:, None] + torch.arange(tokens.shape[1], device=tokens.device)
         positions = now + self._offset[:, None]
-        with sdpa_kernel(KERNELS):
-            said = qwen_vl.forward(
-                self._text,
-                tokens,
-                positions.expand(3, -1, -1),
-                qwen_vl.Memory(self.keys, self.values, now),
-                wanted=wanted,
-            )
+        said = qwen_vl.forward(
+            self._text,
+            tokens,
+            positions.expand(3, -1, -1),
+            qwen_vl.Memory(self.keys, self.values, now),
+            wanted=wanted,
+        )
         return self._logits(said)
 
     def _logits(self, said: torch.Tensor | None) -> torch.Tensor:
