@@ -165,6 +165,9 @@ def compare(judge: Qwen3VLJudge, size: int, counts: Sequence[int]) -> None:
         tell(f"{count} at a time", found, expected)
     judge._prefixes.clear()
     tell("the other way round", judge.judge(given[::-1])[::-1], expected)
+    longer = given[0]._replace(prompt=given[0].prompt + "x" * 700)
+    judge._decoder.forget()
+    tell("beside a longer prompt", judge.judge([longer, *given[:7]])[1:], expected[:7])
 
 
 def tell(how: str, found: Sequence[Judgement], expected: Sequence[Judgement]) -> None:

@@ -16,7 +16,7 @@ from lockstep.judges.precomputed import PrecomputedJudgeSettings
 from lockstep.judges.protocol import Pair, Rejected
 from lockstep.judges.qwen3_vl import Qwen3VLSettings
 from lockstep.judges.qwen3_vl import judge as qwen3_vl
-from lockstep.judges.qwen3_vl.decoding import Vocabulary
+from lockstep.judges.qwen3_vl.decoding import AHEAD, Request, Vocabulary, _Row
 from lockstep.judges.qwen3_vl.judge import Qwen3VLJudge
 from lockstep.judges.qwen3_vl.prompts import Prefixes
 from lockstep.judges.qwen3_vl.slots import Slots
@@ -299,9 +299,13 @@ def test_the_reasoning_is_what_the_model_writes_by_itself(reasoned):
 
 
 @pytest.mark.parametrize("token", ["open", "end"])
-def test_reasoning_ends_where_the_model_begins_the_object_or_stops(reasoned, token):
+def test_reasoning_ends_where_the_model_begins_the_object_or_stops(reasoned, token, monkeypatch):
+    steps, step = [], Slots.step
+    monkeypatch.setattr(Slots, "step", lambda *given: steps.append(1) or step(*given))
     with leaning(reasoned, **{token: 1000.0}):
         (judgement,) = reasoned.judge(pairs(1))
+    # the device may be told of some before it has said so
+    assert len(steps) == AHEAD
     assert judgement.reply.startswith('{"instruction_following": ')
     # a token is a byte, and no other was written
     assert judgement.usage.reply_tokens == len(judgement.reply)
@@ -338,6 +342,15 @@ def test_a_sampled_reply_depends_on_its_seed_and_on_nothing_beside_it(judge):
     reasonings = {reply.split("{")[0] for reply in sampled}
     assert len(reasonings) > 3 or reasonings == {""}
     assert first == second == judge.judge(pairs(1))[0].reply
+
+
+def test_each_number_of_a_row_s_generator_is_drawn_once():
+    for written, drawn in (([5, 6], 3), ([5, 6, 7, 8], 4)):
+        row = _Row(Request(["a"], seed=3), vocabulary=None)
+        given = row.draws(4)
+        assert given == row.draws(4)
+        row.write(written, most=4)
+        assert row.draws(2) == _Row(Request(["a"], seed=3), None).draws(drawn + 2)[drawn:]
 
 
 def test_values_are_sampled_by_their_probabilities(score_only):
