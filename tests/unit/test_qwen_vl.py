@@ -61,7 +61,8 @@ def test_heads_are_normed_and_turned_and_kept(normed, rows):
     slots = torch.stack([torch.randperm(TOKENS)[:each] for _ in range(rows)])
     qkv = drawn(rows, each, 7 * 32)
     keys, values = stored(rows)
-    ours = qwen_vl_kernels.turn_store(qkv, cos, sin, norms, keys, values, slots)
+    ours = torch.full((rows, each, 3, 32), torch.nan)
+    qwen_vl_kernels.turn_store(qkv, cos, sin, norms, keys, values, slots, ours)
     torch.testing.assert_close(ours, turned[0])
     for row in range(rows):
         torch.testing.assert_close(keys[row][:, slots[row]].transpose(0, 1), turned[1][row])

@@ -62,6 +62,11 @@ def join_weights(text: Module) -> None:
     for layer in text.layers:
         attention = layer.self_attn
         attention.joined = _joined(attention.q_proj, attention.k_proj, attention.v_proj)
+        attention.norms = None
+        if hasattr(attention, "q_norm"):
+            query, key = attention.q_norm, attention.k_norm
+            epsilon = query.variance_epsilon
+            attention.norms = kernels.HeadNorms(query.weight, key.weight, epsilon)
 
 
 def optimize_perceptrons(vision: Module) -> None:
@@ -96,20 +101,25 @@ def forward(
     x = text.embed_tokens(tokens)
     for image in images:
         x[0, image.place] = image.seen.to(x.device)
-    beside = (*text.rotary_emb(x, positions), memory.slots, wanted)
+    cos, sin = text.rotary_emb(x, positions)
+    slots, square, device = memory.slots, None, None
     x = x.to(_enter(text.layers[0].input_layernorm))
     normed = _rms_norm(x, text.layers[0].input_layernorm)
     following = [*(layer.input_layernorm for layer in text.layers[1:]), text.norm]
     for number, (layer, after) in enumerate(zip(text.layers, following, strict=True)):
-        cos, sin, slots, wanted = beside = tuple(_moved(each, x.device) for each in beside)
         attention = layer.self_attn
+        if x.device != device:
+            device = x.device
+            cos, sin, slots = (_moved(each, device) for each in (cos, sin, slots))
+            wanted = _moved(wanted, device) if isinstance(wanted, torch.Tensor) else wanted
+            square = _square(attention, x, memory.end)
         keys, values = memory.keys[number], memory.values[number]
-        query = _turn_store(attention, normed, cos, sin, keys, values, slots)
+        query = _turn_store(attention, normed, cos, sin, keys, values, slots, square)
         if after is text.norm:
             if wanted is None:
                 return None
             x, query, slots = (_picked(each, wanted) for each in (x, query, slots))
-        attended = _attend(query, keys, values, slots, memory.end, attention.scaling)
+        attended = _attend(query, keys, values, slots, memory.end, square, attention.scaling)
         x, normed = _add_norm(x, attention.o_proj(attended), layer.post_attention_layernorm)
         said = _perceive(layer.mlp, normed)
         # nobody asks for tokens of an image
@@ -142,8 +152,28 @@ def _is_fast(tensor: torch.Tensor) -> bool:
     return tensor.is_cuda and tensor.dtype in (torch.bfloat16, torch.float16)
 
 
-def _moved(given: Any, device: torch.device) -> Any:
-    return given.to(device) if isinstance(given, torch.Tensor) else given
+def _moved(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
+    return tensor.to(device).contiguous()
+
+
+class _Square(NamedTuple):
+    """Queries of all tokens of a row, of which the last ones ask.
+
+    cuDNN knows no other triangle, and its kernel makes up for it.
+    """
+
+    query: torch.Tensor
+    """1 × tokens × heads × dim."""
+    asking: slice
+
+
+def _square(attention: Module, x: torch.Tensor, end: int | None) -> _Square | None:
+    """Return room for the queries of a prompt on a GPU."""
+    if end is None or not _is_fast(x):
+        return None
+    dim = attention.head_dim
+    shape = (1, end + -end % LENGTHS, attention.o_proj.in_features // dim, dim)
+    return _Square(x.new_zeros(shape), slice(end - x.shape[1], end))
 
 
 def _picked(x: torch.Tensor, wanted: torch.Tensor | slice) -> torch.Tensor:
@@ -168,8 +198,9 @@ def _rms_norm(x: torch.Tensor, norm: Module) -> torch.Tensor:
 
 def _add_norm(x: torch.Tensor, y: torch.Tensor, norm: Module) -> tuple[torch.Tensor, torch.Tensor]:
     """Return a sum and its norm, where the norm is."""
-    device = _enter(norm)
-    x, y = x.to(device), y.to(device)
+    if norm.weight.device != x.device:
+        device = _enter(norm)
+        x, y = x.to(device), y.to(device)
     if _is_fast(x):
         return kernels.add_rms_norm(x.contiguous(), y, norm.weight, norm.variance_epsilon)
     x = x + y
@@ -195,17 +226,19 @@ def _turn_store(
     keys: torch.Tensor,
     values: torch.Tensor,
     slots: torch.Tensor,
+    square: _Square | None,
 ) -> torch.Tensor:
     """Return queries, rows × tokens × heads × dim, and keep keys and values."""
-    qkv = F.linear(x, *attention.joined)
-    norms = None
-    if hasattr(attention, "q_norm"):
-        query_norm, key_norm = attention.q_norm, attention.k_norm
-        epsilon = query_norm.variance_epsilon
-        norms = kernels.HeadNorms(query_norm.weight, key_norm.weight, epsilon)
+    qkv, norms = F.linear(x, *attention.joined), attention.norms
     if _is_fast(x):
-        angles = cos.contiguous(), sin.contiguous()
-        return kernels.turn_store(qkv, *angles, norms, keys, values, slots.contiguous())
+        if square is not None:
+            query = square.query[:, square.asking]
+        else:
+            query = x.new_empty(
+                *slots.shape, attention.o_proj.in_features // keys.shape[3], keys.shape[3]
+            )
+        kernels.turn_store(qkv, cos, sin, norms, keys, values, slots, query)
+        return query
     shared, dim = keys.shape[1], keys.shape[3]
     qkv = qkv.unflatten(-1, (-1, dim))
     query, key, value = qkv.split((qkv.shape[2] - 2 * shared, shared, shared), dim=2)
@@ -229,13 +262,14 @@ def _attend(
     values: torch.Tensor,
     slots: torch.Tensor,
     end: int | None,
+    square: _Square | None,
     scale: float,
 ) -> torch.Tensor:
     """Return what queries attend to, rows × tokens × width."""
     rows, tokens, _, dim = query.shape
     if _is_fast(query):
-        if end is not None and tokens > 1:
-            return _attend_square(query, keys, values, end, scale)
+        if square is not None and tokens > 1:
+            return _attend_square(square, keys, values, scale)
         return step_attention.attend(query.contiguous(), keys, values, slots, scale).flatten(2)
     keys, values = keys[:, :, :end], values[:, :, :end]
     # query heads that share keys lie beside each other, so that keys are read once
@@ -255,23 +289,18 @@ def _attend(
 
 
 def _attend_square(
-    query: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, end: int, scale: float
+    square: _Square, keys: torch.Tensor, values: torch.Tensor, scale: float
 ) -> torch.Tensor:
-    """Let the last tokens of a row attend, as if all tokens asked.
-
-    cuDNN knows no other triangle, and its kernel makes up for it.
-    """
-    begin, length = end - query.shape[1], end + -end % LENGTHS
-    square = F.pad(query, (0, 0, 0, 0, begin, length - end)).transpose(1, 2)
+    length = square.query.shape[1]
     attended = F.scaled_dot_product_attention(
-        square,
+        square.query.transpose(1, 2),
         keys[:, :, :length],
         values[:, :, :length],
         is_causal=True,
         scale=scale,
         enable_gqa=True,
     )
-    return attended.transpose(1, 2)[:, begin:end].flatten(2)
+    return attended.transpose(1, 2)[:, square.asking].flatten(2)
 
 
 def _look(

@@ -62,7 +62,8 @@ def turn_store(
     keys: torch.Tensor,
     values: torch.Tensor,
     slots: torch.Tensor,
-) -> torch.Tensor:
+    query: torch.Tensor,
+) -> None:
     """Norm and turn queries and keys, put keys and values where they are kept; rounded once.
 
     Pairs of numbers are turned, one of each half of a head.
@@ -74,14 +75,10 @@ def turn_store(
         keys: rows × heads × slots × dim, numbers of a head beside each other; changed.
         values: as keys; changed.
         slots: of each token, rows × tokens.
-
-    Returns:
-        The queries, rows × tokens × heads × dim.
+        query: where queries go, rows × tokens × heads × dim; changed.
     """
-    rows, tokens, width = qkv.shape
-    shared, dim = keys.shape[1], keys.shape[3]
-    heads = width // dim - 2 * shared
-    query = torch.empty((rows, tokens, heads, dim), dtype=qkv.dtype, device=qkv.device)
+    rows, tokens, heads, dim = query.shape
+    shared = keys.shape[1]
     weights = (None, None, 0.0) if norms is None else norms
     _turn_store[(rows * tokens,)](
         qkv,
@@ -102,7 +99,6 @@ def turn_store(
         HEADS=triton.next_power_of_2(heads + 2 * shared),
         COLUMNS=triton.next_power_of_2(dim // 2),
     )
-    return query
 
 
 def _add_norm_rows(

@@ -66,6 +66,7 @@ def attend(
         QUERIES=queries,
         DIM=dim,
         BLOCK=BLOCK,
+        num_stages=2,
     )
     out = torch.empty_like(query)
     most = max(PARTS, triton.next_power_of_2(parts)) if tokens == 1 else 1

@@ -22,13 +22,10 @@ from lockstep.fast import qwen_vl
 from lockstep.judges.qwen3_vl.prompts import Chunk, Prefix, Prefixes, Prompt
 from lockstep.judges.qwen3_vl.vision import Eyes, handed
 
-KERNELS = [
-    SDPBackend.CUDNN_ATTENTION,
-    SDPBackend.FLASH_ATTENTION,
-    SDPBackend.EFFICIENT_ATTENTION,
-    SDPBackend.MATH,
-]
-"""Of prompts, the fastest first."""
+KERNELS = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
+
+HALF_KERNELS = [SDPBackend.CUDNN_ATTENTION, *KERNELS]
+"""Of prompts in half precision, the fastest first."""
 
 GRAIN = 512
 """Slots by whose number the memory of a row grows."""
@@ -134,7 +131,8 @@ class Slots:
             end,
         )
         tokens, positions = (handed(each, device) for each in (chunk.tokens, chunk.positions))
-        with sdpa_kernel(KERNELS, set_priority=True):
+        half = self._model.dtype.itemsize == 2
+        with sdpa_kernel(HALF_KERNELS if half else KERNELS, set_priority=True):
             return qwen_vl.forward(self._text, tokens, positions, memory, images, wanted)
 
     @torch.inference_mode()
