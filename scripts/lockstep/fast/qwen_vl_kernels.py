@@ -40,7 +40,7 @@ def silu_mul(x: torch.Tensor) -> torch.Tensor:
     width = x.shape[-1] // 2
     out = torch.empty((*x.shape[:-1], width), dtype=x.dtype, device=x.device)
     block = 1024
-    grid = (x.numel() // (2 * width), triton.cdiv(width, block))
+    grid = (x.numel() // (2 * width), -(-width // block))
     _silu_mul[grid](x, out, width, BLOCK=block)
     return out
 
@@ -96,9 +96,14 @@ def turn_store(
         QUERIES=heads,
         SHARED=shared,
         HALF=dim // 2,
-        HEADS=triton.next_power_of_2(heads + 2 * shared),
-        COLUMNS=triton.next_power_of_2(dim // 2),
+        HEADS=_power(heads + 2 * shared),
+        COLUMNS=_power(dim // 2),
     )
+
+
+def _power(number: int) -> int:
+    """Return the next power of 2; Triton's own function is slow outside kernels."""
+    return 1 << (number - 1).bit_length()
 
 
 def _add_norm_rows(
@@ -110,7 +115,7 @@ def _add_norm_rows(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     width = x.shape[-1]
     total, out = torch.empty_like(x), torch.empty_like(x)
-    block = triton.next_power_of_2(width)
+    block = _power(width)
     warps = 8 if block >= 4096 else 4
     _add_norm[(x.numel() // width,)](
         x, y, weight, bias, total, out, width, epsilon, BLOCK=block, num_warps=warps
