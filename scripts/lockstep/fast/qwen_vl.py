@@ -144,7 +144,7 @@ def _joined(*layers: torch.nn.Linear) -> _Joined:
         bias = torch.cat([layer.bias.detach() for layer in layers])
     rows = [layer.out_features for layer in layers]
     for layer, part in zip(layers, weight.split(rows), strict=True):
-        layer.weight = torch.nn.Parameter(part, requires_grad=False)
+        layer.weight = torch.nn.Parameter(part, layer.weight.requires_grad)
     return _Joined(weight, bias)
 
 
