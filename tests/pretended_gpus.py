@@ -33,6 +33,7 @@ def pretended_gpus(count, free=2**30):
         "torch.cuda.get_device_name": lambda device=0: "pretended",
         "torch.cuda.set_device": lambda device: None,
         "torch.cuda._lazy_init": lambda: None,
+        "torch.cuda.Event": mock.Mock,
         "torch.Tensor.pin_memory": lambda tensor: tensor,
         "transformers.modeling_utils.caching_allocator_warmup": lambda *_: None,
         # in inference mode operations come here whole that consist of others
@@ -90,16 +91,6 @@ class _Calls(TorchFunctionMode):
             plain = {name: value for name, value in named.items() if name != "device"}
             return torch.tensor(tree_map(_held, arguments[0]), **plain).to(named["device"])
         return function(*arguments, **named)
-
-
-def kernel(function):
-    """Return what launches Triton's kernels, with the tensors that its arguments hold."""
-
-    def launch(*arguments):
-        (place,) = {each.device for each in arguments if isinstance(each, torch.Tensor)}
-        return _placed(function(*tree_map(_held, arguments)), place)
-
-    return launch
 
 
 def _run(function, arguments, named):

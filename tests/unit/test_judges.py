@@ -8,22 +8,22 @@ from contextlib import contextmanager
 import pytest
 import torch
 import transformers
-from PIL import Image
+from PIL import Image, ImageOps
 
 from lockstep.errors import ConfigError, DeviceError, OutOfMemory
-from lockstep.fast import step_attention
 from lockstep.judges import keys
 from lockstep.judges.precomputed import PrecomputedJudgeSettings
 from lockstep.judges.protocol import Pair, Rejected
 from lockstep.judges.qwen3_vl import Qwen3VLSettings
 from lockstep.judges.qwen3_vl import judge as qwen3_vl
-from lockstep.judges.qwen3_vl.decoding import Vocabulary
+from lockstep.judges.qwen3_vl.decoding import AHEAD, Request, Vocabulary, _Row
 from lockstep.judges.qwen3_vl.judge import Qwen3VLJudge
+from lockstep.judges.qwen3_vl.prompts import Prefixes
 from lockstep.judges.qwen3_vl.slots import Slots
 from lockstep.rubrics.replies import parse_reply
 from lockstep.rubrics.rubric import read_rubric
 from tests.conftest import ROOT, without_a_tensor
-from tests.pretended_gpus import kernel, pretended_gpus
+from tests.pretended_gpus import pretended_gpus
 
 RUBRIC = read_rubric(ROOT / "config/rubrics/physical.yaml")
 SHORT = RUBRIC.model_copy(update={"criteria": RUBRIC.criteria[:2], "caps": ()})
@@ -139,6 +139,102 @@ def test_a_longer_prompt_beside_it_changes_nothing(judge, longer):
     assert_alike(judge.judge([given]), alone)
 
 
+def edits_of_one_sample(count=4, **fields):
+    """Return pairs of several editors: one source, edits and texts of all sizes and lengths."""
+    (first, *_) = given = pairs(count, **fields)
+    return [pair._replace(source=first.source, editor=f"e{i}") for i, pair in enumerate(given)]
+
+
+def passes(judge, given):
+    """Judge, and return what came of it and how many tokens each pass had."""
+    widths = []
+    embedding = judge._model.model.language_model.embed_tokens
+    hook = embedding.register_forward_hook(lambda *called: widths.append(called[1][0].shape[1]))
+    try:
+        return judge.judge(given), widths
+    finally:
+        hook.remove()
+
+
+def test_the_first_part_of_a_prompt_is_read_once_for_all_editors(judge):
+    given = edits_of_one_sample()
+    judge._prefixes.clear()
+    expected, first = [], []
+    for pair in given:
+        judge._prefixes.clear()
+        found, widths = passes(judge, [pair])
+        expected += found
+        first.append(widths[0])
+    assert len(set(first)) == 1
+    judge._prefixes.clear()
+    one_by_one = [passes(judge, [pair]) for pair in given]
+    # to the last bit, not only what is said
+    assert [judgement for found, _ in one_by_one for judgement in found] == expected
+    assert [widths.count(first[0]) for _, widths in one_by_one] == [1, 0, 0, 0]
+    judge._prefixes.clear()
+    together, widths = passes(judge, given)
+    assert widths.count(first[0]) == 1
+    again, widths = passes(judge, given)
+    assert again == together
+    assert first[0] not in widths
+    assert_alike(together, expected)
+
+
+def changed(image):
+    image = image.copy()
+    image.putpixel((3, 5), (1, 2, 3))
+    return image
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        lambda pair: pair._replace(source=changed(pair.source)),
+        lambda pair: pair._replace(source=pair.source.resize((80, 64))),
+        lambda pair: pair._replace(more=[pair.edited]),
+        lambda pair: pair._replace(reference=pair.source),
+        lambda pair: pair._replace(rubric=RUBRIC.model_copy(update={"system": "Judge."})),
+    ],
+    ids=["a pixel", "another shape", "one more image", "a reference", "another system text"],
+)
+def test_nothing_is_taken_for_the_first_part_of_another_prompt(score_only, other):
+    (pair,) = pairs(1)
+    score_only._prefixes.clear()
+    expected = score_only.judge([other(pair)])
+    score_only._prefixes.clear()
+    score_only.judge([pair])
+    found, widths = passes(score_only, [other(pair)])
+    assert found == expected
+    assert len(widths) == 2 + len(RUBRIC.names) + 1
+
+
+def test_what_was_used_longest_ago_makes_room(score_only, monkeypatch):
+    (first,) = pairs(1)
+    second = first._replace(source=changed(first.source))
+    third = first._replace(source=ImageOps.invert(first.source))
+    score_only._prefixes.clear()
+    (expected,), widths = passes(score_only, [first])
+    prefixes = Prefixes(int(2.5 * widths[0]))
+    monkeypatch.setattr(score_only, "_prefixes", prefixes)
+    monkeypatch.setattr(score_only._decoder, "_prefixes", prefixes)
+    score_only._decoder.forget()
+
+    def told_in(pair):
+        return len(passes(score_only, [pair])[1]) - len(RUBRIC.names) - 1
+
+    assert [told_in(pair) for pair in (first, second, first, third)] == [2, 2, 1, 2]
+    assert [told_in(pair) for pair in (first, third, second)] == [1, 1, 2]
+    # what was there when a prompt was made is there until it is read
+    prompt = score_only._prompt(second)
+    assert prompt.prefix is not None and prompt.first.pixels is None
+    prefixes.clear()
+    assert prompt.prefix.tokens == prompt.first.tokens.shape[1]
+    # and no room at all is no mistake
+    prefixes._most = 10
+    assert score_only.judge([first])[0] == expected
+    assert prefixes.clear() == 0
+
+
 def plain(judge, pair, text):
     """Return the log probabilities after a text, from one pass without cache and padding."""
     inputs = judge._processor(
@@ -203,9 +299,13 @@ def test_the_reasoning_is_what_the_model_writes_by_itself(reasoned):
 
 
 @pytest.mark.parametrize("token", ["open", "end"])
-def test_reasoning_ends_where_the_model_begins_the_object_or_stops(reasoned, token):
+def test_reasoning_ends_where_the_model_begins_the_object_or_stops(reasoned, token, monkeypatch):
+    steps, step = [], Slots.step
+    monkeypatch.setattr(Slots, "step", lambda *given: steps.append(1) or step(*given))
     with leaning(reasoned, **{token: 1000.0}):
         (judgement,) = reasoned.judge(pairs(1))
+    # the device may be told of some before it has said so
+    assert len(steps) == AHEAD
     assert judgement.reply.startswith('{"instruction_following": ')
     # a token is a byte, and no other was written
     assert judgement.usage.reply_tokens == len(judgement.reply)
@@ -223,17 +323,13 @@ def test_one_row_may_write_on_where_another_has_ended(reasoned):
 
 
 def test_scores_alone_take_one_pass_over_the_prompt_and_a_step_for_each(score_only):
-    widths = []
-    text = score_only._model.model.language_model
-    hook = text.register_forward_hook(
-        lambda *given: widths.append(given[2].last_hidden_state.shape[1])
-    )
-    (judgement,) = score_only.judge(pairs(1))
-    hook.remove()
+    score_only._prefixes.clear()
+    (judgement,), widths = passes(score_only, pairs(1))
     assert judgement.reply.startswith("{")
-    # the last step reads that the last value ends
-    assert len(widths) == 1 + len(RUBRIC.names) + 1
-    assert widths[0] == judgement.usage.prompt_tokens > max(widths[1:])
+    # a prompt is read in two parts; the last step reads that the last value ends
+    assert len(widths) == 2 + len(RUBRIC.names) + 1
+    assert sum(widths[:2]) == judgement.usage.prompt_tokens
+    assert min(widths[:2]) > max(widths[2:])
 
 
 def test_a_sampled_reply_depends_on_its_seed_and_on_nothing_beside_it(judge):
@@ -246,6 +342,15 @@ def test_a_sampled_reply_depends_on_its_seed_and_on_nothing_beside_it(judge):
     reasonings = {reply.split("{")[0] for reply in sampled}
     assert len(reasonings) > 3 or reasonings == {""}
     assert first == second == judge.judge(pairs(1))[0].reply
+
+
+def test_each_number_of_a_row_s_generator_is_drawn_once():
+    for written, drawn in (([5, 6], 3), ([5, 6, 7, 8], 4)):
+        row = _Row(Request(["a"], seed=3), vocabulary=None)
+        given = row.draws(4)
+        assert given == row.draws(4)
+        row.write(written, most=4)
+        assert row.draws(2) == _Row(Request(["a"], seed=3), None).draws(drawn + 2)[drawn:]
 
 
 def test_values_are_sampled_by_their_probabilities(score_only):
@@ -306,7 +411,7 @@ def test_an_edit_that_gives_no_numbers_leaves_those_after_it_alone(judge, where)
     hook = embedding.register_forward_hook(overflow)
     try:
         if where == "beside a failure":
-            with pytest.raises(TypeError, match="NoneType"):
+            with pytest.raises(AttributeError, match="NoneType"):
                 judge.judge([ill, well._replace(source=None)])
         else:
             assert judge.judge([ill])[0].reply is None
@@ -339,10 +444,10 @@ def test_what_did_not_fit_is_given_back_before_less_is_tried(score_only, monkeyp
         made.append(weakref.ref(slots))
         start(slots, *given)
 
-    def compute(slots, tokens):
+    def compute(slots, *given):
         if slots._count > 1:
             raise torch.OutOfMemoryError("too large")
-        return read(slots, tokens)
+        return read(slots, *given)
 
     start, read = Slots.__init__, Slots.compute
     monkeypatch.setattr(Slots, "__init__", make)
@@ -352,7 +457,8 @@ def test_what_did_not_fit_is_given_back_before_less_is_tried(score_only, monkeyp
     monkeypatch.setattr(judge, "_count", lambda _: judge._most)
     judge._decoder.forget()
     assert_alike(judge.judge(given), expected)
-    assert len(made) == 3
+    # four rows once more without what is kept of prompts, two, one
+    assert len(made) == 4
 
 
 def test_a_tokenizer_that_joins_digits_is_refused():
@@ -418,7 +524,6 @@ def test_a_judge_on_two_gpus_judges_as_on_one(models, mode, monkeypatch):
     two = settings_of(models, mode=mode, gpus_per_judge=2, device_map=SPREAD)
     with pretended_gpus(2):
         monkeypatch.setattr(torch.cuda, "set_device", current.append)
-        monkeypatch.setattr(step_attention, "attend", kernel(step_attention.attend))
         judge = Qwen3VLJudge(two, "cuda")
         for module in judge._model.modules():
             if not list(module.children()) and list(module.parameters()):
@@ -438,15 +543,14 @@ def test_on_a_gpu_the_shape_of_a_step_does_not_depend_on_the_batch(models, monke
     long = given[0]._replace(prompt=given[0].prompt + "x" * 600)
     shapes = []
 
-    def compute(slots, tokens):
+    def compute(slots, tokens, wanted):
         shapes.append(tokens.shape)
-        return read(slots, tokens)
+        return read(slots, tokens, wanted)
 
     read = Slots.compute
     settings = {"batch_size": 5, "max_reasoning_tokens": 1}
     with pretended_gpus(2):
         monkeypatch.setattr(Slots, "compute", compute)
-        monkeypatch.setattr(step_attention, "attend", kernel(step_attention.attend))
         judge = Qwen3VLJudge(
             settings_of(models, gpus_per_judge=2, device_map=SPREAD, **settings), "cuda"
         )

@@ -509,12 +509,16 @@ def test_scores_are_wrong_where_the_judge_sees_the_edit_twice(judge, edits):
 
 
 def test_scores_are_wrong_once_pictures_reach_the_judge_upside_down(judge, edits, monkeypatch):
-    processor = judge._processor
+    look = judge._processor.image_processor
 
     def turned(images, **given):
-        return processor(images=[ImageOps.flip(image) for image in images], **given)
+        return look(images=[ImageOps.flip(image) for image in images], **given)
 
-    turned.tokenizer = processor.tokenizer
-    turned.apply_chat_template = processor.apply_chat_template
-    monkeypatch.setattr(judge, "_processor", turned)
-    assert off(judge, edits) > OFF
+    turned.merge_size = look.merge_size
+    monkeypatch.setattr(judge._processor, "image_processor", turned)
+    # sources were seen the right way round before
+    judge._prefixes.clear()
+    try:
+        assert off(judge, edits) > OFF
+    finally:
+        judge._prefixes.clear()

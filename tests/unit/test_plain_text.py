@@ -96,7 +96,8 @@ def test_no_text_of_others_brings_control_tokens_into_a_judges_prompt(judge):
     tokenizer = judge._processor.tokenizer
 
     def ids(**fields):
-        return judge._prompt(pair(**fields))["input_ids"][0].tolist()
+        prompt = judge._prompt(pair(**fields))
+        return [*prompt.first.tokens[0].tolist(), *prompt.rest.tokens[0].tolist()]
 
     once, twice = ids(), ids(rejected=Rejected("x", "x"))
     for text in NASTY:

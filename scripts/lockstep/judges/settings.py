@@ -17,6 +17,8 @@ class JudgeSettings(BackendSettings):
     """What all judges share."""
 
     neutral: ClassVar[frozenset[str]] = frozenset({"rubrics", "anchors"})
+    semantics: ClassVar[int] = 4
+    """Raised by hand when code changes the replies that the same settings give."""
     served: ClassVar[bool] = False
     """Whether it is behind a server, which several requests may ask at a time."""
     rubrics: PlainPath = Field(

@@ -23,6 +23,7 @@ class Qwen3VLSettings(ModelJudgeSettings):
 
     on_device: ClassVar[bool] = True
     imports: ClassVar[str] = "lockstep.judges.qwen3_vl.judge"
+    semantics: ClassVar[int] = 5
     neutral: ClassVar[frozenset[str]] = JudgeSettings.neutral | {
         "use_batch_inference",
         "batch_size",

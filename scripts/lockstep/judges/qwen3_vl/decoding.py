@@ -13,19 +13,28 @@ that digit is the one taken, `schema_mass` says how true it is.
 
 import math
 import random
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections import deque
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 import torch
 import transformers
 
 from lockstep.errors import ConfigError
+from lockstep.judges.qwen3_vl.prompts import Prefixes, Prompt
 from lockstep.judges.qwen3_vl.slots import WIDE, Slots
 
 DIGITS = "0123456789"
 
 ENDS = (",", "}", "Ġ", "Ċ", "č", "ĉ")
 """How tokens begin that may follow a number; byte-level tokenizers write white space so."""
+
+
+AHEAD = 2
+"""Steps that the device is told of before the one after which it may stop is over."""
+
+ASKED = 4
+"""Tokens of a part after which the model is asked: its first two and its last two."""
 
 
 class Request(NamedTuple):
@@ -94,6 +103,7 @@ class Decoder:
         vocabulary: of its tokenizer.
         max_reasoning_tokens: longest reasoning; 0 asks for none.
         temperature: of sampled replies.
+        prefixes: first parts of prompts that were read already.
     """
 
     def __init__(
@@ -102,9 +112,11 @@ class Decoder:
         vocabulary: Vocabulary,
         max_reasoning_tokens: int,
         temperature: float,
+        prefixes: Prefixes,
     ) -> None:
         self._model = model
         self._vocabulary = vocabulary
+        self._prefixes = prefixes
         self._digits, self._ends = (
             torch.tensor(tokens, device=model.device)
             for tokens in (vocabulary.digits, vocabulary.ends)
@@ -114,16 +126,17 @@ class Decoder:
         self._temperature = temperature
         stops = model.generation_config.eos_token_id
         stops = stops if isinstance(stops, list) else [stops]
-        self._stops = vocabulary.opening | {token for token in stops if token is not None}
+        known = vocabulary.opening | {token for token in stops if token is not None}
+        self._stops = torch.tensor(sorted(known), device=model.device)
 
     @torch.inference_mode()
     def reply(
-        self, prompts: Iterable[Mapping[str, Any]], requests: Sequence[Request], count: int
+        self, prompts: Iterable[Prompt], requests: Sequence[Request], count: int
     ) -> list[Reply | None]:
         """Reply to each row.
 
         Args:
-            prompts: what the processor makes of each prompt.
+            prompts: of each row.
             count: rows that are computed, whether there is a prompt for them or not.
 
         Returns:
@@ -139,7 +152,8 @@ class Decoder:
             if not any(part.tokens for part in fed):
                 break
             width = max(row.longest(number) for row in rows)
-            logits = slots.append([part.tokens for part in fed], width, trial=True)
+            tokens, asked = [part.tokens for part in fed], [part.asked() for part in fed]
+            logits = slots.append(tokens, width, asked, trial=True)
             for row, part, logs in zip(rows, fed, self._logs(logits), strict=True):
                 row.read(part, logs, self._temperature)
         return [row.reply() for row in rows]
@@ -157,30 +171,37 @@ class Decoder:
         room = self._max_reasoning_tokens + parts + WIDE
         if self._slots is None or not self._slots.fit(count, room):
             self.forget()
-            self._slots = Slots(self._model, count, room)
+            self._slots = Slots(self._model, count, room, self._prefixes)
         return self._slots
 
     def _reason(self, slots: Slots, logits: torch.Tensor, rows: Sequence["_Row"]) -> None:
         """Let each row write until it stops by itself or has written enough.
 
+        The device takes the tokens, and is told of the next steps before it has done so.
+
         Args:
-            logits: after each prompt.
+            logits: after each prompt, those of missing rows too.
         """
-        writing = list(rows)
-        for _ in range(self._max_reasoning_tokens):
-            greedy = logits.argmax(-1).tolist()
-            fed: list[list[int]] = []
-            for number, row in enumerate(rows):
-                token = greedy[number]
-                if row.random is not None and row in writing:
-                    token = _sample(logits[number], self._temperature, row.random)
-                if row in writing and token in self._stops:
-                    writing.remove(row)
-                fed.append([token] if row in writing else [])
-                row.reasoning += fed[-1]
-            if not writing:
-                return
-            logits = slots.append(fed)[:, -1]
+        device, most = logits.device, self._max_reasoning_tokens
+        missing = len(logits) - len(rows)
+        drawn = [row.draws(most) for row in rows] + [None] * missing
+        is_drawn = torch.tensor([own is not None for own in drawn], device=device)
+        chances = torch.tensor([own or [0.0] * most for own in drawn], device=device).T
+        writing = torch.tensor([True] * len(rows) + [False] * missing, device=device)
+        written, flags = [], deque[_Flag]()
+        for step in range(most):
+            tokens = logits.argmax(-1)
+            if any(own is not None for own in drawn):
+                sampled = _sample(logits, self._temperature, chances[step])
+                tokens = torch.where(is_drawn, sampled, tokens)
+            writing = writing & ~torch.isin(tokens, self._stops)
+            written.append(torch.where(writing, tokens, -1))
+            flags.append(_Flag(writing.any()))
+            if len(flags) > AHEAD and not flags.popleft().is_set():
+                break
+            logits = slots.step(tokens * writing, writing.long())
+        for row, own in zip(rows, torch.stack(written, dim=1).tolist(), strict=False):
+            row.write([token for token in own if token >= 0], most)
 
     def _logs(self, logits: torch.Tensor) -> list["_Logs"]:
         """Return what the logits after each token of each row say of numbers there."""
@@ -195,8 +216,25 @@ class Decoder:
         return [_Logs(*row) for row in found]
 
 
+class _Flag:
+    """A yes or no that is on its way from a device."""
+
+    def __init__(self, value: torch.Tensor) -> None:
+        self._value, self._event = value, None
+        if value.is_cuda:
+            self._value = torch.empty((), dtype=value.dtype).pin_memory()
+            self._value.copy_(value, non_blocking=True)
+            self._event = torch.cuda.Event()
+            self._event.record()
+
+    def is_set(self) -> bool:
+        if self._event is not None:
+            self._event.synchronize()
+        return bool(self._value)
+
+
 class _Logs(NamedTuple):
-    """Log probabilities after each token of a row."""
+    """Log probabilities after each token of a part after which the model is asked."""
 
     digits: list[list[float]]
     """Of each digit."""
@@ -215,6 +253,11 @@ class _Part(NamedTuple):
     trial: bool
     """Whether the last one is a 1 on trial."""
 
+    def asked(self) -> list[int]:
+        """Return the numbers of the tokens after which the model is asked."""
+        last = max(0, len(self.tokens) - 1)
+        return [0, min(1, last), max(0, last - 1), last]
+
 
 class _Row:
     """One reply as it grows."""
@@ -231,6 +274,23 @@ class _Row:
         self._tokens = 0
         self._broken = False
         """Whether the model gave no numbers."""
+
+    def draws(self, count: int) -> list[float] | None:
+        """Return the next numbers of the row's own generator, which stays where it is."""
+        if self.random is None:
+            return None
+        state = self.random.getstate()
+        drawn = [self.random.random() for _ in range(count)]
+        self.random.setstate(state)
+        return drawn
+
+    def write(self, tokens: list[int], most: int) -> None:
+        """Take note of the reasoning."""
+        self.reasoning = tokens
+        if self.random is not None:
+            # one for each token, and one for that which ended it
+            for _ in range(min(len(tokens) + 1, most)):
+                self.random.random()
 
     def part(self, number: int) -> _Part:
         """Return what comes before the value of a criterion, or after the last one's."""
@@ -266,20 +326,15 @@ class _Row:
             zero = [logs.digits[place][0]] if self._values[-1] in (1, 10) and place == 0 else []
             self._masses.append(math.exp(_log_sum([logs.ends[place], *zero])))
         if part.trial:
-            last = len(part.tokens) - 1
-            self._take(logs.digits[last - 1], logs.digits[last][0], logs, last, temperature)
+            self._take(logs, temperature)
 
-    def _take(
-        self, digits: list[float], zero: float, logs: "_Logs", last: int, temperature: float
-    ) -> None:
+    def _take(self, logs: "_Logs", temperature: float) -> None:
         """Take a value by the log probabilities of its digits.
 
         Args:
-            digits: of each as the first one.
-            zero: of a 0 behind a 1.
-            last: place of that 1.
+            logs: the last ones behind a 1, those before them where it stands.
         """
-        end = logs.ends[last]
+        digits, zero, end = logs.digits[-2], logs.digits[-1][0], logs.ends[-1]
         values = [*digits, digits[1] + zero - _log_sum([zero, end])]
         values[1] += end - _log_sum([zero, end])
         if len(self._allowed) < len(values):
@@ -297,7 +352,7 @@ class _Row:
             return
         # token by token, as in any greedy reply
         first = digits.index(max(digits))
-        self._values.append(10 if first == 1 and zero >= logs.best_ends[last] else first)
+        self._values.append(10 if first == 1 and zero >= logs.best_ends[-1] else first)
 
     def _take_allowed(self, values: list[float], temperature: float) -> None:
         """Take one of the allowed values by their log probabilities."""
@@ -326,11 +381,11 @@ class _Row:
         )
 
 
-def _sample(logits: torch.Tensor, temperature: float, generator: random.Random) -> int:
-    """Draw a token by one number of the row's own generator, whatever rows are beside it."""
+def _sample(logits: torch.Tensor, temperature: float, chances: torch.Tensor) -> torch.Tensor:
+    """Draw a token of each row by a number between 0 and 1, whatever rows are beside it."""
     heights = (logits.float() / temperature).softmax(-1).cumsum(-1)
-    drawn = torch.searchsorted(heights, heights[-1] * generator.random(), right=True)
-    return min(int(drawn), len(logits) - 1)
+    drawn = torch.searchsorted(heights, heights[:, -1:] * chances[:, None], right=True)
+    return drawn[:, 0].clamp(max=logits.shape[-1] - 1)
 
 
 def _log_sum(logs: Sequence[float]) -> float:

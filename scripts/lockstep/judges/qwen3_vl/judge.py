@@ -3,7 +3,7 @@
 import logging
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from typing import Any
@@ -15,12 +15,14 @@ from safetensors import SafetensorError
 
 from lockstep.config.section import is_folder
 from lockstep.errors import ConfigError, DeviceError, OutOfMemory, one_sentence
+from lockstep.fast.qwen_vl import join_weights, optimize_perceptrons
 from lockstep.foreign.plain_text import speller
 from lockstep.judges.protocol import Judgement, Pair, Usage
 from lockstep.judges.qwen3_vl import Qwen3VLSettings
 from lockstep.judges.qwen3_vl.decoding import Decoder, Request, Vocabulary
+from lockstep.judges.qwen3_vl.prompts import Prefixes, Prompt, make_prompt
 from lockstep.judges.qwen3_vl.slots import layer_devices
-from lockstep.models.qwen_vl import optimize_text, optimize_vision
+from lockstep.models.qwen_vl import optimize_vision
 from lockstep.models.weights import check_model, check_taken
 
 log = logging.getLogger(__name__)
@@ -34,8 +36,14 @@ LARGEST = 64
 STEP = 16
 """Edits by which the number of those that are judged at a time changes with the memory."""
 
+ROOM = 4096
+"""Slots of an edit: a prompt of two images of one megapixel has some 2,500 tokens."""
+
 BESIDE = 2**28
 """Bytes that an edit takes beside its slots, while its prompt is read."""
+
+KEPT = 8192
+"""Tokens of first parts of prompts that are kept on a CPU, of whose memory nothing is known."""
 
 THREADS = 2
 """Prompts that are made at a time; more get into the way of the one that keeps the GPU busy."""
@@ -93,16 +101,19 @@ class Qwen3VLJudge:
         """Rows beyond which memory has not sufficed."""
         self._model.eval()
         optimize_vision(self._model.model.visual)
-        optimize_text(self._model.model.language_model)
+        optimize_perceptrons(self._model.model.visual)
+        join_weights(self._model.model.language_model)
         gpus = range(settings.together)
         if torch_device == "cuda" and len(gpus) > 1:
             _follow(self._model)
+        self._prefixes = Prefixes(self._room_for_prefixes())
         reasoned = settings.mode == "reasoned"
         self._decoder = Decoder(
             self._model,
             Vocabulary(self._processor.tokenizer),
             max_reasoning_tokens=settings.max_reasoning_tokens if reasoned else 0,
             temperature=settings.temperature,
+            prefixes=self._prefixes,
         )
         log.info(
             "loaded %s from %s on %s in %.1f s",
@@ -120,18 +131,32 @@ class Qwen3VLJudge:
     def _fitting(self) -> int:
         if self._model.device.type == "cpu":
             return 4
-        text = self._model.config.get_text_config()
-        dim = self._model.model.language_model.layers[0].self_attn.head_dim
-        layer = 2 * text.num_key_value_heads * dim * self._model.dtype.itemsize
         size = LARGEST
-        for device, layers in Counter(layer_devices(self._model)).items():
+        for device, slot in self._bytes_of_a_slot():
             free, _ = torch.cuda.mem_get_info(device)
-            # a prompt of two images of one megapixel has some 2,500 tokens
-            size = min(size, int(0.7 * free) // (4096 * layers * layer + BESIDE))
+            size = min(size, int(0.7 * free) // (ROOM * slot + BESIDE))
         # a little more or less free memory is no reason for other sums
         size = size - size % STEP if size > STEP else max(1, size)
         log.info("judging %d edits at a time", size)
         return size
+
+    def _bytes_of_a_slot(self) -> list[tuple[torch.device, int]]:
+        """Return what a slot of a row takes of each device's memory."""
+        text = self._model.config.get_text_config()
+        dim = self._model.model.language_model.layers[0].self_attn.head_dim
+        layer = 2 * text.num_key_value_heads * dim * self._model.dtype.itemsize
+        devices = Counter(layer_devices(self._model))
+        return [(device, layers * layer) for device, layers in devices.items()]
+
+    def _room_for_prefixes(self) -> int:
+        """Return how many tokens find place in half of what a full batch leaves of the memory."""
+        if self._model.device.type == "cpu":
+            return KEPT
+        count = self._settings.batch(self)
+        return min(
+            max(0, torch.cuda.mem_get_info(device)[0] - count * (ROOM * slot + BESIDE)) // 2 // slot
+            for device, slot in self._bytes_of_a_slot()
+        )
 
     def judge(self, pairs: Sequence[Pair]) -> list[Judgement]:
         count = self._count(pairs)
@@ -139,10 +164,14 @@ class Qwen3VLJudge:
             return self._judge(pairs, count)
         except torch.OutOfMemoryError as error:
             self._decoder.forget()
-            self._most = max(1, count // 2)
-            if count == len(pairs):
+            if self._prefixes.give_back():
+                log.warning("no memory for %d edits at a time beside prompts read before", count)
+            elif count == len(pairs):
+                self._most = max(1, count // 2)
                 raise OutOfMemory(f"out of memory on the device ({one_sentence(error)})") from None
-            log.warning("no memory for %d edits at a time, going on with %d", count, self._most)
+            else:
+                self._most = max(1, count // 2)
+                log.warning("no memory for %d edits at a time, going on with %d", count, self._most)
         except torch.AcceleratorError as error:
             raise DeviceError(f"the device failed ({one_sentence(error)})") from error
         # not while the error is handled: with it, what did not fit stays in memory
@@ -163,11 +192,11 @@ class Qwen3VLJudge:
     def _judge(self, pairs: Sequence[Pair], count: int) -> list[Judgement]:
         counts = []
 
-        def prompts() -> Iterator[Mapping[str, torch.Tensor]]:
+        def prompts() -> Iterator[Prompt]:
             # the next ones are made while the device reads one
             with ThreadPoolExecutor(THREADS) as pool:
                 for prompt in pool.map(self._prompt, pairs):
-                    counts.append(prompt["input_ids"].shape[1])
+                    counts.append(prompt.first.tokens.shape[1] + prompt.rest.tokens.shape[1])
                     yield prompt
 
         requests = [
@@ -190,14 +219,10 @@ class Qwen3VLJudge:
             for reply, count in zip(replies, counts, strict=True)
         ]
 
-    def _prompt(self, pair: Pair) -> Mapping[str, torch.Tensor]:
-        prompt = self._processor(text=[self._chat(pair)], images=pair.shown, return_tensors="pt")
-        # as the model does it, but beside it; from pinned memory the way to a GPU is short
-        pixels = prompt["pixel_values"].to(self._model.dtype)
-        prompt["pixel_values"] = (
-            pixels.pin_memory() if self._model.device.type == "cuda" else pixels
+    def _prompt(self, pair: Pair) -> Prompt:
+        return make_prompt(
+            self._processor, self._model, self._chat(pair), pair.shown, self._prefixes
         )
-        return prompt
 
     def _chat(self, pair: Pair) -> str:
         said = [("system", pair.rubric.system), ("user", pair.prompt)]
@@ -295,6 +320,6 @@ def _balanced(settings: Qwen3VLSettings) -> dict[str, int]:
 def _follow(model: transformers.PreTrainedModel) -> None:
     """Let each part of a model run with its own GPU as the current one, where Triton launches."""
     text = model.model.language_model
-    for part in (model.model.visual, text.embed_tokens, *text.layers, text.norm, model.lm_head):
+    for part in (model.model.visual, text.embed_tokens, model.lm_head):
         device = next(part.parameters()).device
         part.register_forward_pre_hook(lambda *_, device=device: torch.cuda.set_device(device))

@@ -3,30 +3,31 @@
 Each prompt is read by itself, without padding, and behind it a row goes on in slots of its own. All
 rows go on together, in steps of one shape: rows that are missing, and tokens that a row does not
 need, are computed and forgotten. So the order of all sums of a row, and with it the last bit of
-what comes of it, depends on neither the other rows nor their number. On a GPU a step is captured
-once and replayed: launched one by one, its thousand kernels keep the CPU busy ten times as long as
-the GPU.
+what comes of it, depends on neither the other rows nor their number. What a missing row would look
+at is not read, so it costs its part of the products alone, which take their time for the weights.
+On a GPU a step is captured once and replayed: launched one by one, its kernels keep the CPU busy
+longer than the GPU.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 import transformers
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from transformers import AttentionInterface, AttentionMaskInterface
-from transformers.integrations.sdpa_attention import sdpa_attention_forward
-from transformers.masking_utils import sdpa_mask
 
-from lockstep.fast import step_attention
+from lockstep.fast import qwen_vl
+from lockstep.judges.qwen3_vl.prompts import Chunk, Prefix, Prefixes, Prompt
+from lockstep.judges.qwen3_vl.vision import Eyes, handed
 
-NAME = "lockstep_slots"
-
-# cuDNN, which PyTorch prefers, plans for every new number of tokens
 KERNELS = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
 
-GRAIN = 256
+HALF_KERNELS = [SDPBackend.CUDNN_ATTENTION, *KERNELS]
+"""Of prompts in half precision, the fastest first."""
+
+GRAIN = 512
 """Slots by whose number the memory of a row grows."""
 
 WIDE = 16
@@ -37,24 +38,24 @@ class Slots:
     """Memory for some rows, and the steps of a model over them.
 
     Args:
-        model: a Qwen-VL model.
+        model: a Qwen-VL model, after `qwen_vl.join_weights`.
         count: rows.
         room: slots behind each prompt.
+        prefixes: first parts of prompts that were read already.
     """
 
-    def __init__(self, model: transformers.PreTrainedModel, count: int, room: int) -> None:
+    def __init__(
+        self, model: transformers.PreTrainedModel, count: int, room: int, prefixes: Prefixes
+    ) -> None:
         self._model = model
-        self._text = model.model.language_model
+        self._text: Any = model.model.language_model
+        self._eyes = Eyes(model)
         self._count, self._room = count, room
+        self._prefixes = prefixes
         self._devices = layer_devices(model)
         # a graph is of one device
         alone = len({parameter.device for parameter in model.parameters()}) == 1
         self._captured = alone and model.device.type == "cuda"
-        config = self._text.config
-        self._groups = config.num_attention_heads // config.num_key_value_heads
-        AttentionInterface.register(NAME, _attend)
-        AttentionMaskInterface.register(NAME, sdpa_mask)
-        config._attn_implementation = NAME
         self._length = 0
         self._lengths = torch.zeros(count, dtype=torch.long, device=model.device)
         """Slots of each row that hold something."""
@@ -62,118 +63,146 @@ class Slots:
         """What the position of a row's token is beyond its slot."""
         self.keys: list[torch.Tensor] = []
         self.values: list[torch.Tensor] = []
-        self._graphs: dict[int, _Step] = {}
+        self._graphs: dict[tuple[int, int], _Step] = {}
 
     def fit(self, count: int, room: int) -> bool:
         """Tell whether so many rows with so much room behind their prompts find place."""
         return count <= self._count and room <= self._room
 
     @torch.inference_mode()
-    def begin(self, prompts: Iterable[Mapping[str, Any]]) -> torch.Tensor:
+    def begin(self, prompts: Iterable[Prompt]) -> torch.Tensor:
         """Forget all rows and read new prompts.
 
         Args:
-            prompts: what the processor makes of each, as many as there are rows or fewer.
+            prompts: as many as there are rows or fewer.
 
         Returns:
-            The logits after each, rows × vocabulary.
+            The logits after each row's prompt, rows × vocabulary; those of missing rows say
+            nothing.
         """
-        self._lengths.zero_()
-        self._offset.zero_()
-        logits = []
+        # masked slots are computed with too, and nothing masks what is no number
+        for held in (*self.keys, *self.values):
+            held.zero_()
+        lengths, offsets, ends = [], [], []
         for row, prompt in enumerate(prompts):
-            logits.append(self._read(row, prompt))
-        return torch.stack(logits)
+            ends.append(self._read(row, prompt).to(self._model.device))
+            lengths.append(prompt.first.tokens.shape[1] + prompt.rest.tokens.shape[1])
+            offsets.append(prompt.offset)
+        missing = self._count - len(ends)
+        for held, found in ((self._lengths, lengths), (self._offset, offsets)):
+            held.copy_(torch.tensor(found + [0] * missing))
+        return self._logits(F.pad(torch.cat(ends), (0, 0, 0, missing)))
 
-    def _read(self, row: int, prompt: Mapping[str, torch.Tensor]) -> torch.Tensor:
-        """Read a prompt into a row, and return the logits after it."""
-        tokens, grids = prompt["input_ids"], prompt["image_grid_thw"]
-        # on a GPU it would wait for each image
-        positions, offset = self._model.model.get_rope_index(
-            tokens, prompt["mm_token_type_ids"], image_grid_thw=grids
+    def _read(self, row: int, prompt: Prompt) -> torch.Tensor:
+        """Read a prompt into a row, and return what the model makes of its end, 1 × width."""
+        split = prompt.first.tokens.shape[1]
+        end = split + prompt.rest.tokens.shape[1]
+        self._make_room(end + self._room)
+        found = prompt.prefix or self._prefixes.get(prompt.key)
+        if found is None:
+            self._pass(row, prompt.first, 0, split, None)
+            if self._prefixes.room(split):
+                held = {device: torch.stack(own) for device, own in self._held(row, split).items()}
+                self._prefixes.keep(prompt.key, Prefix(prompt.first.grids, split, held))
+        else:
+            for device, own in self._held(row, split).items():
+                torch._foreach_copy_(own, list(found.held[device].unbind()))
+        said = self._pass(row, prompt.rest, split, end, slice(-1, None))
+        assert said is not None
+        return said[:, -1]
+
+    def _held(self, row: int, end: int) -> dict[torch.device, list[torch.Tensor]]:
+        """Return the first slots of a row, by device: keys, then values of its layers."""
+        held = defaultdict(list)
+        for layer in (*self.keys, *self.values):
+            held[layer.device].append(layer[row, :, :end])
+        return held
+
+    def _pass(
+        self, row: int, chunk: Chunk, begin: int, end: int, wanted: slice | None
+    ) -> torch.Tensor | None:
+        """Read a part of a prompt into a row."""
+        device = self._model.device
+        images = self._eyes.look(chunk)
+        memory = qwen_vl.Memory(
+            [keys[row : row + 1] for keys in self.keys],
+            [values[row : row + 1] for values in self.values],
+            torch.arange(begin, end, device=device)[None],
+            end,
         )
-        with sdpa_kernel(KERNELS):
-            out = self._model(
-                input_ids=self._given(tokens),
-                position_ids=self._given(positions),
-                pixel_values=self._given(prompt["pixel_values"]),
-                image_grid_thw=self._given(grids),
-                use_cache=True,
-                logits_to_keep=1,
-            )
-        length = tokens.shape[1]
-        self._make_room(length + self._room)
-        self._lengths[row] = length
-        self._offset[row] = int(offset)
-        for layer, keys, values in zip(
-            out.past_key_values.layers, self.keys, self.values, strict=True
-        ):
-            for held, read in ((keys, layer.keys), (values, layer.values)):
-                held[row, :, :length] = read[0]
-                # masked slots are computed with too, and nothing masks what is no number
-                held[row, :, length:] = 0
-        return out.logits[0, -1].to(self._model.device)
+        tokens, positions = (handed(each, device) for each in (chunk.tokens, chunk.positions))
+        half = self._model.dtype.itemsize == 2
+        with sdpa_kernel(HALF_KERNELS if half else KERNELS, set_priority=True):
+            return qwen_vl.forward(self._text, tokens, positions, memory, images, wanted)
 
-    def _given(self, tensor: torch.Tensor) -> torch.Tensor:
-        """Hand a tensor to the device without waiting for what it does."""
-        pinned = tensor.pin_memory() if self._model.device.type == "cuda" else tensor
-        return pinned.to(self._model.device, non_blocking=True)
+    @torch.inference_mode()
+    def step(self, tokens: torch.Tensor, kept: torch.Tensor) -> torch.Tensor:
+        """Let the model read one token behind each row.
+
+        Args:
+            tokens: of each row, on the device.
+            kept: whether it is one that belongs to the row, 0 or 1.
+
+        Returns:
+            The logits after it, rows × vocabulary, until the next step.
+        """
+        logits = self._run(tokens[:, None], torch.zeros_like(tokens)[:, None])
+        self._lengths += kept
+        return logits[:, 0]
 
     @torch.inference_mode()
     def append(
-        self, rows: Sequence[Sequence[int]], width: int = 1, trial: bool = False
+        self,
+        rows: Sequence[Sequence[int]],
+        width: int,
+        asked: Sequence[Sequence[int]],
+        trial: bool = False,
     ) -> torch.Tensor:
         """Let the model read tokens behind each row.
 
         Args:
             rows: tokens of each row.
             width: most tokens that a row may have.
+            asked: numbers of the tokens of each row after which it is asked, of each as many.
             trial: forget the last one of each row again.
 
         Returns:
-            The logits after each token, rows × tokens × vocabulary, until the next step.
+            The logits there, rows × asked × vocabulary, until the next step.
         """
-        if self._model.device.type == "cuda" and width > 1:
+        device = self._model.device
+        if device.type == "cuda":
             width += -width % WIDE
         missing = self._count - len(rows)
         filled = [[*row, *[0] * (width - len(row))] for row in rows] + [[0] * width] * missing
-        tokens = torch.tensor(filled, device=self._model.device)
-        if self._captured:
-            if width not in self._graphs:
-                self._graphs[width] = _Step(self, tokens)
-            logits = self._graphs[width].replay(tokens)
-        else:
-            logits = self.compute(tokens)
+        wanted = [list(own) for own in asked] + [[0] * len(asked[0])] * missing
+        logits = self._run(torch.tensor(filled, device=device), torch.tensor(wanted, device=device))
         kept = [max(0, len(row) - trial) for row in rows] + [0] * missing
-        self._lengths += torch.tensor(kept, device=self._model.device)
+        self._lengths += torch.tensor(kept, device=device)
         return logits[: len(rows)]
 
-    def compute(self, tokens: torch.Tensor) -> torch.Tensor:
+    def _run(self, tokens: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+        if not self._captured:
+            return self.compute(tokens, wanted)
+        shape = tokens.shape[1], wanted.shape[1]
+        if shape not in self._graphs:
+            self._graphs[shape] = _Step(self, tokens, wanted)
+        return self._graphs[shape].replay(tokens, wanted)
+
+    def compute(self, tokens: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
         """Read tokens into the slots behind what each row holds."""
         now = self._lengths[:, None] + torch.arange(tokens.shape[1], device=tokens.device)
-        self._now = {device: now.to(device) for device in self._devices}
         positions = now + self._offset[:, None]
-        seen = torch.arange(self._length, device=tokens.device) <= now[:, :, None]
-        bias = torch.zeros(seen.shape, dtype=self._model.dtype, device=tokens.device)
-        bias = bias.masked_fill(~seen, -torch.inf)[:, None].repeat(1, 1, self._groups, 1)
-        with sdpa_kernel(KERNELS):
-            hidden = self._text(
-                input_ids=tokens,
-                attention_mask=bias,
-                position_ids=positions.expand(3, -1, -1),
-                past_key_values=self,
-                use_cache=True,
-            ).last_hidden_state
-        return self._model.lm_head(hidden).to(tokens.device)
+        said = qwen_vl.forward(
+            self._text,
+            tokens,
+            positions.expand(3, -1, -1),
+            qwen_vl.Memory(self.keys, self.values, now),
+            wanted=wanted,
+        )
+        return self._logits(said)
 
-    def update(
-        self, key: torch.Tensor, value: torch.Tensor, layer: int, *_: object
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Take a layer's newest keys and values, as a cache of transformers does."""
-        now = self._now[key.device][:, None, :, None].expand_as(key)
-        self.keys[layer].scatter_(2, now, key)
-        self.values[layer].scatter_(2, now, value)
-        return self.keys[layer], self.values[layer]
+    def _logits(self, said: torch.Tensor | None) -> torch.Tensor:
+        return self._model.lm_head(said).to(self._model.device)
 
     def _make_room(self, length: int) -> None:
         """Have memory for so many slots; what was captured for less is of no use."""
@@ -202,48 +231,22 @@ def layer_devices(model: transformers.PreTrainedModel) -> list[torch.device]:
 
 
 class _Step:
-    """A step of some width, captured on the GPU."""
+    """A step of some shape, captured on the GPU."""
 
-    def __init__(self, slots: Slots, tokens: torch.Tensor) -> None:
-        self._tokens = tokens.clone()
+    def __init__(self, slots: Slots, tokens: torch.Tensor, wanted: torch.Tensor) -> None:
+        self._tokens, self._wanted = tokens.clone(), wanted.clone()
         stream = torch.cuda.Stream()
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
             # kernels are chosen and their memory is made before the capture
-            slots.compute(self._tokens)
+            slots.compute(self._tokens, self._wanted)
         torch.cuda.current_stream().wait_stream(stream)
         self._graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(self._graph):
-            self._logits = slots.compute(self._tokens)
+            self._logits = slots.compute(self._tokens, self._wanted)
 
-    def replay(self, tokens: torch.Tensor) -> torch.Tensor:
+    def replay(self, tokens: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
         self._tokens.copy_(tokens)
+        self._wanted.copy_(wanted)
         self._graph.replay()
         return self._logits
-
-
-def _attend(
-    module: torch.nn.Module,
-    query: torch.Tensor,
-    key: torch.Tensor,
-    value: torch.Tensor,
-    attention_mask: torch.Tensor | None,
-    scaling: float,
-    **given: Any,
-) -> tuple[torch.Tensor, None]:
-    """Attend with query heads beside each other that share keys, which are then read once.
-
-    Args:
-        attention_mask: a row for each query of each head of a group; None for a prompt.
-    """
-    if attention_mask is None:
-        return sdpa_attention_forward(module, query, key, value, None, scaling=scaling, **given)
-    rows, heads, width, dim = query.shape
-    if width == 1 and query.device.type == "cuda":
-        bias = attention_mask[:, 0, 0]
-        attended = step_attention.attend(query[:, :, 0], key, value, bias, scaling)
-        return attended[:, None], None
-    grouped = query.reshape(rows, key.shape[1], -1, dim)
-    mask = attention_mask.expand(-1, key.shape[1], -1, -1)
-    attended = F.scaled_dot_product_attention(grouped, key, value, mask, scale=scaling)
-    return attended.reshape(rows, heads, width, dim).transpose(1, 2), None
