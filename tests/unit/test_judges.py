@@ -230,9 +230,17 @@ def test_what_was_used_longest_ago_makes_room(score_only, monkeypatch):
     prefixes.clear()
     assert prompt.prefix.tokens == prompt.first.tokens.shape[1]
     # and no room at all is no mistake
-    prefixes._most = 10
+    prefixes.most = 10
     assert score_only.judge([first])[0] == expected
     assert prefixes.clear() == 0
+
+
+def test_a_warm_up_changes_no_reply_and_keeps_nothing(score_only):
+    score_only._prefixes.clear()
+    expected = score_only.judge(pairs(2))
+    score_only._prefixes.clear()
+    score_only._warm_up()
+    assert score_only.judge(pairs(2)) == expected
 
 
 def plain(judge, pair, text):

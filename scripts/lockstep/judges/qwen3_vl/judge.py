@@ -11,6 +11,7 @@ from typing import Any
 import accelerate
 import torch
 import transformers
+from PIL import Image
 from safetensors import SafetensorError
 
 from lockstep.config.section import is_folder
@@ -106,15 +107,11 @@ class Qwen3VLJudge:
         gpus = range(settings.together)
         if torch_device == "cuda" and len(gpus) > 1:
             _follow(self._model)
-        self._prefixes = Prefixes(self._room_for_prefixes())
+        self._prefixes = Prefixes()
+        self._has_room = False
+        """Whether it is known how much memory there is for them."""
         reasoned = settings.mode == "reasoned"
-        self._decoder = Decoder(
-            self._model,
-            Vocabulary(self._processor.tokenizer),
-            max_reasoning_tokens=settings.max_reasoning_tokens if reasoned else 0,
-            temperature=settings.temperature,
-            prefixes=self._prefixes,
-        )
+        self._decoder = self._decoding(settings.max_reasoning_tokens if reasoned else 0)
         log.info(
             "loaded %s from %s on %s in %.1f s",
             type(self._model).__name__,
@@ -122,6 +119,31 @@ class Qwen3VLJudge:
             "cpu" if torch_device == "cpu" else " + ".join(map(torch.cuda.get_device_name, gpus)),
             time.monotonic() - began,
         )
+        if torch_device == "cuda":
+            self._warm_up()
+
+    def _decoding(self, max_reasoning_tokens: int) -> Decoder:
+        return Decoder(
+            self._model,
+            Vocabulary(self._processor.tokenizer),
+            max_reasoning_tokens=max_reasoning_tokens,
+            temperature=self._settings.temperature,
+            prefixes=self._prefixes,
+        )
+
+    def _warm_up(self) -> None:
+        """Have kernels compiled before the first edit comes, for as few rows as will do."""
+        began = time.monotonic()
+        said = self._rendered([("system", "Rules."), ("user", "Task.")], images=2)
+        shown = [Image.new("RGB", (1024, 1024), "gray")] * 2
+        prompt = make_prompt(self._processor, self._model, said, shown, self._prefixes)
+        try:
+            self._decoding(1).reply([prompt], [Request(["value"], None)], 1)
+            log.info("warmed up in %.1f s", time.monotonic() - began)
+        except torch.OutOfMemoryError:
+            # what there is may do for smaller images
+            log.warning("not warmed up, for want of memory")
+        torch.cuda.empty_cache()
 
     def fitting(self) -> int:
         # what earlier jobs have taken of the memory is for those to come
@@ -159,6 +181,9 @@ class Qwen3VLJudge:
         )
 
     def judge(self, pairs: Sequence[Pair]) -> list[Judgement]:
+        if not self._has_room:
+            # not when it loads: another model may still be in memory then
+            self._has_room, self._prefixes.most = True, self._room_for_prefixes()
         count = self._count(pairs)
         try:
             return self._judge(pairs, count)

@@ -59,8 +59,8 @@ class Prefixes:
         most: tokens that are kept in all.
     """
 
-    def __init__(self, most: int) -> None:
-        self._most = most
+    def __init__(self, most: int = 0) -> None:
+        self.most = most
         self._kept: OrderedDict[bytes, Prefix] = OrderedDict()
         # prompts are made beside the device's thread
         self._lock = threading.Lock()
@@ -73,10 +73,10 @@ class Prefixes:
 
     def room(self, tokens: int) -> bool:
         """Let go of what was used longest ago, and tell whether so many tokens find place."""
-        if tokens > self._most:
+        if tokens > self.most:
             return False
         with self._lock:
-            while sum(kept.tokens for kept in self._kept.values()) + tokens > self._most:
+            while sum(kept.tokens for kept in self._kept.values()) + tokens > self.most:
                 self._kept.popitem(last=False)
         return True
 
@@ -95,7 +95,7 @@ class Prefixes:
         """Let go of all, keep half as many from now on, and tell whether there were any."""
         held = self.clear()
         if held:
-            self._most = held // 2
+            self.most = held // 2
         return held > 0
 
 
