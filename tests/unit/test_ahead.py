@@ -89,6 +89,15 @@ def test_only_what_the_run_does_is_done_ahead(settings, monkeypatch):
     assert not ahead.later(edit_job(settings))
 
 
+def test_the_last_job_of_a_model_is_known_where_another_models_come_next(settings):
+    assert not ahead.is_last(edit_job(settings))
+    assert ahead.is_last(edit_job(settings, "causal"))
+    assert not ahead.is_last(score_job(settings, "causal"))
+    # nothing comes next, or nobody knows what
+    ahead.announce([Planned("edit", "e", "causal")])
+    assert not ahead.is_last(edit_job(settings, "causal"))
+
+
 def test_the_judge_loads_during_the_last_edit_job_alone(settings):
     judge = settings.judge
     assert ahead.first_score(edit_job(settings), judge) is None
@@ -158,8 +167,9 @@ class Serving:
         """Yield what the worker says to a job."""
         with sockets.try_connect(self.path) as connection, open(os.devnull, "w") as terminal:
             assert sockets.greeting(connection, 10)
-            request = Request(job=job, later=ahead.later(job)).model_dump_json().encode()
-            socket.send_fds(connection, [request + b"\n"], [terminal.fileno()])
+            request = Request(job=job, later=ahead.later(job), last=ahead.is_last(job))
+            line = request.model_dump_json().encode() + b"\n"
+            socket.send_fds(connection, [line], [terminal.fileno()])
             yield lambda: list(sockets.messages(connection, 10))
 
     def until(self, category):
@@ -183,6 +193,12 @@ def test_the_next_job_finds_its_work_begun_and_writes_nothing_before_it_comes(se
     serving.until("causal")
     assert serving.begun == ["physical", "social", "causal"]
     assert serving.written == ["physical", "social"]
+
+
+def test_a_worker_ends_after_the_last_job_of_its_model(settings, serving):
+    with serving.asked(edit_job(settings, "causal")) as said:
+        assert said()[-1] == {"done": True}
+    until(lambda: serving.worker._leaving)
 
 
 def test_work_for_a_job_that_comes_meanwhile_is_not_begun_again(settings, serving):

@@ -55,6 +55,11 @@ def later(job: Job) -> list[EditJob | ScoreJob]:
     return []
 
 
+def is_last(job: Job) -> bool:
+    """Tell whether a job is its model's last one on its devices, and another model's come next."""
+    return isinstance(job, EditJob) and bool(_after(job)) and not later(job)
+
+
 def first_score(job: EditJob, judge: AnyJudge) -> ScoreJob | None:
     """Return the job that judges first on a device, if an edit job is the last one there.
 

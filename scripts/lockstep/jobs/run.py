@@ -39,7 +39,7 @@ def run(job: Job, terminal: IO[str], judge: AnyJudge | None = None) -> None:
     if not (job.resident and job.backend.on_device and workers.in_run()):
         run_here(job, terminal, loaded)
         return
-    request = Request(job=job, later=ahead.later(job))
+    request = Request(job=job, later=ahead.later(job), last=ahead.is_last(job))
     first = None
     if isinstance(job, EditJob) and judge is not None and judge.on_device:
         first = ahead.first_score(job, judge)

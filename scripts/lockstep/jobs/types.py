@@ -128,3 +128,5 @@ class Request(BaseModel):
     job: Job
     later: tuple[Job, ...] = ()
     """Jobs of the same model that come after it on the same devices, in their order."""
+    last: bool = False
+    """Whether it is known that none does, and that another model comes next."""

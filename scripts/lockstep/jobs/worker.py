@@ -89,10 +89,14 @@ class Client:
 class _Turn:
     """A job in hand, and the client that it is done for: none yet, where it is done ahead."""
 
-    def __init__(self, job: Job, later: Sequence[Job], client: Client | None) -> None:
+    def __init__(
+        self, job: Job, later: Sequence[Job], client: Client | None, last: bool = False
+    ) -> None:
         self.job = job
         self.later = later
         self.client = client
+        self.last = last
+        """Whether another model's jobs come next on the devices."""
         self.settled = threading.Event()
         """Set once it is known whether a client comes for it."""
         self.diary: Diary | None = None
@@ -105,6 +109,7 @@ class _Turn:
     def begin(self, client: Client, holds: bool) -> None:
         """Do the job for a client."""
         self.client = client
+        self.last = client.request["last"]
         assert self.diary is not None
         self.diary.hand_over(self.job.log)
         client.say({"begun": True})
@@ -166,7 +171,7 @@ class Worker:
         while client := self._next():
             request = Request.model_validate_json(json.dumps(client.request))
             terminal = os.dup(client.terminal)
-            turn: _Turn | None = _Turn(request.job, request.later, client)
+            turn: _Turn | None = _Turn(request.job, request.later, client, request.last)
             while turn is not None:
                 with written_to(self._given["log"] if turn.client is None else turn.job.log):
                     turn = self._do(turn, terminal)
@@ -282,6 +287,9 @@ class Worker:
             turn.client.dismiss()
         if failed:
             self.leave("a job failed")
+        elif turn.last and "done" in reply:
+            # its memory takes a while to come free
+            self.leave("its model is not needed any more")
         if "error" in reply or self._model is None or not turn.later:
             return None
         job, *later = turn.later

@@ -44,7 +44,7 @@ from lockstep.scoring.replies import (
 
 log = logging.getLogger(__name__)
 
-READERS = 4
+READERS = 8
 """Edits whose images are read at a time."""
 
 

@@ -5,6 +5,7 @@ import resource
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from statistics import fmean, pstdev
 from typing import Any, NamedTuple
@@ -101,11 +102,14 @@ def _edits(shard: Shard) -> list[_Edit]:
         shard.judge, keys.identity(shard.judge), shard.rubric, layout.place(shard.folder).editor
     )
     samples = records.read_manifest(shard.manifest)
-    return [
-        _wanted(edit, samples, position, job, shard.folder, shard.seed)
-        for path in shard.edits
-        for position, edit in _placed(path, samples)
-    ]
+
+    def wanted(placed: tuple[int, EditRecord]) -> _Edit:
+        return _wanted(placed[1], samples, placed[0], job, shard.folder, shard.seed)
+
+    found = (placed for path in shard.edits for placed in _placed(path, samples))
+    # each image is read and hashed
+    with ThreadPoolExecutor(judgements.READERS) as pool:
+        return list(pool.map(wanted, found))
 
 
 def _items(edits: Iterable[_Edit]) -> list[Pending]:
