@@ -13,8 +13,7 @@ from PIL import Image
 from scipy.stats import spearmanr
 
 from lockstep import plan
-from lockstep.demo import drawing, rows, views, world
-from lockstep.demo.measure import HELD_OUT, correct
+from lockstep.demo import views, world
 from lockstep.editors.protocol import Editor
 from lockstep.figures import stats
 from lockstep.judges.protocol import Judge, Pair
@@ -22,6 +21,8 @@ from lockstep.records import Sample
 from lockstep.rubrics import combine
 from lockstep.rubrics.replies import parse_reply
 from lockstep.rubrics.rubric import Rubric, read_rubric
+from miniature import drawing, rows
+from miniature.measure import HELD_OUT, correct
 
 MINIATURE = Path(__file__).parents[1] / "resources" / "miniature"
 """Folder of the miniature's weights and rubrics."""

@@ -10,7 +10,8 @@ from PIL import Image
 
 from lockstep import records
 from lockstep.benchmark.categories import CATEGORIES
-from lockstep.demo import drawing, views, wordings, world
+from lockstep.demo import views, wordings, world
+from miniature import drawing
 
 PER_CATEGORY = 8
 """Samples of a category."""

@@ -12,7 +12,7 @@ from lockstep.foreign import media
 from lockstep.jobs import workers
 from lockstep.jobs.verify import verify
 
-COMMANDS = ("verify", "train", "workers")
+COMMANDS = ("verify", "workers")
 
 
 def main() -> None:
@@ -28,24 +28,14 @@ def main() -> None:
 def _run(given: list[str]) -> int:
     """Do what a command line asks for and return the exit code."""
     _check_command(given)
-    parser = _parser()
-    arguments, rest = parser.parse_known_args(given)
-    if arguments.command == "train":
-        # it takes its own arguments, and torch
-        from lockstep.demo import train
-
-        train.main(rest)
-        return 0
-    if rest:
-        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    arguments = _parser().parse_args(given)
     if arguments.command == "workers":
         return _workers(arguments.stop)
     return _verify(arguments.results)
 
 
 def _check_command(given: list[str]) -> None:
-    *some, last = COMMANDS
-    expected = f"{', '.join(some)} or {last}"
+    expected = " or ".join(COMMANDS)
     found = given[0] if given else ""
     if found not in (*COMMANDS, "-h", "--help"):
         hint = suggest(found, COMMANDS)
@@ -62,7 +52,6 @@ def _parser() -> argparse.ArgumentParser:
         "what was written.",
     )
     verifying.add_argument("results", nargs="?", type=Path, default=Path("results"))
-    commands.add_parser("train", help="train the miniature", add_help=False)
     keeping = commands.add_parser(
         "workers",
         help="list or end the models kept on this machine's devices",

@@ -201,7 +201,9 @@ def test_humans_are_read_from_any_file_of_scores(tables, tmp_path):
     for name in ("h.parquet", "h.jsonl"):
         assert agreement(tables, tmp_path / name) == expected
     (tmp_path / "h.xlsx").touch()
-    with pytest.raises(ConfigError, match=r"'\.xlsx', accepted are \.csv, \.jsonl, \.parq"):
+    with pytest.raises(
+        ConfigError, match=r"expected a file of kind \.csv, \.jsonl, \.parquet, found '\.xlsx'"
+    ):
         agreement(tables, tmp_path / "h.xlsx")
 
 

@@ -18,7 +18,7 @@ def run(monkeypatch, *arguments):
 def test_the_help_has_a_line_for_each_command(monkeypatch, capsys):
     assert not run(monkeypatch, "--help")
     printed = capsys.readouterr().out
-    for command in ("verify", "train", "workers"):
+    for command in ("verify", "workers"):
         (line,) = [each for each in printed.splitlines() if each.split()[:1] == [command]]
         assert len(line.split()) > 2
 
@@ -30,12 +30,13 @@ def test_the_help_has_a_line_for_each_command(monkeypatch, capsys):
         (["hosts"], "'hosts'"),
         (["Verify", "results"], "'Verify' (did you mean 'verify'?)"),
         (["--stop"], "'--stop'"),
+        (["train", "rows", "folder"], "'train'"),
         (["x\n\x1b[2Jy"], r"'x\n\x1b[2Jy'"),
         ([], "''"),
     ],
 )
 def test_an_unknown_command_is_one_sentence(arguments, found, monkeypatch, capsys):
-    expected = "Error: expected a command, verify, train or workers, found "
+    expected = "Error: expected a command, verify or workers, found "
     assert run(monkeypatch, *arguments) == expected + found
     assert capsys.readouterr() == ("", "")
 

@@ -121,7 +121,9 @@ def test_a_gif_is_refused_animated_or_not():
 def test_the_limit_holds_before_anything_is_decoded():
     # 40,000 × 40,000 pixels would take 1.6 GB
     data = stored(Image.new("1", (40_000, 40_000)))
-    with pytest.raises(SampleError, match="40000×40000 pixels, accepted are up to 64,000,000"):
+    with pytest.raises(
+        SampleError, match=r"expected up to 64,000,000 pixels .* 40000×40000 pixels"
+    ):
         verify_image(data, 64_000_000)
 
 
@@ -132,7 +134,7 @@ def test_tiny_and_long_images_are_accepted(size):
 
 @pytest.mark.parametrize("size", [(101, 1), (1, 101), (1010, 10)])
 def test_an_image_that_is_too_long_for_the_models_is_refused(size):
-    with pytest.raises(SampleError, match="accepted is a side up to 100 times the other"):
+    with pytest.raises(SampleError, match="expected a side up to 100 times the other"):
         verify_image(stored(Image.new("RGB", size)), 10**6)
 
 
@@ -521,7 +523,7 @@ def test_a_colour_is_a_css_name_or_six_digits(text, colour):
 
 @pytest.mark.parametrize("text", ["", "whit", "#fff", "#gggggg", "#ffffff80", "rgb(1,2,3)"])
 def test_any_other_colour_is_refused(text):
-    with pytest.raises(ValueError, match="accepted is '#rrggbb' or a CSS colour name"):
+    with pytest.raises(ValueError, match="expected '#rrggbb' or a CSS colour name"):
         images.parse_colour(text)
 
 

@@ -44,7 +44,8 @@ NO_FILE = ["cats,gone0.png,Do.", "cats,gone1.png,Do."]
             [GOOD, "dogs,there.png,", "dogs,gone.png,Do.", "dogs,there.png,"],
             ["cats", "dogs"],
             "found no sample of 'dogs' that can be used, 3 are rejected, 2 of them for a reason "
-            "such as: instruction: found nothing.*benchmark.categories can leave it out",
+            "such as: instruction: expected a text, found nothing.*"
+            "benchmark.categories can leave it out",
         ),
         ([GOOD], ["cats", "cat"], r"found no sample of 'cat' \(benchmark\.categories\)"),
         ([GOOD], ["cat"], r"found no sample of 'cat' \(did you mean 'cats'\?\).*it has cats"),
@@ -96,7 +97,7 @@ def test_an_item_with_a_key_twice_is_rejected_in_every_format(tmp_path, name, fi
     assert not reasons
     doubled(path, field)
     again, _, reasons = prepare(tmp_path, made.settings["path"], **own)
-    assert reasons == [f"found the field '{field}' twice, accepted is each once"]
+    assert reasons == [f"expected each field once, found '{field}' twice"]
     assert sum(again.samples.values()) == sum(counts.samples.values()) - 1
 
 
@@ -105,5 +106,5 @@ def test_a_key_twice_within_a_field_is_seen_too(tmp_path, value):
     path = tmp_path / "t.jsonl"
     path.write_text(f'{{"id": "a", "category": "c", "instruction": "x", "image": {value}}}')
     _, _, (reason,) = prepare(tmp_path, path, categories=["c"])
-    assert reason.startswith("found the field '")
+    assert reason.startswith("expected each field once, found '")
     assert "twice" in reason

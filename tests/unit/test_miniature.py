@@ -13,21 +13,13 @@ import torch
 from PIL import Image, ImageOps
 from safetensors.torch import load_file, save_file
 
-from lockstep.demo import (
-    drawing,
-    models,
-    passes,
-    places,
-    rows,
-    views,
-    wordings,
-    world,
-)
+from lockstep.demo import places, views, wordings, world
 from lockstep.editors.diffusers import DiffusersSettings, qwen_image
 from lockstep.editors.diffusers import editor as diffusers_editor
 from lockstep.judges.qwen3_vl import Qwen3VLSettings
 from lockstep.judges.qwen3_vl.judge import Qwen3VLJudge
 from lockstep.rubrics import combine
+from miniature import __main__, drawing, editor_training, judge_training, models, passes, rows
 from tests import miniature_benchmark
 from tests.conftest import ROOT
 
@@ -207,8 +199,6 @@ def read(model: Any, inputs: Any, pictures: int, grid: int) -> torch.Tensor:
 
 
 def test_training_runs_in_pieces(tmp_path):
-    from lockstep.demo import editor_training, judge_training, train
-
     models.make_tokenizer().save_pretrained(tmp_path / "tokenizer")
     rows.write(tmp_path, 1, 1, 8)
     known = {"size": 1, "device": "cpu", "checked": 1, "total": 1000, "piece": 0.1}
@@ -221,7 +211,7 @@ def test_training_runs_in_pieces(tmp_path):
     assert torch.load(tmp_path / "judge.pt")["step"] > 0
     for name in ("editor.safetensors", "vae.safetensors", "judge.safetensors", "judge.log"):
         assert (tmp_path / "out" / name).exists()
-    train.main(
+    __main__.main(
         ["export", str(tmp_path), "--out", str(tmp_path / "out"), "--to", str(tmp_path / "models")]
     )
     assert load(model=str(tmp_path / "models" / "editor-final"))._pipeline.vae.config.z_dim == 16

@@ -317,7 +317,7 @@ def test_a_scale_that_all_categories_share_is_the_scale(tmp_path):
 def test_a_scale_is_of_a_category_that_is_there_and_its_scores_lie_on_it(tmp_path):
     with pytest.raises(ConfigError, match=r"compare\.scales: found 'Clarty' \(did you mean"):
         mixed(tmp_path, scale=(0, 34), scales={"Clarty": (10, 34)})
-    with pytest.raises(ConfigError, match="found 10, accepted is a number from 20 to 34"):
+    with pytest.raises(ConfigError, match="expected a number from 20 to 34, found 10"):
         mixed(tmp_path, scale=(0, 34), scales={"Clarity": (20, 34)})
     given = {"compare": {"sources": {"s": "x"}, "scales": {"a": [0, 1]}}}
     with pytest.raises(ConfigError, match=r"report\.threshold: found 7 beside compare\.scales"):

@@ -107,4 +107,4 @@ def test_ids_that_are_taken_do_not_lie_in_memory():
     finally:
         tracemalloc.stop()
     assert after - before < 50_000
-    assert "found id '0000' a second time" in accept([0]).reason
+    assert "expected each id once, found '0000' a second time" in accept([0]).reason

@@ -140,9 +140,9 @@ def category_key(name: str, known: Categories = CATEGORIES) -> str:
     if (key := find_key(name, known)) is not None:
         return key
     names = [other for category in known.values() for other in category.names]
-    accepted = ", ".join(f"{c.key} ({c.chinese})" if c.chinese else c.key for c in known.values())
+    listed = ", ".join(f"{c.key} ({c.chinese})" if c.chinese else c.key for c in known.values())
     name = name[:60]
-    raise ConfigError(f"found category {name!r}{suggest(name, names)}, accepted are {accepted}")
+    raise ConfigError(f"found category {name!r}{suggest(name, names)}; expected one of {listed}")
 
 
 def known_key(category: str) -> str:

@@ -142,6 +142,6 @@ def _check_sizes(path: Path, metadata: pq.FileMetaData, wanted: list[str]) -> No
             packed, unpacked = column.total_compressed_size, column.total_uncompressed_size
             if unpacked > MAX_UNPACKED and unpacked > MAX_RATIO * max(packed, 1):
                 raise BenchmarkError(
-                    f"{path}: found column {column.path_in_schema!r} of {packed:,} bytes that "
-                    f"unpack to {unpacked:,}, accepted is up to {MAX_RATIO} times as many"
+                    f"{path}: column {column.path_in_schema!r}: expected to unpack to at most "
+                    f"{MAX_RATIO} times its {packed:,} bytes, found {unpacked:,}"
                 )

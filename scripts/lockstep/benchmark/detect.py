@@ -39,7 +39,7 @@ def detect(path: Path) -> str:
         return "table"
     listed = ", ".join(sorted(map(str, fields))[:12]) or "no fields"
     raise BenchmarkError(
-        f"{path}: found no known format (its first item has {listed[:300]}), accepted are "
+        f"{path}: found no known format (its first item has {listed[:300]}); expected one of "
         f"{', '.join([*SIGNS, 'kris', 'table'])}; benchmark.format names one"
     )
 
@@ -82,9 +82,9 @@ def _first_fields(path: Path) -> set[str]:
     except BenchmarkError:
         if path.suffix.lower() == ".json":
             raise
-        accepted = ", ".join((".json", *table_rows.SUFFIXES))
+        kinds = ", ".join((".json", *table_rows.SUFFIXES))
         raise BenchmarkError(
-            f"{path}: expected JSON or a file of kind {accepted}, found no JSON and the kind "
+            f"{path}: expected JSON or a file of kind {kinds}, found no JSON and the kind "
             f"{path.suffix!r}"
         ) from None
 

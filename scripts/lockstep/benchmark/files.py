@@ -32,8 +32,6 @@ TABLES = (
 )
 """Where the files of a table are in a folder, and how their names end."""
 
-ACCEPTED = "accepted is a relative path without '..'"
-
 
 class Files(Protocol):
     def read(self, name: str) -> bytes:
@@ -71,7 +69,7 @@ def safe_path(name: str) -> PurePosixPath:
     pure = PurePosixPath(name.replace("\\", "/"))
     drive = bool(pure.parts) and ":" in pure.parts[0]
     if pure.is_absolute() or ".." in pure.parts or drive or not pure.name or "\0" in name:
-        raise SampleError(f"found path {name[:100]!r}, {ACCEPTED}")
+        raise SampleError(f"expected a relative path without '..', found {name[:100]!r}")
     return pure
 
 
@@ -129,8 +127,7 @@ class Folder:
             raise self._lacking(name) from None
         if not any(real.is_relative_to(base) for base in self._bases):
             raise SampleError(
-                f"found {name[:100]!r}, a link that leads out of its folder, "
-                "accepted is a file in it"
+                f"expected a file in its folder, found {name[:100]!r}, a link that leads out of it"
             )
         self._last = name, real
         return real
@@ -192,7 +189,7 @@ class Archive:
         ]
         found = found or self._alike(same_path(pure))
         if not found:
-            raise SampleError(f"found no file {name[:100]!r} in {self._path}, accepted is one")
+            raise SampleError(f"found no file {name[:100]!r} in {self._path}")
         _check_one(found, pure, self._path)
         return self._members[found[0]]()
 
@@ -224,9 +221,7 @@ def _check_one(found: Sequence[str], wanted: PurePosixPath, place: Path) -> None
 
 def _read_all(read: Callable[[int], bytes], size: int, name: str) -> bytes:
     if size > MAX_FILE:
-        raise SampleError(
-            f"found {size:,} bytes in {name[:100]!r}, accepted are up to {MAX_FILE:,}"
-        )
+        raise SampleError(f"expected up to {MAX_FILE:,} bytes in {name[:100]!r}, found {size:,}")
     data = read(MAX_FILE + 1)
     if len(data) > MAX_FILE:
         raise SampleError(f"found more than {MAX_FILE:,} bytes in {name[:100]!r}")
@@ -241,8 +236,8 @@ def _archive(path: Path) -> Archive:
         return _tar(path)
     except (OSError, tarfile.TarError, zipfile.BadZipFile, NotImplementedError) as error:
         raise BenchmarkError(
-            f"{path}: found no folder and no archive ({error}), accepted is a folder, "
-            "a tar that is not compressed, or a zip"
+            f"{path}: expected a folder, a tar that is not compressed, or a zip, found no folder "
+            f"and no archive ({error})"
         ) from None
 
 

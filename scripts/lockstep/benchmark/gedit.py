@@ -38,7 +38,7 @@ def read(settings: BenchmarkSettings) -> Iterator[items.Item | SampleError]:
 def _item(settings: BenchmarkSettings, row: Any) -> items.Item | None:
     language = items.needed(row, "instruction_language", "en or cn")
     if language not in items.LANGUAGES:
-        raise SampleError(f"instruction_language: found {language!r:.60}, accepted is en or cn")
+        raise SampleError(f"instruction_language: expected en or cn, found {language!r:.60}")
     if items.LANGUAGES[language] != settings.language:
         return None
     if settings.intersection and row.get("Intersection_exist") is not True:

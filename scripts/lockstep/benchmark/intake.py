@@ -170,7 +170,7 @@ class Intake:
         if found is not None:
             (taken,) = found
             how = "a second time" if taken == sample_id else f"that can be mixed up with {taken!r}"
-            raise SampleError(f"found id {sample_id!r} {how}, accepted is each once")
+            raise SampleError(f"expected each id once, found {sample_id!r} {how}")
         first, *more = [self._picture(*image) for image in images]
         reference = None if item.reference is None else more.pop()
         self._ids.execute("INSERT INTO ids VALUES (?, ?)", (form, sample_id))
@@ -366,7 +366,7 @@ def read(settings: BenchmarkSettings) -> Iterator[Item | SampleError]:
         empty = False
         yield item
     if empty:
-        raise BenchmarkError(f"{settings.path}: found no samples, accepted is at least one")
+        raise BenchmarkError(f"{settings.path}: expected at least one sample, found none")
 
 
 def _rejection(position: int, item: Item | SampleError, error: SampleError) -> Rejected:

@@ -76,9 +76,7 @@ def checked(
             # an item, or a key and an item
             given = value[1] if isinstance(value, tuple) else value
             if isinstance(given, Fields) and given.twice is not None:
-                raise SampleError(
-                    f"found the field {given.twice!r:.60} twice, accepted is each once"
-                )
+                raise SampleError(f"expected each field once, found {given.twice!r:.60} twice")
             item = make(value)
         except SampleError as error:
             error.id, error.subset, error.category = name(value)
@@ -120,7 +118,7 @@ def fields(value: Any) -> Mapping[str, Any]:
         SampleError: for anything else.
     """
     if not isinstance(value, Mapping):
-        raise SampleError(f"found {type(value).__name__}, accepted is an object")
+        raise SampleError(f"expected an object, found {type(value).__name__}")
     return value
 
 
@@ -140,19 +138,19 @@ def text(value: Any, field: str) -> str:
     if found is None:
         return ""
     if not isinstance(found, str):
-        raise SampleError(f"{field}: found {found!r:.60}, accepted is a text")
+        raise SampleError(f"{field}: expected a text, found {found!r:.60}")
     if len(found) > MAX_TEXT:
         raise SampleError(
-            f"{field}: found a text of {len(found):,} characters, accepted are up to {MAX_TEXT:,}"
+            f"{field}: expected a text of up to {MAX_TEXT:,} characters, found {len(found):,}"
         )
     if odd := UNSHOWN.search(found):
         raise SampleError(
-            f"{field}: found the character U+{ord(odd[0]):04X}, accepted is what can be shown"
+            f"{field}: expected characters that can be shown, found U+{ord(odd[0]):04X}"
         )
     return found.strip()
 
 
-def needed(value: Any, field: str, accepted: str = "a text") -> str:
+def needed(value: Any, field: str, expected: str = "a text") -> str:
     """Return a field's text.
 
     Raises:
@@ -160,7 +158,7 @@ def needed(value: Any, field: str, accepted: str = "a text") -> str:
     """
     found = text(value, field)
     if not found:
-        raise SampleError(f"{field}: found nothing, accepted is {accepted}")
+        raise SampleError(f"{field}: expected {expected}, found nothing")
     return found
 
 
@@ -184,7 +182,7 @@ def number(value: Mapping[str, Any], field: str) -> int | None:
     if isinstance(found, float) and found.is_integer():
         found = int(found)
     if isinstance(found, bool) or not isinstance(found, int) or abs(found) >= 2**64:
-        raise SampleError(f"{field}: found {found!r:.60}, accepted is a whole number below 2^64")
+        raise SampleError(f"{field}: expected a whole number below 2^64, found {found!r:.60}")
     return found
 
 
@@ -197,7 +195,7 @@ def names(value: Mapping[str, Any], field: str) -> list[str]:
     found = given(value, field)
     several = found if isinstance(found, list) else [found]
     if not 0 < len(several) <= MAX_IMAGES:
-        raise SampleError(f"{field}: found {len(several)} images, accepted are 1 to {MAX_IMAGES}")
+        raise SampleError(f"{field}: expected 1 to {MAX_IMAGES} images, found {len(several)}")
     return [needed({field: name}, field, "the path of an image") for name in several]
 
 
@@ -240,7 +238,7 @@ def image_of_base64(given: Any, field: str) -> Image:
 
     def read() -> bytes:
         if not isinstance(given, str) or not given.strip():
-            raise SampleError(f"{field}: found nothing, accepted is base64 of an image")
+            raise SampleError(f"{field}: expected base64 of an image, found nothing")
         text = given.partition(",")[2] if given.startswith("data:") else given
         with suppress(binascii.Error, ValueError):
             # most is written without line breaks
@@ -259,7 +257,7 @@ def image_of_bytes(given: Any, field: str) -> Image:
     def read() -> bytes:
         data = given.get("bytes") if isinstance(given, Mapping) else given
         if not isinstance(data, bytes) or not data:
-            raise SampleError(f"{field}: found no bytes, accepted are those of an image")
+            raise SampleError(f"{field}: expected the bytes of an image, found none")
         return data
 
     return read

@@ -27,8 +27,8 @@ def read(settings: BenchmarkSettings) -> Iterator[items.Item | SampleError]:
     there = [key for key in settings.categories if (root / key / ANNOTATION).is_file()]
     if not there:
         raise BenchmarkError(
-            f"{root}: found no {ANNOTATION} in a folder of a category, accepted is a folder "
-            f"with {settings.categories[0]}/{ANNOTATION} and the like"
+            f"{root}: expected a folder with {settings.categories[0]}/{ANNOTATION} and the like, "
+            f"found no {ANNOTATION} in a folder of a category"
         )
     return chain.from_iterable(_category(settings, root, key) for key in there)
 

@@ -57,8 +57,8 @@ def _id(path: str) -> str:
         stem = ""
     if not stem:
         raise SampleError(
-            f"original_image_path: found {path[:100]!r}, accepted is a relative path without '..', "
-            "whose stem is the id"
+            "original_image_path: expected a relative path without '..', whose stem is the id, "
+            f"found {path[:100]!r}"
         )
     return stem
 
@@ -71,7 +71,7 @@ def _instruction(value: Mapping[str, Any], settings: BenchmarkSettings) -> str:
     hint = ""
     if not settings.language_fallback and items.text(value, other):
         hint = f" (benchmark.language_fallback: true would take {other})"
-    raise SampleError(f"{field}: found an empty instruction, accepted is a text{hint}")
+    raise SampleError(f"{field}: expected an instruction, found an empty text{hint}")
 
 
 def _translated(value: Mapping[str, Any], field: str, settings: BenchmarkSettings) -> str:

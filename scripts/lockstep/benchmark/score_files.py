@@ -104,8 +104,8 @@ def read_score_file(path: str | Path) -> ScoreFile:
     for needed in ("category", "id"):
         if needed not in columns:
             raise ConfigError(
-                f"{path}: found no column {needed!r}, accepted are category, id, a column for each "
-                "criterion or score, and optionally editor"
+                f"{path}: expected the columns category, id, one for each criterion or score, and "
+                f"optionally editor, found no column {needed!r}"
             )
     rows = [_row(place, values, "editor" in columns) for place, values in numbered]
     seen: dict[tuple[str | None, str, str], Row] = {}
@@ -114,8 +114,8 @@ def read_score_file(path: str | Path) -> ScoreFile:
         if other is not row:
             how = "" if other.id == row.id else f", which can be mixed up with {other.id!r}"
             raise ConfigError(
-                f"{row.place}: found id {row.id!r} of {row.category!r} a second time"
-                f"{'' if row.editor is None else f' by {row.editor!r}'}{how}, accepted is each once"
+                f"{row.place}: expected each id once, found {row.id!r} of {row.category!r} a "
+                f"second time{'' if row.editor is None else f' by {row.editor!r}'}{how}"
             )
     return ScoreFile(str(path), columns, rows)
 
@@ -129,8 +129,8 @@ def read_rows(path: str | Path) -> tuple[list[str], list[tuple[str, Mapping[str,
     path = Path(path)
     read = READERS.get(path.suffix.lower())
     if read is None:
-        accepted = ", ".join(READERS)
-        raise ConfigError(f"{path}: found a file of kind {path.suffix!r}, accepted are {accepted}")
+        kinds = ", ".join(READERS)
+        raise ConfigError(f"{path}: expected a file of kind {kinds}, found {path.suffix!r}")
     numbered = []
     try:
         for place, values in read(path):
@@ -143,7 +143,7 @@ def read_rows(path: str | Path) -> tuple[list[str], list[tuple[str, Mapping[str,
                 raise ConfigError(f"{place}: expected each key once, found {values.twice!r} twice")
             numbered.append((place, values))
     except FileNotFoundError:
-        raise ConfigError(f"{path}: found no file, accepted is one with scores") from None
+        raise ConfigError(f"{path}: expected a file with scores, found none") from None
     except OSError as error:
         raise ConfigError(f"{path}: found no readable {path.suffix} ({error})") from None
     except (BenchmarkError, SampleError) as error:
@@ -174,7 +174,7 @@ def needed_columns(file: ScoreFile, criteria: Sequence[str]) -> list[str]:
         return ["score"]
     of_criteria = f" or all of {', '.join(criteria)}" if criteria else ""
     raise ConfigError(
-        f"{file.path}: found columns {', '.join(file.columns)}, accepted are score{of_criteria}"
+        f"{file.path}: expected a column score{of_criteria}, found {', '.join(file.columns)}"
     )
 
 
@@ -209,8 +209,7 @@ def _number(row: Row, column: str, scale: tuple[float, float]) -> float | None:
     low, high = scale
     if not low <= number <= high:
         raise ConfigError(
-            f"{row.place}: {column}: found {number:g}, accepted is a number from {low:g} to "
-            f"{high:g}"
+            f"{row.place}: {column}: expected a number from {low:g} to {high:g}, found {number:g}"
         )
     return number
 

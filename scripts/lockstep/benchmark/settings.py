@@ -90,7 +90,7 @@ class BenchmarkSettings(Section):
         if (known := BY_FORMAT[form]) is None:
             found = _sentence_of(BenchmarkError, own_categories, path, form)
             raise ValueError(
-                f"found nothing, accepted is a list of them; the first items have {found[:60]}"
+                f"expected a list of them, found nothing; the first items have {found[:60]}"
             )
         return tuple(known)
 
@@ -105,9 +105,9 @@ class BenchmarkSettings(Section):
         else:
             keys = tuple(_sentence_of(ConfigError, category_key, name, known) for name in names)
         if not keys:
-            raise ValueError("found an empty list, accepted is at least one category, or null")
+            raise ValueError("expected at least one category, or null, found an empty list")
         if len(set(map(str.casefold, keys))) < len(keys):
-            raise ValueError(f"found a category twice in {list(keys)}, accepted is each once")
+            raise ValueError(f"expected each category once, found {list(keys)}")
         return keys
 
     @model_validator(mode="after")
@@ -141,8 +141,8 @@ def _own(name: str) -> str:
     """Return a category of a benchmark that has a list of its own."""
     key = unicodedata.normalize("NFC", name)
     if key in RESERVED or not re.fullmatch(r"\w[\w.-]{0,63}", key):
-        accepted = "letters, digits, '.', '_' and '-' and none of the workflow's own names"
-        raise ValueError(f"found {key!r}, accepted are {accepted}")
+        expected = "letters, digits, '.', '_' and '-' and none of the workflow's own names"
+        raise ValueError(f"expected {expected}, found {key!r}")
     return key
 
 

@@ -61,7 +61,7 @@ def values(path: Path) -> Iterator[tuple[str | None, Any]]:
                 if kind == "{":
                     key = text.value()
                     if not isinstance(key, str):
-                        raise _Broken(f"found {key!r:.60}, accepted is a key in quotes")
+                        raise _Broken(f"expected a key in quotes, found {key!r:.60}")
                     text.sign(":")
                 yield key, text.value()
                 count += 1
@@ -232,19 +232,19 @@ class _Text:
                 return
             self._more()
 
-    def sign(self, accepted: str) -> str:
-        """Take one of the accepted signs; "any" at the end accepts, and leaves, any other."""
+    def sign(self, expected: str) -> str:
+        """Take one of the expected signs; "any" at the end accepts, and leaves, any other."""
         self.begin()
-        free = accepted.endswith("any")
+        free = expected.endswith("any")
         found = self._text[self._place : self._place + 1]
-        if found and found in accepted.removesuffix("any"):
+        if found and found in expected.removesuffix("any"):
             self._place += 1
             return found
         if free and found:
             return found
         what = repr(found) if found else "the end of the file"
-        shown = " or ".join(repr(sign) for sign in accepted.removesuffix("any"))
-        raise _Broken(f"found {what}, accepted is {shown}")
+        shown = " or ".join(repr(sign) for sign in expected.removesuffix("any"))
+        raise _Broken(f"expected {shown}, found {what}")
 
     def value(self) -> Any:
         """Take one value."""

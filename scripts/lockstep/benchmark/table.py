@@ -38,12 +38,12 @@ def _item(settings: BenchmarkSettings, files: Files, row: Any) -> items.Item | N
     row = items.fields(row)
     language = items.text(row, "language")
     if language and language not in items.LANGUAGES:
-        raise SampleError(f"language: found {language!r:.60}, accepted is en or zh")
+        raise SampleError(f"language: expected en or zh, found {language!r:.60}")
     if language and items.LANGUAGES[language] != settings.language:
         return None
     images = _images(row, "image", files) or _images(row, "file_name", files)
     if not images:
-        raise SampleError("image: found nothing, accepted is a path, base64 or bytes")
+        raise SampleError("image: expected a path, base64 or bytes, found nothing")
     references = _images(row, "reference", files)
     category = items.own_category(row, "category")
     return items.Item(
@@ -73,7 +73,7 @@ def _images(row: Mapping[str, Any], field: str, files: Files) -> list[items.Imag
     several = found if isinstance(found, list) else [] if found in (None, "") else [found]
     if len(several) > items.MAX_IMAGES:
         raise SampleError(
-            f"{field}: found {len(several)} images, accepted are up to {items.MAX_IMAGES}"
+            f"{field}: expected up to {items.MAX_IMAGES} images, found {len(several)}"
         )
     return [_image(each, field, files) for each in several]
 

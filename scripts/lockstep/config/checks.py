@@ -57,7 +57,7 @@ def _of_benchmark(config: Config, made: Collection[str]) -> Iterator[Lacking]:
         if Path(own.images).is_dir():
             yield from without_files("images", own.images, ("",))
     if Path(own.path).is_dir() and own.format not in ("kris", "gedit", "table"):
-        yield Lacking("path", f"found a folder {own.path!r}, accepted is a file")
+        yield Lacking("path", f"expected a file, found a folder {own.path!r}")
 
 
 def _of_anchors(config: Config, made: Collection[str]) -> Iterator[Lacking]:
@@ -69,6 +69,5 @@ def _of_anchors(config: Config, made: Collection[str]) -> Iterator[Lacking]:
     if Path(anchors).resolve() == layout.anchor_set(Path(config.results)).resolve():
         yield Lacking(
             "anchors",
-            f"found {anchors!r}, which is made anew of each run, accepted is a copy of it "
-            "elsewhere",
+            f"expected a copy elsewhere, found {anchors!r}, which is made anew of each run",
         )

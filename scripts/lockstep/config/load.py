@@ -125,7 +125,7 @@ def _with_preset(editor: Any, source: str) -> Any:
     if editor["preset"] not in names:
         raise ConfigError(
             f"{source}: editors: found preset {editor['preset']!r}"
-            f"{suggest(editor['preset'], names)}, accepted are {', '.join(names)}"
+            f"{suggest(editor['preset'], names)}; expected one of {', '.join(names)}"
         )
     return _merged(path, editor)
 

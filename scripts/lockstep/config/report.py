@@ -42,7 +42,7 @@ class ReportSettings(Section):
 
 def _rising(scale: tuple[float, float]) -> tuple[float, float]:
     if scale[0] >= scale[1]:
-        raise ValueError(f"found {list(scale)}, accepted is the lowest score before the highest")
+        raise ValueError(f"expected the lowest score before the highest, found {list(scale)}")
     return scale
 
 
@@ -81,7 +81,7 @@ class CompareSettings(Section):
     @classmethod
     def _some(cls, sources: dict[str, str]) -> dict[str, str]:
         if not sources:
-            raise ValueError("found nothing to compare, accepted is a name and a path for each")
+            raise ValueError("expected a name and a path for each, found nothing to compare")
         return sources
 
 

@@ -91,11 +91,11 @@ class Config(Section):
     @model_validator(mode="after")
     def _distinct_editors(self) -> "Config":
         if not self.editors:
-            raise ValueError("editors: found an empty list, accepted is at least one editor")
+            raise ValueError("editors: expected at least one editor, found an empty list")
         names = [editor.name for editor in self.editors]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
-            raise ValueError(f"editors: found name {twice[0]!r} twice, accepted is each once")
+            raise ValueError(f"editors: expected each name once, found {twice[0]!r} twice")
         reserved = {*RESERVED, *(n for c in self.benchmark.named.values() for n in c.names)}
         for name in names:
             if name in reserved:
@@ -106,8 +106,8 @@ class Config(Section):
     def _given_devices(self) -> "Config":
         if self.cluster is not None and self.devices.device_ids != "auto":
             raise ValueError(
-                f"devices.device_ids: found {list(self.devices.device_ids)} beside cluster, where "
-                "jobs take the devices that they are given; accepted is auto"
+                f"devices.device_ids: expected auto, found {list(self.devices.device_ids)} beside "
+                "cluster, where jobs take the devices that they are given"
             )
         return self
 

@@ -59,23 +59,23 @@ def _sentence(
         case "extra_forbidden":
             fields = _fields_at(error["loc"][:-1], root, kinds)
             close = suggest(str(error["loc"][-1]), fields)
-            return f"{where}: found an unknown key{close}, accepted are {', '.join(fields)}"
+            return f"{where}: found an unknown key{close}; expected one of {', '.join(fields)}"
         case "missing":
             return f"{where}: found nothing, a value is needed"
         case "union_tag_not_found":
-            return f"{where}.type: found nothing, accepted are {listed}"
+            return f"{where}.type: found nothing; expected one of {listed}"
         case "union_tag_invalid":
             tag = error["ctx"]["tag"]
             close = suggest(tag, known)
-            return f"{where}.type: found {tag!r}{close}, accepted are {listed}"
+            return f"{where}.type: found {tag!r}{close}; expected one of {listed}"
         case "string_pattern_mismatch" if where == "results":
-            return f"{where}: found {found}, accepted is a path without braces"
+            return f"{where}: expected a path without braces, found {found}"
         case "string_pattern_mismatch" if where == "judge.api_key_variable":
             # it may be the key itself, so it is not shown
-            return f"{where}: found something else, accepted is a variable's name, in capitals"
+            return f"{where}: expected a variable's name, in capitals, found something else"
         case "string_pattern_mismatch":
-            accepted = "letters, digits, '.', '_' and '-', beginning with a letter or digit"
-            return f"{where}: found {found}, accepted are {accepted}"
+            expected = "letters, digits, '.', '_' and '-', beginning with a letter or digit"
+            return f"{where}: expected {expected}, found {found}"
         case "value_error":
             text = str(error["ctx"]["error"])
             return f"{where}: {text}" if where else text
@@ -83,7 +83,7 @@ def _sentence(
             messages = (re.split(", (?:got|unable) ", e["msg"])[0] for e in errors)
             words = r"^\w+ should (be|have) | after validation.*"
             several = dict.fromkeys(re.sub(words, "", text) for text in messages)
-            return f"{where}: found {found}, accepted is {' or '.join(several)}"
+            return f"{where}: expected {' or '.join(several)}, found {found}"
 
 
 def _fields_at(location: Sequence[Any], root: type[Section], kinds: Backends) -> list[str]:

@@ -1,1 +1,1 @@
-"""The miniature: a drawn world whose right edits are known, and models trained on it."""
+"""The miniature's world, whose right edits are known, and tiny models with random weights."""

@@ -38,7 +38,7 @@ def read_file(path: Path, name: str, most: int = MAX_FILE) -> bytes:
             raise SampleError(f"found {name[:100]!r}, which is no file")
         if status.st_size > most:
             raise SampleError(
-                f"found {status.st_size:,} bytes in {name[:100]!r}, accepted are up to {most:,}"
+                f"expected up to {most:,} bytes in {name[:100]!r}, found {status.st_size:,}"
             )
         return file.read(most)
 

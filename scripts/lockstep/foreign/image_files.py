@@ -94,7 +94,7 @@ def open_image(file: str | Path | IO[bytes]) -> ImageFile.ImageFile:
         _check_colours(data)
     pictures = getattr(image, "n_frames", 1)
     if image.format != "MPO" and pictures > 1:
-        raise SampleError(f"found an animation of {pictures} pictures, accepted is a still image")
+        raise SampleError(f"expected a still image, found an animation of {pictures} pictures")
     return image
 
 

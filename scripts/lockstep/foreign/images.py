@@ -121,7 +121,7 @@ def parse_colour(text: str) -> str:
         return lower
     if lower not in ImageColor.colormap:
         close = suggest(lower, ImageColor.colormap)
-        raise ValueError(f"found {text!r}{close}, accepted is '#rrggbb' or a CSS colour name")
+        raise ValueError(f"expected '#rrggbb' or a CSS colour name, found {text!r}{close}")
     return "#{:02x}{:02x}{:02x}".format(*ImageColor.getrgb(lower))
 
 
@@ -158,11 +158,9 @@ def has_alpha(data: bytes) -> bool:
 def _check_shape(image: Image.Image, max_pixels: int) -> None:
     found = f"found an image of {image.width}×{image.height} pixels"
     if image.width * image.height > max_pixels:
-        raise SampleError(
-            f"{found}, accepted are up to {max_pixels:,} pixels (benchmark.max_pixels)"
-        )
+        raise SampleError(f"expected up to {max_pixels:,} pixels (benchmark.max_pixels), {found}")
     if max(image.size) > MAX_RATIO * min(image.size):
-        raise SampleError(f"{found}, accepted is a side up to {MAX_RATIO} times the other")
+        raise SampleError(f"expected a side up to {MAX_RATIO} times the other, {found}")
 
 
 def _shown(stored: ImageFile.ImageFile) -> Image.Image:
@@ -189,8 +187,8 @@ def _check_transparent_colour(image: ImageFile.ImageFile) -> None:
     """Refuse an image whose transparent colour Pillow would take for another one."""
     if "transparency" in image.info and image.tile and image.tile[0].args in KEYED:
         raise SampleError(
-            "found one colour marked as transparent in an image of 2, 4 or 16 bits, "
-            "accepted are 1 or 8 bits, or an alpha channel"
+            "expected 1 or 8 bits, or an alpha channel, found one colour marked as transparent in "
+            "an image of 2, 4 or 16 bits"
         )
 
 

@@ -49,12 +49,14 @@ class Protocol(BaseModel):
     @model_validator(mode="after")
     def _sane(self) -> "Protocol":
         if not self.scale[0] < self.scale[1]:
-            raise ValueError(f"scale: found {list(self.scale)}, accepted is lowest, highest")
+            raise ValueError(
+                f"scale: expected the lowest before the highest, found {list(self.scale)}"
+            )
         if self.headline == "accuracy" and not self.accuracy:
             raise ValueError("headline: found accuracy, expected accuracy: true beside it")
         named = [category for several in self.rubrics.values() for category in several]
         if twice := sorted({category for category in named if named.count(category) > 1}):
-            raise ValueError(f"rubrics: found category {twice[0]!r} twice, accepted is each once")
+            raise ValueError(f"rubrics: expected each category once, found {twice[0]!r} twice")
         return self
 
     def rubric_file(self, category: str) -> str:

@@ -53,7 +53,7 @@ class Scale(BaseModel):
     def _ascending(self) -> "Scale":
         values = self.values
         if values != tuple(sorted(set(values))) or len(values) < 2:
-            raise ValueError(f"found values {list(values)}, accepted are two or more, ascending")
+            raise ValueError(f"expected two or more values, ascending, found {list(values)}")
         if (values[0], values[-1]) != (self.minimum, self.maximum):
             raise ValueError("found an enum that does not go from minimum to maximum")
         return self
@@ -142,7 +142,7 @@ class Rubric(BaseModel):
     def _complete(self) -> "Rubric":
         names = [criterion.name for criterion in self.criteria]
         if len(set(names)) < len(names):
-            raise ValueError(f"found a criterion twice in {names}, accepted is each once")
+            raise ValueError(f"expected each criterion once, found {names}")
         for criterion in self.criteria:
             if criterion.name in COLUMNS:
                 raise ValueError(f"found criterion {criterion.name!r}, a column of the tables")
@@ -153,8 +153,8 @@ class Rubric(BaseModel):
         expected = [] if self.combine_aspect is None else list(self.criteria)
         if with_aspect != expected:
             raise ValueError(
-                "found aspects of some criteria or no combine_aspect, accepted is an aspect of "
-                "each criterion and combine_aspect, or none of them"
+                "expected an aspect of each criterion and combine_aspect, or none of them, found "
+                "aspects of some criteria or no combine_aspect"
             )
         used = [("caps", cap.criterion) for cap in self.caps]
         used += [("penalties", penalty.criterion) for penalty in self.penalties]
@@ -162,7 +162,7 @@ class Rubric(BaseModel):
         used += [("at_most", name) for pair in self.at_most.items() for name in pair]
         for where, name in used:
             if name not in names:
-                raise ValueError(f"{where}: found {name!r}, accepted is one of {names}")
+                raise ValueError(f"{where}: expected one of {names}, found {name!r}")
         return self
 
     @cached_property
@@ -307,11 +307,9 @@ def read_rubric(path: Path) -> Rubric:
         mistakes = (f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
         raise RubricError(f"{path}: {'; '.join(mistakes)}") from None
     except FileNotFoundError:
-        raise RubricError(f"{path}: found no file, accepted is a rubric") from None
+        raise RubricError(f"{path}: expected a rubric, found no file") from None
     except TemplateError as error:
         raise RubricError(f"{path}: template: {error}") from None
     if rubric.category not in (None, Path(path).stem):
-        raise RubricError(
-            f"{path}: category: found {rubric.category!r}, accepted is the file's name"
-        )
+        raise RubricError(f"{path}: category: expected the file's name, found {rubric.category!r}")
     return rubric

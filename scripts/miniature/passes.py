@@ -15,8 +15,8 @@ from transformers.vision_utils import (
     get_vision_position_ids,
 )
 
-from lockstep.demo.drawing import SIDE
-from lockstep.demo.models import OUTER, SEEN
+from miniature.drawing import SIDE
+from miniature.models import OUTER, SEEN
 
 PIPELINE = 1024
 """Pixels of the sides to which the editor's pipeline brings a square picture."""

@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from lockstep.demo import models
+from miniature import models
 
 SHARED = ("vae", "processor", "tokenizer", "scheduler")
 """Parts of the editor that its checkpoints have in common."""

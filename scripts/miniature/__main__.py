@@ -1,13 +1,14 @@
-"""Train the miniature: `python -m lockstep train`, on one GPU, in pieces."""
+"""Train the miniature: `python -m miniature`, on one GPU, in pieces."""
 
 import argparse
 import multiprocessing
+import sys
 from pathlib import Path
 
 
 def main(arguments: list[str]) -> None:
     """Make rows, train the editor or the judge for a piece of its time, or write their folders."""
-    parser = argparse.ArgumentParser(prog="python -m lockstep train", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m miniature", description=__doc__)
     parser.add_argument("what", choices=("tokenizer", "rows", "editor", "judge", "export"))
     parser.add_argument("folder", type=Path, help="rows, and what the next piece needs")
     parser.add_argument("--out", type=Path, help="weights and logs; the folder itself by default")
@@ -23,15 +24,15 @@ def main(arguments: list[str]) -> None:
     given = parser.parse_args(arguments)
     out = given.out or given.folder
     if given.what == "tokenizer":
-        from lockstep.demo import models
+        from miniature import models
 
         models.make_tokenizer().save_pretrained(given.folder / "tokenizer")
     elif given.what == "rows":
-        from lockstep.demo import rows
+        from miniature import rows
 
         rows.write(given.folder, multiprocessing.cpu_count(), given.parts, given.rows)
     elif given.what == "export":
-        from lockstep.demo import export
+        from miniature import export
 
         if given.to is None:
             parser.error("export: expected --to FOLDER, found none")
@@ -44,10 +45,14 @@ def main(arguments: list[str]) -> None:
         names = ("total", "piece", "size", "device")
         shared = {name: value for name, value in vars(given).items() if name in names}
         if given.what == "editor":
-            from lockstep.demo.editor_training import train_editor
+            from miniature.editor_training import train_editor
 
             train_editor(given.folder, out, autoencoder=given.autoencoder, **shared)
         else:
-            from lockstep.demo.judge_training import train_judge
+            from miniature.judge_training import train_judge
 
             train_judge(given.folder, out, rate=given.rate, **shared)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,7 +1,7 @@
 """Measure how often the miniature edits right and judges right, on held-out scenes and wordings.
 
-python benchmarks/miniature.py                         # checkpoints and judge, on the CPU
-python benchmarks/miniature.py --device cuda --scenes 400 --options   # what approximations cost
+python benchmarks/quality.py                         # checkpoints and judge, on the CPU
+python benchmarks/quality.py --device cuda --scenes 400 --options   # what approximations cost
 """
 
 import argparse

@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lockstep.demo import asking, drawing, views, wordings, world
+from lockstep.demo import views, wordings, world
 from lockstep.demo.shapes import Shape
+from miniature import asking, drawing
 
 Rows = dict[str, np.ndarray]
 

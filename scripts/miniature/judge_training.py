@@ -6,9 +6,10 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
-from lockstep.demo import asking, drawing, models, passes, rows, world
-from lockstep.demo.measure import HELD_OUT
-from lockstep.demo.training import Averaged, Clock, Optimizer, Pool, autocast, compiled, log
+from lockstep.demo import world
+from miniature import asking, drawing, models, passes, rows
+from miniature.measure import HELD_OUT
+from miniature.training import Averaged, Clock, Optimizer, Pool, autocast, compiled, log
 
 
 def train_judge(

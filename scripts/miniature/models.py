@@ -7,7 +7,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from lockstep.demo import asking, parts, shapes, wordings
+from lockstep.demo import parts, shapes, wordings
+from miniature import asking
 
 VOCABULARY = 1100
 """Tokens, special ones aside."""

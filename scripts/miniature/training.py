@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import save_file
 
 from lockstep import records
-from lockstep.demo import rows
+from miniature import rows
 
 EMA = 0.999
 """Share of the averaged weights that a step keeps."""

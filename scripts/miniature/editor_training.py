@@ -10,9 +10,10 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
-from lockstep.demo import drawing, models, passes, rows, world
-from lockstep.demo.measure import HELD_OUT, correct
-from lockstep.demo.training import Averaged, Clock, Optimizer, Pool, autocast, compiled, log
+from lockstep.demo import world
+from miniature import drawing, models, passes, rows
+from miniature.measure import HELD_OUT, correct
+from miniature.training import Averaged, Clock, Optimizer, Pool, autocast, compiled, log
 
 SERIES = (0.03, 0.06, 0.1, 0.15, 0.2, 0.3, 0.4, 0.55, 0.7, 0.85)
 """Shares of the training after which a checkpoint of the editor is kept."""

@@ -1,0 +1,1 @@
+"""What makes the miniature: its models before training, their training, and the finished files."""
