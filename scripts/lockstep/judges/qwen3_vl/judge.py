@@ -108,8 +108,6 @@ class Qwen3VLJudge:
         if torch_device == "cuda" and len(gpus) > 1:
             _follow(self._model)
         self._prefixes = Prefixes()
-        self._has_room = False
-        """Whether it is known how much memory there is for them."""
         reasoned = settings.mode == "reasoned"
         self._decoder = self._decoding(settings.max_reasoning_tokens if reasoned else 0)
         log.info(
@@ -181,9 +179,9 @@ class Qwen3VLJudge:
         )
 
     def judge(self, pairs: Sequence[Pair]) -> list[Judgement]:
-        if not self._has_room:
+        if self._prefixes.most is None:
             # not when it loads: another model may still be in memory then
-            self._has_room, self._prefixes.most = True, self._room_for_prefixes()
+            self._prefixes.most = self._room_for_prefixes()
         count = self._count(pairs)
         try:
             return self._judge(pairs, count)

@@ -56,10 +56,10 @@ class Prefixes:
     """The first parts that were read last.
 
     Args:
-        most: tokens that are kept in all.
+        most: tokens that are kept in all; None keeps none, until it is known.
     """
 
-    def __init__(self, most: int = 0) -> None:
+    def __init__(self, most: int | None = None) -> None:
         self.most = most
         self._kept: OrderedDict[bytes, Prefix] = OrderedDict()
         # prompts are made beside the device's thread
@@ -73,10 +73,11 @@ class Prefixes:
 
     def room(self, tokens: int) -> bool:
         """Let go of what was used longest ago, and tell whether so many tokens find place."""
-        if tokens > self.most:
+        most = self.most or 0
+        if tokens > most:
             return False
         with self._lock:
-            while sum(kept.tokens for kept in self._kept.values()) + tokens > self.most:
+            while sum(kept.tokens for kept in self._kept.values()) + tokens > most:
                 self._kept.popitem(last=False)
         return True
 
