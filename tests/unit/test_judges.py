@@ -562,6 +562,8 @@ def test_on_a_gpu_the_shape_of_a_step_does_not_depend_on_the_batch(models, monke
         judge = Qwen3VLJudge(
             settings_of(models, gpus_per_judge=2, device_map=SPREAD, **settings), "cuda"
         )
+        # those of its warm-up
+        shapes.clear()
         alone = judge.judge(given[:1])
         once, shapes[:] = tuple(shapes), []
         beside = judge.judge([long, *given])[1:2]
