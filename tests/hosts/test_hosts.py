@@ -292,7 +292,7 @@ def test_what_is_warm_can_be_listed_and_stopped(workflow):
 
 
 def test_a_host_without_work_ends(models, tmp_path):
-    """The editor that needs no host is held at its work."""
+    """The editor that needs no host is held at its work; the judge stands by for nothing."""
     workflow = workflow_of(tmp_path / "work", models, idle_timeout=1)
     workflow.config["editors"].append({"name": CONTROL, "type": "identity"})
     workflow.run("results/manifest/physical.jsonl")
@@ -302,7 +302,9 @@ def test_a_host_without_work_ends(models, tmp_path):
     )
     (host,) = until(lambda: hosts(workflow), LONG, workflow.printed)
     until(lambda: not alive([host]), LONG, workflow.printed)
-    assert "ends: idle for 1 s" in workflow.logs("workers/cpu0.log")
+    assert "ends: its model is not needed any more" in workflow.logs("workers/cpu0.log")
+    idle = "ends: idle for 1 s"
+    until(lambda: idle in workflow.logs("workers/cpu0.log"), LONG, workflow.printed)
     assert run.poll() is None
     run.kill()
     run.wait()
