@@ -175,9 +175,13 @@ class _Lines(DefaultFormatter):
 
 
 def _held() -> str | None:
-    """Return who holds the results, where Snakemake found its own lock in the working folder."""
+    """Return who holds the results, where Snakemake found its own lock in the working folder.
+
+    A run that was killed leaves that lock too, and Snakemake says how it is removed.
+    """
     results = Path(os.environ.get("LOCKSTEP_RESULTS", ""))
-    return recovery.held_by(results) if (results / recovery.HOLDER).is_file() else None
+    known = (results / recovery.HOLDER).is_file() and recovery.is_held(results)
+    return recovery.held_by(results) if known else None
 
 
 def _clock() -> str:

@@ -5,6 +5,7 @@ import sys
 
 import pytest
 
+import snakemake_logger_plugin_lockstep
 from lockstep.errors import ConfigError
 from lockstep.records import recovery
 
@@ -66,3 +67,11 @@ def test_a_lock_that_is_a_link_is_not_followed(tmp_path):
     with pytest.raises(ConfigError, match="expected a file system with locks"):
         recovery.share(tmp_path / "results", "one", lambda: None)
     assert not (tmp_path / "elsewhere").exists()
+
+
+def test_a_killed_run_is_not_said_to_hold_its_results(tmp_path, monkeypatch):
+    monkeypatch.setenv("LOCKSTEP_RESULTS", str(tmp_path))
+    with recovery.hold(tmp_path):
+        assert "in use by process" in snakemake_logger_plugin_lockstep._held()
+    assert (tmp_path / recovery.HOLDER).is_file()
+    assert snakemake_logger_plugin_lockstep._held() is None

@@ -155,6 +155,19 @@ def _sign(folder: Path, who: str, command: str) -> None:
         records.write_text(folder / HOLDER, holder[:500])
 
 
+def is_held(folder: Path) -> bool:
+    """Tell whether a living run holds a folder of results; a killed one leaves only its name."""
+    lock = filelock.FileLock(folder / LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        return True
+    except (OSError, NotImplementedError):
+        return False
+    lock.release()
+    return False
+
+
 def held_by(folder: Path) -> str:
     """Return a sentence that says who holds a folder of results."""
     who = _holder(folder) or "another run"
