@@ -35,7 +35,7 @@ import: setup
 
 # in two processes: tests mostly wait for those that they start
 test: setup
-	@echo "all tests: 6 to 12 minutes on 2 cores"
+	@echo "all tests: 12 to 20 minutes on 2 cores"
 	pytest --numprocesses 2 --dist worksteal
 
 # With narrow instructions alone, and with what the libraries take by themselves on this processor.
@@ -50,7 +50,7 @@ bits: setup
 	env $(NARROW) pytest --numprocesses 2 --dist worksteal $(BITS)
 	env $(WIDE) pytest --numprocesses 2 --dist worksteal $(BITS)
 
-# kills, stops and hangs of the processes that hold models; five minutes
+# kills, stops and hangs of the processes that hold models; eight minutes
 hosts: setup
 	pytest tests/hosts
 

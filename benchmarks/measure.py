@@ -1,4 +1,4 @@
-"""What the miniature's edits and judgements are worth, on scenes that no training drew."""
+"""How often the miniature's edits and scores are right, on scenes that its training never used."""
 
 import itertools
 import random

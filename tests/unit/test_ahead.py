@@ -12,27 +12,24 @@ from unittest import mock
 import pytest
 
 from lockstep import records
-from lockstep.config.run import Config
 from lockstep.devices import stopping
 from lockstep.devices.device import Device
 from lockstep.errors import EditError
 from lockstep.jobs import ahead, early, run, sockets, worker, workers
 from lockstep.jobs.ahead import Planned
 from lockstep.jobs.types import EditJob, Request, ScoreJob
-from tests.unit.test_hosts import SETTINGS
+from tests.unit.test_hosts import settings as in_run  # noqa: F401
 
 ORDER = ("physical", "social", "causal")
+SCORES = [Planned("score", "e", key) for key in ORDER]
 
 
 @pytest.fixture
-def settings(tmp_path, monkeypatch):
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
-    monkeypatch.setenv("LOCKSTEP_RUN", "abcdef0123")
-    monkeypatch.setenv("LOCKSTEP_STARTER", str(os.getpid()))
+def settings(in_run, tmp_path, monkeypatch):  # noqa: F811
+    settings = in_run
     monkeypatch.setenv("LOCKSTEP_SLOTS", "1")
-    monkeypatch.delenv(ahead.PLAN, raising=False)
-    settings = Config.model_validate({**SETTINGS, "results": str(tmp_path / "results")})
+    # so that what a test announces is taken back
+    monkeypatch.setenv(ahead.PLAN, "{}")
     records.write_json(tmp_path / "results/manifest/counts.json", dict.fromkeys(ORDER, 3))
     for category in ORDER:
         records.write_text(tmp_path / f"results/manifest/{category}.jsonl", "")
@@ -104,6 +101,9 @@ def test_the_judge_loads_during_the_last_edit_job_alone(settings):
     first = ahead.first_score(edit_job(settings, "causal"), judge)
     assert (first.category, first.editor, first.shard) == ("physical", "e", 0)
     ahead.announce([Planned("edit", "e", "causal")])
+    assert ahead.first_score(edit_job(settings, "causal"), judge) is None
+    # another editor has edited, and this one has not
+    ahead.announce([Planned("edit", "f", "causal"), Planned("edit", "e", "causal"), *SCORES])
     assert ahead.first_score(edit_job(settings, "causal"), judge) is None
 
 

@@ -1,4 +1,4 @@
-"""What the drawn world's instructions are called, in English and Chinese (wordings.yaml)."""
+"""The words of the drawn scenes' instructions, in English and Chinese (wordings.yaml)."""
 
 import random
 from pathlib import Path

@@ -45,7 +45,7 @@ class Edit(NamedTuple):
 
 
 class Order(Protocol):
-    """What a job goes through, item by item."""
+    """The order in which a job edits its samples."""
 
     mine: Sequence[Edit]
     """The samples of the job's shard, whose records it writes."""

@@ -1,8 +1,8 @@
-"""What a run does later: jobs that a worker does before the workflow engine has started them.
+"""The jobs of a run that come later, which a worker begins before the workflow engine does.
 
-Between two jobs of a device the engine takes its time, and the device would wait. So a job tells
-its worker which jobs of the same model come after it, and the worker goes on with the next one. It
-keeps what that job makes in the item cache alone; the records are written when the job has come.
+The engine needs a second or two between two jobs of a device, and the device would wait. So a job
+tells its worker which jobs of the same model come after it, and the worker begins the next one. Its
+images or judgements go into the item cache; its records are written when the job has come.
 """
 
 import json
@@ -68,18 +68,19 @@ def first_score(job: EditJob, judge: AnyJudge) -> ScoreJob | None:
     """
     after = _after(job)
     planned = next((planned for planned in after if planned.stage == "score"), None)
+    own = [p for p in _plan()[1] if (p.stage, p.editor) == ("edit", job.editor.name)]
     if (
         planned is None
         or job.shard % judge.together
         or any(later.stage == "edit" for later in after)
-        or _plan()[1][0] == Planned("edit", job.editor.name, job.category)
+        or own[0].category == job.category
     ):
         return None
     shared = ("results", "plugins", "settings", "devices", "node_local", "resident", "seed")
-    own = {name: getattr(job, name) for name in shared}
-    own |= {"editor": planned.editor, "category": planned.category, "log": job.log}
+    given = {name: getattr(job, name) for name in shared}
+    given |= {"editor": planned.editor, "category": planned.category, "log": job.log}
     rubric = judge.rubric_file(planned.category)
-    return ScoreJob(**own, shard=job.shard // judge.together, judge=judge, rubric=rubric)
+    return ScoreJob(**given, shard=job.shard // judge.together, judge=judge, rubric=rubric)
 
 
 def is_ready(job: Job) -> bool:

@@ -156,14 +156,17 @@ def _sign(folder: Path, who: str, command: str) -> None:
 
 
 def is_held(folder: Path) -> bool:
-    """Tell whether a living run holds a folder of results; a killed one leaves only its name."""
+    """Tell whether a living run holds a folder of results; a killed one leaves only its name.
+
+    Where the lock cannot be opened, as another user's may not, the name is believed.
+    """
     lock = filelock.FileLock(folder / LOCK)
     try:
         lock.acquire(timeout=0)
     except filelock.Timeout:
         return True
     except (OSError, NotImplementedError):
-        return False
+        return True
     lock.release()
     return False
 
