@@ -8,6 +8,7 @@ count. Here a model runs only as all of what is on disk.
 import json
 import os
 import re
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -249,27 +250,32 @@ def _indexed(index: Path) -> list[Path]:
         raise ConfigError(f"{index}: found no weight_map, expected the index of a model's weights")
     if not all(isinstance(name, str) for name in places.values()):
         raise ConfigError(f"{index}: weight_map: expected a file's name for each weight")
-    files = sorted({index.parent / name for name in places.values()})
+    # as texts: to compare paths takes seconds for a large model
+    named: dict[str, set[str]] = defaultdict(set)
+    for name, place in places.items():
+        named[place].add(name)
+    files: dict[Path, set[str]] = {}
+    for place, names in named.items():
+        files.setdefault(index.parent / place, set()).update(names)
     gone = [path.name for path in files if not os.path.lexists(path)]
     if gone:
         raise ConfigError(
             f"{index}: found no file for {len(gone)} of the {len(files)} that it names, "
             f"{_listed(gone)}; expected all of them beside it"
         )
-    for path in files:
+    for path, names in sorted(files.items()):
         held = read_header(path).keys()
-        named = {name for name, place in places.items() if index.parent / place == path}
-        if named - held:
+        if names - held:
             raise ConfigError(
-                f"{path}: found no {_listed(sorted(named - held))}, expected all weights that "
+                f"{path}: found no {_listed(sorted(names - held))}, expected all weights that "
                 f"{index.name} places there"
             )
-        if held - named:
+        if held - names:
             raise ConfigError(
                 f"{path}: found weights that {index.name} does not place there, "
-                f"{_listed(sorted(held - named))}; expected an index of all weights"
+                f"{_listed(sorted(held - names))}; expected an index of all weights"
             )
-    return files
+    return sorted(files)
 
 
 def _header(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
