@@ -15,7 +15,7 @@ from lockstep.devices.device import VISIBLE
 from lockstep.editors.protocol import Editor
 from lockstep.editors.settings import EditorSettings
 from lockstep.models.backend import Lacking, absent
-from lockstep.models.fingerprints import all_files, file_sha256, once
+from lockstep.models.fingerprints import LARGE, all_files, file_sha256, once, state_of
 from lockstep.records import Sample
 
 
@@ -107,7 +107,9 @@ class CommandSettings(EditorSettings):
         return found
 
     def state(self) -> list[Any]:
-        return [[option for option, _ in self._arguments()], *super().state()]
+        # a small file that is touched is the same one
+        files = [[name, *_state(path)] for name, path in self.files().items()]
+        return [[option for option, _ in self._arguments()], *files]
 
     def missing(self, made: Collection[str]) -> Iterator[Lacking]:
         if not os.path.isdir(self.folder):
@@ -160,6 +162,11 @@ def _deciding(path: str) -> dict[str, Path]:
         for name, file in all_files(path).items()
         if not any(part.startswith(".") or part == "__pycache__" for part in Path(name).parts)
     }
+
+
+def _state(path: Path) -> list[Any]:
+    known = state_of(path)
+    return [file_sha256(path)] if known and known[0] < LARGE else known
 
 
 @once

@@ -123,16 +123,15 @@ class Program:
                 answers.put(message)
 
         def hear() -> None:
-            _hear(cast(IO[bytes], process.stdout), take)
+            _hear(said, take)
             answers.put(None)
 
+        said, errors = cast(IO[bytes], process.stdout), cast(IO[bytes], process.stderr)
         self._ears = [
-            threading.Thread(target=hear, name="answers", daemon=True),
-            threading.Thread(
-                target=_hear, args=(process.stderr, diary.add), name="errors", daemon=True
-            ),
+            (threading.Thread(target=hear, name="answers", daemon=True), said),
+            (threading.Thread(target=_hear, args=(errors, diary.add), daemon=True), errors),
         ]
-        for ear in self._ears:
+        for ear, _ in self._ears:
             ear.start()
         self._let_go = weakref.finalize(self, _let_go, self._requests, lifeline)
 
@@ -174,8 +173,10 @@ class Program:
         self._let_go()
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(ENDING)
-        for ear in self._ears:
+        for ear, stream in self._ears:
             ear.join(1)
+            if not ear.is_alive():
+                stream.close()
         # its guard has done so, unless somebody killed that
         shutil.rmtree(self.exchange, ignore_errors=True)
         return self._process.poll() or 0
