@@ -291,6 +291,22 @@ def test_a_program_that_does_not_get_ready_is_one_sentence(settings, start, sent
     assert not guards()
 
 
+def test_a_program_that_ended_between_two_samples_costs_neither_a_try(settings, edited):
+    given = settings(attempts=1)
+    edited(given)
+    (guard,) = guards()
+    (program,) = guard.children()
+    program.kill()
+    until(lambda: not alive(guard), PROMPTLY)
+    assert edited(given).size == (8, 8)
+
+
+def test_a_program_that_cannot_be_started_anew_ends_the_job(settings, edited):
+    start = "if os.path.exists('once'): sys.exit('no room')\nopen('once', 'w')"
+    with pytest.raises(SharedError, match="ended with code 1; it said last: no room"):
+        edited(settings("os._exit(1)", start=start))
+
+
 def test_the_end_of_what_it_printed_says_why_it_did_not_start(settings):
     with pytest.raises(SharedError, match=r"it said last: .*No module named 'no_such_model'"):
         settings(start="import no_such_model").load("cpu")

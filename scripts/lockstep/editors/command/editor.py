@@ -47,6 +47,10 @@ class CommandEditor:
     def edit(self, prepared: list[bytes], sample: Sample, seed: int) -> Image.Image:
         most = self._settings.attempts
         for attempt in range(1, most + 1):
+            if self._program is not None and self._program.has_ended():
+                # at no sample, so none is to blame
+                self._program.end()
+                self._program = None
             if self._program is None:
                 self._program = self._started()
             try:

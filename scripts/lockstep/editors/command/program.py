@@ -168,6 +168,9 @@ class Program:
         if answer.get("ok") is not True or "error" in answer:
             raise ValueError(_error(answer))
 
+    def has_ended(self) -> bool:
+        return self._process.poll() is not None
+
     def end(self) -> int:
         """End it with all that it started, and return its guard's exit code."""
         self._let_go()
@@ -195,7 +198,7 @@ class Program:
             try:
                 message = self._answers.get(timeout=min(left, 1))
             except Empty:
-                if self._process.poll() is None:
+                if not self.has_ended():
                     continue
             if message is None:
                 raise Lost(f"expected {what}, found the program ended {self._how()}")
