@@ -15,7 +15,7 @@ from lockstep import records
 from lockstep.editing.background import background
 from lockstep.editing.waves import Barrier
 from lockstep.editors.identity import IdentitySettings
-from lockstep.errors import DeviceError, EditError
+from lockstep.errors import DeviceError, EditError, SharedError
 from lockstep.jobs.joblog import job_log
 from lockstep.records import EditRecord
 from tests.conftest import make_sample
@@ -196,7 +196,7 @@ def test_a_sample_that_cannot_be_prepared_or_edited_fails_alone(tmp_path, stage,
 
 
 @pytest.mark.parametrize("stage", ["prepare", "edit"])
-@pytest.mark.parametrize("error", [DeviceError("gone"), KeyboardInterrupt()])
+@pytest.mark.parametrize("error", [DeviceError("gone"), SharedError("all"), KeyboardInterrupt()])
 def test_what_ends_a_job_waits_for_the_image_that_is_being_saved(tmp_path, stage, error):
     manifest(tmp_path, 4)
     begun = threading.Event()

@@ -24,7 +24,8 @@ from lockstep.models.backend import BackendSettings
 log = logging.getLogger(__name__)
 
 OURS = (
-    *("lockstep.editors.diffusers", "lockstep.editors.precomputed", "lockstep.editors.identity"),
+    *("lockstep.editors.diffusers", "lockstep.editors.command"),
+    *("lockstep.editors.precomputed", "lockstep.editors.identity"),
     *("lockstep.judges.qwen3_vl", "lockstep.judges.openai_api", "lockstep.judges.precomputed"),
 )
 

@@ -21,7 +21,7 @@ from lockstep.editing.waves import Barrier
 from lockstep.editors import keys
 from lockstep.editors.protocol import Editor
 from lockstep.editors.settings import EditorSettings
-from lockstep.errors import DeviceError, SkipError, one_sentence
+from lockstep.errors import DeviceError, SharedError, SkipError, one_sentence
 from lockstep.foreign import images
 from lockstep.models.fingerprints import versions
 from lockstep.records import EditRecord, Sample, alike, file_state
@@ -236,7 +236,7 @@ def _edit(
     try:
         given, size = preparation.result()
         image = job.model.edit(given, sample, item.seed)
-    except DeviceError:
+    except (DeviceError, SharedError):
         raise
     except Exception as error:
         log.debug("traceback", exc_info=True)

@@ -30,4 +30,5 @@ class Editor(Protocol):
         Raises:
             EditError: if this sample cannot be edited.
             DeviceError: if the device cannot go on at all.
+            SharedError: if no sample can be edited.
         """
