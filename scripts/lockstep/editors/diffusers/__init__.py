@@ -30,6 +30,8 @@ log = logging.getLogger(__name__)
 
 OWN_ARGUMENTS = {
     "image": "is the sample's source",
+    "images": "is the sample's source",
+    "input_images": "is the sample's source",
     "prompt": "is the sample's instruction",
     "generator": "follows from the seed and the sample's id",
     "output_type": "is an array",
@@ -42,10 +44,13 @@ OWN_ARGUMENTS = {
 """Arguments of a pipeline's call that `call` cannot give, and where they come from."""
 
 APART = frozenset(
-    {"name", "preset", "type", "size", "resize_filter", "offload", "optimize"}
+    {"name", "preset", "type", "size", "resize_filter", "offload", "optimize", "on_cut"}
     | {"model", "revision", "adapters"}
 )
 """Settings of a diffusers editor that decide no pixels, or that its identity names otherwise."""
+
+ADDED = frozenset({"image_argument", "prompt_form", "result", "size_multiple"})
+"""Settings that an identity names only where they are not at their defaults, as in its old keys."""
 
 
 class Adapter(Section):
@@ -171,8 +176,29 @@ class DiffusersSettings(EditorSettings):
     pass_size: bool = Field(
         False, description="Call with the source's width and height; some pipelines ignore it else."
     )
+    size_multiple: PositiveInt = Field(
+        1, description="Round the width and height of `pass_size` down to multiples of this."
+    )
     max_input_pixels: PositiveInt | None = Field(
         None, description="Larger sources are scaled down to so many pixels before the call."
+    )
+    image_argument: Literal["image", "images", "input_images"] = Field(
+        "image", description="Argument of the pipeline's call that takes the source."
+    )
+    prompt_form: Literal["plain", "json", "tagged"] = Field(
+        "plain",
+        description="What the pipeline takes as prompt: the instruction alone; a JSON object with "
+        "it as `edit_instruction` (one that is such an object already is taken as it is); "
+        "or a tag `<img><|image_1|></img>` for each source before it.",
+    )
+    result: Literal["images", "image", "first_frame", "last_frame"] = Field(
+        "images",
+        description="Field of the pipeline's output with the edited image; of `frames`, which one.",
+    )
+    on_cut: Literal["warn", "fail"] = Field(
+        "warn",
+        description="What happens where a text encoder takes only the beginning of a prompt: "
+        "record and report say so, or the edit counts as failed.",
     )
     scheduler: dict[str, JsonValue] = Field(
         {}, description="Keys of the scheduler's configuration to change; `class` names another."
@@ -207,6 +233,15 @@ class DiffusersSettings(EditorSettings):
                 f"found true_cfg_scale {self.true_cfg_scale:g} without a negative_prompt, which "
                 "switches guidance off; accepted is any text, a space being neutral"
             )
+        if self.size_multiple > 1 and not self.pass_size:
+            raise ValueError("found size_multiple without pass_size, whose sizes it rounds")
+        for name in ("sigmas", "timesteps"):
+            own = self.call.get(name)
+            if isinstance(own, list) and self.num_inference_steps not in (None, len(own)):
+                raise ValueError(
+                    f"found num_inference_steps {self.num_inference_steps} beside call.{name} of "
+                    f"{len(own)} steps, which decide; expected null or {len(own)}"
+                )
         if self.lossy.cache == "mag" and self.num_inference_steps is None:
             raise ValueError("found lossy.cache mag without num_inference_steps, which it needs")
         if self.lossy.fp8 and not self.optimized:
@@ -217,9 +252,12 @@ class DiffusersSettings(EditorSettings):
         return self
 
     def identity(self, sample: Sample) -> dict[str, Any]:
+        added = {
+            name for name in ADDED if getattr(self, name) == type(self).model_fields[name].default
+        }
         return {
             **model_identity(self.model, self.revision),
-            **self.model_dump(mode="json", exclude=set(APART)),
+            **self.model_dump(mode="json", exclude=set(APART | added)),
             "adapters": [adapter.identity() for adapter in self.adapters],
             "optimized": self.optimized,
             **spelling(sample.instruction),

@@ -16,7 +16,9 @@ from PIL import Image
 from safetensors import SafetensorError
 
 from lockstep.editors.diffusers import DiffusersSettings, lossy, pipelines, qwen_image
+from lockstep.editors.diffusers.arriving import Arriving, opaque
 from lockstep.editors.diffusers.loading import load_part
+from lockstep.editors.diffusers.prompts import formed
 from lockstep.errors import ConfigError, DeviceError, EditError, SkipError, one_sentence
 from lockstep.foreign.images import open_rgb
 from lockstep.foreign.plain_text import speller
@@ -75,6 +77,7 @@ class DiffusersEditor:
             ) from None
         self._spell = speller(_tokenizers(self._pipeline))
         self._arguments = pipelines.call_arguments(settings)
+        self._several = pipelines.takes_several(settings, type(self._pipeline))
         qwen = isinstance(self._pipeline, pipelines.QWEN_IMAGE_EDIT)
         self._fast = qwen and settings.optimized
         log.info(
@@ -110,7 +113,7 @@ class DiffusersEditor:
             self._arguments = arguments
 
     def prepare(self, sample: Sample) -> _Prepared:
-        if sample.more and type(self._pipeline).__name__ not in pipelines.SEVERAL:
+        if sample.more and not self._several:
             raise SkipError(
                 f"found {1 + len(sample.more)} source images, "
                 f"but {type(self._pipeline).__name__} takes one"
@@ -121,18 +124,19 @@ class DiffusersEditor:
             for path in paths
         ]
         first = sources[0]
-        size = {"width": first.width, "height": first.height} if self._settings.pass_size else {}
+        size = _passed_size(first, self._settings.size_multiple) if self._settings.pass_size else {}
         prompt = self._spell(sample.instruction)
         if not self._fast:
-            given = sources if sample.more else first
-            return _Prepared({"image": given, "prompt": prompt, **size})
+            given = sources if self._several else first
+            prompt = formed(prompt, self._settings.prompt_form, len(sources))
+            return _Prepared({self._settings.image_argument: given, "prompt": prompt, **size})
         prompts = [prompt, self._arguments.get("negative_prompt")]
         inputs = qwen_image.prepare(self._pipeline, sources, [p for p in prompts if p is not None])
         self._following = _Prepared({"image": inputs.images, **size}, inputs)
         return self._following
 
     def edit(self, prepared: _Prepared, sample: Sample, seed: int) -> Image.Image:
-        image = self._image(prepared, sample.id, seed)
+        image = opaque(self._image(prepared, sample.id, seed), sample.background)
         if self._device == "cuda":
             log.info("peak device memory %.1f GiB", torch.cuda.max_memory_allocated() / 2**30)
         return image
@@ -144,13 +148,15 @@ class DiffusersEditor:
             if prepared.inputs is not None:
                 given |= prepared.encoded or qwen_image.encode(self._pipeline, prepared.inputs)
                 given.pop("negative_prompt", None)
+            # what some pipelines draw beside the generator's numbers
+            torch.manual_seed(seed)
             result = self._pipeline(
                 # on the CPU, so that every kind of device starts from the same noise
                 generator=torch.Generator("cpu").manual_seed(seed),
                 output_type="pt",
                 **given,
             )
-            arriving = _Arriving(result, name)
+            arriving = Arriving(result, self._settings.result, name)
             self._encode_following(prepared)
             return arriving.image()
         except torch.OutOfMemoryError as error:
@@ -188,39 +194,10 @@ def _scaled_down(source: Image.Image, max_pixels: int | None) -> Image.Image:
     return source.resize(size, Image.Resampling.LANCZOS)
 
 
-class _Arriving:
-    """What a pipeline made of a sample, on its way to host memory.
-
-    Raises:
-        EditError: if it is no image, or a safety checker put a black one in its place.
-    """
-
-    def __init__(self, result: Any, name: str) -> None:
-        if any(getattr(result, "nsfw_content_detected", None) or ()):
-            raise EditError(f"the pipeline's safety checker withheld the image of {name!r}")
-        images = getattr(result, "images", None)
-        if images is None or len(images) == 0:
-            raise EditError(f"the pipeline returned no image but a {type(result).__name__}")
-        image = images[0].float()
-        # as diffusers makes images of arrays, but a quarter as much leaves the device
-        pixels = (image * 255).round().to(torch.uint8).permute(1, 2, 0).contiguous()
-        self._finite = torch.isfinite(image).all().to("cpu", non_blocking=True)
-        self._pixels = pixels.to("cpu", non_blocking=True)
-        self._there = torch.cuda.Event() if image.is_cuda else None
-        if self._there is not None:
-            self._there.record()
-
-    def image(self) -> Image.Image:
-        """Wait for it and return it as 8-bit RGB.
-
-        Raises:
-            EditError: if its pixels are no numbers.
-        """
-        if self._there is not None:
-            self._there.synchronize()
-        if not self._finite:
-            raise EditError("the pipeline returned pixels that are no numbers")
-        return Image.fromarray(self._pixels.numpy()).convert("RGB")
+def _passed_size(source: Image.Image, multiple: int) -> dict[str, int]:
+    """Return a source's width and height for the call, rounded down to multiples."""
+    width, height = (max(multiple, side // multiple * multiple) for side in source.size)
+    return {"width": width, "height": height}
 
 
 def _pipeline(settings: DiffusersSettings, torch_device: str) -> pipelines.Pipeline:

@@ -1,10 +1,15 @@
 """What can be told of a pipeline before its weights are loaded: its class, call and scheduler."""
 
+import dataclasses
 import inspect
-from collections.abc import Callable, Mapping
-from typing import Any
+import json
+import sys
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, get_args, get_origin, get_type_hints
 
 import diffusers
+import torch
+from PIL import Image
 
 from lockstep.editors.diffusers import DiffusersSettings
 from lockstep.errors import ConfigError, suggest
@@ -21,8 +26,41 @@ QWEN_IMAGE_EDIT: tuple[type[Pipeline], ...] = (
 )
 """Pipelines that are known well enough for more than a call."""
 
-SEVERAL = ("QwenImageEditPlusPipeline", "Flux2Pipeline", "Flux2KleinPipeline")
-"""Pipelines that take several source images of one sample; others take a list for a batch."""
+IMAGE_ARGUMENTS = ("image", "images", "input_images")
+"""Names of the argument that takes the source."""
+
+SEVERAL = ("GlmImagePipeline", "QwenImage21Pipeline", "QwenImageEditPlusPipeline")
+"""Pipelines that take several source images of a sample, and whose signature could mean a batch."""
+
+REQUIRED: Mapping[str, Mapping[str, Any]] = {
+    "BriaFiboEditPipeline": {"prompt_form": "json"},
+    "GlmImagePipeline": {"pass_size": True},
+    "OmniGenPipeline": {"prompt_form": "tagged"},
+    "ZImageOmniPipeline": {"dtype": "bfloat16"},
+}
+"""Settings without which a pipeline fails at every edit."""
+
+GUIDED_BY_WEIGHTS = (
+    "Flux2Pipeline",
+    "FluxKontextPipeline",
+    "QwenImageEditPipeline",
+    "QwenImageEditPlusPipeline",
+)
+"""Pipelines whose `guidance_scale` reaches nothing but the transformer's guidance embedding."""
+
+UNREAD = {
+    "DreamLiteMobilePipeline": ("guidance_scale", "image_guidance_scale", "max_sequence_length"),
+    "DreamLitePipeline": ("max_sequence_length",),
+}
+"""Arguments that a pipeline takes and ignores when it edits."""
+
+RESULTS = {
+    "images": "images",
+    "image": "image",
+    "first_frame": "frames",
+    "last_frame": "frames",
+}
+"""Fields of a pipeline's output, by what `result` says."""
 
 DENOISERS = ("transformer", "unet")
 """Names of the part that denoises."""
@@ -38,12 +76,15 @@ def pipeline_class(settings: DiffusersSettings, index: Index) -> type[diffusers.
     name = settings.pipeline or index["_class_name"]
     kind = _named(settings, "pipeline", name, diffusers.DiffusionPipeline)
     takes = _arguments(kind.__call__)
-    for needed in ("image", "prompt", "generator"):
+    _check_image_argument(settings, name, takes)
+    for needed in ("prompt", "generator"):
         if needed not in takes:
             raise ConfigError(
                 f"editors: {settings.name}: pipeline: {name} takes no {needed}, "
                 "accepted is one that edits an image by a prompt"
             )
+    _check_result(settings, kind)
+    _check_required(settings, kind)
     given = call_arguments(settings)
     for argument in given:
         if argument not in takes:
@@ -60,7 +101,126 @@ def pipeline_class(settings: DiffusersSettings, index: Index) -> type[diffusers.
         raise ConfigError(
             f"editors: {settings.name}: pass_size: found true, but {name} takes no width and height"
         )
+    _check_ignored(settings, kind, index)
     return kind
+
+
+def takes_several(settings: DiffusersSettings, kind: type[diffusers.DiffusionPipeline]) -> bool:
+    """Tell whether a pipeline takes several source images of one sample, as a list.
+
+    Others take a list for a batch. An argument whose type names lists of PIL images but no tensors
+    is for several images of one sample, in all pipelines of diffusers 0.42.
+    """
+    if settings.image_argument != "image" or kind.__name__ in SEVERAL:
+        return True
+    kinds = get_args(_arguments(kind.__call__)["image"].annotation)
+    lists = [each for each in kinds if get_origin(each) is list]
+    pictures = any(Image.Image in get_args(each) for each in lists)
+    return pictures and torch.Tensor not in kinds
+
+
+def _check_image_argument(settings: DiffusersSettings, name: str, takes: Collection[str]) -> None:
+    """Refuse a pipeline that takes no image, takes it by another name, or needs a mask too."""
+    argument, where = settings.image_argument, f"editors: {settings.name}: "
+    if argument not in takes:
+        other = next((word for word in IMAGE_ARGUMENTS if word in takes), None)
+        if other is not None:
+            raise ConfigError(
+                f"{where}image_argument: found {argument!r}, but {name} takes {other!r}"
+            )
+        raise ConfigError(
+            f"{where}pipeline: {name} takes no image, "
+            "accepted is one that edits an image by a prompt"
+        )
+    mask = next((word for word in ("mask_image", "control_image") if word in takes), None)
+    if mask is not None:
+        raise ConfigError(
+            f"{where}pipeline: {name} needs a {mask}, "
+            "accepted is one that edits an image by a prompt alone"
+        )
+
+
+def _check_result(settings: DiffusersSettings, kind: type[diffusers.DiffusionPipeline]) -> None:
+    """Refuse a field that the pipeline's output does not have, where that is declared."""
+    try:
+        declared = get_args(get_type_hints(kind.__call__).get("return"))
+    except (NameError, TypeError):
+        return
+    outputs = [each for each in declared if dataclasses.is_dataclass(each)]
+    fields = {field.name for each in outputs for field in dataclasses.fields(each)}
+    if fields and RESULTS[settings.result] not in fields:
+        fitting = [word for word, field in RESULTS.items() if field in fields]
+        expected = f"; expected {' or '.join(fitting)}" if fitting else ", which are no images"
+        raise ConfigError(
+            f"editors: {settings.name}: result: found {settings.result!r}, "
+            f"but {kind.__name__} returns {', '.join(sorted(fields))}{expected}"
+        )
+
+
+def _check_required(settings: DiffusersSettings, kind: type[diffusers.DiffusionPipeline]) -> None:
+    """Refuse settings with which a pipeline fails at every edit, and a package that it lacks."""
+    where = f"editors: {settings.name}: "
+    for field, needed in REQUIRED.get(kind.__name__, {}).items():
+        if (found := getattr(settings, field)) != needed:
+            raise ConfigError(
+                f"{where}{field}: found {json.dumps(found)}, "
+                f"but {kind.__name__} needs {json.dumps(needed)}"
+            )
+    clean = getattr(sys.modules[kind.__module__], "prompt_clean", str)
+    try:
+        clean("a")
+    except NameError as error:
+        raise ConfigError(
+            f"{where}pipeline: {kind.__name__} needs the package {error.name}, "
+            f"found none; expected it in the environment (pip install {error.name})"
+        ) from None
+
+
+def _check_ignored(
+    settings: DiffusersSettings, kind: type[diffusers.DiffusionPipeline], index: Index
+) -> None:
+    """Refuse arguments that the model's own configuration overrides, or the pipeline ignores."""
+    where, call = f"editors: {settings.name}: ", settings.call
+    steps, sigmas = settings.num_inference_steps, index.get("sample_sigmas")
+    if sigmas and "sigmas" not in call and steps not in (None, len(sigmas)):
+        raise ConfigError(
+            f"{where}num_inference_steps: found {steps}, but the model sets its own "
+            f"{len(sigmas)} steps (sample_sigmas in model_index.json); "
+            f"expected null, {len(sigmas)} or call.sigmas"
+        )
+    scale = call.get("guidance_scale")
+    guided = isinstance(scale, int | float) and scale > 1
+    if guided and index.get("is_distilled"):
+        raise ConfigError(
+            f"{where}call.guidance_scale: found {scale:g}, but the model is distilled "
+            "(is_distilled in model_index.json) and ignores it; expected 1"
+        )
+    if guided and kind.__name__ in GUIDED_BY_WEIGHTS and not _embeds_guidance(settings, index):
+        raise ConfigError(
+            f"{where}call.guidance_scale: found {scale:g}, but the model's transformer has no "
+            "guidance_embeds and ignores it; expected no such key"
+        )
+    unread = UNREAD.get(kind.__name__, ())
+    if kind.__name__ == "ChronoEditPipeline" and not call.get("enable_temporal_reasoning"):
+        unread = ("num_frames", "num_temporal_reasoning_steps")
+    for argument in call:
+        if argument in unread and call[argument]:
+            raise ConfigError(
+                f"{where}call.{argument}: found {call[argument]!r}, which {kind.__name__} "
+                "ignores here; expected no such key"
+            )
+
+
+def _embeds_guidance(settings: DiffusersSettings, index: Index) -> bool:
+    """Tell whether a model's transformer takes guidance as one of its inputs."""
+    if "transformer" not in index:
+        return True
+    kind = getattr(diffusers, index["transformer"][1])
+    described = kind.load_config(
+        settings.model, subfolder="transformer", revision=settings.revision
+    )
+    default = _arguments(kind.__init__)["guidance_embeds"].default
+    return bool(described.get("guidance_embeds", default))
 
 
 def call_arguments(settings: DiffusersSettings) -> dict[str, Any]:
