@@ -117,7 +117,8 @@ class Run:
     @property
     def report(self) -> list[str]:
         """Return the report's files, the page first."""
-        return list(map(str, layout.report(self.results, self.editors, self.categories)))
+        names = (self.editors, self.categories, self.series)
+        return list(map(str, layout.report(self.results, *names)))
 
     @property
     def protocol(self) -> list[str]:
