@@ -81,12 +81,12 @@ for key in CATEGORIES:
                 f"tables of {name} ready"
 
 
-for editor in EDITORS:
+for name, members in ({editor: [editor] for editor in EDITORS} | RUN.series).items():
 
     rule:
         name:
-            editor
+            name
         input:
-            [RUN.table(editor, key) for key in CATEGORIES],
+            [RUN.table(editor, key) for editor in members for key in CATEGORIES],
         message:
-            f"tables of {editor} ready"
+            f"tables of {name} ready"

@@ -8,6 +8,7 @@ from functools import cache
 
 from lockstep import layout
 from lockstep import workflow as computed
+from lockstep.config import series
 from lockstep.config.load import with_own_files
 from lockstep.demo import files as tiny
 from lockstep.errors import LockstepError

@@ -37,6 +37,9 @@ os.environ["LOCKSTEP_STARTER"] = str(os.getpid())
 if workflow.is_main_process:
     os.environ[takeover.BY_JOBS] = str(int(not workflow.modifier.is_main_snakefile()))
 
+# What a training writes meanwhile is for the next run.
+os.environ.setdefault(series.FOUND, "{}")
+
 # Models stay on devices between jobs of this process; a job that runs elsewhere loads its own.
 if workflow.remote_exec:
     config.setdefault("devices", {})["resident"] = False
@@ -64,6 +67,7 @@ onerror:
 
 envvars:
     takeover.BY_JOBS,
+    series.FOUND,
     "LOCKSTEP_RESULTS",
     "LOCKSTEP_RUN",
     "LOCKSTEP_SLOTS",

@@ -3,7 +3,7 @@
 Nothing else joins such a path or takes one apart. `folder` is that of an editor's category.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -140,10 +140,17 @@ def page(results: Path) -> Path:
     return results / "report" / "report.html"
 
 
-def report(results: Path, editors: Sequence[str], categories: Sequence[str]) -> list[Path]:
-    """Return the files of the report, the page first, but for those that only the page loads."""
+def report(
+    results: Path, editors: Sequence[str], categories: Sequence[str], series: Iterable[str] = ()
+) -> list[Path]:
+    """Return the files of the report, the page first, but for those that only the page loads.
+
+    Args:
+        series: names of training runs.
+    """
     names = ["report.md", "report.json", "config.yaml", "scores.tex", "means.csv", "data/index.js"]
     names += [f"{plot}-{key}.csv" for plot in ("distribution", "criteria") for key in categories]
+    names += [f"series-{name}.csv" for name in series]
     names += [f"lockstep-{editor}-{key}.csv" for editor in editors for key in ("timeline", "curve")]
     return [page(results), *(results / "report" / name for name in names)]
 

@@ -42,6 +42,8 @@ class Run:
 
     settings: Config | Comparison
     devices: Sequence[Device] = ()
+    left_out: Sequence[str] = ()
+    """Sentences on what the configuration names and the run does without."""
 
     @property
     def whole(self) -> Config:
@@ -60,6 +62,11 @@ class Run:
     @cached_property
     def editors(self) -> list[str]:
         return [] if self.only_compares else [editor.name for editor in self.whole.editors]
+
+    @cached_property
+    def series(self) -> dict[str, list[str]]:
+        """Return the editors of each training run's checkpoints."""
+        return {} if self.only_compares else self.whole.series
 
     @cached_property
     def categories(self) -> list[str]:
@@ -110,7 +117,8 @@ class Run:
     @property
     def report(self) -> list[str]:
         """Return the report's files, the page first."""
-        return list(map(str, layout.report(self.results, self.editors, self.categories)))
+        names = (self.editors, self.categories, self.series)
+        return list(map(str, layout.report(self.results, *names)))
 
     @property
     def protocol(self) -> list[str]:
@@ -173,7 +181,9 @@ def load(data: Mapping[str, Any], source: str) -> Run:
         LockstepError: with a sentence for each mistake.
     """
     if not only_compares(data):
-        return _with_devices(load_config(data, source, produced=TINY_FILES))
+        left_out: list[str] = []
+        settings = load_config(data, source, produced=TINY_FILES, say=left_out.append)
+        return _with_devices(settings, left_out)
     comparison = load_comparison(data, source)
     recovery.check_tree(Path(comparison.results))
     return Run(comparison)
@@ -186,10 +196,10 @@ def of_job(data: Mapping[str, Any]) -> Run:
     return _with_devices(config_of_job(data))
 
 
-def _with_devices(settings: Config) -> Run:
+def _with_devices(settings: Config, left_out: Sequence[str] = ()) -> Run:
     devices = allocation.planned(settings)
     device.split(devices, settings.judge.together)
-    return Run(settings, devices)
+    return Run(settings, devices, left_out)
 
 
 def with_rubrics(data: Mapping[str, Any], folders: Sequence[str | Path]) -> dict[str, Any]:
@@ -226,6 +236,7 @@ def checked(run: Run, source: str, limits: Mapping[str, Any], dry: bool) -> Iter
     """
     if run.only_compares:
         return
+    yield from run.left_out
     settings = run.whole
     if settings.cluster is None:
         allocation.check_limits(limits, run.together)
@@ -301,7 +312,7 @@ def begin(
     if stages & {"score", "anchors"} and not only_touches:
         check_server(settings, reach=settings.cluster is None)
     planned = _planned(run, jobs)
-    ahead.announce(planned)
+    ahead.announce(planned, {editor.name: editor.held.name for editor in settings.editors})
     first = planned[0] if planned and not only_touches else None
     # a model that the run makes itself is not there yet
     if first is not None and first.stage == "edit" and not made_here(settings.editor(first.editor)):

@@ -7,10 +7,16 @@ from pathlib import Path
 
 
 def main(arguments: list[str]) -> None:
-    """Make rows, train the editor or the judge for a piece of its time, or write their folders."""
+    """Make rows, train the editor or the judge for a piece of its time, or write their folders.
+
+    `checkpoints` trains a LoRA on the early editor, on a CPU in minutes, and keeps some of it.
+    """
     parser = argparse.ArgumentParser(prog="python -m miniature", description=__doc__)
-    parser.add_argument("what", choices=("tokenizer", "rows", "editor", "judge", "export"))
-    parser.add_argument("folder", type=Path, help="rows, and what the next piece needs")
+    kinds = ("tokenizer", "rows", "editor", "judge", "export", "checkpoints")
+    parser.add_argument("what", choices=kinds)
+    parser.add_argument(
+        "folder", type=Path, help="rows, and what the next piece needs; models, of checkpoints"
+    )
     parser.add_argument("--out", type=Path, help="weights and logs; the folder itself by default")
     parser.add_argument("--to", type=Path, help="where export writes the models' folders")
     parser.add_argument("--total", type=float, default=1100, help="seconds of all pieces")
@@ -20,6 +26,8 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--size", type=int, default=256, help="rows of a step")
     parser.add_argument("--parts", type=int, default=64, help="files of rows")
     parser.add_argument("--rows", type=int, default=8000, help="rows of a file")
+    parser.add_argument("--count", type=int, default=10, help="checkpoints")
+    parser.add_argument("--steps", type=int, default=120, help="of a training with checkpoints")
     parser.add_argument("--device", default="cuda")
     given = parser.parse_args(arguments)
     out = given.out or given.folder
@@ -41,6 +49,11 @@ def main(arguments: list[str]) -> None:
             path.stem.removeprefix("editor-"): path.stem for path in out.glob("editor-*")
         }
         export.export(out, given.folder / "tokenizer", given.to, checkpoints)
+    elif given.what == "checkpoints":
+        from miniature.checkpoints import train_checkpoints
+
+        shared = {"size": given.size, "device": given.device}
+        train_checkpoints(given.folder, out, count=given.count, steps=given.steps, **shared)
     else:
         names = ("total", "piece", "size", "device")
         shared = {name: value for name, value in vars(given).items() if name in names}

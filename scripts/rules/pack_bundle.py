@@ -3,15 +3,16 @@
 from collections import defaultdict
 from pathlib import Path
 
-from lockstep import layout
+from lockstep import layout, records
 from lockstep.figures.tables import read_table
 from lockstep.jobs.joblog import job_log
 from lockstep.report.bundle import write_bundle
+from lockstep.report.series import places
 
 with job_log(snakemake.log[0]):
     frames = defaultdict(dict)
     for path in map(Path, snakemake.input.tables):
-        _, editor, category = layout.of_table(path)
+        results, editor, category = layout.of_table(path)
         frames[editor][category] = read_table(path)
     write_bundle(
         frames,
@@ -20,4 +21,5 @@ with job_log(snakemake.log[0]):
         snakemake.params.background,
         Path(snakemake.output[0]),
         snakemake.threads,
+        places(records.read_json(layout.numbers(results))),
     )

@@ -14,11 +14,13 @@ from lockstep.figures import tables
 from lockstep.foreign import media
 from lockstep.report import bundle, write
 from lockstep.report.page import VIEWS
+from lockstep.report.series import Place
 from tests.browser.conftest import made_up
 from tests.conftest import ROOT
 
 PAGE = 48
 EDITORS = list(made_up.EDITORS)
+PLACES = {editor: Place(number, True) for number, editor in enumerate(EDITORS)}
 
 HOSTILE = [
     "<script>window.harmed = 1</script>",
@@ -433,7 +435,7 @@ def test_the_bundle_opens_anywhere_with_all_its_images(hostile, tmp_path, open_p
     }
     folder = hostile / "report"
     files = [path for path in folder.iterdir() if path.is_file()]
-    bundle.write_bundle(frames, folder, files, "#ffffff", made, 2)
+    bundle.write_bundle(frames, folder, files, "#ffffff", made, 2, PLACES)
     with zipfile.ZipFile(made) as packed:
         packed.extractall(tmp_path)
     own = tmp_path / bundle.FOLDER

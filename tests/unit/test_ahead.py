@@ -95,6 +95,14 @@ def test_the_last_job_of_a_model_is_known_where_another_models_come_next(setting
     assert not ahead.is_last(edit_job(settings, "causal"))
 
 
+def test_a_model_is_needed_until_the_last_checkpoint_that_shares_it(settings):
+    planned = [Planned("edit", name, key) for name in ("e", "f", "g") for key in ORDER]
+    ahead.announce(planned, {"e": "run", "f": "run", "g": "g"})
+    assert not ahead.is_last(edit_job(settings, "causal"))
+    ahead.announce(planned, {"e": "run", "f": "f", "g": "g"})
+    assert ahead.is_last(edit_job(settings, "causal"))
+
+
 def test_the_judge_loads_during_the_last_edit_job_alone(settings):
     judge = settings.judge
     assert ahead.first_score(edit_job(settings), judge) is None

@@ -156,6 +156,7 @@ def test_torch_is_imported_only_where_models_run():
     backends = {"editors", "fast", "judges"}
     backends |= {f"miniature.{name}" for name in ("drawing", "measure", "passes", "training")}
     backends |= {f"miniature.{name}" for name in ("editor_training", "judge_training")}
+    backends |= {"miniature.checkpoints"}
     backends |= {"models.qwen_vl"}
     for name, path in NAMES.items():
         if not {name, name.split(".")[0]} & backends or path.name == "__init__.py":

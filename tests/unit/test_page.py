@@ -23,6 +23,7 @@ from lockstep.figures.tables import read_table
 from lockstep.records import Picture
 from lockstep.report import bundle, charts, gallery, numbers, page, write
 from lockstep.report.apart import begun
+from lockstep.report.series import Place
 from lockstep.report.sheets import CELL, GAP, sheet, worst
 from lockstep.report.thumbnails import SIDE, make_ahead, make_thumbnails
 from tests.conftest import ROOT
@@ -31,6 +32,7 @@ spec = importlib.util.spec_from_file_location("page_benchmark", ROOT / "benchmar
 made_up = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(made_up)
 EDITORS = list(made_up.EDITORS)
+PLACES = {editor: Place(number, True) for number, editor in enumerate(EDITORS)}
 MORE = [Picture(image="images/more.png", sha256="0" * 64, width=1, height=1)]
 
 
@@ -105,6 +107,7 @@ def test_scripts_say_the_same_however_many_samples_are_in_memory_at_a_time(writt
             EDITORS,
             lambda some: {gallery.source_thumbnail(own[EDITORS[0]]) for own in some[::2]},
             lambda path, thumbnail: thumbnail,
+            PLACES,
         )
         found = {name: json.loads(text[text.index(b",") + 1 : -3]) for name, text in scripts}
         index = found.pop("data/index.js")
@@ -272,7 +275,7 @@ def test_a_bundle_has_the_thumbnail_of_an_image_that_is_gone(tmp_path):
     make_thumbnails(wanted, "#ffffff", 1)
     gone, small = wanted[-1]
     gone.unlink()
-    bundle.write_bundle(frames, tmp_path / "report", [], "#ffffff", tmp_path / "a.zip", 1)
+    bundle.write_bundle(frames, tmp_path / "report", [], "#ffffff", tmp_path / "a.zip", 1, PLACES)
     with zipfile.ZipFile(tmp_path / "a.zip") as packed:
         names = packed.namelist()
     name = f"{bundle.FOLDER}/{small.relative_to(tmp_path / 'report').as_posix()}"

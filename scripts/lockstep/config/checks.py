@@ -28,8 +28,8 @@ def _lacking(config: Config, made: Collection[str]) -> Iterator[Lacking]:
         if path.exists() and not path.is_dir():
             yield Lacking("results", f"found a file {str(path)!r}, expected a folder")
     yield from _below("benchmark", _of_benchmark(config, made))
-    for number, editor in enumerate(config.editors):
-        yield from _below(f"editors[{number}]", editor.missing(made))
+    for editor in config.editors:
+        yield from _below(f"editors[{config.place(editor)}]", editor.missing(made))
     names = [editor.name for editor in config.editors]
     yield from _below("judge", config.judge.missing(made))
     yield from _below("judge", config.judge.lacking_of(names))

@@ -42,9 +42,9 @@ def lacking(config: Config, source: str, stages: Collection[str] = STAGES) -> li
 
 def _named(config: Config) -> Iterator[tuple[str, str, HubFile]]:
     """Yield the stage and key of each hub id, and a file that it must have."""
-    for number, editor in enumerate(config.editors):
+    for editor in config.editors:
         for wanted in editor.on_hub():
-            yield "edit", f"editors[{number}].{wanted.field}", wanted
+            yield "edit", f"editors[{config.place(editor)}].{wanted.field}", wanted
     for wanted in config.judge.on_hub():
         for stage in ("score", "anchors"):
             yield stage, f"judge.{wanted.field}", wanted

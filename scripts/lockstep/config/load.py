@@ -2,13 +2,14 @@
 
 import json
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from lockstep.config import backends
+from lockstep.config import backends, series
 from lockstep.config.checks import check_files
 from lockstep.config.run import Comparison, Config
 from lockstep.config.section import Section
@@ -24,15 +25,21 @@ MERGED = ("call", "scheduler")
 """Keys of an editor of which those given beside a preset replace its own one by one."""
 
 
-def load_config(data: Mapping[str, Any], source: str, produced: Collection[str] = ()) -> Config:
+def load_config(
+    data: Mapping[str, Any],
+    source: str,
+    produced: Collection[str] = (),
+    say: Callable[[str], None] = lambda _: None,
+) -> Config:
     """Return the typed configuration of what a YAML file and the command line gave.
 
-    The files that it names are looked for.
+    The files that it names are looked for, checkpoints of a training run anew each time.
 
     Args:
         data: the configuration as plain values.
         source: what to call it in messages, usually the file's path.
         produced: paths that the workflow makes itself, which need not exist yet.
+        say: told what is left out.
 
     Raises:
         ConfigError: with a sentence for each mistake.
@@ -43,7 +50,7 @@ def load_config(data: Mapping[str, Any], source: str, produced: Collection[str] 
     if isinstance(path, str) and path:
         for _, sentence in absent("path", os.path.expanduser(path), produced):
             raise ConfigError(f"{source}: benchmark.path: {sentence}")
-    config = _typed(data, source)
+    config = _typed(data, source, partial(series.look, say=say))
     check_files(config, source, produced)
     return config
 
@@ -53,7 +60,7 @@ def of_job(data: Mapping[str, Any]) -> Config:
 
     The run has looked for the files that it names. A job may run before those of others are made.
     """
-    return _typed(data, "configuration")
+    return _typed(data, "configuration", series.known)
 
 
 def with_own_files(data: Mapping[str, Any], folders: Sequence[str]) -> dict[str, Any]:
@@ -91,12 +98,16 @@ def _with_own_preset(editor: Any, folders: Sequence[str]) -> Any:
     return _merged(Path(path), {key: value for key, value in editor.items() if key != "preset"})
 
 
-def _typed(data: Mapping[str, Any], source: str) -> Config:
-    data = dict(data)
+def _typed(data: Mapping[str, Any], source: str, found: series.Found) -> Config:
+    data, places = dict(data), []
     editors = data.get("editors")
     if isinstance(editors, Sequence) and not isinstance(editors, str):
-        data["editors"] = [_with_preset(editor, source) for editor in editors]
-    return _validated(Config, data, source)
+        data["editors"] = []
+        for place, editor in enumerate(editors):
+            own = series.members(_with_preset(editor, source), source, found)
+            data["editors"] += own
+            places += [place] * len(own)
+    return _validated(Config, data, source, places)
 
 
 def load_comparison(data: Mapping[str, Any], source: str) -> Comparison:
@@ -107,14 +118,29 @@ def load_comparison(data: Mapping[str, Any], source: str) -> Comparison:
 S = TypeVar("S", bound=Section)
 
 
-def _validated(kind: type[S], data: Mapping[str, Any], source: str) -> S:
+def _validated(
+    kind: type[S], data: Mapping[str, Any], source: str, places: Sequence[int] = ()
+) -> S:
+    """Return typed values.
+
+    Args:
+        places: of each editor, where it stands in the list that was given.
+    """
     try:
         return kind.model_validate_json(json.dumps(data))
     except ValidationError as error:
-        said = sentences([dict(item) for item in error.errors()], kind, backends.known())
+        items = [{**item, "loc": _as_given(item["loc"], places)} for item in error.errors()]
+        said = dict.fromkeys(sentences(items, kind, backends.known()))
         raise ConfigError("\n".join(f"{source}: {text}" for text in said)) from None
     except (TypeError, ValueError) as error:
         raise ConfigError(f"{source}: found a value that YAML alone can hold ({error})") from None
+
+
+def _as_given(loc: tuple[int | str, ...], places: Sequence[int]) -> tuple[int | str, ...]:
+    match loc:
+        case ("editors", int() as number, *rest) if number < len(places):
+            return "editors", places[number], *rest
+    return loc
 
 
 def _with_preset(editor: Any, source: str) -> Any:

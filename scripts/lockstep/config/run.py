@@ -92,7 +92,7 @@ class Config(Section):
     def _distinct_editors(self) -> "Config":
         if not self.editors:
             raise ValueError("editors: expected at least one editor, found an empty list")
-        names = [editor.name for editor in self.editors]
+        names = [*(editor.name for editor in self.editors), *self.series]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ValueError(f"editors: expected each name once, found {twice[0]!r} twice")
@@ -130,6 +130,20 @@ class Config(Section):
             "node_local": self.node_local,
             "resident": self.devices.resident and self.cluster is None,
         }
+
+    @property
+    def series(self) -> dict[str, list[str]]:
+        """Names of the editors of each training run's checkpoints, in the order of their steps."""
+        found: dict[str, list[str]] = {}
+        for editor in self.editors:
+            if editor.member is not None:
+                found.setdefault(editor.member.name, []).append(editor.name)
+        return found
+
+    def place(self, editor: EditorSettings) -> int:
+        """Return an editor's place in the list that was given, where a series is one entry."""
+        given = dict.fromkeys(e.member.name if e.member else e.name for e in self.editors)
+        return list(given).index(editor.member.name if editor.member else editor.name)
 
     def editor(self, name: str) -> EditorSettings:
         return next(editor for editor in self.editors if editor.name == name)

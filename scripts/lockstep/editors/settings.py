@@ -2,18 +2,25 @@
 
 from typing import Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, NonNegativeInt
 
-from lockstep.config.section import Name
+from lockstep.config.section import Name, Section
 from lockstep.editors.protocol import Editor
 from lockstep.models.backend import BackendSettings
 from lockstep.records import Sample
 
 
+class Series(Section):
+    """The training run that an editor is a checkpoint of."""
+
+    name: Name = Field(description="Name of all its checkpoints together, also a target.")
+    step: NonNegativeInt = Field(description="Step of the training.")
+
+
 class EditorSettings(BackendSettings):
     """What all editors share."""
 
-    neutral: ClassVar[frozenset[str]] = frozenset({"name", "preset"})
+    neutral: ClassVar[frozenset[str]] = frozenset({"name", "preset", "checkpoints", "series"})
     copies_source: ClassVar[bool] = False
     """Whether it returns the source: the control that a judge must score low."""
     name: Name = Field(description="Name in paths, targets and tables.")
@@ -30,6 +37,11 @@ class EditorSettings(BackendSettings):
     resize_filter: Literal["lanczos", "bicubic", "bilinear", "hamming", "box", "nearest"] = Field(
         "lanczos", description="How an image is brought to the source's size."
     )
+
+    @property
+    def member(self) -> Series | None:
+        """Place in a training run; None of what is no checkpoint of one."""
+        return getattr(self, "series", None)
 
     def identity(self, sample: Sample) -> dict[str, Any]:
         """Return what decides a sample's pixels beside its source, instruction, seed and size."""

@@ -8,7 +8,7 @@ images or judgements go into the item cache; its records are written when the jo
 import json
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -32,14 +32,16 @@ class Planned(NamedTuple):
     category: str
 
 
-def announce(planned: Sequence[Planned]) -> None:
+def announce(planned: Sequence[Planned], held: Mapping[str, str] | None = None) -> None:
     """Tell this invocation's jobs what it does.
 
     Args:
         planned: in the order in which it is done.
+        held: what the model in memory is called that an editor shares with others, by editor.
     """
     # the clock of files ticks in hundredths of a second
-    os.environ[PLAN] = json.dumps({"began": time.time() - 0.1, "jobs": planned})
+    plan = {"began": time.time() - 0.1, "jobs": planned, "held": held or {}}
+    os.environ[PLAN] = json.dumps(plan)
 
 
 def later(job: Job) -> list[EditJob | ScoreJob]:
@@ -57,7 +59,11 @@ def later(job: Job) -> list[EditJob | ScoreJob]:
 
 def is_last(job: Job) -> bool:
     """Tell whether a job is its model's last one on its devices, and another model's come next."""
-    return isinstance(job, EditJob) and bool(_after(job)) and not later(job)
+    if not isinstance(job, EditJob) or not (after := _after(job)):
+        return False
+    held = json.loads(os.environ[PLAN])["held"]
+    own = held.get(job.editor.name, job.editor.name)
+    return not any(p.stage == "edit" and held.get(p.editor, p.editor) == own for p in after)
 
 
 def first_score(job: EditJob, judge: AnyJudge) -> ScoreJob | None:

@@ -320,7 +320,7 @@ def reported(settings: Config, shards: int, rubrics: Mapping[str, Rubric]) -> Ou
         "files": digest([sha256(path) for path in (drift, layout.agreement(results))]),
         "code": code("report.write", templates=True),
     }
-    files = layout.report(results, names, categories)
+    files = layout.report(results, names, categories, settings.series)
     files += [results / "report" / name for name in ("means.svg", "scores.csv")]
     for editor in names:
         for category in categories:

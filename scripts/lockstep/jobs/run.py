@@ -55,7 +55,7 @@ def run(job: Job, terminal: IO[str], judge: AnyJudge | None = None) -> None:
 
 def wanted(job: Job) -> Wanted:
     """Return the worker that a job needs."""
-    key = model_key(job.backend)
+    key = model_key(job.backend.held)
     return Wanted(job.own, key, job.model_name, job.settings, Path(job.results))
 
 
@@ -76,6 +76,11 @@ def _stand_by_to_judge(job: Job, judge: AnyJudge) -> None:
 def load(job: Job, torch_device: str) -> Any:
     """Load a job's model."""
     return staging.nearby(job.backend, job.node_local).load(torch_device)
+
+
+def take(job: Job, model: Any) -> None:
+    """Make a model in memory, loaded for another job, the one of this job."""
+    staging.nearby(job.backend, job.node_local).take(model)
 
 
 def room(job: Job) -> int | None:

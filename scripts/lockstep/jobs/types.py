@@ -73,7 +73,7 @@ class EditJob(_OnDevice):
 
     @property
     def model_name(self) -> str:
-        return self.editor.name
+        return self.editor.held.name
 
 
 class _Judging(_OnDevice):

@@ -224,6 +224,8 @@ class Worker:
             if not held:
                 self._stack.enter_context(taken_over(devices, settings, self._beside))
             log.info("the model is on %s already", joined(devices))
+            if self._turn is not None:
+                run.take(self._turn.job, self._model)
         if self._turn is not None:
             self._turn.say_holding()
         yield self._model

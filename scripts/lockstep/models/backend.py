@@ -4,7 +4,7 @@ import os
 import sys
 from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, Self
 
 from lockstep.config.section import Section, is_folder
 from lockstep.errors import ConfigError
@@ -62,6 +62,18 @@ class BackendSettings(Section):
         if cls.__module__.startswith("lockstep."):
             return {}
         return {"plugin": file_sha256(str(sys.modules[cls.__module__].__file__))}
+
+    @property
+    def held(self) -> Self:
+        """Settings of what stays in memory from job to job; models of equal ones share it."""
+        return self
+
+    def take(self, model: Any) -> None:
+        """Make a model that was loaded for equal `held` settings the one of these.
+
+        Raises:
+            ConfigError: if it cannot become that.
+        """
 
     def files(self) -> dict[str, Path]:
         """Return the files that decide what it gives, by names that no move changes."""

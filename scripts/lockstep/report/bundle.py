@@ -10,6 +10,7 @@ from urllib.parse import quote
 from lockstep import records
 from lockstep.report import gallery
 from lockstep.report.gallery import Row
+from lockstep.report.series import Place
 from lockstep.report.terms import Frames
 from lockstep.report.thumbnails import shrunk
 
@@ -24,7 +25,13 @@ FOLDER = "lockstep-report"
 
 
 def write_bundle(
-    frames: Frames, report: Path, files: Sequence[Path], background: str, path: Path, threads: int
+    frames: Frames,
+    report: Path,
+    files: Sequence[Path],
+    background: str,
+    path: Path,
+    threads: int,
+    places: Mapping[str, Place],
 ) -> None:
     """Write a zip of a finished report, with copies of the images.
 
@@ -33,6 +40,7 @@ def write_bundle(
         files: those in the folder to take; thumbnails and what tells of the samples come anyway.
         background: what lies under transparent images, as "#rrggbb".
         threads: images that are copied at a time.
+        places: of the editors on the page.
     """
     samples = gallery.Samples(frames)
 
@@ -46,6 +54,7 @@ def write_bundle(
         list(frames),
         lambda some: {small for _, small in images(some)},
         lambda _, small: quote(_copy_of(small)),
+        places,
     )
     with records.atomic(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as bundle:
         for own in files:

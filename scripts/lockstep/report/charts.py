@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from lockstep.report.svg import INK, style, svg
 from lockstep.report.terms import Chart, colour
@@ -24,24 +25,19 @@ BINS = 20
 """Of a distribution; each is half a point wide on the scale from 0 to 10."""
 
 
-def means(report: Mapping[str, Any], labels: Mapping[str, str]) -> Chart:
+def means(report: Mapping[str, Any], labels: Mapping[str, str], standing: Sequence[str]) -> Chart:
     """Draw each editor's mean with its interval, overall and by category.
 
     Args:
         report: what `schema.Report` describes.
         labels: category → how it is called.
+        standing: the editors.
     """
-    editors = report["editors"]
-
-    def overall(own: Mapping[str, Any]) -> Mapping[str, Any]:
-        # as the headline is, on the scale of all scores
-        return own["overall"][report["headline"]["aggregate"]]
-
+    editors = standing
     rows = [
-        {"group": group, "editor": editor, **_mean(numbers)}
+        {"group": group, "editor": editor, **_mean(_summary(report, editor, group))}
         for group in ("overall", *labels)
-        for editor, own in editors.items()
-        for numbers in [overall(own) if group == "overall" else own["categories"][group]]
+        for editor in editors
     ]
     groups = {"overall": "overall", **labels}
     with style("mean scores with 95% intervals") as title:
@@ -58,6 +54,84 @@ def means(report: Mapping[str, Any], labels: Mapping[str, str]) -> Chart:
         axes.set_yticks(range(len(groups)), names)
         axes.set_ylim(len(groups) - 0.5, -0.5)
         return Chart("means", svg(axes, title), rows)
+
+
+def series(
+    one: Mapping[str, Any], report: Mapping[str, Any], labels: Mapping[str, str], number: int
+) -> Chart:
+    """Draw the mean of a series over its steps with its interval, overall and by category.
+
+    The best step has a ring.
+
+    Args:
+        one: what `schema.Series` describes.
+        number: of its colour.
+    """
+    groups = {"overall": "overall", **labels}
+    rows = [
+        {
+            "group": group,
+            "step": step["step"],
+            "editor": step["editor"],
+            **_mean(_summary(report, step["editor"], group)),
+        }
+        for group in groups
+        for step in one["steps"]
+    ]
+    known = [row for row in rows if row["mean"] is not None]
+    ends = [v for row in known for v in (row["low"], row["mean"], row["high"]) if v is not None]
+    with style(f"{one['name']}: mean scores over the steps, with 95% intervals") as title:
+        figure = Figure((7.2, 1.9 + 1.35 * -(-len(labels) // 3)))
+        grid = figure.add_gridspec(
+            1 + -(-len(labels) // 3), 3, height_ratios=[1.5, *[1] * -(-len(labels) // 3)]
+        )
+        places = [grid[0, :], *(grid[1 + n // 3, n % 3] for n in range(len(labels)))]
+        for place, (group, label) in zip(places, groups.items(), strict=True):
+            axes = figure.add_subplot(place)
+            _curve(axes, [row for row in known if row["group"] == group], one["best"], number)
+            axes.set_title(_shown(label), fontsize=9, loc="left")
+            axes.set_ylim(*_around(ends, report["scale"]))
+            axes.set_xlim(*_around([step["step"] for step in one["steps"]]))
+        figure.subplots_adjust(0.055, 0.07, 0.985, 0.93, wspace=0.18, hspace=0.55)
+        return Chart(f"series-{one['name']}", svg(axes, title), rows)
+
+
+def _curve(axes: Axes, rows: Sequence[Mapping[str, Any]], best: str | None, number: int) -> None:
+    steps, values = ([row[key] for row in rows] for key in ("step", "mean"))
+    low, high = (
+        [row["mean"] if row[end] is None else row[end] for row in rows] for end in ("low", "high")
+    )
+    axes.fill_between(steps, low, high, color=colour(number), alpha=0.2, linewidth=0)
+    axes.plot(steps, values, "o-", color=colour(number), linewidth=1.4, markersize=3.5)
+    axes.plot(
+        [row["step"] for row in rows if row["editor"] == best],
+        [row["mean"] for row in rows if row["editor"] == best],
+        "o",
+        color=INK,
+        markersize=8,
+        fillstyle="none",
+    )
+    axes.tick_params(length=0)
+    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+    axes.yaxis.set_major_locator(MaxNLocator(4))
+    axes.grid(axis="y", color=INK, linewidth=0.5, alpha=0.15)
+    axes.set_axisbelow(True)
+
+
+def _around(values: Sequence[float], within: Sequence[float] | None = None) -> tuple[float, float]:
+    """Return ends of an axis that shows values, with some room around them."""
+    low, high = (min(values), max(values)) if values else within or (0, 1)
+    room = 0.05 * (high - low) or 0.5
+    return low - room, high + room
+
+
+def _summary(report: Mapping[str, Any], editor: str, group: str) -> Mapping[str, Any]:
+    """Return an editor's numbers in a category, or overall."""
+    own: Mapping[str, Any] = report["editors"][editor]
+    # as the headline is, on the scale of all scores
+    of_all = own["overall"][report["headline"]["aggregate"]]
+    found: Mapping[str, Any] = of_all if group == "overall" else own["categories"][group]
+    return found
 
 
 def distribution(

@@ -25,13 +25,31 @@ def pairs(frames: Frames, headlines: Headlines, terms: Terms) -> list[dict[str, 
             if (there := [c for c in members if c in frames_])
         }
         macro = category == "overall" and terms.headline["aggregate"] == "macro"
-        rows = [_comparison(category, own, *pair, macro) for pair in combinations(own, 2)]
-        corrected = stats.holm([row["p_value"] for row in rows])
-        for row, p_holm in zip(rows, corrected, strict=True):
-            row["p_holm"] = p_holm
-            row["clear"] = stats.is_clear(row)
-        found += rows
+        found += _corrected(
+            [_comparison(category, own, *pair, macro) for pair in combinations(own, 2)]
+        )
     return found
+
+
+def over_all(
+    wanted: Sequence[tuple[str, str]], frames: Frames, headlines: Headlines, terms: Terms
+) -> list[dict[str, Any]]:
+    """Return paired comparisons of some pairs of editors over all categories."""
+    own = {
+        editor: pd.concat([_paired(frame, headlines[editor][c]) for c, frame in frames_.items()])
+        for editor, frames_ in frames.items()
+        if any(editor in pair for pair in wanted)
+    }
+    macro = terms.headline["aggregate"] == "macro"
+    return _corrected([_comparison("overall", own, *pair, macro) for pair in wanted])
+
+
+def _corrected(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Add what follows from looking at all of them together."""
+    for row, p_holm in zip(rows, stats.holm([row["p_value"] for row in rows]), strict=True):
+        row["p_holm"] = p_holm
+        row["clear"] = stats.is_clear(row)
+    return rows
 
 
 def _paired(frame: pd.DataFrame, headline: pd.Series) -> pd.DataFrame:

@@ -21,6 +21,7 @@ import pandas as pd
 from lockstep import records
 from lockstep.foreign import media
 from lockstep.records.columns import COLUMNS
+from lockstep.report.series import Place
 from lockstep.report.terms import Frames, colour
 from lockstep.report.thumbnails import edit_thumbnail, source_thumbnail
 
@@ -91,14 +92,18 @@ def images_of(samples: Iterable[Mapping[str, Row]], folder: Path) -> Iterator[tu
 
 
 def write_gallery(
-    samples: Iterable[Mapping[str, Row]], editors: Sequence[str], folder: Path, pictured: Pictured
+    samples: Iterable[Mapping[str, Row]],
+    editors: Sequence[str],
+    folder: Path,
+    pictured: Pictured,
+    places: Mapping[str, Place],
 ) -> None:
     """Write the scripts into the report's folder; older ones in there go.
 
     Arguments are those of `scripts`; images are linked where they are.
     """
     found = scripts(
-        samples, editors, pictured, lambda path, _: quote(os.path.relpath(path, folder))
+        samples, editors, pictured, lambda path, _: quote(os.path.relpath(path, folder)), places
     )
     written = set()
     for name, text in found:
@@ -114,6 +119,7 @@ def scripts(
     editors: Sequence[str],
     pictured: Pictured,
     link: Callable[[str, str], str],
+    places: Mapping[str, Place],
 ) -> Iterator[tuple[str, bytes]]:
     """Yield the name of each script, relative to the report, and its text.
 
@@ -121,6 +127,7 @@ def scripts(
         samples: rows by editor, as in `Samples`.
         pictured: asked for some samples after the other.
         link: gives the URL of an image by its path and that of its thumbnail.
+        places: of the editors on the page.
     """
     columns = []
     for number, part in enumerate(_parts(samples, TEXTS)):
@@ -128,7 +135,7 @@ def scripts(
         yield _script(f"texts-{number}", [_texts(own) for own in part])
         for place, few in enumerate(_parts(part, DETAILS), number * (TEXTS // DETAILS)):
             yield _script(f"details-{place}", [_details(own, editors, link) for own in few])
-    yield _script("index", _index(columns, editors))
+    yield _script("index", _index(columns, editors, places))
 
 
 def _script(name: str, value: Any) -> tuple[str, bytes]:
@@ -180,7 +187,9 @@ def _columns(
     }
 
 
-def _index(parts: Sequence[dict[str, Any]], editors: Sequence[str]) -> dict[str, Any]:
+def _index(
+    parts: Sequence[dict[str, Any]], editors: Sequence[str], places: Mapping[str, Place]
+) -> dict[str, Any]:
     """Return the index of all samples by the columns of some after the other."""
 
     def every(name: str) -> list[Any]:
@@ -209,7 +218,8 @@ def _index(parts: Sequence[dict[str, Any]], editors: Sequence[str]) -> dict[str,
         "editors": [
             {
                 "name": editor,
-                "colour": colour(number),
+                "colour": colour(places[editor].number),
+                "standing": places[editor].standing,
                 "status": "".join(of_editor(number, "status")),
                 "score": of_editor(number, "score"),
                 "uncertainty": of_editor(number, "uncertainty"),

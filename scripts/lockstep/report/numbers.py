@@ -16,7 +16,7 @@ from lockstep.config.run import Config
 from lockstep.figures import published, stats, tables
 from lockstep.models.fingerprints import is_random
 from lockstep.records import Rejected
-from lockstep.report import schema
+from lockstep.report import schema, series
 from lockstep.report.apart import begun
 from lockstep.report.comparisons import leaderboard, pairs
 from lockstep.report.terms import Frames, Headlines, Scale, Terms
@@ -49,7 +49,12 @@ def of_run(
     }
     headlines, headline = _headlines(settings, frames)
     terms = Terms(settings.report, SCALE, {}, headline)
-    comparisons = begun(processes, pairs, frames, headlines, terms)
+    best = series.best_of(settings.series, frames, headlines, terms)
+    standing = series.shown(list(frames), settings.series, best)
+    comparisons = begun(processes, pairs, {e: frames[e] for e in standing}, headlines, terms)
+    steps_of = {e.name: e.member.step for e in settings.editors if e.member is not None}
+    told = (settings.series, steps_of, best, frames, headlines, terms)
+    checkpoints = begun(processes if best else 1, series.compared, *told)
     editors = {
         editor: {
             "categories": categories[editor],
@@ -59,7 +64,8 @@ def of_run(
         for editor, own in frames.items()
     }
     report = {
-        **_compared(frames, headlines, editors, terms, comparisons()),
+        **_compared(frames, headlines, editors, terms, comparisons(), standing),
+        "series": checkpoints(),
         "random_weights": _random(settings),
         "controls": _controls(settings, frames),
         **{
@@ -170,8 +176,13 @@ def _compared(
     editors: Mapping[str, Any],
     terms: Terms,
     comparisons: list[dict[str, Any]],
+    standing: Sequence[str] | None = None,
 ) -> dict[str, Any]:
-    """Return what all numbers begin with: editors, how they compare, and whether that counts."""
+    """Return what all numbers begin with: editors, how they compare, and whether that counts.
+
+    Args:
+        standing: the editors that are ranked; all by default.
+    """
     settings = terms.settings
     ranked = {
         editor: {**numbers, "headline": _ranked(frames[editor], headlines[editor], numbers, terms)}
@@ -198,7 +209,9 @@ def _compared(
         "incomplete": incomplete,
         "editors": ranked,
         "comparisons": comparisons,
-        "leaderboard": [] if incomplete or terms.scales else leaderboard(ranked, comparisons),
+        "leaderboard": []
+        if incomplete or terms.scales
+        else leaderboard({e: ranked[e] for e in standing or ranked}, comparisons),
     }
 
 

@@ -16,7 +16,7 @@ from lockstep.config.run import Config
 from lockstep.figures import tables
 from lockstep.foreign import media
 from lockstep.records import canonical_json
-from lockstep.report import texts
+from lockstep.report import series, texts
 from lockstep.report.gallery import Row, Samples
 from lockstep.report.terms import Chart, Frames, colour
 from lockstep.rubrics.rubric import read_rubric
@@ -47,16 +47,23 @@ def draw(
 
     labels = _labels(report)
     scales = _scales(settings)
-    drawn = [partial(charts.means, report, labels)]
+    places = series.places(report)
+    standing = [editor for editor, place in places.items() if place.standing]
+    drawn = [partial(charts.means, report, labels, standing)]
+    for one in report["series"]:
+        number = places[one["steps"][0]["editor"]].number
+        drawn.append(partial(charts.series, one, report, labels, number))
     for category in labels:
         scores = {
             editor: [float(score) for score in tables.group(own[category]).scores]
             for editor, own in frames.items()
+            if editor in standing
         }
         drawn.append(partial(charts.distribution, category, scores, report["scale"]))
         criteria = {
             editor: own["categories"][category]["criteria"]
             for editor, own in report["editors"].items()
+            if editor in standing
         }
         drawn.append(partial(charts.criteria, category, criteria, scales[category]))
     return {chart.name: chart for chart in (one() for one in drawn[part::parts])}
@@ -87,6 +94,7 @@ def render(
         lstrip_blocks=True,
     )
     environment.globals |= {"chinese": texts.CHINESE, "colour": colour, "inline": _inline}
+    places = series.places(report)
     environment.globals["headline_name"] = texts.headline_name(report["headline"])
     environment.filters |= FILTERS | texts.headline_filters(report)
     return environment.get_template("report.html.j2").render(
@@ -94,6 +102,8 @@ def render(
         warnings=texts.warnings(report),
         views=VIEWS,
         labels=_labels(report),
+        places=places,
+        standing=[editor for editor, place in places.items() if place.standing],
         samples=len(Samples(frames)),
         charts=drawn,
         plots=plots,

@@ -164,7 +164,8 @@ class Pair(Part):
     """Two-sided, that the difference has no sign of its own."""
     p_value_method: Literal["permutation", "normal"] | None
     p_holm: float | None
-    """Corrected for all pairs of editors in the same category (Holm 1979)."""
+    """Corrected for all pairs of editors in the same category, or for all differences that stand of
+    a series (Holm 1979)."""
     clear: bool
     """Whether it tells the two apart: p_holm is below 0.05 and ci95 does not hold 0."""
     wins: int
@@ -218,7 +219,8 @@ class Numbers(Part):
     editors: Mapping[str, Editor]
     """In the configured order."""
     comparisons: list[Pair]
-    """Of all pairs of editors, by category and overall."""
+    """Of all pairs of editors, by category and overall; a series stands with its best
+    checkpoint."""
     leaderboard: list[Rank]
     """Empty while the report is incomplete, and where categories have scales of their own."""
 
@@ -266,10 +268,35 @@ class Control(Part):
     controls: int
 
 
+class Step(Part):
+    """A checkpoint of a training run, and how it differs from others, over all categories."""
+
+    editor: str
+    step: int
+    from_first: Pair | None
+    """First is this checkpoint, second the first one; null of that one itself."""
+    from_previous: Pair | None
+    from_best: Pair | None
+
+
+class Series(Part):
+    """The checkpoints of a training run."""
+
+    name: str
+    steps: list[Step]
+    """In their order."""
+    best: str | None
+    """Editor with the highest headline number, the earliest of equal ones; null where no checkpoint
+    has the least coverage."""
+    earliest: str | None
+    """Editor of the earliest checkpoint that is not clearly different from the best."""
+
+
 class Report(Numbers):
     """report.json: all numbers of a run."""
 
     editors: Mapping[str, EditorOfRun]
+    series: list[Series] = Field(default=[])
     random_weights: list[str]
     """Models with random weights; if there are any, scores mean nothing."""
     controls: list[Control]

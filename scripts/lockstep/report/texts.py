@@ -174,6 +174,7 @@ def _best(report: Mapping[str, Any], category: str) -> set[str]:
         if category == "overall"
         else own["headline"]["categories"].get(category)
         for editor, own in report["editors"].items()
+        if any(editor in (row["first"], row["second"]) for row in comparisons)
     }
     means = {name: float(settled(mean)) for name, mean in found.items() if mean is not None}
     if not means:

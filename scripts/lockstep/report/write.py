@@ -22,6 +22,7 @@ from lockstep.records import EditRecord
 from lockstep.report import gallery, page, texts
 from lockstep.report.apart import begun
 from lockstep.report.numbers import of_run
+from lockstep.report.series import Place, places
 from lockstep.report.sheets import sheet, worst
 from lockstep.report.terms import Frames
 from lockstep.report.thumbnails import make_thumbnails
@@ -95,24 +96,27 @@ def write_report(
     )
     records.write_text(folder / "scores.csv", texts.csv_table(report))
     records.write_text(folder / "scores.tex", texts.latex_table(report))
-    _write_images(settings, frames, folder, threads)
+    _write_images(settings, frames, folder, threads, places(report))
     drawn = {name: chart for drawing in drawings for name, chart in drawing().items()}
     records.write_text(folder / "means.svg", drawn["means"].svg)
     for chart in drawn.values():
         records.write_text(folder / f"{chart.name}.csv", _csv(chart.rows, list(chart.rows[0])))
     text = page.render(report, settings, frames, drawn, plotted(), effective)
     records.write_text(folder / "report.html", text)
-    _forget_others(folder, list(frames), list(settings.benchmark.named))
+    _forget_others(folder, list(frames), list(settings.benchmark.named), settings.series)
 
 
-def _forget_others(folder: Path, editors: Sequence[str], categories: Sequence[str]) -> None:
+def _forget_others(
+    folder: Path, editors: Sequence[str], categories: Sequence[str], series: Iterable[str]
+) -> None:
     """Remove files of editors and categories that are no longer reported."""
     results = folder.parent
-    own = set(layout.report(results, editors, categories))
+    own = set(layout.report(results, editors, categories, series))
     for editor in editors:
         for category in categories:
             own.update(layout.sheets(results, editor, category).values())
-    for pattern in ("lockstep-*.csv", "distribution-*.csv", "criteria-*.csv", "sheets/*.jpg"):
+    names = ("lockstep", "distribution", "criteria", "series")
+    for pattern in (*(f"{name}-*.csv" for name in names), "sheets/*.jpg"):
         for path in set(folder.glob(pattern)) - own:
             path.unlink()
 
@@ -136,7 +140,9 @@ def _plot(measured: Mapping[str, Mapping[str, Any]]) -> dict[str, list[str]]:
     }
 
 
-def _write_images(settings: Config, frames: Frames, folder: Path, threads: int) -> None:
+def _write_images(
+    settings: Config, frames: Frames, folder: Path, threads: int, placed: Mapping[str, Place]
+) -> None:
     """Write thumbnails, what the page loads, and contact sheets."""
     shown: set[str] = set()
 
@@ -147,7 +153,7 @@ def _write_images(settings: Config, frames: Frames, folder: Path, threads: int) 
         shown.update(names)
         return names
 
-    gallery.write_gallery(gallery.Samples(frames), list(frames), folder, pictured)
+    gallery.write_gallery(gallery.Samples(frames), list(frames), folder, pictured, placed)
     for path in (folder / "thumbs").rglob("*.jpg"):
         if path.relative_to(folder).as_posix() not in shown:
             path.unlink()

@@ -5,7 +5,7 @@ import os
 import time
 from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import (
     Field,
@@ -18,7 +18,7 @@ from pydantic import (
 
 from lockstep.config.section import Dtype, PathText, Section, is_folder
 from lockstep.editors.protocol import Editor
-from lockstep.editors.settings import EditorSettings
+from lockstep.editors.settings import EditorSettings, Series
 from lockstep.foreign.plain_text import spelling
 from lockstep.models import adapter_scale
 from lockstep.models.backend import HubFile, Lacking, broken
@@ -45,7 +45,7 @@ OWN_ARGUMENTS = {
 
 APART = frozenset(
     {"name", "preset", "type", "size", "resize_filter", "offload", "optimize", "on_cut"}
-    | {"model", "revision", "adapters"}
+    | {"model", "revision", "adapters", "checkpoints", "series"}
 )
 """Settings of a diffusers editor that decide no pixels, or that its identity names otherwise."""
 
@@ -204,6 +204,14 @@ class DiffusersSettings(EditorSettings):
         {}, description="Keys of the scheduler's configuration to change; `class` names another."
     )
     adapters: tuple[Adapter, ...] = Field((), description="LoRA adapters, one or several.")
+    checkpoints: PathText | None = Field(
+        None,
+        description="Pattern of a training run's checkpoints, such as ckpts/step-*.safetensors: "
+        "LoRA files or folders, or folders of whole models (docs/checkpoints.md).",
+    )
+    series: Series | None = Field(
+        None, description="The training run that it is a checkpoint of; `checkpoints` gives it."
+    )
     optimize: bool = Field(
         True, description="Run faster code that computes the same, where nothing is offloaded."
     )
@@ -263,6 +271,21 @@ class DiffusersSettings(EditorSettings):
             **spelling(sample.instruction),
         }
 
+    @property
+    def held(self) -> Self:
+        if self.series is None or not self.adapters or not self._can_change:
+            return self
+        base = {"name": self.series.name, "adapters": (), "series": None}
+        return self.model_copy(update=base)
+
+    @property
+    def _can_change(self) -> bool:
+        """Whether its weights are where they can be replaced, as they were loaded."""
+        return self.offload == "none" and not self.lossy.fp8
+
+    def take(self, model: Any) -> None:
+        model.take(self)
+
     def files(self) -> dict[str, Path]:
         found = super().files()
         for place, adapter in enumerate(self.adapters):
@@ -295,6 +318,10 @@ class DiffusersSettings(EditorSettings):
 
     def load(self, torch_device: str) -> Editor:
         began = time.monotonic()
+        if self.series is not None and self.adapters and not self._can_change:
+            log.info(
+                "loading the base model again: lossy.fp8 and offload keep no weights to change"
+            )
         import torch
 
         from lockstep.editors.diffusers import reading

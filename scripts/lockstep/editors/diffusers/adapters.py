@@ -49,6 +49,8 @@ class Checked(NamedTuple):
     """An adapter that fits its model."""
 
     file: str
+    layers: tuple[str, ...]
+    """Names of those that it changes."""
     scales: Mapping[str, Scale]
     """Of its layers; empty where the tensors hold them."""
 
@@ -80,7 +82,7 @@ def check(
             read_header(file)
             changes = _changes(kind, part, file)
             _check_fit(changes, denoiser)
-            checked.append(Checked(file, _scales(adapter, file, changes)))
+            checked.append(Checked(file, tuple(changes), _scales(adapter, file, changes)))
         except ConfigError as error:
             where = f"editors: {settings.name}: adapters[{number}]: "
             path = "" if str(error).startswith(adapter.path) else f"{adapter.path}: "

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import diffusers
 import torch
@@ -24,6 +24,9 @@ from lockstep.foreign.images import open_rgb
 from lockstep.foreign.plain_text import speller
 from lockstep.models.weights import check_taken, is_quantised
 from lockstep.records import Sample
+
+if TYPE_CHECKING:
+    from lockstep.editors.diffusers.series import Kept
 
 log = logging.getLogger(__name__)
 
@@ -65,12 +68,14 @@ class DiffusersEditor:
         self._device = torch_device
         self._following: _Prepared | None = None
         """The sample that was prepared last, and is edited after the one in hand."""
+        self._kept: Kept = {}
+        """Weights of the base model, where adapters are replaced."""
         if torch_device == "cpu":
             # with more threads the order of sums, and so the last bits, depends on their number
             torch.set_num_threads(1)
         began = time.monotonic()
         try:
-            self._pipeline = _pipeline(settings, torch_device)
+            self._pipeline = _pipeline(settings, torch_device, self._kept)
         except (OSError, ValueError, ImportError, SafetensorError) as error:
             raise ConfigError(
                 f"editors: {settings.name}: cannot load {settings.model!r} ({one_sentence(error)})"
@@ -89,6 +94,21 @@ class DiffusersEditor:
         )
         if self._fast and torch_device == "cuda":
             self._warm_up()
+
+    def take(self, settings: DiffusersSettings) -> None:
+        """Become another checkpoint on the same base model.
+
+        Raises:
+            ConfigError: if it does not fit; the editor is not to be used then.
+        """
+        if settings.adapters == self._settings.adapters:
+            return
+        from lockstep.editors.diffusers import series
+
+        began = time.monotonic()
+        series.take(self._pipeline, settings, self._kept)
+        self._settings = settings
+        log.info("took the next checkpoint, %s, in %.1f s", settings.name, time.monotonic() - began)
 
     def _warm_up(self) -> None:
         """Have kernels compiled and memory taken before the first sample comes.
@@ -200,21 +220,27 @@ def _passed_size(source: Image.Image, multiple: int) -> dict[str, int]:
     return {"width": width, "height": height}
 
 
-def _pipeline(settings: DiffusersSettings, torch_device: str) -> pipelines.Pipeline:
-    """Return a pipeline that is ready to be called; what cannot be is told before it is loaded."""
+def _pipeline(settings: DiffusersSettings, torch_device: str, kept: "Kept") -> pipelines.Pipeline:
+    """Return a pipeline that is ready to be called; what cannot be is told before it is loaded.
+
+    Args:
+        kept: where weights of the base model are kept, if adapters will be replaced.
+    """
     index = diffusers.DiffusionPipeline.load_config(settings.model, revision=settings.revision)
     kind = pipelines.pipeline_class(settings, index)
     pipelines.check_scheduler(settings, index)
     lossy.check(settings, kind, torch_device)
     checked = []
     if settings.adapters:
-        from lockstep.editors.diffusers import adapters
+        from lockstep.editors.diffusers import adapters, series
 
         checked = adapters.check(settings, kind, index)
     offload = settings.offload if torch_device == "cuda" else "none"
     pipeline = _load(settings, kind, index, torch_device if offload == "none" else "cpu")
     pipeline.set_progress_bar_config(disable=True)
     pipelines.set_scheduler(pipeline, settings.scheduler)
+    if settings.held is not settings:
+        series.keep(pipeline, checked, kept)
     if checked:
         adapters.fuse(pipeline, settings, checked)
     add_token_types(getattr(pipeline, "text_encoder", None))

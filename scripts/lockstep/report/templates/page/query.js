@@ -6,7 +6,7 @@ const EMPTY = {
 
 function shownEditors(index, query) {
   const own = index.editors.filter((editor) => editor.name === query.editor);
-  return own.length ? own : index.editors;
+  return own.length ? own : index.editors.filter((editor) => editor.standing);
 }
 
 // A sample fits if any shown editor's result has the status and the score asked for.
