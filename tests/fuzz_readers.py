@@ -23,6 +23,7 @@ from lockstep.figures import agreement, tables
 from lockstep.foreign import yaml_files
 from lockstep.foreign.sandbox import Template
 from lockstep.judges.openai_api import answers
+from lockstep.models.answers import failure_of, problem_in
 from lockstep.models.weights import read_header
 from lockstep.records import EditRecord, Rejected, Sample, ScoreRecord, notes
 from lockstep.rubrics.protocol import read_protocol
@@ -88,8 +89,8 @@ def read_answer(path: Path) -> None:
         value = from_json(text)
     except ValueError:
         return
-    if (problem := answers.problem_in(value)) is not None:
-        raise answers.failure_of(problem, given)
+    if (problem := problem_in(value)) is not None:
+        raise failure_of(problem, given)
     for choice in answers.completion_in(value, given).choices:
         answers.fault_of(choice)
 
