@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 
 OURS = (
     *("lockstep.editors.diffusers", "lockstep.editors.precomputed", "lockstep.editors.identity"),
+    "lockstep.editors.openai_images",
     *("lockstep.judges.qwen3_vl", "lockstep.judges.openai_api", "lockstep.judges.precomputed"),
 )
 

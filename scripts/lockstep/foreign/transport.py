@@ -161,6 +161,9 @@ class Client:
     def fetch(self, path: str, read: Callable[[Answer], Read]) -> Read:
         """Return what `read` makes of the answer to a GET, tried again as `post` does.
 
+        Args:
+            path: or a whole address of the same server.
+
         Raises:
             Failed: as `post`.
         """
@@ -217,7 +220,8 @@ class Client:
         content: dict[str, Any] = {"json": body}
         if isinstance(body, Form):
             content = {"data": body.fields, "files": body.files}
-        request = self._client.build_request(method, f"{self._url}/{path}", **content)
+        address = path if "://" in path else f"{self._url}/{path}"
+        request = self._client.build_request(method, address, **content)
         sent = asyncio.run_coroutine_threadsafe(self._exchange(request), self._loop)
         try:
             return sent.result()

@@ -17,7 +17,6 @@ class ServedModel:
 
     Args:
         longest: most bytes of an answer.
-        spend: called before each try of a request that may cost something.
 
     Raises:
         ConfigError: if the configured variable holds no key, or if the environment names a proxy
@@ -26,16 +25,14 @@ class ServedModel:
 
     done = ""
 
-    def __init__(
-        self,
-        settings: ServedSettings,
-        longest: int,
-        spend: Callable[[], None] = lambda: None,
-    ) -> None:
+    def __init__(self, settings: ServedSettings, longest: int) -> None:
         self.option = settings.option
         self._settings = settings
         limits = Limits(settings.timeout, settings.attempts, settings.max_wait, longest)
-        self._client = Client(settings.url, settings.key, limits, spend)
+        self._key = settings.key
+        self.spend: Callable[[], None] = lambda: None
+        """Called before each try of a request that may cost something; it may refuse."""
+        self._client = Client(settings.url, self._key, limits, lambda: self.spend())
         self._counting = threading.Lock()
         self.asked = 0
         """Requests that are over: answered, refused or failed for good."""
