@@ -20,3 +20,11 @@ def count(path: Path, most: int | None) -> bool:
         return True
     finally:
         os.close(file)
+
+
+def counted(path: Path) -> int:
+    """Return a count; 0 where nothing was counted."""
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
