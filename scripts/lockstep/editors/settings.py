@@ -21,7 +21,7 @@ class EditorSettings(BackendSettings):
     preset: str | None = Field(
         None,
         description="File in config/editors/ without .yaml; keys given beside it win, "
-        "those of `call` and `scheduler` one by one.",
+        "those of `call`, `request` and `scheduler` one by one.",
     )
     size: Literal["native", "source"] = Field(
         "native",
