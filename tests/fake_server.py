@@ -1,10 +1,15 @@
 """A server with the OpenAI interface that behaves and misbehaves as it is told."""
 
+import base64
+import io
 import json
 import threading
 import time
+from email import message_from_bytes
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import NamedTuple
+
+from PIL import Image
 
 REPLY = 'It fell. {"instruction_following": 7, "physics": 3, "preservation": 10, "quality": 0}'
 """Scores of the rubric `physical`."""
@@ -27,6 +32,45 @@ def answer(reply=REPLY, status=200, reason="stop", refusal=None, after=None, bod
 def problem(status, code=None, message="no", after=None):
     body = json.dumps({"error": {"message": message, "code": code}})
     return answer(status=status, after=after, body=body)
+
+
+def form_of(headers, data):
+    """Return the fields of a form, and under `images` what `image` and `image[]` hold."""
+    kind = f"Content-Type: {headers['Content-Type']}\r\n\r\n".encode()
+    fields = {"images": []}
+    for part in message_from_bytes(kind + data).get_payload():
+        name = part.get_param("name", header="content-disposition")
+        value = part.get_payload(decode=True)
+        if name in ("image", "image[]"):
+            assert part.get_content_type() == "image/png" and part.get_filename()
+            fields["images"].append((name, value))
+        else:
+            fields[name] = value.decode()
+    return fields
+
+
+def png(image):
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def edited(image, **given):
+    """Return the answer of a server that edits, with an image or a part of `data` in its place."""
+    if isinstance(image, Image.Image):
+        image = {"b64_json": base64.b64encode(png(image)).decode()}
+    body = {"created": 1, "data": [image], "usage": {"input_tokens": 100, "output_tokens": 20}}
+    return answer(body=json.dumps({**body, **given}))
+
+
+def edit_as_asked(form):
+    """Edit as a model does: other pixels for another source, instruction or seed."""
+    with Image.open(io.BytesIO(form["images"][0][1])) as source:
+        size = source.size
+    if "x" in form.get("size", ""):
+        size = tuple(map(int, form["size"].split("x")))
+    told = [len(form["prompt"]), sum(form["images"][0][1][-64:]), int(form.get("seed", 0))]
+    return edited(Image.new("RGB", size, tuple(value % 256 for value in told)))
 
 
 class Endless(NamedTuple):
@@ -55,6 +99,10 @@ class Server(ThreadingHTTPServer):
         """When, headers and body of each request."""
         self.models = answer(body='{"data": []}')
         """Given to who asks for its models."""
+        self.files = {}
+        """Given to who asks for a path."""
+        self.asked_for = []
+        """Path and headers of each such request."""
         self.delay = 0.0
         self.busy = self.most = 0
         self.lock = threading.Lock()
@@ -82,10 +130,15 @@ class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_GET(self):
-        self.send(self.server.models)
+        if self.path in self.server.files:
+            self.server.asked_for.append((self.path, self.headers))
+        given = self.server.files.get(self.path, self.server.models)
+        self.send(given() if callable(given) else given)
 
     def do_POST(self):
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        data = self.rfile.read(int(self.headers["Content-Length"]))
+        form = self.headers["Content-Type"].startswith("multipart/form-data")
+        body = form_of(self.headers, data) if form else json.loads(data)
         given = self.server.take(self.headers, body)
         self.server.leave()
         if given == CUT:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from PIL import Image
 from pydantic import ValidationError
 from pydantic_core import from_json
 from safetensors.numpy import save
@@ -18,11 +19,13 @@ from safetensors.numpy import save
 from lockstep import records
 from lockstep.benchmark import score_files
 from lockstep.config.load import load_config
+from lockstep.editors.openai_images.answers import bytes_of, edited_in
 from lockstep.errors import ConfigError, LockstepError, ReplyError
 from lockstep.figures import agreement, tables
 from lockstep.foreign import yaml_files
 from lockstep.foreign.sandbox import Template
 from lockstep.judges.openai_api import answers
+from lockstep.models.answers import failure_of, problem_in
 from lockstep.models.weights import read_header
 from lockstep.records import EditRecord, Rejected, Sample, ScoreRecord, notes
 from lockstep.rubrics.protocol import read_protocol
@@ -30,7 +33,7 @@ from lockstep.rubrics.replies import parse_reply
 from lockstep.rubrics.rubric import VARIABLES, read_rubric
 from lockstep.scoring.anchors import Anchor
 from tests.conftest import ROOT
-from tests.fake_server import REPLY, answer
+from tests.fake_server import REPLY, answer, edited
 
 RUBRIC = read_rubric(ROOT / "config" / "rubrics" / "physical.yaml")
 
@@ -88,10 +91,25 @@ def read_answer(path: Path) -> None:
         value = from_json(text)
     except ValueError:
         return
-    if (problem := answers.problem_in(value)) is not None:
-        raise answers.failure_of(problem, given)
+    if (problem := problem_in(value)) is not None:
+        raise failure_of(problem, given)
     for choice in answers.completion_in(value, given).choices:
         answers.fault_of(choice)
+
+
+def read_edited(path: Path) -> None:
+    """Read what a server sends, as the editor does."""
+    text = path.read_bytes().decode(errors="replace")
+    given = SimpleNamespace(good=True, status=200, said=text[:300], text=text)
+    try:
+        value = from_json(text)
+    except ValueError:
+        return
+    if (problem := problem_in(value)) is not None:
+        raise failure_of(problem, given)
+    found = edited_in(value, given)
+    found.told("key"), found.versions("key"), found.tokens
+    bytes_of(found.first.b64_json or "")
 
 
 def read_template(path: Path) -> None:
@@ -131,6 +149,7 @@ READERS = {
     "weights": Reader(".safetensors", save({"a": np.zeros((2, 3), np.float32)}), read_header),
     "reply": Reader(".txt", REPLY, lambda path: parse_reply(text_of(path), RUBRIC)),
     "answer": Reader(".json", answer()[2], read_answer),
+    "edited": Reader(".json", edited(Image.new("RGB", (1, 1)))[2], read_edited),
     "rubric": Reader(".yaml", rubric_text("rubrics", "physical.yaml"), read_rubric),
     "template": Reader(".j2", TEMPLATE, read_template),
     "protocol": Reader(".yaml", rubric_text("rubrics", "kris", "protocol.yaml"), read_protocol),

@@ -77,12 +77,14 @@ def edit_image(
         EditError: if a sample cannot be edited.
     """
     from lockstep import plan
+    from lockstep.editors.protocol import Told
     from lockstep.foreign import images
 
     model, edits = editor.load(device), []
     for sample in samples:
         own = plan.sample_seed(seed, sample.id, sample.source_seed)
-        image = model.edit(model.prepare(sample), sample, own)
+        made = model.edit(model.prepare(sample), sample, own)
+        image = made.image if isinstance(made, Told) else made
         if editor.size == "source":
             image = images.resize(image, images.shown_size(sample.image), editor.resize_filter)
         edits.append(image)

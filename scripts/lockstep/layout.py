@@ -66,6 +66,16 @@ def folder(results: Path, editor: str, category: str) -> Path:
     return results / editor / category
 
 
+def requests(results: Path, editor: str) -> Path:
+    """Return the count of the requests that an editor has sent to its server."""
+    return results / editor / "requests.count"
+
+
+def seed(results: Path, editor: str) -> Path:
+    """Return what is known of how an editor's server treats seeds."""
+    return results / editor / "seed.json"
+
+
 def edited_images(folder: Path) -> Path:
     return folder / "images"
 

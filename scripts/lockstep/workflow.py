@@ -15,7 +15,7 @@ from filelock import BaseFileLock
 
 from lockstep import layout, plan, records
 from lockstep.benchmark import score_files
-from lockstep.config import hub
+from lockstep.config import checks, hub
 from lockstep.config.load import load_comparison, load_config
 from lockstep.config.load import of_job as config_of_job
 from lockstep.config.run import Comparison, Config
@@ -262,6 +262,8 @@ def checked(run: Run, source: str, limits: Mapping[str, Any], dry: bool) -> Iter
     if dry:
         for sentence in _told(partial(check_server, settings, reach=False)):
             yield f"Before anything can be judged: {sentence}"
+        for sentence in _told(partial(checks.check_editors, settings, run.editors, reach=False)):
+            yield f"Before anything can be edited: {sentence}"
 
 
 def _told(check: Callable[[], None]) -> Iterator[str]:
@@ -312,6 +314,9 @@ def begin(
     if stages & {"score", "anchors"} and not only_touches:
         check_server(settings, reach=settings.cluster is None)
     planned = _planned(run, jobs)
+    if not only_touches:
+        editing = {own.editor for own in planned if own.stage == "edit"}
+        checks.check_editors(settings, editing, reach=settings.cluster is None)
     ahead.announce(planned, {editor.name: editor.held.name for editor in settings.editors})
     first = planned[0] if planned and not only_touches else None
     # a model that the run makes itself is not there yet

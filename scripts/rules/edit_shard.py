@@ -11,12 +11,13 @@ from lockstep.jobs.types import EditJob
 with job_log(snakemake.log[0]) as terminal:
     settings = of_job(snakemake.config)
     shard, category = int(snakemake.wildcards.shard), snakemake.wildcards.category
+    editor = settings.editor(snakemake.wildcards.editor)
     job = EditJob(
         **settings.for_jobs(),
-        editor=settings.editor(snakemake.wildcards.editor),
+        editor=editor,
         category=category,
         seed=settings.seed,
-        devices=allocation.of_job(settings, shard),
+        devices=allocation.of_job(settings, shard, needed=not editor.served),
         shard=shard,
         log=snakemake.log[0],
         slots=int(os.environ["LOCKSTEP_SLOTS"]),

@@ -5,6 +5,7 @@ import pytest
 from lockstep.editors import keys as editor_keys
 from lockstep.editors.diffusers import DiffusersSettings
 from lockstep.editors.identity import IdentitySettings
+from lockstep.editors.openai_images import OpenAIImagesSettings
 from lockstep.editors.precomputed import PrecomputedEditorSettings
 from lockstep.jobs import code, provenance
 from lockstep.judges import keys as judge_keys
@@ -34,6 +35,18 @@ EDITORS = {
         "adapters": [{"path": "some/adapter", "weight_name": "a.safetensors"}],
     },
     IdentitySettings: {"name": "other", "preset": "x", "size": "source", "resize_filter": "box"},
+    OpenAIImagesSettings: {
+        "name": "other",
+        "size": "source",
+        "model": "other",
+        "revision": "abc",
+        "request": {"steps": 4},
+        "url": "http://127.0.0.1:8001/v1",
+        "concurrency": 2,
+        "attempts": 2,
+        "image_price": 1.0,
+        "max_requests": 9,
+    },
 }
 
 JUDGES = {
@@ -64,6 +77,12 @@ JUDGES = {
 BASES = {
     DiffusersSettings: {"name": "e", "type": "diffusers", "model": "some/model"},
     IdentitySettings: {"name": "e", "type": "identity"},
+    OpenAIImagesSettings: {
+        "name": "e",
+        "type": "openai_images",
+        "model": "some",
+        "url": "http://127.0.0.1:8000/v1",
+    },
     Qwen3VLSettings: {"type": "qwen3_vl", "model": "some/model"},
     OpenAISettings: {"type": "openai", "model": "some", "url": "http://127.0.0.1:8000/v1"},
 }

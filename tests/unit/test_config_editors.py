@@ -6,10 +6,12 @@ import pytest
 
 from lockstep.config.load import PRESETS, load_config
 from lockstep.editors.diffusers import Adapter, DiffusersSettings, Lossy
+from lockstep.editors.openai_images import OpenAIImagesSettings
 from lockstep.errors import ConfigError
 from tests.conftest import ROOT
 
-NAMES = sorted(path.stem for path in PRESETS.glob("*.yaml"))
+SERVED = ["gpt-image", "qwen-image-edit-2511-served"]
+NAMES = sorted({path.stem for path in PRESETS.glob("*.yaml")} - set(SERVED))
 JUDGE = {"type": "qwen3_vl", "model": "Qwen/Qwen3-VL-8B-Instruct"}
 
 
@@ -34,6 +36,15 @@ def test_every_preset_is_valid(name):
     assert isinstance(editor, DiffusersSettings)
     assert editor.model.count("/") == 1
     assert editor.lossy == Lossy(), "nothing lossy unasked"
+
+
+@pytest.mark.parametrize("name", SERVED)
+def test_every_preset_of_a_server_is_valid(name):
+    own = load(preset=name)
+    assert isinstance(own, OpenAIImagesSettings)
+    # a further field leaves those of the preset
+    more = load(preset=name, request={"quality": "high"})
+    assert more.request == {**own.request, "quality": "high"}
 
 
 @pytest.mark.parametrize(

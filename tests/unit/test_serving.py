@@ -19,7 +19,7 @@ from lockstep.errors import ServerError
 from lockstep.foreign import transport
 from lockstep.foreign.redaction import redact
 from lockstep.judges.openai_api import OpenAISettings
-from lockstep.scoring.server import side_by_side
+from lockstep.models.server import side_by_side
 from tests.fake_server import CUT, REPLY, answer, problem
 from tests.score_job import Job
 
@@ -233,7 +233,7 @@ def test_replies_under_way_are_kept_when_a_job_ends(serve, tmp_path, monkeypatch
 
 def test_an_interrupted_job_ends_at_once():
     code = (
-        "import time, types; from lockstep.scoring.server import side_by_side\n"
+        "import time, types; from lockstep.models.server import side_by_side\n"
         "server = types.SimpleNamespace(asked=0, failures=[], stop=print)\n"
         "next(side_by_side(server, [0, 60], time.sleep, 2, 0.2))\n"
         "raise KeyboardInterrupt"

@@ -96,6 +96,41 @@ def test_a_server_gets_no_more_requests_than_it_may(data):
     assert workflow.limits(run) == {"requests": 5, **gpus}
 
 
+EDITING = {"type": "openai_images", "model": "m", "url": "http://127.0.0.1:9/v1"}
+
+
+def claimed_by(run, editor, shard, attempt=1):
+    """Return what an edit job claims where an editor is behind a server."""
+    wildcards = SimpleNamespace(editor=editor, shard=str(shard))
+    asked = {n: value(wildcards, attempt) for n, value in workflow.claims(run).edit.items()}
+    return {name: value for name, value in asked.items() if value is not None}
+
+
+def test_an_editor_behind_a_server_claims_requests_and_the_others_devices(data):
+    served = [{"name": name, "concurrency": n, **EDITING} for name, n in (("x", 8), ("y", 12))]
+    elsewhere = {"name": "z", **EDITING, "url": "http://127.0.0.1:8/v1"}
+    run = run_of({**data, "editors": [*data["editors"], *served, elsewhere]})
+    assert claimed_by(run, "a", 2) == {"gpu2": 1, "gpu": 1}
+    # two editors at one address share its requests
+    assert claimed_by(run, "x", 2) == {"requests0": 2}
+    assert claimed_by(run, "y", 2) == {"requests0": 3}
+    assert claimed_by(run, "z", 2) == {"requests1": 1}
+    gpus = dict.fromkeys(("gpu0", "gpu1", "gpu2", "gpu3"), 1)
+    assert workflow.limits(run) == {"requests0": 12, "requests1": 4, **gpus}
+    with pytest.raises(DeviceError, match="--resources requests0=9: expected concurrency"):
+        allocation.check_limits({"requests0": 9}, 1)
+
+
+def test_on_a_cluster_an_editor_behind_a_server_goes_where_no_gpu_is(data):
+    editors = [*data["editors"], {"name": "x", **EDITING}]
+    run = on_cluster({**data, "editors": editors}, QWEN)
+    expected = {"requests0": 1, "slurm_account": "us", "slurm_partition": "cpus"}
+    assert claimed_by(run, "x", 2) == expected
+    own = claimed_by(run, "a", 2, attempt=2)
+    assert (own["gpu"], own["slurm_partition"], own["mem_mb"]) == (1, "gpus", 20_000)
+    assert workflow.limits(run) == {"requests0": 4}
+
+
 def test_finished_scores_claim_nothing(data):
     run = judged_by(data, FILES)
     assert workflow.claims(run).judge == workflow.claims(run).anchors == {}

@@ -24,7 +24,7 @@ from lockstep.models.backend import BackendSettings
 log = logging.getLogger(__name__)
 
 OURS = (
-    *("lockstep.editors.diffusers", "lockstep.editors.command"),
+    *("lockstep.editors.diffusers", "lockstep.editors.command", "lockstep.editors.openai_images"),
     *("lockstep.editors.precomputed", "lockstep.editors.identity"),
     *("lockstep.judges.qwen3_vl", "lockstep.judges.openai_api", "lockstep.judges.precomputed"),
 )

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from lockstep import layout
 from lockstep.config.run import Config
+from lockstep.editors.settings import ServedEditorSettings
 from lockstep.errors import ConfigError
 from lockstep.models.backend import Lacking, absent, without_files
 
@@ -21,6 +22,21 @@ def check_files(config: Config, source: str, made: Collection[str]) -> None:
     """
     for key, sentence in _lacking(config, made):
         raise ConfigError(f"{source}: {key}: {sentence}")
+
+
+def check_editors(config: Config, names: Collection[str], reach: bool) -> None:
+    """Check what editors behind servers need, before the first edit.
+
+    Args:
+        names: of the editors that are to edit.
+        reach: whether their servers must be there.
+
+    Raises:
+        ConfigError: for the first mistake.
+    """
+    for editor in config.editors:
+        if editor.name in names and isinstance(editor, ServedEditorSettings):
+            editor.check_environment(reach)
 
 
 def _lacking(config: Config, made: Collection[str]) -> Iterator[Lacking]:

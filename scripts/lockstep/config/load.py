@@ -21,7 +21,7 @@ from lockstep.models.backend import absent
 PRESETS = Path(__file__).parents[3] / "config" / "editors"
 """Folder of the editor presets."""
 
-MERGED = ("call", "scheduler")
+MERGED = ("call", "request", "scheduler")
 """Keys of an editor of which those given beside a preset replace its own one by one."""
 
 

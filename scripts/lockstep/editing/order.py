@@ -96,7 +96,8 @@ class InTurn:
         return False
 
     def records(self, done: Iterable[EditRecord]) -> Iterable[EditRecord]:
-        return done
+        made, where = _by_id(done)
+        return (made[where[item.sample.id]] for item in self.mine)
 
 
 class Queue:
@@ -204,8 +205,7 @@ class Queue:
         return True
 
     def records(self, done: Iterable[EditRecord]) -> Iterator[EditRecord]:
-        made = aside(done)
-        where = {record.id: number for number, record in enumerate(made)}
+        made, where = _by_id(done)
         for place, item in enumerate(self.mine):
             if item.known is not None:
                 yield item.known
@@ -310,6 +310,12 @@ class Queue:
             yield
         finally:
             fcntl.flock(self._lock, fcntl.LOCK_UN)
+
+
+def _by_id(done: Iterable[EditRecord]) -> tuple[Sequence[EditRecord], dict[str, int]]:
+    """Return records, and where that of each sample is among them."""
+    made = aside(done)
+    return made, {record.id: number for number, record in enumerate(made)}
 
 
 class _Known(NamedTuple):

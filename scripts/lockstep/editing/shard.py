@@ -7,8 +7,9 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
+from functools import partial
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO, Any, NamedTuple, cast
 
 from pydantic import ValidationError
 
@@ -17,14 +18,15 @@ from lockstep.devices.device import Device
 from lockstep.devices.pinning import Loaded, loaded
 from lockstep.devices.settings import DeviceSettings, Schedule
 from lockstep.devices.telemetry import Sampler
+from lockstep.editing import served
 from lockstep.editing.order import READERS, Edit, InTurn, Order, Queue
-from lockstep.editing.stages import Editing, edit_waves
+from lockstep.editing.stages import Editing, edit_all, pixels_again
 from lockstep.editing.waves import Barrier
 from lockstep.editors import keys
 from lockstep.editors.protocol import Editor
-from lockstep.editors.settings import EditorSettings
+from lockstep.editors.settings import EditorSettings, ServedEditorSettings
 from lockstep.models import staging
-from lockstep.records import EditRecord, Sample, file_state, recovery
+from lockstep.records import SERVER, EditRecord, Sample, file_state, recovery
 from lockstep.records.rows import aside
 
 log = logging.getLogger(__name__)
@@ -82,6 +84,7 @@ def edit_shard(
 
     Raises:
         DeviceError: if the device fails or is not to be had.
+        ServerError: if the editor's server is of no use; what is edited is kept.
     """
     samples = records.read_manifest(manifest)
     category = Path(manifest).stem
@@ -110,12 +113,12 @@ def edit_shard(
         first=shard.first,
         device=shard.device.name,
         lead=settings.max_wave_lead,
-        sync=settings.schedule == "lockstep",
+        sync=settings.schedule == "lockstep" and not editor.served,
         join_timeout=settings.join_timeout,
         heartbeat_timeout=settings.heartbeat_timeout,
     )
     began = time.monotonic()
-    plan_lines = _plan(settings, len(samples), category, shard)
+    plan_lines = _plan(settings, len(samples), category, shard, editor)
     log.info("%s", "\n  ".join(plan_lines))
     # all that can fail is done inside, so that peers hear of a failure and do not wait
     with barrier:
@@ -123,23 +126,28 @@ def edit_shard(
             mine = aside(pool.map(_looked_up, map(item, parts[shard.number])))
         missing = sum(item.known is None for item in mine)
         log.info("%d of %d samples are in the cache", len(mine) - missing, len(mine))
-        if missing:
+        if missing or served.is_open(editor, folder):
             if shard.number == 0:
                 print("\n  ".join(plan_lines), file=terminal)
             with ExitStack() as stack:
                 job = _job(settings, node_local, editor, shard, barrier, category, loaded, stack)
                 order: Order = InTurn(mine, barrier.first_wave)
-                if settings.schedule == "queue":
+                if settings.schedule == "queue" and not editor.served:
                     silent = expected if shard.alone else ()
                     queue = Queue(barrier, mine, parts, item, silent, _looked_up)
                     order = stack.enter_context(closing(queue))
-                edits = stack.enter_context(closing(edit_waves(job, order, terminal)))
+                edits = stack.enter_context(closing(edit_all(job, order, terminal)))
                 done = aside(order.records(edits))
+                if isinstance(editor, ServedEditorSettings):
+                    by_id = {item.sample.id: item for item in mine}
+                    served.find_out(editor, folder, done, lambda i: pixels_again(job, by_id[i]))
             peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
             log.info("peak host memory %.1f GiB", peak / 2**20)
         else:
             log.info("nothing to edit, no model is loaded")
             done = aside(item.known for item in mine if item.known is not None)
+        if isinstance(editor, ServedEditorSettings):
+            done = aside(served.with_verdict(done, served.known(editor, folder) or "unknown"))
         claimed()
         records.write_records(layout.shard(folder, "edits", shard.number, count), done)
     counts = Counter(record.status for record in done)
@@ -187,7 +195,12 @@ def _job(
         return model
 
     sampler = Sampler(shard.device)
-    if editor.on_device:
+    requests = 0
+    if isinstance(editor, ServedEditorSettings):
+        requests = editor.at_once(len(shard.devices))
+        model = stack.enter_context(closing(cast(Any, load("cpu"))))
+        model.spend = partial(served.spend, editor, barrier.folder.parent)
+    elif editor.on_device:
         model = stack.enter_context(loaded([shard.device], settings, load))
         stack.enter_context(sampler)
     else:
@@ -199,10 +212,11 @@ def _job(
         sampler=sampler,
         category=category,
         shard=shard.number,
-        device=shard.device.name,
+        device=SERVER if editor.served else shard.device.name,
         run=shard.run,
         load_seconds=seconds,
-        schedule=settings.schedule,
+        schedule="free" if editor.served else settings.schedule,
+        requests=requests,
     )
 
 
@@ -241,8 +255,14 @@ def _is_done(path: Path, items: Iterable[Edit]) -> bool:
         return False
 
 
-def _plan(devices: DeviceSettings, samples: int, category: str, shard: Shard) -> list[str]:
+def _plan(
+    devices: DeviceSettings, samples: int, category: str, shard: Shard, editor: EditorSettings
+) -> list[str]:
     """Return lines that say which device edits what, and whether they keep step."""
+    if isinstance(editor, ServedEditorSettings):
+        requests = editor.at_once(len(shard.devices))
+        jobs = f"{requests} at a time in each of {len(shard.devices)} jobs"
+        return [f"{category}: samples: {samples}, through a server, {jobs}"]
     names = [device.name for device in shard.devices]
     waves = plan.wave_count(samples, len(names), shard.first)
     schedules: dict[Schedule, str] = {

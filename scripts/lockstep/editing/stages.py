@@ -3,13 +3,12 @@
 import logging
 import time
 from collections import deque
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from concurrent.futures import Future, wait
 from functools import partial
-from typing import IO, Any, NamedTuple
+from typing import IO, Any, NamedTuple, cast
 
 from PIL import Image
-from tqdm import tqdm
 
 from lockstep import layout, records
 from lockstep.devices import stopping
@@ -17,12 +16,14 @@ from lockstep.devices.settings import Schedule
 from lockstep.devices.telemetry import Sampler
 from lockstep.editing.background import background
 from lockstep.editing.order import Edit, Order
+from lockstep.editing.progress import MARKS, Tally, progress_bar
 from lockstep.editing.waves import Barrier
 from lockstep.editors import keys
-from lockstep.editors.protocol import Editor
-from lockstep.editors.settings import EditorSettings
-from lockstep.errors import DeviceError, SharedError, SkipError, one_sentence
+from lockstep.editors.protocol import Editor, Told
+from lockstep.editors.settings import EditorSettings, ServedEditorSettings
+from lockstep.errors import DeviceError, ServerError, SharedError, SkipError, one_sentence
 from lockstep.foreign import images
+from lockstep.models import server
 from lockstep.models.fingerprints import versions
 from lockstep.records import EditRecord, Sample, alike, file_state
 
@@ -30,9 +31,6 @@ log = logging.getLogger(__name__)
 
 SAVING = 10.0
 """Seconds that a job which is ended gives the image that is being saved."""
-
-MARKS: dict[Schedule, str] = {"lockstep": "[SYNC]", "free": "[NO-SYNC]", "queue": "[QUEUE]"}
-"""What marks each schedule in progress and logs."""
 
 
 class Editing(NamedTuple):
@@ -50,6 +48,8 @@ class Editing(NamedTuple):
     """Name of the invocation."""
     load_seconds: float
     schedule: Schedule
+    requests: int = 0
+    """Requests that a server gets at a time; 0 of an editor on the device."""
 
 
 class _Prepared(NamedTuple):
@@ -71,28 +71,37 @@ class _Edited(NamedTuple):
     """As prepared."""
 
 
-def edit_waves(job: Editing, order: Order, terminal: IO[str]) -> Generator[EditRecord, None, None]:
+def edit_all(job: Editing, order: Order, terminal: IO[str]) -> Generator[EditRecord, None, None]:
+    """Go through items and yield the record of each, once its image is saved.
+
+    Raises:
+        SharedError: if the first few edits fail alike.
+        DeviceError: if the device fails.
+        ServerError: if the editor's server is of no use; what is edited is kept.
+    """
+    edit, watch = _edit_beside, None
+    if not job.requests:
+        edit, watch = _edit_waves, alike.Watch(any(i.known is not None for i in order.mine))
+    title = f"{MARKS[job.schedule]} {job.category} {job.device} wave"
+    with progress_bar(title, len(order.mine), terminal, job.shard) as progress:
+        yield from edit(job, order, Tally(watch, progress))
+
+
+def _edit_waves(job: Editing, order: Order, tally: Tally) -> Iterator[EditRecord]:
     """Go through items and yield the record of each, as they are taken, once its image is saved.
 
     While the device edits a sample, one thread prepares the next and one saves the last. A wave is
     finished when its edit is, so that no peer waits for a disk; an image that then cannot be saved
     ends the job, and the next one finds it missing.
-
-    Raises:
-        SharedError: if the first few edits fail alike.
-        DeviceError: if the device fails.
     """
-    watch = alike.Watch(any(item.known is not None for item in order.mine))
     edits: deque[Future[EditRecord]] = deque()
     saving = None
-    failed = 0
     seconds = 0.0
     first = wave = job.barrier.first_wave
     waves = first + len(order.mine)
     with (
         background("prepare", patience=0) as prepare,
         background("save", patience=SAVING) as save,
-        _progress(job, len(order.mine), terminal) as progress,
     ):
 
         def begun(item: Edit) -> tuple[str, Future[_Prepared]]:
@@ -130,17 +139,10 @@ def edit_waves(job: Editing, order: Order, terminal: IO[str]) -> Generator[EditR
             free = time.monotonic()
             seconds = free - began
             job.barrier.finish(wave, seconds)
-            _log_edit(edited.record)
             if edited.image is None:
                 order.settle(item, edited.record)
-            if edited.record.status == "edit_failed":
-                failed += 1
-                progress.set_postfix_str(f"{failed} failed")
-                watch.failed(item.sample.id, str(edited.record.error))
-            elif edited.record.status == "ok":
-                watch.passed()
-            progress.total = max(waves, wave + 1) - first
-            progress.update()
+            tally.progress.total = max(waves, wave + 1) - first
+            tally.note(edited.record)
             if edited.image is None:
                 edits.append(_known(edited.record))
                 continue
@@ -154,24 +156,59 @@ def edit_waves(job: Editing, order: Order, terminal: IO[str]) -> Generator[EditR
             yield edit.result()
 
 
-def _progress(job: Editing, count: int, terminal: IO[str]) -> tqdm:
-    return tqdm(
-        total=count,
-        desc=f"{MARKS[job.schedule]} {job.category} {job.device} wave",
-        file=terminal,
-        disable=not terminal.isatty(),
-        position=job.shard,
-        leave=False,
-        bar_format="{desc} {n}/{total} {bar:20} {elapsed} left {remaining}{postfix}",
+def _edit_beside(job: Editing, order: Order, tally: Tally) -> Iterator[EditRecord]:
+    """Edit through a server, several samples at a time, and yield records as they come.
+
+    Each sample is prepared, edited and saved by one thread, so that an image is on the disk before
+    the next one is asked for.
+    """
+    assert isinstance(job.editor, ServedEditorSettings)
+    missing = []
+    while (taken := order.take()) is not None:
+        _, item = taken
+        if item.known is None:
+            missing.append(taken)
+        else:
+            tally.note(item.known)
+            yield item.known
+    edits = server.side_by_side(
+        cast(server.Server, job.model),
+        missing,
+        partial(_edit_whole, job, order),
+        job.requests,
+        job.editor.max_failed_share,
     )
+    for record in edits:
+        tally.note(record)
+        yield record
 
 
-def _log_edit(record: EditRecord) -> None:
-    took = " from the cache" if record.cached else f" in {record.edit_seconds:.2f} s"
-    waits = f"waited {record.wait_seconds:.2f} s, stalled {record.stall_seconds:.2f} s"
-    log.info("%s %s%s (%s)", record.id, record.status, took, waits)
-    if record.error:
-        log.warning("%s: %s", record.id, record.error)
+def _edit_whole(job: Editing, order: Order, taken: tuple[int, Edit]) -> EditRecord:
+    """Prepare, edit and save one sample, beside others."""
+    wave, item = taken
+    preparation: Future[_Prepared] = Future()
+    try:
+        preparation.set_result(_prepare(job, item.sample))
+    except Exception as error:
+        preparation.set_exception(error)
+    edited = _edit(job, item, preparation, wave, waited=0.0, idle=time.monotonic())
+    return edited.record if edited.image is None else _saved(job, order, item, edited)
+
+
+def pixels_again(job: Editing, item: Edit) -> str:
+    """Edit a sample once more, keep nothing of it, and return the SHA-256 of its pixels.
+
+    Raises:
+        EditError: as the editor does.
+    """
+    given, size = _prepare(job, item.sample)
+    made = job.model.edit(given, item.sample, item.seed)
+    image = made.image if isinstance(made, Told) else made
+    return records.pixels_sha256(_sized(job, image, size))
+
+
+def _sized(job: Editing, image: Image.Image, final: tuple[int, int] | None) -> Image.Image:
+    return image if final is None else images.resize(image, final, job.editor.resize_filter)
 
 
 def _log_wave(job: Editing, wave: int, waves: int, seconds: float) -> None:
@@ -235,8 +272,8 @@ def _edit(
     )
     try:
         given, size = preparation.result()
-        image = job.model.edit(given, sample, item.seed)
-    except (DeviceError, SharedError):
+        made = job.model.edit(given, sample, item.seed)
+    except (DeviceError, ServerError, SharedError):
         raise
     except Exception as error:
         log.debug("traceback", exc_info=True)
@@ -249,7 +286,8 @@ def _edit(
         return _Edited(record.model_copy(update={**failure, **seconds}))
     seconds = {"edit_seconds": round(time.monotonic() - began, 4)}
     telemetry = {"telemetry": job.sampler.take()}
-    return _Edited(record.model_copy(update={**seconds, **telemetry}), image, size)
+    image, told = made if isinstance(made, Told) else (made, {})
+    return _Edited(record.model_copy(update={**seconds, **telemetry, **told}), image, size)
 
 
 def _saved(job: Editing, order: Order, item: Edit, edited: _Edited) -> EditRecord:
@@ -281,9 +319,7 @@ def _save(
     if records.edit_key(item.sample, identity, item.seed) != item.key:
         error = "expected the finished image that was there at first, found another; run again"
         return record.model_copy(update={"status": "edit_failed", "error": error})
-    image = native
-    if final is not None:
-        image = images.resize(native, final, job.editor.resize_filter)
+    image = _sized(job, native, final)
     record = record.model_copy(
         update={
             "image": layout.below_folder(item.path),

@@ -4,11 +4,21 @@ An editor turns a sample and a seed into an image and raises if it cannot; it ne
 nor writes files.
 """
 
-from typing import Any, Protocol
+from collections.abc import Mapping
+from typing import Any, NamedTuple, Protocol
 
 from PIL import Image
 
 from lockstep.records import Sample
+
+
+class Told(NamedTuple):
+    """An edited image, and what its editor tells of it."""
+
+    image: Image.Image
+    """8-bit RGB in host memory."""
+    record: Mapping[str, Any]
+    """Fields of its `EditRecord`."""
 
 
 class Editor(Protocol):
@@ -21,7 +31,7 @@ class Editor(Protocol):
             EditError: if this sample cannot be edited.
         """
 
-    def edit(self, prepared: Any, sample: Sample, seed: int) -> Image.Image:
+    def edit(self, prepared: Any, sample: Sample, seed: int) -> Image.Image | Told:
         """Return the edited image as 8-bit RGB in host memory.
 
         Args:
@@ -31,4 +41,5 @@ class Editor(Protocol):
             EditError: if this sample cannot be edited.
             DeviceError: if the device cannot go on at all.
             SharedError: if no sample can be edited.
+            ServerError: if its server is of no use.
         """

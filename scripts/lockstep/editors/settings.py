@@ -2,11 +2,12 @@
 
 from typing import Any, ClassVar, Literal
 
-from pydantic import Field, NonNegativeInt
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
 
-from lockstep.config.section import Name, Section
+from lockstep.config.section import Name, Seconds, Section
 from lockstep.editors.protocol import Editor
-from lockstep.models.backend import BackendSettings
+from lockstep.models.backend import BackendSettings, Usage
+from lockstep.models.served_settings import ServedSettings
 from lockstep.records import Sample
 
 
@@ -27,7 +28,7 @@ class EditorSettings(BackendSettings):
     preset: str | None = Field(
         None,
         description="File in config/editors/ without .yaml; keys given beside it win, "
-        "those of `call` and `scheduler` one by one.",
+        "those of `call`, `request` and `scheduler` one by one.",
     )
     size: Literal["native", "source"] = Field(
         "native",
@@ -57,3 +58,35 @@ class EditorSettings(BackendSettings):
             ConfigError: if its model cannot be found.
         """
         raise NotImplementedError
+
+
+class ServedEditorSettings(ServedSettings, EditorSettings):
+    """What all editors behind a server share."""
+
+    neutral: ClassVar[frozenset[str]] = (
+        EditorSettings.neutral | ServedSettings.neutral | {"image_price", "max_requests"}
+    )
+    concurrency: PositiveInt = Field(
+        4, le=10_000, description="Requests at a time, of all jobs and editors at one address."
+    )
+    timeout: Seconds = Field(
+        600.0, description="Seconds within which a try must be over, to the answer's last byte."
+    )
+    image_price: NonNegativeFloat | None = Field(
+        None, description="Price of an edited image, in the currency of the other prices."
+    )
+    max_requests: PositiveInt | None = Field(
+        None,
+        description="Most requests of this editor over all runs into one folder of results, "
+        "further tries included; then its jobs stop.",
+    )
+
+    @property
+    def option(self) -> str:
+        return f"editors.{self.name}"
+
+    def price(self, usage: Usage, images: int) -> float | None:
+        of_tokens = super().price(usage, images)
+        if self.image_price is None:
+            return of_tokens
+        return (of_tokens or 0) + images * self.image_price

@@ -12,7 +12,7 @@ from statistics import fmean
 from sys import intern
 from typing import Any, NamedTuple
 
-from lockstep.records import EditRecord
+from lockstep.records import SERVER, EditRecord
 
 
 class _Timed(NamedTuple):
@@ -44,8 +44,8 @@ def measure(edits: Iterable[EditRecord], margin: float) -> dict[str, Any]:
     """Measure how one editor's devices kept step.
 
     Of each category only the run that made most of its edits is looked at, since times of several
-    runs tell nothing together. Records that do not say when they began and how long they took are
-    left out; a failed edit is work like any other.
+    runs tell nothing together. Records that do not say when they began and how long they took, and
+    edits of a server, are left out; a failed edit is work like any other.
 
     All times are seconds. The timeline begins at 0 with the first run's first job; runs follow
     each other without the time between them.
@@ -115,7 +115,8 @@ def measure(edits: Iterable[EditRecord], margin: float) -> dict[str, Any]:
 
 
 def _timed(r: EditRecord) -> _Timed | None:
-    if r.started is None or r.edit_seconds is None:
+    # a server works on several at a time, and keeps step with nobody
+    if r.started is None or r.edit_seconds is None or r.device == SERVER:
         return None
     telemetry = r.telemetry
     return _Timed(

@@ -87,6 +87,41 @@ def _loopback(host: str) -> bool:
     return address.is_loopback or address.is_unspecified
 
 
+def origin(url: str) -> str:
+    """Return scheme, host and port of an address."""
+    parts = urlsplit(url)
+    port = parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+    return f"{parts.scheme}://{host}:{port}"
+
+
+def check_named(address: str, server: str) -> str | None:
+    """Return why an address that a server names is not to be asked; None if it may be.
+
+    A server may name its own host. Others must be public and have certificates: a server must not
+    have this machine look into the network that it stands in.
+    """
+    try:
+        parts = urlsplit(address)
+        port = parts.port
+    except ValueError:
+        return "an address that cannot be one"
+    if parts.scheme not in ("http", "https") or not parts.hostname or port == 0:
+        return "no address of http or https"
+    if parts.username is not None:
+        return "an address with a user"
+    host, own = parts.hostname, urlsplit(server).hostname or ""
+    if host == own or (_loopback(host) and _loopback(own)):
+        return None
+    if parts.scheme != "https":
+        return f"another host without https ({host:.100})"
+    try:
+        public = ipaddress.ip_address(host).is_global
+    except ValueError:
+        public = not _loopback(host)
+    return None if public else f"an address that is not public ({host:.100})"
+
+
 def certificates(url: str, proxy: str | None) -> ssl.SSLContext:
     """Return whose certificates are trusted.
 

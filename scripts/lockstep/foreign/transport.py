@@ -64,6 +64,14 @@ class Limits(NamedTuple):
     """Most bytes of an answer, unpacked."""
 
 
+class Form(NamedTuple):
+    """The body of a request as multipart/form-data."""
+
+    fields: dict[str, str]
+    files: list[tuple[str, tuple[str, bytes, str]]]
+    """Name of the field, then name, bytes and type of each file."""
+
+
 @dataclass(frozen=True)
 class Answer:
     """What a server sent."""
@@ -96,13 +104,20 @@ class Client:
 
     Args:
         key: sent with each request, and nowhere shown.
+        spend: called before each try of a POST, which may cost something.
 
     Raises:
         ConfigError: if the environment names a proxy or certificates that cannot be.
     """
 
-    def __init__(self, url: str, key: str | None, limits: Limits) -> None:
-        self._url, self._key, self._limits = url, key, limits
+    def __init__(
+        self,
+        url: str,
+        key: str | None,
+        limits: Limits,
+        spend: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._url, self._key, self._limits, self._spend = url, key, limits, spend
         # what a server packs is unpacked here, up to the limit
         headers = {"Accept-Encoding": "identity"}
         if key:
@@ -133,15 +148,26 @@ class Client:
         self._thread = threading.Thread(target=self._loop.run_forever, name="http", daemon=True)
         self._thread.start()
 
-    def post(self, path: str, body: dict[str, Any], read: Callable[[Answer], Read]) -> Read:
-        """Return what `read` makes of the answer to a request with a JSON object.
+    def post(self, path: str, body: dict[str, Any] | Form, read: Callable[[Answer], Read]) -> Read:
+        """Return what `read` makes of the answer to a request with a JSON object or a form.
 
         It is tried again as long as `read` raises `Passing`, or no answer comes.
 
         Raises:
             Failed: if there is no answer to read after all tries; or whatever else `read` raises.
         """
-        return self._retrying(self._try, path, body, read)
+        return self._retrying(self._try, "POST", path, body, read)
+
+    def fetch(self, path: str, read: Callable[[Answer], Read]) -> Read:
+        """Return what `read` makes of the answer to a GET, tried again as `post` does.
+
+        Args:
+            path: or a whole address of the same server.
+
+        Raises:
+            Failed: as `post`.
+        """
+        return self._retrying(self._try, "GET", path, None, read)
 
     def get(self, path: str) -> Answer:
         """Return the answer to one request.
@@ -170,20 +196,32 @@ class Client:
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._client.aclose()
 
-    def _try(self, path: str, body: dict[str, Any], read: Callable[[Answer], Read]) -> Read:
+    def _try(
+        self,
+        method: str,
+        path: str,
+        body: dict[str, Any] | Form | None,
+        read: Callable[[Answer], Read],
+    ) -> Read:
         # a server that asked to be left alone means all requests
         pause = self._resume - time.monotonic()
         if self._stopping.wait(pause + _jitter(FIRST_PAUSE) if pause > 0 else 0):
             raise Failed("the job has stopped")
-        answer = self._send("POST", path, body)
+        if method == "POST":
+            self._spend()
+        answer = self._send(method, path, body)
         try:
             return read(answer)
         except Passing as error:
             self._keep_to(retry_after(answer.headers), str(error))
             raise
 
-    def _send(self, method: str, path: str, body: dict[str, Any] | None) -> Answer:
-        request = self._client.build_request(method, f"{self._url}/{path}", json=body)
+    def _send(self, method: str, path: str, body: dict[str, Any] | Form | None) -> Answer:
+        content: dict[str, Any] = {"json": body}
+        if isinstance(body, Form):
+            content = {"data": body.fields, "files": body.files}
+        address = path if "://" in path else f"{self._url}/{path}"
+        request = self._client.build_request(method, address, **content)
         sent = asyncio.run_coroutine_threadsafe(self._exchange(request), self._loop)
         try:
             return sent.result()

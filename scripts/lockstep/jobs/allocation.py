@@ -42,9 +42,10 @@ def check_limits(limits: Mapping[str, Any], together: int) -> None:
         DeviceError: for the first mistake.
     """
     for name, limit in limits.items():
-        if name == "requests":
+        if name.rstrip("0123456789") == "requests":
+            option = "judge.concurrency" if name == "requests" else "concurrency of the editors"
             raise DeviceError(
-                f"--resources {name}={limit}: expected judge.concurrency, which sets this limit"
+                f"--resources {name}={limit}: expected {option}, which sets this limit"
             )
         if name != "gpu" and get_close_matches(name.lower(), ["gpu"], cutoff=0.75):
             raise DeviceError(

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
 from lockstep.config.run import Config
+from lockstep.editors.settings import ServedEditorSettings
 
 MINUTES_OF_A_TABLE = 15
 
@@ -19,6 +20,12 @@ class OfShard(Protocol):
     """Wildcards of a job of one shard."""
 
     shard: str
+
+
+class OfEdit(OfShard, Protocol):
+    """Wildcards of a job that edits."""
+
+    editor: str
 
 
 class Claims(NamedTuple):
@@ -39,7 +46,41 @@ def claimed(settings: Config, shards: int) -> Claims:
         shards: of edits.
     """
     own = _of_machine(settings, shards)
-    return own if settings.cluster is None else _of_cluster(settings, own)
+    whole = own if settings.cluster is None else _of_cluster(settings, own)
+    return whole._replace(edit=_by_editor(settings, shards, whole))
+
+
+def _by_editor(settings: Config, shards: int, claims: Claims) -> Resources:
+    """Return what a job that edits claims: a device, or of a server its share of the requests."""
+    served = {}
+    for editor in _served(settings):
+        name = _requests(settings, editor)
+        served[editor.name] = {**claims.cpu, name: editor.at_once(shards)}
+    if not served:
+        return claims.edit
+
+    def claim(name: str) -> Callable[[OfEdit, int], Any]:
+        def of(wildcards: OfEdit, attempt: int) -> Any:
+            asked = served.get(wildcards.editor, claims.edit).get(name)
+            if not callable(asked):
+                return asked
+            # one of a device takes the wildcards alone
+            return asked(wildcards) if name.startswith("gpu") else asked(wildcards, attempt)
+
+        return of
+
+    names = dict.fromkeys(name for own in (claims.edit, *served.values()) for name in own)
+    return {name: claim(name) for name in names}
+
+
+def _served(settings: Config) -> list[ServedEditorSettings]:
+    return [editor for editor in settings.editors if isinstance(editor, ServedEditorSettings)]
+
+
+def _requests(settings: Config, editor: ServedEditorSettings) -> str:
+    """Return the resource of which an editor's jobs claim: one for all editors at an address."""
+    addresses = list(dict.fromkeys(other.url for other in _served(settings)))
+    return f"requests{addresses.index(editor.url)}"
 
 
 def _of_machine(settings: Config, shards: int) -> Claims:
@@ -111,7 +152,10 @@ def limited(settings: Config, shards: int) -> dict[str, int]:
     Args:
         shards: of edits.
     """
-    found = {}
+    found: dict[str, int] = {}
+    for editor in _served(settings):
+        name = _requests(settings, editor)
+        found[name] = max(found.get(name, 0), editor.concurrency)
     if settings.judge.at_a_time is not None:
         found["requests"] = settings.judge.at_a_time
     if settings.cluster is None:

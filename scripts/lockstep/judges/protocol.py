@@ -9,6 +9,7 @@ from typing import NamedTuple, Protocol
 
 from PIL import Image
 
+from lockstep.models.backend import Usage as Usage
 from lockstep.rubrics.rubric import Rubric
 
 
@@ -63,13 +64,6 @@ class Finished(NamedTuple):
     """Each criterion's value, 0 to 10; empty where only the score is known."""
     score: float
     """0 to 10."""
-
-
-class Usage(NamedTuple):
-    """Tokens that a judgement took."""
-
-    prompt_tokens: int
-    reply_tokens: int
 
 
 class Judgement(NamedTuple):

@@ -19,8 +19,6 @@ class JudgeSettings(BackendSettings):
     neutral: ClassVar[frozenset[str]] = frozenset({"rubrics", "anchors"})
     semantics: ClassVar[int] = 4
     """Raised by hand when code changes the replies that the same settings give."""
-    served: ClassVar[bool] = False
-    """Whether it is behind a server, which several requests may ask at a time."""
     rubrics: PlainPath = Field(
         "config/rubrics",
         description="Folder with one rubric per category or a protocol, or one file for all.",

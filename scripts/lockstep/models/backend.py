@@ -30,6 +30,13 @@ class HubFile(NamedTuple):
     file: str
 
 
+class Usage(NamedTuple):
+    """Tokens that one or more requests took."""
+
+    prompt_tokens: int
+    reply_tokens: int
+
+
 class BackendSettings(Section):
     """What all editors and judges share. A subclass has a field `type`, a literal, by which it is
     found, and imports what it runs on in `load` alone: settings are read where no model is.
@@ -38,6 +45,8 @@ class BackendSettings(Section):
     type: str
     on_device: ClassVar[bool] = False
     """Whether it has a model, which runs on the job's own devices."""
+    served: ClassVar[bool] = False
+    """Whether it is behind a server, which several requests may ask at a time."""
     imports: ClassVar[str] = ""
     """Module with what takes long to import, so that a worker can do so before it has a job."""
     neutral: ClassVar[frozenset[str]] = frozenset()

@@ -12,6 +12,9 @@ from lockstep.errors import SharedError
 FEW = 3
 """Samples that fail alike before a fault is taken for that of all."""
 
+REFUSAL = "the server's content filter refused"
+"""How the sentence on a refusal begins: the fault is the sample's, however many are refused."""
+
 
 class Watch:
     """Watch what a job's samples fail of.
@@ -70,7 +73,7 @@ def check_edits(what: str, outcomes: Iterable[tuple[str, str, str | None]]) -> N
 
 
 def _kind(sample: str, error: str) -> str | None:
-    """Return what failures of one fault have in common; None of one that names its sample."""
-    if re.search(rf"(?<!\w){re.escape(sample)}(?!\w)", error):
+    """Return what failures of one fault have in common; None of one that is the sample's own."""
+    if error.startswith(REFUSAL) or re.search(rf"(?<!\w){re.escape(sample)}(?!\w)", error):
         return None
     return re.sub(r"0x[0-9a-f]+|\d+", "#", error)

@@ -111,6 +111,31 @@ class Telemetry(Record):
     """Reasons for lowered clocks, such as sw_power_cap or hw_thermal_slowdown."""
 
 
+SERVER = "server"
+"""Device of an edit that a server made."""
+
+
+class Served(Record):
+    """What a server was asked for, and what it said of one edit; None where it said nothing."""
+
+    requested_size: str | None = None
+    """As WIDTHxHEIGHT, or in the server's words; None leaves it to the server."""
+    requested_seed: int | None = None
+    """Seed that was sent; None if none was."""
+    seed: Literal["honoured", "ignored", "unknown"] = "unknown"
+    """Whether the same request with the same seed gave the same pixels again, found out once."""
+    model: str | None = None
+    """Name of the model by the server."""
+    used_seed: int | None = None
+    """Seed by the server."""
+    revised_prompt: str | None = None
+    """Instruction by the server."""
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    warnings: list[str] = []
+    """What is odd of the image and is no failure, in sentences."""
+
+
 class EditRecord(Record):
     """What happened to one sample in an edit job."""
 
@@ -165,6 +190,8 @@ class EditRecord(Record):
     """
     telemetry: Telemetry | None = None
     """What the GPU did meanwhile; None on CPU slots."""
+    served: Served | None = None
+    """What a server said of it; None of an edit that no server made."""
     versions: dict[str, str] = {}
     """Software that made the edit."""
     cached: bool = False

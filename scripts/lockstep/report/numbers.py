@@ -29,6 +29,7 @@ def of_run(
     frames: Frames,
     summaries: Mapping[str, Mapping[str, Path]],
     steps: Mapping[str, Mapping[str, Any]],
+    asked: Mapping[str, Mapping[str, Any]],
     rejected: Path,
     further: Mapping[str, Sequence[Path]],
     processes: int = 1,
@@ -38,6 +39,7 @@ def of_run(
     Args:
         summaries: `summary.json` of each editor and category.
         steps: how each editor's devices kept step, without what is only drawn.
+        asked: what the edits of editors behind servers came to.
         rejected: the benchmark's rejected samples.
         further: JSON lists of rows by the report's key that they join.
         processes: that this one may have beside it.
@@ -60,6 +62,7 @@ def of_run(
             "categories": categories[editor],
             **_over_categories(own, terms),
             "lockstep": steps[editor],
+            "served": asked.get(editor),
         }
         for editor, own in frames.items()
     }

@@ -132,12 +132,34 @@ class Editor(Part):
     overall: Overall
 
 
+class Served(Part):
+    """What an editor behind a server asked for and got; null where the server says nothing."""
+
+    requests: int
+    """Sent over all runs into these results, further tries included."""
+    images: int
+    """Edits that stand here."""
+    input_tokens: int | None
+    """Of these edits, as far as the server tells them."""
+    output_tokens: int | None
+    price: float | None
+    """Of these edits and the one that was repeated for the seed; null without a price."""
+    seed: Literal["honoured", "ignored", "unknown"]
+    """Whether the same request with the same seed gave the same pixels again."""
+    models: list[str]
+    """What the server calls its model."""
+    warnings: dict[str, int]
+    """What is odd of edits and no failure: sentence → edits."""
+
+
 class EditorOfRun(Editor):
     """Numbers of one editor of this run."""
 
     categories: Mapping[str, CategorySummary]
     lockstep: dict[str, Any]
     """How well its devices kept step (docs/waves.md)."""
+    served: Served | None = None
+    """What its server was asked for and gave; null of an editor on devices."""
 
 
 class Pair(Part):

@@ -15,7 +15,8 @@ import yaml
 
 from lockstep import layout, records
 from lockstep.config.run import Config
-from lockstep.figures import drift
+from lockstep.editors.settings import ServedEditorSettings
+from lockstep.figures import drift, served
 from lockstep.figures.tables import read_table
 from lockstep.foreign import media
 from lockstep.records import EditRecord
@@ -81,7 +82,8 @@ def write_report(
             path = folder / f"lockstep-{editor}-{key}.csv"
             records.write_text(path, _csv(step[key], columns))
         steps[editor] = {key: value for key, value in step.items() if key not in PLOTTED}
-    numbers = of_run(settings, frames, summaries, steps, rejected, further, threads)
+    asked = _asked(settings, edits, folder.parent)
+    numbers = of_run(settings, frames, summaries, steps, asked, rejected, further, threads)
     report = numbers.model_dump(mode="json")
     parts = max(1, threads // DRAWING)
     drawings = [
@@ -125,6 +127,21 @@ def _measure(files: Mapping[str, Sequence[Path]], settings: Config) -> dict[str,
     """Return how an editor's devices kept step."""
     edits = records.each_record(chain(*files.values()), EditRecord)
     return drift.measure(edits, settings.report.straggler_margin)
+
+
+def _asked(
+    settings: Config, edits: Mapping[str, Mapping[str, Sequence[Path]]], results: Path
+) -> dict[str, dict[str, Any]]:
+    """Return what the edits of each editor behind a server came to."""
+    return {
+        editor.name: served.sum_up(
+            records.each_record(chain(*edits[editor.name].values()), EditRecord),
+            editor,
+            records.counted(layout.requests(results, editor.name)),
+        )
+        for editor in settings.editors
+        if isinstance(editor, ServedEditorSettings)
+    }
 
 
 def _plot(measured: Mapping[str, Mapping[str, Any]]) -> dict[str, list[str]]:

@@ -30,9 +30,8 @@ from lockstep.foreign import images
 from lockstep.judges import keys
 from lockstep.judges.protocol import Judge, Judgement, Pair
 from lockstep.judges.settings import JudgeSettings
-from lockstep.models import staging
+from lockstep.models import server, staging
 from lockstep.records import Picture, Sample, ScoreRecord, alike
-from lockstep.scoring import server
 from lockstep.scoring.replies import (
     Judging,
     Pending,

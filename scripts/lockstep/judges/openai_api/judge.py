@@ -8,93 +8,46 @@ itself, or says nothing of its end; what else an answer holds may be of any form
 
 import base64
 import io
-import logging
-import threading
 from collections.abc import Sequence
 from typing import Any
 
 from PIL import Image
 from pydantic_core import from_json
 
-from lockstep.foreign import network, transport
-from lockstep.foreign.transport import Answer, Client, Failed, Limits, Passing
+from lockstep.foreign.transport import Answer, Failed, Passing
 from lockstep.judges.openai_api import OpenAISettings
 from lockstep.judges.openai_api.answers import (
     BROKEN,
     NO_COMPLETION,
     UNKNOWN,
     Completion,
-    Refused,
     completion_in,
     ended,
-    failure_of,
     fault_of,
-    problem_in,
-    words_in,
 )
-from lockstep.judges.protocol import Judgement, Pair, Usage
+from lockstep.judges.protocol import Judgement, Pair
+from lockstep.models.answers import failure_of, problem_in, words_in
+from lockstep.models.client import ServedModel
 from lockstep.rubrics.rubric import Rubric
-
-log = logging.getLogger(__name__)
 
 LONGEST_ANSWER = 4 * 2**20
 """Most bytes of an answer; a reply has some kilobytes, a long reasoning some hundred."""
 
 
-def check_environment(settings: OpenAISettings, reach: bool) -> None:
-    """Check what a judge behind a server needs of the environment.
+class OpenAIJudge(ServedModel):
+    """A client of a server, as `ServedModel` is."""
 
-    Args:
-        reach: whether the server must be there.
-
-    Raises:
-        ConfigError: if the key's variable, a proxy or certificates are none, or if the server is
-            not there or does not take the key.
-    """
-    key = _key(settings)
-    transport.check(settings.url, key, "judge.url", "models" if reach else None)
-
-
-class OpenAIJudge:
-    """A client of a server; several threads may use it at a time.
-
-    Raises:
-        ConfigError: if the configured variable holds no key, or if the environment names a proxy
-            or certificates that cannot be.
-    """
+    done = "judged"
 
     def __init__(self, settings: OpenAISettings) -> None:
-        self._settings = settings
-        limits = Limits(settings.timeout, settings.attempts, settings.max_wait, LONGEST_ANSWER)
-        self._client = Client(settings.url, _key(settings), limits)
-        self._counting = threading.Lock()
-        self.asked = 0
-        """Requests that are over: answered, refused or failed for good."""
-        self.failures: list[str] = []
-        """Why requests failed for good."""
-        self.usage = Usage(0, 0)
-        """Tokens that the server has counted so far."""
+        super().__init__(settings, LONGEST_ANSWER)
+        self._asks = settings
 
     def judge(self, pairs: Sequence[Pair]) -> list[Judgement]:
         return [self._judge(pair) for pair in pairs]
 
-    def stop(self) -> None:
-        """Let what the server works on end, and try nothing again."""
-        self._client.stop()
-
-    def close(self) -> None:
-        """Drop all connections and log what they were used for."""
-        self._client.close()
-        log.info(
-            "%d requests, %d failed, %d prompt tokens, %d reply tokens%s",
-            self.asked,
-            len(self.failures),
-            *self.usage,
-            self._price(),
-        )
-
     def _judge(self, pair: Pair) -> Judgement:
-        body = request(self._settings, pair)
+        body = request(self._asks, pair)
         try:
             completion = self._client.post("chat/completions", body, self._read)
         except Failed as error:
@@ -129,31 +82,13 @@ class OpenAIJudge:
         if problem is not None or not answer.good:
             raise failure_of(problem or {}, answer)
         completion = completion_in(given, answer)
-        if completion.tokens is not None:
-            # they are paid for, whatever the reply is worth
-            with self._counting:
-                self.usage = Usage(*map(sum, zip(self.usage, completion.tokens, strict=True)))
+        self._use(completion.tokens)
         choice = completion.choices[0]
         if choice.error:
             raise failure_of(problem_in({"error": choice.error}) or {}, answer)
         if BROKEN & words_in(choice.finish_reason):
             raise Passing(ended(choice))
         return completion
-
-    def _count(self, failure: Failed | None) -> None:
-        """Count a request that is over; a refusal is an answer."""
-        with self._counting:
-            self.asked += 1
-            if failure is not None and not isinstance(failure, Refused):
-                self.failures.append(str(failure))
-
-    def _price(self) -> str:
-        """Return what the tokens cost, as the end of a line; nothing if no price is configured."""
-        prices = (self._settings.input_price, self._settings.output_price)
-        if prices == (None, None):
-            return ""
-        price = sum(n * (each or 0) for n, each in zip(self.usage, prices, strict=True)) / 1e6
-        return f", price {price:.4f}"
 
 
 def request(settings: OpenAISettings, pair: Pair) -> dict[str, Any]:
@@ -191,10 +126,6 @@ def _max_tokens(settings: OpenAISettings, rubric: Rubric) -> int:
     """Return the longest reply: the reasoning, and each character of the object as a token."""
     reasoning = 0 if settings.mode == "score_only" else settings.max_reasoning_tokens
     return reasoning + len(rubric.example)
-
-
-def _key(settings: OpenAISettings) -> str | None:
-    return network.read_key(settings.api_key_variable, "judge.api_key_variable")
 
 
 def _image(image: Image.Image) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Judging through a server: requests side by side, and an end when too many of them fail."""
+"""Asking a server: requests side by side, and an end when too many of them fail."""
 
 import queue
 import threading
@@ -15,6 +15,10 @@ Result = TypeVar("Result")
 
 
 class Server(Protocol):
+    option: str
+    """Of the configuration; it begins sentences."""
+    done: str
+    """What its answers are, for a sentence: judged or edited."""
     asked: int
     """Requests that are over."""
     failures: list[str]
@@ -27,21 +31,21 @@ class Server(Protocol):
 def side_by_side(
     server: Server,
     items: Sequence[Item],
-    judge: Callable[[Item], Result],
+    ask: Callable[[Item], Result],
     workers: int,
     max_failed_share: float,
 ) -> Iterator[Result]:
-    """Yield what `judge` gives for each item, as soon as it is there.
+    """Yield what `ask` gives for each item, as soon as it is there.
 
     Before any exception is raised, all that the server works on is waited for and yielded: it has
     been paid for.
 
     Args:
-        judge: called by several threads at a time.
+        ask: called by several threads at a time.
         workers: number of threads.
 
     Raises:
-        ServerError: if more than a share of the requests fail, or whatever `judge` raises.
+        ServerError: if more than a share of the requests fail, or whatever `ask` raises.
     """
     waiting: queue.SimpleQueue[Item] = queue.SimpleQueue()
     done: queue.SimpleQueue[Any] = queue.SimpleQueue()
@@ -51,7 +55,7 @@ def side_by_side(
     def work() -> None:
         try:
             while not stopping.is_set():
-                done.put(judge(waiting.get_nowait()))
+                done.put(ask(waiting.get_nowait()))
         except queue.Empty:
             pass
         except Exception as error:
@@ -88,7 +92,8 @@ def _too_many(server: Server, items: int, max_failed_share: float) -> ServerErro
     if failed <= max_failed_share * max(server.asked, min(items, ENOUGH)):
         return None
     return ServerError(
-        f"judge: {failed} of {server.asked} requests failed (the last: {server.failures[-1]}), "
-        f"accepted is a share of {max_failed_share} (judge.max_failed_share); "
-        "what is judged is kept, run again"
+        f"{server.option}: {failed} of {server.asked} requests failed "
+        f"(the last: {server.failures[-1]}), "
+        f"accepted is a share of {max_failed_share} ({server.option}.max_failed_share); "
+        f"what is {server.done} is kept, run again"
     )

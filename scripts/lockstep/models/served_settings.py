@@ -1,0 +1,133 @@
+"""What a user may say of a model behind a server with the OpenAI interface."""
+
+from typing import Annotated, Any, ClassVar
+from urllib.parse import SplitResult, urlsplit
+
+from pydantic import AfterValidator, Field, NonNegativeFloat, PositiveInt
+
+from lockstep.config.section import Seconds
+from lockstep.models.backend import BackendSettings, Usage
+from lockstep.plan import requests_at_a_time
+
+
+def _plain_url(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.username is not None or parts.query or parts.fragment:
+        # it may hold a secret, so it is not shown
+        raise ValueError(
+            "found more than an address, accepted is one without user, password and query "
+            "(api_key_variable names the key)"
+        )
+    if parts.scheme not in ("http", "https") or not parts.hostname or not _has_port(parts):
+        raise ValueError(f"found {url!r}, accepted is an address such as http://localhost:8000/v1")
+    return url.rstrip("/")
+
+
+def _has_port(parts: SplitResult) -> bool:
+    """Tell whether the port of an address, if it names one, can be one."""
+    try:
+        return parts.port != 0
+    except ValueError:
+        return False
+
+
+class ServedSettings(BackendSettings):
+    """What an editor and a judge behind a server share."""
+
+    served: ClassVar[bool] = True
+    neutral: ClassVar[frozenset[str]] = frozenset(
+        {
+            "url",
+            "api_key_variable",
+            "concurrency",
+            "timeout",
+            "attempts",
+            "max_wait",
+            "max_failed_share",
+            "input_price",
+            "output_price",
+        }
+    )
+    model: str = Field(min_length=1, description="Name of the model on the server.")
+    revision: str | None = Field(
+        None, description="Version of the weights on the server; a change of it asks anew."
+    )
+    url: Annotated[str, AfterValidator(_plain_url)] = Field(
+        description="Address of the server up to /v1; the same model elsewhere is the same one."
+    )
+    api_key_variable: Annotated[str, Field(pattern=r"^[A-Z_][A-Z0-9_]*$")] | None = Field(
+        None, description="Environment variable that holds the server's key."
+    )
+    request: dict[str, Any] = Field(
+        {}, description="Further fields of the requests; null leaves a usual one out."
+    )
+    concurrency: PositiveInt = Field(
+        16, le=10_000, description="Requests at a time, all jobs together."
+    )
+    timeout: Seconds = Field(
+        300.0, description="Seconds within which a try must be over, to the answer's last byte."
+    )
+    attempts: PositiveInt = Field(8, le=100, description="Most tries of one request.")
+    max_wait: Seconds = Field(
+        120.0, description="Longest pause between two tries; a server that wants more has failed."
+    )
+    max_failed_share: float = Field(
+        0.2, ge=0, le=1, description="Share of failed requests above which a job stops."
+    )
+    input_price: NonNegativeFloat | None = Field(
+        None, description="Price of a million prompt tokens, in any currency."
+    )
+    output_price: NonNegativeFloat | None = Field(
+        None, description="Price of a million generated tokens, in the same currency."
+    )
+
+    @property
+    def option(self) -> str:
+        """What messages call its part of the configuration."""
+        raise NotImplementedError
+
+    def at_once(self, jobs: int) -> int:
+        """Return how many requests one job may have at a time.
+
+        Args:
+            jobs: that may ask at a time.
+        """
+        return requests_at_a_time(self.concurrency, jobs)
+
+    @property
+    def key(self) -> str | None:
+        """The server's key; None where none is configured.
+
+        Raises:
+            ConfigError: if the variable holds none.
+        """
+        from lockstep.foreign import network
+
+        return network.read_key(self.api_key_variable, f"{self.option}.api_key_variable")
+
+    def price(self, usage: Usage, images: int) -> float | None:
+        """Return what requests cost; None if no price is configured.
+
+        Args:
+            usage: tokens of all of them.
+            images: that were made.
+        """
+        prices = (self.input_price, self.output_price)
+        if prices == (None, None):
+            return None
+        return sum(n * (each or 0) for n, each in zip(usage, prices, strict=True)) / 1e6
+
+    def check_environment(self, reach: bool) -> None:
+        """Check what it needs beside files: variables, addresses, keys.
+
+        Args:
+            reach: whether its server must be there.
+
+        Raises:
+            ConfigError: if the key's variable, a proxy or certificates are none, or if the server
+                is not there or does not take the key.
+        """
+        from lockstep.foreign import transport
+
+        asked = "models" if reach else None
+        transport.check(self.url, self.key, f"{self.option}.url", asked)
