@@ -1,4 +1,4 @@
-EDITS = f"{RESULTS}/{{editor}}/{{category}}/edits/shard-{{shard}}-of-{len(RUN.devices)}.jsonl"
+EDITS = f"{RESULTS}/{{editor}}/{{category}}/edits/shard-{{shard}}-of-{{shards}}.jsonl"
 
 
 rule edit:
@@ -11,7 +11,7 @@ rule edit:
     output:
         EDITS,
     log:
-        f"{RESULTS}/logs/edit/{{editor}}/{{category}}/shard-{{shard}}-of-{len(RUN.devices)}.log",
+        f"{RESULTS}/logs/edit/{{editor}}/{{category}}/shard-{{shard}}-of-{{shards}}.log",
     priority: lambda wildcards: RUN.priority("edit", wildcards.editor, wildcards.category)
     group:
         GROUP

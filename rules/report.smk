@@ -64,7 +64,7 @@ rule report:
     resources:
         **CPU_CLAIMS,
     params:
-        shards=len(RUN.devices),
+        devices=len(RUN.devices),
     message:
         "writing the report"
     script:

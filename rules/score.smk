@@ -1,4 +1,4 @@
-SCORES = f"{RESULTS}/{{editor}}/{{category}}/scores/shard-{{shard}}-of-{RUN.judges}.jsonl"
+SCORES = f"{RESULTS}/{{editor}}/{{category}}/scores/shard-{{shard}}-of-{{shards}}.jsonl"
 
 
 rule score:
@@ -12,7 +12,7 @@ rule score:
     output:
         SCORES,
     log:
-        f"{RESULTS}/logs/score/{{editor}}/{{category}}/shard-{{shard}}-of-{RUN.judges}.log",
+        f"{RESULTS}/logs/score/{{editor}}/{{category}}/shard-{{shard}}-of-{{shards}}.log",
     priority: lambda wildcards: RUN.priority("score", wildcards.editor, wildcards.category)
     group:
         GROUP

@@ -5,6 +5,7 @@ wildcard_constraints:
     editor="|".join(map(re.escape, EDITORS)),
     category="|".join(map(re.escape, CATEGORIES)),
     shard=r"\d+",
+    shards="|".join(map(str, RUN.counts)),
 
 
 # these survive --resources

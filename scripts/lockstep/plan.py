@@ -76,13 +76,25 @@ def requests_at_a_time(concurrency: int, shards: int) -> int:
     return max(1, concurrency // shards)
 
 
-def edit_shards(shard: int, together: int) -> range:
-    """Return the shards of edits that a shard of scores judges, whose devices it also has.
+def share(editor: int, judge: int) -> int:
+    """Return how many shards of edits one shard of scores judges.
+
+    Both have the same devices, of which a judge that needs fewer leaves some idle.
 
     Args:
-        together: devices of one judge.
+        editor: devices of one job that edits.
+        judge: devices of one judge.
     """
-    return range(shard * together, (shard + 1) * together)
+    return math.lcm(editor, judge) // editor
+
+
+def edit_shards(shard: int, share: int) -> range:
+    """Return the shards of edits that a shard of scores judges.
+
+    Args:
+        share: how many.
+    """
+    return range(shard * share, (shard + 1) * share)
 
 
 def shard_file(shard: int, shards: int) -> str:

@@ -4,6 +4,7 @@ The workflow engine is known here by plain values alone: it gives a configuratio
 limits, and gets names, numbers and sentences.
 """
 
+import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -72,15 +73,16 @@ class Run:
     def categories(self) -> list[str]:
         return [] if self.only_compares else list(self.whole.benchmark.categories or ())
 
-    @property
-    def together(self) -> int:
-        """Return the number of devices that one judge takes."""
-        return self.whole.judge.together
+    def shards(self, stage: str, editor: str) -> int:
+        """Return the number of shards of an editor's edits or scores (edit, score)."""
+        edits = len(self.devices) // self.whole.editor(editor).together
+        return edits if stage == "edit" else edits // self.whole.share(editor)
 
     @property
-    def judges(self) -> int:
-        """Return the number of shards of scores."""
-        return len(self.devices) // self.together
+    def counts(self) -> list[int]:
+        """Return all numbers of shards that there are."""
+        stages = itertools.product(("edit", "score"), self.editors)
+        return sorted({self.shards(*each) for each in stages})
 
     @cached_property
     def rubrics(self) -> dict[str, Rubric]:
@@ -94,17 +96,18 @@ class Run:
 
     def edits(self, editor: str, category: str) -> list[str]:
         """Return the records of all edits of an editor and category."""
-        return list(map(str, layout.all_edits(self.results, editor, category, len(self.devices))))
+        shards = self.shards("edit", editor)
+        return list(map(str, layout.all_edits(self.results, editor, category, shards)))
 
     def judged(self, editor: str, category: str, shard: int) -> list[str]:
         """Return the records of the edits that one shard of scores judges."""
         edits = self.edits(editor, category)
-        return [edits[k] for k in plan.edit_shards(shard, self.together)]
+        return [edits[k] for k in plan.edit_shards(shard, self.whole.share(editor))]
 
     def scores(self, editor: str, category: str) -> list[str]:
         """Return the records of all scores of an editor and category."""
-        shards = range(self.judges)
-        return [str(layout.scores(self.results, editor, category, k, self.judges)) for k in shards]
+        count = self.shards("score", editor)
+        return [str(layout.scores(self.results, editor, category, k, count)) for k in range(count)]
 
     def table(self, editor: str, category: str) -> str:
         return str(layout.table(self.results, editor, category))
@@ -199,6 +202,8 @@ def of_job(data: Mapping[str, Any]) -> Run:
 def _with_devices(settings: Config, left_out: Sequence[str] = ()) -> Run:
     devices = allocation.planned(settings)
     device.split(devices, settings.judge.together)
+    for editor in settings.editors:
+        device.split(devices, editor.together, f"editors: {editor.name}: gpus_per_editor")
     return Run(settings, devices, left_out)
 
 
@@ -239,7 +244,7 @@ def checked(run: Run, source: str, limits: Mapping[str, Any], dry: bool) -> Iter
     yield from run.left_out
     settings = run.whole
     if settings.cluster is None:
-        allocation.check_limits(limits, run.together)
+        allocation.check_limits(limits, _most_together(settings))
         device.check_visible(run.devices)
         if settings.devices.accelerator == "auto" and run.devices[0].kind == "cpu":
             names = ", ".join(device.name for device in run.devices)
@@ -264,6 +269,14 @@ def checked(run: Run, source: str, limits: Mapping[str, Any], dry: bool) -> Iter
             yield f"Before anything can be judged: {sentence}"
         for sentence in _told(partial(checks.check_editors, settings, run.editors, reach=False)):
             yield f"Before anything can be edited: {sentence}"
+
+
+def _most_together(settings: Config) -> tuple[int, str]:
+    """Return the most devices that one job takes, and the setting that says so."""
+    keys = {f"editors: {own.name}: gpus_per_editor": own.together for own in settings.editors}
+    keys["judge.gpus_per_judge"] = settings.judge.together
+    most = max(keys, key=lambda key: keys[key])
+    return keys[most], most
 
 
 def _told(check: Callable[[], None]) -> Iterator[str]:
@@ -317,7 +330,11 @@ def begin(
     if not only_touches:
         editing = {own.editor for own in planned if own.stage == "edit"}
         checks.check_editors(settings, editing, reach=settings.cluster is None)
-    ahead.announce(planned, {editor.name: editor.held.name for editor in settings.editors})
+    ahead.announce(
+        planned,
+        {editor.name: editor.held.name for editor in settings.editors},
+        {editor.name: editor.together for editor in settings.editors},
+    )
     first = planned[0] if planned and not only_touches else None
     # a model that the run makes itself is not there yet
     if first is not None and first.stage == "edit" and not made_here(settings.editor(first.editor)):

@@ -1,4 +1,4 @@
-"""Edit one shard of a category on one device."""
+"""Edit one shard of a category on its device or devices."""
 
 import os
 
@@ -17,7 +17,9 @@ with job_log(snakemake.log[0]) as terminal:
         editor=editor,
         category=category,
         seed=settings.seed,
-        devices=allocation.of_job(settings, shard, needed=not editor.served),
+        devices=allocation.of_job(
+            settings, shard * editor.together, editor.together, needed=not editor.served
+        ),
         shard=shard,
         log=snakemake.log[0],
         slots=int(os.environ["LOCKSTEP_SLOTS"]),

@@ -12,7 +12,7 @@ with job_log(snakemake.log[0]) as terminal:
         **settings.for_jobs(),
         judge=judge,
         rubrics={key: judge.rubric_file(key) for key in settings.benchmark.categories},
-        devices=allocation.of_job(settings, 0, judge.on_device, judge.together),
+        devices=allocation.of_job(settings, 0, judge.together, judge.on_device),
         shard=0,
         log=snakemake.log[0],
     )

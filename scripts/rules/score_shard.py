@@ -8,14 +8,17 @@ from lockstep.jobs.types import ScoreJob
 with job_log(snakemake.log[0]) as terminal:
     settings = of_job(snakemake.config)
     judge, shard = settings.judge, int(snakemake.wildcards.shard)
+    editor = settings.editor(snakemake.wildcards.editor)
+    first = shard * settings.share(editor.name) * editor.together
     job = ScoreJob(
         **settings.for_jobs(),
         judge=judge,
-        editor=snakemake.wildcards.editor,
+        editor=editor.name,
+        edited_by=editor.together,
         category=snakemake.wildcards.category,
         seed=settings.seed,
         rubric=judge.rubric_file(snakemake.wildcards.category),
-        devices=allocation.of_job(settings, shard, judge.on_device, judge.together),
+        devices=allocation.of_job(settings, first, judge.together, judge.on_device),
         shard=shard,
         log=snakemake.log[0],
     )

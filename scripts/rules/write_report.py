@@ -12,17 +12,18 @@ from lockstep.rubrics.rubric import read_rubric
 
 with job_log(snakemake.log[0]):
     settings = of_job(snakemake.config)
-    results, shards = Path(settings.results), snakemake.params.shards
+    results, devices = Path(settings.results), snakemake.params.devices
     keys = settings.benchmark.categories
     rubrics = {key: read_rubric(Path(settings.judge.rubric_file(key))) for key in keys}
     tables, summaries, edits = {}, {}, {}
-    for name in [editor.name for editor in settings.editors]:
+    for editor in settings.editors:
+        name, shards = editor.name, devices // editor.together
         tables[name] = {key: layout.table(results, name, key) for key in keys}
         summaries[name] = {key: layout.summary(results, name, key) for key in keys}
         edits[name] = {key: layout.all_edits(results, name, key, shards) for key in keys}
     rejected, folder = Path(snakemake.input.rejected), Path(snakemake.output[0]).parent
     further = {"anchors": snakemake.input.anchors, "agreement": snakemake.input.agreement}
-    provenance.check_tabulated(settings, shards, rubrics)
-    with notes.noted(provenance.reported(settings, shards, rubrics)):
+    provenance.check_tabulated(settings, devices, rubrics)
+    with notes.noted(provenance.reported(settings, devices, rubrics)):
         given = (settings, tables, summaries, edits, rejected, further, folder)
         write_report(*given, snakemake.threads)

@@ -14,6 +14,7 @@ from pydantic import (
     model_validator,
 )
 
+from lockstep import plan
 from lockstep.benchmark.categories import RESERVED
 from lockstep.benchmark.settings import BenchmarkSettings
 from lockstep.config import backends
@@ -144,6 +145,10 @@ class Config(Section):
         """Return an editor's place in the list that was given, where a series is one entry."""
         given = dict.fromkeys(e.member.name if e.member else e.name for e in self.editors)
         return list(given).index(editor.member.name if editor.member else editor.name)
+
+    def share(self, editor: str) -> int:
+        """Return how many shards of an editor's edits one shard of scores judges."""
+        return plan.share(self.editor(editor).together, self.judge.together)
 
     def editor(self, name: str) -> EditorSettings:
         return next(editor for editor in self.editors if editor.name == name)

@@ -96,11 +96,14 @@ def joined(devices: Sequence[Device]) -> str:
     return "+".join(device.name for device in devices)
 
 
-def split(devices: Sequence[Device], together: int) -> list[Sequence[Device]]:
-    """Return the devices of each judge, neighbours in the list.
+def split(
+    devices: Sequence[Device], together: int, key: str = "judge.gpus_per_judge"
+) -> list[Sequence[Device]]:
+    """Return the devices of each job of a kind, neighbours in the list.
 
     Args:
-        together: devices of one judge.
+        together: devices of one job.
+        key: the setting that says how many.
 
     Raises:
         DeviceError: if the devices cannot be split so.
@@ -109,8 +112,8 @@ def split(devices: Sequence[Device], together: int) -> list[Sequence[Device]]:
     if count % together:
         accepted = [str(i) for i in range(1, count + 1) if count % i == 0]
         raise DeviceError(
-            f"judge.gpus_per_judge: found {together} with {count} device{'s' * (count > 1)}, "
-            f"accepted is {' or '.join(accepted)}, or another number of devices"
+            f"{key}: found {together} with {count} device{'s' * (count > 1)}, "
+            f"expected {' or '.join(accepted)}, or another number of devices"
         )
     return [devices[first : first + together] for first in range(0, count, together)]
 

@@ -1,4 +1,4 @@
-"""One edit job: a shard of a category on one device, in waves with its peers."""
+"""One edit job: a shard of a category on its device or devices, in waves with its peers."""
 
 import logging
 import resource
@@ -14,7 +14,7 @@ from typing import IO, Any, NamedTuple, cast
 from pydantic import ValidationError
 
 from lockstep import layout, plan, records
-from lockstep.devices.device import Device
+from lockstep.devices.device import Device, joined, split
 from lockstep.devices.pinning import Loaded, loaded
 from lockstep.devices.settings import DeviceSettings, Schedule
 from lockstep.devices.telemetry import Sampler
@@ -37,17 +37,24 @@ class Shard(NamedTuple):
 
     number: int
     devices: Sequence[Device]
-    """Devices of all shards; the shard's own is `devices[number]`."""
+    """Devices of all shards, in their order."""
     slots: int
     """Shards that can run at a time."""
     run: str
     """Name of the invocation."""
     first: int = 0
     """Place of the category's first sample among those of all categories."""
+    together: int = 1
+    """Devices of each shard."""
 
     @property
-    def device(self) -> Device:
-        return self.devices[self.number]
+    def groups(self) -> list[Sequence[Device]]:
+        """The devices of each shard."""
+        return split(self.devices, self.together)
+
+    @property
+    def own(self) -> Sequence[Device]:
+        return self.groups[self.number]
 
     @property
     def alone(self) -> bool:
@@ -88,7 +95,7 @@ def edit_shard(
     """
     samples = records.read_manifest(manifest)
     category = Path(manifest).stem
-    count = len(shard.devices)
+    count = len(shard.groups)
     parts = [plan.shard_indices(len(samples), k, count, shard.first) for k in range(count)]
 
     def item(index: int) -> Edit:
@@ -109,9 +116,9 @@ def edit_shard(
         count,
         run=shard.run,
         expected=expected,
-        slots=shard.slots,
+        slots=max(1, shard.slots // shard.together),
         first=shard.first,
-        device=shard.device.name,
+        device=joined(shard.own),
         lead=settings.max_wave_lead,
         sync=settings.schedule == "lockstep" and not editor.served,
         join_timeout=settings.join_timeout,
@@ -162,12 +169,12 @@ def edit_shard(
     )
     if failed:
         print(
-            f"{category} {shard.device.name}: {failed} of {len(mine)} edits failed",
+            f"{category} {joined(shard.own)}: {failed} of {len(mine)} edits failed",
             file=terminal,
         )
     if skipped:
         print(
-            f"{category} {shard.device.name}: {skipped} of {len(mine)} samples skipped, "
+            f"{category} {joined(shard.own)}: {skipped} of {len(mine)} samples skipped, "
             f"{editor.name} takes one source image",
             file=terminal,
         )
@@ -194,14 +201,15 @@ def _job(
         seconds = time.monotonic() - began
         return model
 
-    sampler = Sampler(shard.device)
+    # devices that work together have one pace
+    sampler = Sampler(shard.own[0])
     requests = 0
     if isinstance(editor, ServedEditorSettings):
-        requests = editor.at_once(len(shard.devices))
+        requests = editor.at_once(len(shard.groups))
         model = stack.enter_context(closing(cast(Any, load("cpu"))))
         model.spend = partial(served.spend, editor, barrier.folder.parent)
     elif editor.on_device:
-        model = stack.enter_context(loaded([shard.device], settings, load))
+        model = stack.enter_context(loaded(shard.own, settings, load))
         stack.enter_context(sampler)
     else:
         model = load("cpu")
@@ -212,7 +220,7 @@ def _job(
         sampler=sampler,
         category=category,
         shard=shard.number,
-        device=SERVER if editor.served else shard.device.name,
+        device=SERVER if editor.served else joined(shard.own),
         run=shard.run,
         load_seconds=seconds,
         schedule="free" if editor.served else settings.schedule,
@@ -260,10 +268,10 @@ def _plan(
 ) -> list[str]:
     """Return lines that say which device edits what, and whether they keep step."""
     if isinstance(editor, ServedEditorSettings):
-        requests = editor.at_once(len(shard.devices))
-        jobs = f"{requests} at a time in each of {len(shard.devices)} jobs"
+        requests = editor.at_once(len(shard.groups))
+        jobs = f"{requests} at a time in each of {len(shard.groups)} jobs"
         return [f"{category}: samples: {samples}, through a server, {jobs}"]
-    names = [device.name for device in shard.devices]
+    names = list(map(joined, shard.groups))
     waves = plan.wave_count(samples, len(names), shard.first)
     schedules: dict[Schedule, str] = {
         "lockstep": f"in lockstep, waves: {waves}",

@@ -21,7 +21,9 @@ class Series(Section):
 class EditorSettings(BackendSettings):
     """What all editors share."""
 
-    neutral: ClassVar[frozenset[str]] = frozenset({"name", "preset", "checkpoints", "series"})
+    neutral: ClassVar[frozenset[str]] = frozenset({"name", "preset", "checkpoints", "series"}) | {
+        "gpus_per_editor"
+    }
     copies_source: ClassVar[bool] = False
     """Whether it returns the source: the control that a judge must score low."""
     name: Name = Field(description="Name in paths, targets and tables.")
@@ -38,6 +40,11 @@ class EditorSettings(BackendSettings):
     resize_filter: Literal["lanczos", "bicubic", "bilinear", "hamming", "box", "nearest"] = Field(
         "lanczos", description="How an image is brought to the source's size."
     )
+
+    @property
+    def together(self) -> int:
+        """How many devices one job of it takes."""
+        return getattr(self, "gpus_per_editor", 1)
 
     @property
     def member(self) -> Series | None:

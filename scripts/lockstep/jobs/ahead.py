@@ -32,15 +32,21 @@ class Planned(NamedTuple):
     category: str
 
 
-def announce(planned: Sequence[Planned], held: Mapping[str, str] | None = None) -> None:
+def announce(
+    planned: Sequence[Planned],
+    held: Mapping[str, str] | None = None,
+    together: Mapping[str, int] | None = None,
+) -> None:
     """Tell this invocation's jobs what it does.
 
     Args:
         planned: in the order in which it is done.
         held: what the model in memory is called that an editor shares with others, by editor.
+        together: devices of one job of each editor; 1 of those that are not there.
     """
     # the clock of files ticks in hundredths of a second
     plan = {"began": time.time() - 0.1, "jobs": planned, "held": held or {}}
+    plan["together"] = together or {}
     os.environ[PLAN] = json.dumps(plan)
 
 
@@ -53,7 +59,8 @@ def later(job: Job) -> list[EditJob | ScoreJob]:
             if (planned.stage, planned.editor) == ("edit", job.editor.name)
         ]
     if isinstance(job, ScoreJob):
-        return [_score_job(job, planned) for planned in _after(job) if planned.stage == "score"]
+        planned = (planned for planned in _after(job) if planned.stage == "score")
+        return [own for each in planned if (own := _score_job(job, each)) is not None]
     return []
 
 
@@ -77,7 +84,7 @@ def first_score(job: EditJob, judge: AnyJudge) -> ScoreJob | None:
     own = [p for p in _plan()[1] if (p.stage, p.editor) == ("edit", job.editor.name)]
     if (
         planned is None
-        or job.shard % judge.together
+        or (job.shard * len(job.own)) % _apart(planned.editor, judge)
         or any(later.stage == "edit" for later in after)
         or own[0].category == job.category
     ):
@@ -86,7 +93,9 @@ def first_score(job: EditJob, judge: AnyJudge) -> ScoreJob | None:
     given = {name: getattr(job, name) for name in shared}
     given |= {"editor": planned.editor, "category": planned.category, "log": job.log}
     rubric = judge.rubric_file(planned.category)
-    return ScoreJob(**given, shard=job.shard // judge.together, judge=judge, rubric=rubric)
+    given["shard"] = job.shard * len(job.own) // _apart(planned.editor, judge)
+    given["edited_by"] = _together(planned.editor)
+    return ScoreJob(**given, judge=judge, rubric=rubric)
 
 
 def is_ready(job: Job) -> bool:
@@ -118,15 +127,36 @@ def _after(job: EditJob | ScoreJob) -> list[Planned]:
 
 
 def _edit_job(job: EditJob, planned: Planned) -> EditJob:
-    results, count = Path(job.results), len(job.devices)
+    results, count = Path(job.results), len(job.groups)
     log = layout.log(results, *planned, job.shard, count)
     first = plan.place(records.read_json(layout.counts(results)), planned.category)
     return job.model_copy(update={"category": planned.category, "first": first, "log": str(log)})
 
 
-def _score_job(job: ScoreJob, planned: Planned) -> ScoreJob:
-    log = layout.log(Path(job.results), *planned, job.shard, len(job.groups))
-    changes = {"rubric": job.judge.rubric_file(planned.category), "log": str(log)}
-    return job.model_copy(
-        update={"editor": planned.editor, "category": planned.category, **changes}
-    )
+def _score_job(job: ScoreJob, planned: Planned) -> ScoreJob | None:
+    """Return the job of the same judge; None where one of other devices has its edits."""
+    first, apart = job.shard * job.share * job.edited_by, _apart(planned.editor, job.judge)
+    if first % apart:
+        return None
+    log = layout.log(Path(job.results), *planned, first // apart, len(job.devices) // apart)
+    changes = {
+        "editor": planned.editor,
+        "category": planned.category,
+        "shard": first // apart,
+        "edited_by": _together(planned.editor),
+        "rubric": job.judge.rubric_file(planned.category),
+        "log": str(log),
+    }
+    return job.model_copy(update=changes)
+
+
+def _together(editor: str) -> int:
+    """Return how many devices one job of an editor takes."""
+    together: dict[str, int] = json.loads(os.environ[PLAN])["together"]
+    return together.get(editor, 1)
+
+
+def _apart(editor: str, judge: AnyJudge) -> int:
+    """Return how many devices lie between two judges of an editor's edits."""
+    own = _together(editor)
+    return own * plan.share(own, judge.together)

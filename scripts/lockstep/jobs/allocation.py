@@ -31,12 +31,12 @@ def planned(settings: Config) -> list[Device]:
     return [Device(kind, str(k), f"shard {k}") for k in range(settings.cluster.shards)]
 
 
-def check_limits(limits: Mapping[str, Any], together: int) -> None:
+def check_limits(limits: Mapping[str, Any], most: tuple[int, str]) -> None:
     """Refuse limits of resources (`--resources`) that would not hold.
 
     Args:
         limits: by name; one that is no number is passed over.
-        together: devices of one judge.
+        most: most devices that one job takes, and the setting that says so.
 
     Raises:
         DeviceError: for the first mistake.
@@ -53,12 +53,13 @@ def check_limits(limits: Mapping[str, Any], together: int) -> None:
                 "expected gpu=N (how many jobs have a device at a time)"
             )
         # a job that claims more than the limit would be started all the same
+        together, key = most
         if name == "gpu" and isinstance(limit, int) and limit < together:
-            least = "1" if together == 1 else f"{together} (judge.gpus_per_judge)"
+            least = "1" if together == 1 else f"{together} ({key})"
             raise DeviceError(f"--resources gpu={limit}: found too few, expected at least {least}")
 
 
-def of_job(settings: Config, shard: int, needed: bool = True, together: int = 1) -> list[Device]:
+def of_job(settings: Config, first: int, count: int, needed: bool = True) -> list[Device]:
     """Return the devices of all shards as the job of one of them knows them.
 
     On one machine they are those that the run has begun with, even if this process finds others:
@@ -67,8 +68,9 @@ def of_job(settings: Config, shard: int, needed: bool = True, together: int = 1)
     free ones and holds them for as long as it lives.
 
     Args:
+        first: place of the job's first device.
+        count: number of its devices.
         needed: whether the job runs on its devices; to others the scheduler gives none.
-        together: devices of one job, as `device.split` takes it.
 
     Raises:
         DeviceError: as `devices`, or if the scheduler gave no GPU, or too few.
@@ -78,7 +80,7 @@ def of_job(settings: Config, shard: int, needed: bool = True, together: int = 1)
     found = planned(settings)
     if settings.cluster is not None:
         node = os.environ.get("SLURMD_NODENAME") or os.uname().nodename.partition(".")[0]
-        own = range(shard * together, (shard + 1) * together)
+        own = range(first, first + count)
         if found[0].kind == "cpu" or not needed:
             taken = [Device("cpu", str(k), f"{node}:cpu{k}") for k in own]
         else:
@@ -112,8 +114,8 @@ def _take(gpus: list[Device], node: str, shards: range) -> list[Device]:
         )
     if len(gpus) < len(shards):
         raise DeviceError(
-            f"judge.gpus_per_judge: found only {len(gpus)} given to this job, "
-            f"accepted is as many as {len(shards)}"
+            f"devices: found only {len(gpus)} given to this job, expected {len(shards)} "
+            "(gpus_per_editor, gpus_per_judge)"
         )
     first = shards.start % len(gpus)
     order = (*gpus[first:], *gpus[:first])

@@ -16,16 +16,11 @@ Resources = dict[str, Any]
 """What a job claims, by name; the engine calls what is a function."""
 
 
-class OfShard(Protocol):
-    """Wildcards of a job of one shard."""
-
-    shard: str
-
-
-class OfEdit(OfShard, Protocol):
-    """Wildcards of a job that edits."""
+class OfEdit(Protocol):
+    """Wildcards of a job that edits, or judges what was edited."""
 
     editor: str
+    shard: str
 
 
 class Claims(NamedTuple):
@@ -39,23 +34,23 @@ class Claims(NamedTuple):
     group: str | None = None
 
 
-def claimed(settings: Config, shards: int) -> Claims:
+def claimed(settings: Config, devices: int) -> Claims:
     """Return what jobs claim of this machine, or ask a cluster's scheduler for.
 
     Args:
-        shards: of edits.
+        devices: number of them all.
     """
-    own = _of_machine(settings, shards)
+    own = _of_machine(settings, devices)
     whole = own if settings.cluster is None else _of_cluster(settings, own)
-    return whole._replace(edit=_by_editor(settings, shards, whole))
+    return whole._replace(edit=_by_editor(settings, devices, whole))
 
 
-def _by_editor(settings: Config, shards: int, claims: Claims) -> Resources:
+def _by_editor(settings: Config, devices: int, claims: Claims) -> Resources:
     """Return what a job that edits claims: a device, or of a server its share of the requests."""
     served = {}
     for editor in _served(settings):
         name = _requests(settings, editor)
-        served[editor.name] = {**claims.cpu, name: editor.at_once(shards)}
+        served[editor.name] = {**claims.cpu, name: editor.at_once(devices)}
     if not served:
         return claims.edit
 
@@ -83,22 +78,32 @@ def _requests(settings: Config, editor: ServedEditorSettings) -> str:
     return f"requests{addresses.index(editor.url)}"
 
 
-def _of_machine(settings: Config, shards: int) -> Claims:
+def _of_machine(settings: Config, devices: int) -> Claims:
     """One device runs one job at a time, whatever the stage.
 
     A judge on the devices claims its own like an editor; one behind a server claims its job's share
     of the requests that the server may get at a time.
     """
     together = settings.judge.together
-    edit = {**{f"gpu{k}": _own(k) for k in range(shards)}, "gpu": 1}
+
+    def editing(wildcards: OfEdit) -> range:
+        taken = settings.editor(wildcards.editor).together
+        return range(int(wildcards.shard) * taken, (int(wildcards.shard) + 1) * taken)
+
+    def judging(wildcards: OfEdit) -> range:
+        apart = settings.editor(wildcards.editor).together * settings.share(wildcards.editor)
+        return range(int(wildcards.shard) * apart, int(wildcards.shard) * apart + together)
+
+    edit = {f"gpu{k}": _own(k, editing) for k in range(devices)}
+    edit["gpu"] = _taken(settings)
     judge: Resources = {}
     anchors: Resources = {}
     if settings.judge.on_device:
-        judge = {f"gpu{k}": _own(k // together) for k in range(shards)}
+        judge = {f"gpu{k}": _own(k, judging) for k in range(devices)}
         judge["gpu"] = together
         anchors = {**{f"gpu{k}": 1 for k in range(together)}, "gpu": together}
     else:
-        judge = anchors = dict(settings.judge.claims(shards // together))
+        judge = anchors = dict(settings.judge.claims(devices // together))
     return Claims(edit, judge, anchors, {}, {})
 
 
@@ -121,7 +126,7 @@ def _of_cluster(settings: Config, own: Claims) -> Claims:
         "slurm_extra": "-N1",
     }
     if not on_cpu:
-        edit |= {"gpu": 1, **_named(gpu_model=asked.gpu_model)}
+        edit |= {"gpu": _taken(settings), **_named(gpu_model=asked.gpu_model)}
     if not settings.judge.on_device:
         judge = {**own.judge, **cpu}
     else:
@@ -132,9 +137,16 @@ def _of_cluster(settings: Config, own: Claims) -> Claims:
     return Claims(edit, judge, judge, table, cpu, "{editor}-{category}")
 
 
-def _own(shard: int) -> Callable[[OfShard], int | None]:
-    """Return what a job claims of a shard's device: all of its own, nothing of the others."""
-    return lambda wildcards: 1 if int(wildcards.shard) == shard else None
+def _own(device: int, places: Callable[[OfEdit], range]) -> Callable[[OfEdit], int | None]:
+    """Return what a job claims of a device: all of its own, nothing of the others."""
+    return lambda wildcards: 1 if device in places(wildcards) else None
+
+
+def _taken(settings: Config) -> int | Callable[[OfEdit], int]:
+    """Return how many devices a job that edits takes."""
+    if all(editor.together == 1 for editor in settings.editors):
+        return 1
+    return lambda wildcards: settings.editor(wildcards.editor).together
 
 
 def _again(amount: int) -> Callable[[Any, int], int]:
@@ -146,11 +158,11 @@ def _named(**options: str | None) -> Resources:
     return {name: value for name, value in options.items() if value is not None}
 
 
-def limited(settings: Config, shards: int) -> dict[str, int]:
+def limited(settings: Config, devices: int) -> dict[str, int]:
     """Return limits of resources that hold whatever the command line says.
 
     Args:
-        shards: of edits.
+        devices: number of them all.
     """
     found: dict[str, int] = {}
     for editor in _served(settings):
@@ -159,5 +171,5 @@ def limited(settings: Config, shards: int) -> dict[str, int]:
     if settings.judge.at_a_time is not None:
         found["requests"] = settings.judge.at_a_time
     if settings.cluster is None:
-        found |= {f"gpu{k}": 1 for k in range(shards)}
+        found |= {f"gpu{k}": 1 for k in range(devices)}
     return found

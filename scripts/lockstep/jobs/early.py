@@ -31,7 +31,7 @@ def load(settings: Config, devices: Sequence[Device], first: Planned) -> None:
         or any(images.glob("*.png"))
     ):
         return
-    for shard in range(len(devices)):
+    for shard in range(len(devices) // editor.together):
         job = EditJob(
             **settings.for_jobs(),
             editor=editor,

@@ -56,23 +56,23 @@ def check_scored(settings: Config, editor: str, category: str, shards: int, rubr
     own = settings.editor(editor)
     results = Path(settings.results)
     check(edited(results, settings.seed, own, category, k, shards) for k in range(shards))
-    judges = shards // settings.judge.together
+    share = settings.share(editor)
     judged = (results, settings.judge, settings.seed, editor, category)
-    check(scored(*judged, k, shards, rubric) for k in range(judges))
+    check(scored(*judged, k, shards, share, rubric) for k in range(shards // share))
 
 
-def check_tabulated(settings: Config, shards: int, rubrics: Mapping[str, Rubric]) -> None:
+def check_tabulated(settings: Config, devices: int, rubrics: Mapping[str, Rubric]) -> None:
     """Refuse tables that are not what is asked for, before they are read.
 
     Args:
-        shards: of edits.
+        devices: number of them all.
         rubrics: by category.
 
     Raises:
         DamagedError: naming the first.
     """
     check(
-        tabulated(settings, editor.name, category, shards, rubrics[category])
+        tabulated(settings, editor.name, category, devices // editor.together, rubrics[category])
         for editor in settings.editors
         for category in settings.benchmark.categories
     )
@@ -156,17 +156,17 @@ def scored(
     category: str,
     shard: int,
     shards: int,
+    share: int,
     rubric: Rubric,
 ) -> Output:
     """Return the records of a shard's scores.
 
     Args:
-        shards: of edits; those of scores are fewer where a judge takes several devices.
+        shards: of edits.
+        share: how many of them one shard of scores judges.
     """
-    together = judge.together
     edits = [
-        layout.edits(results, editor, category, k, shards)
-        for k in plan.edit_shards(shard, together)
+        layout.edits(results, editor, category, k, shards) for k in plan.edit_shards(shard, share)
     ]
     made_of = {
         "manifest": sha256(layout.manifest(results, category)),
@@ -176,7 +176,7 @@ def scored(
         "rubric": rubric.sha256,
         "code": code(*JUDGING, module_of(judge)),
     }
-    path = layout.scores(results, editor, category, shard, shards // together)
+    path = layout.scores(results, editor, category, shard, shards // share)
     return Output(results, [path], made_of)
 
 
@@ -186,7 +186,7 @@ def tabulated(settings: Config, editor: str, category: str, shards: int, rubric:
     Args:
         shards: of edits.
     """
-    results, judges = Path(settings.results), shards // settings.judge.together
+    results, judges = Path(settings.results), shards // settings.share(editor)
     edits = layout.all_edits(results, editor, category, shards)
     scores = [layout.scores(results, editor, category, k, judges) for k in range(judges)]
     made_of = {
@@ -293,11 +293,11 @@ def _of_rubrics(rubrics: Mapping[str, Rubric]) -> str:
     return digest([rubric.sha256 for rubric in rubrics.values()])
 
 
-def reported(settings: Config, shards: int, rubrics: Mapping[str, Rubric]) -> Output:
+def reported(settings: Config, devices: int, rubrics: Mapping[str, Rubric]) -> Output:
     """Return the report.
 
     Args:
-        shards: of edits.
+        devices: number of them all.
         rubrics: by category.
     """
     results = Path(settings.results)
@@ -305,9 +305,9 @@ def reported(settings: Config, shards: int, rubrics: Mapping[str, Rubric]) -> Ou
     categories = settings.benchmark.categories
     edits = [
         path
-        for editor in names
+        for editor in settings.editors
         for category in categories
-        for path in layout.all_edits(results, editor, category, shards)
+        for path in layout.all_edits(results, editor.name, category, devices // editor.together)
     ]
     _, drift = layout.anchor_scores(layout.anchors(results))
     made_of = {

@@ -10,7 +10,7 @@ from typing import IO, Any
 
 from lockstep import layout, records
 from lockstep.config.run import AnyJudge
-from lockstep.devices.device import joined, split
+from lockstep.devices.device import joined
 from lockstep.devices.pinning import Loaded, loaded
 from lockstep.jobs import ahead, provenance, workers
 from lockstep.jobs.types import AnchorJob, EditJob, Job, Request, ScoreJob
@@ -66,9 +66,9 @@ def stand_by(job: Job) -> None:
 
 def _stand_by_to_judge(job: Job, judge: AnyJudge) -> None:
     """Let the judge of what is edited stand by; the first of its devices does so for all."""
-    together = judge.together
-    if job.shard % together == 0:
-        own = split(job.devices, together)[job.shard // together]
+    first = job.shard * len(job.own)
+    if first % judge.together == 0:
+        own = job.devices[first : first + judge.together]
         place = Wanted(own, model_key(judge), "the judge", job.settings, Path(job.results))
         workers.stand_by(place, judge.imports)
 
@@ -135,7 +135,7 @@ def _edit(
 ) -> None:
     from lockstep.editing.shard import Shard, edit_shard
 
-    results, count = Path(job.results), len(job.devices)
+    results, count = Path(job.results), len(job.groups)
     with notes.noted(
         provenance.edited(results, job.seed, job.editor, job.category, job.shard, count)
     ):
@@ -143,7 +143,7 @@ def _edit(
             job.editor,
             manifest=layout.manifest(results, job.category),
             folder=layout.folder(results, job.editor.name, job.category),
-            shard=Shard(job.shard, job.devices, job.slots, job.run, job.first),
+            shard=Shard(job.shard, job.devices, job.slots, job.run, job.first, job.editor.together),
             terminal=terminal,
             seed=job.seed,
             settings=job.settings,
@@ -174,7 +174,8 @@ def _score(
     title = f"score {job.category} {joined(job.own)}"
     place = Place(job.groups, job.shard, title, terminal, job.settings, job.node_local, loaded)
     asked = (job.judge, job.seed, job.editor, job.category, job.shard)
-    with notes.noted(provenance.scored(results, *asked, len(job.devices), told)):
+    shards = len(job.devices) // job.edited_by
+    with notes.noted(provenance.scored(results, *asked, shards, job.share, told)):
         ready = (
             shard_of(another, read_rubric(Path(another.rubric)))
             for another in later

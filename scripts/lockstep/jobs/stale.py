@@ -40,14 +40,14 @@ EDITED = re.compile(rb'"image":"images/([^"]*)","image_bytes":(\d+),"image_time"
 """An edited image with its size and time in a file of records."""
 
 
-def stale(settings: Config, shards: int, rubrics: Mapping[str, Rubric]) -> dict[Path, str]:
+def stale(settings: Config, devices: int, rubrics: Mapping[str, Rubric]) -> dict[Path, str]:
     """Return the outputs that do not fit what is asked for, each with the reason.
 
     Nothing is changed. What has never been made is not among them, nor is what is only made of
     something that does not fit.
 
     Args:
-        shards: of edits.
+        devices: number of them all.
         rubrics: by category.
 
     Returns:
@@ -61,10 +61,10 @@ def stale(settings: Config, shards: int, rubrics: Mapping[str, Rubric]) -> dict[
             found[output.files[0]] = reason
 
     categories = settings.benchmark.categories
-    judges = shards // settings.judge.together
     manifests = prepared(settings)
     look(manifests, lambda: _lost_source(manifests.results, settings.benchmark))
     for editor in settings.editors:
+        shards, share = devices // editor.together, settings.share(editor.name)
         for category in categories:
             folder = layout.folder(manifests.results, editor.name, category)
             there = _states(layout.edited_images(folder))
@@ -73,8 +73,8 @@ def stale(settings: Config, shards: int, rubrics: Mapping[str, Rubric]) -> dict[
                 look(edits, partial(_lost_image, edits.files[0], there))
             own = (settings, editor.name, category)
             judged = (manifests.results, settings.judge, settings.seed, editor.name, category)
-            for k in range(judges):
-                look(scored(*judged, k, shards, rubrics[category]))
+            for k in range(shards // share):
+                look(scored(*judged, k, shards, share, rubrics[category]))
             look(tabulated(*own, shards, rubrics[category]))
     if settings.judge.anchors is not None:
         look(anchored(manifests.results, settings.judge, rubrics))
@@ -83,7 +83,7 @@ def stale(settings: Config, shards: int, rubrics: Mapping[str, Rubric]) -> dict[
     if settings.judge.protocol_file is not None:
         look(summed_up(settings, rubrics))
     look(collected(settings))
-    look(reported(settings, shards, rubrics))
+    look(reported(settings, devices, rubrics))
     return found
 
 

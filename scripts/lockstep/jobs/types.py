@@ -23,7 +23,7 @@ class _OnDevice(BaseModel):
     """Files that offer kinds of editors and judges, known before those are read."""
     settings: DeviceSettings
     devices: tuple[Device, ...]
-    """Devices of all shards of edits."""
+    """Devices of all shards."""
     shard: int
     node_local: str | None = None
     """Folder on a disk of each node, to which models are copied; None copies nothing."""
@@ -45,7 +45,7 @@ class _OnDevice(BaseModel):
     @property
     def groups(self) -> list[Sequence[Device]]:
         """The devices of each job of its kind."""
-        return split(self.devices, 1)
+        raise NotImplementedError
 
     @property
     def own(self) -> Sequence[Device]:
@@ -53,7 +53,7 @@ class _OnDevice(BaseModel):
 
 
 class EditJob(_OnDevice):
-    """Edit one shard of a category on one device."""
+    """Edit one shard of a category on its device or devices."""
 
     kind: Literal["edit"] = "edit"
     editor: AnyEditor
@@ -70,6 +70,10 @@ class EditJob(_OnDevice):
     @property
     def backend(self) -> AnyEditor:
         return self.editor
+
+    @property
+    def groups(self) -> list[Sequence[Device]]:
+        return split(self.devices, self.editor.together)
 
     @property
     def model_name(self) -> str:
@@ -94,6 +98,8 @@ class ScoreJob(_Judging):
     kind: Literal["score"] = "score"
     editor: str
     """Name of the editor whose edits are judged."""
+    edited_by: int = 1
+    """Devices of one job that edits."""
     category: str
     seed: int
     """Base seed, of which several judgements of an edit have theirs."""
@@ -101,11 +107,21 @@ class ScoreJob(_Judging):
     """File of the category's rubric."""
 
     @property
+    def share(self) -> int:
+        """How many shards of edits it judges."""
+        return plan.share(self.edited_by, self.judge.together)
+
+    @property
+    def groups(self) -> list[Sequence[Device]]:
+        shared = split(self.devices, self.share * self.edited_by)
+        return [devices[: self.judge.together] for devices in shared]
+
+    @property
     def edits(self) -> list[Path]:
         """Records of the edits to judge."""
         own = (Path(self.results), self.editor, self.category)
-        shards = plan.edit_shards(self.shard, self.judge.together)
-        return [layout.edits(*own, k, len(self.devices)) for k in shards]
+        shards = plan.edit_shards(self.shard, self.share)
+        return [layout.edits(*own, k, len(self.devices) // self.edited_by) for k in shards]
 
 
 class AnchorJob(_Judging):

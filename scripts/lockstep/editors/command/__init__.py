@@ -81,6 +81,9 @@ class CommandSettings(EditorSettings):
         600.0, description="Seconds until the program must be ready, its model loaded."
     )
     timeout: Seconds = Field(600.0, description="Seconds that an edit may take.")
+    gpus_per_editor: PositiveInt = Field(
+        1, description="Neighbours in `device_ids` that one program is given."
+    )
     attempts: PositiveInt = Field(
         2, description="Times that a sample is tried if the program ends or hangs at it."
     )

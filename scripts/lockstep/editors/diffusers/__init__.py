@@ -45,6 +45,7 @@ OWN_ARGUMENTS = {
 
 APART = frozenset(
     {"name", "preset", "type", "size", "resize_filter", "offload", "optimize", "on_cut"}
+    | {"gpus_per_editor"}
     | {"model", "revision", "adapters", "checkpoints", "series"}
 )
 """Settings of a diffusers editor that decide no pixels, or that its identity names otherwise."""
@@ -220,12 +221,15 @@ class DiffusersSettings(EditorSettings):
         description="Keep weights in host memory and move to a small GPU one model (48 GB), "
         "groups of layers (24 GB) or single layers (least, slowest) at a time.",
     )
+    gpus_per_editor: PositiveInt = Field(
+        1, description="Neighbours in `device_ids` that hold one model together."
+    )
     lossy: Lossy = Field(Lossy(), description="Approximations.")
 
     @property
     def optimized(self) -> bool:
-        """Whether the faster code runs, which needs all weights on the device."""
-        return self.optimize and self.offload == "none"
+        """Whether the faster code runs, which needs all weights on one device."""
+        return self.optimize and self.offload == "none" and self.gpus_per_editor == 1
 
     @field_validator("call")
     @classmethod
@@ -252,6 +256,11 @@ class DiffusersSettings(EditorSettings):
                 )
         if self.lossy.cache == "mag" and self.num_inference_steps is None:
             raise ValueError("found lossy.cache mag without num_inference_steps, which it needs")
+        if self.gpus_per_editor > 1 and self.offload != "none":
+            raise ValueError(
+                f"found gpus_per_editor {self.gpus_per_editor} with offload: {self.offload}; "
+                "expected one of them"
+            )
         if self.lossy.fp8 and not self.optimized:
             given = "optimize: false" if not self.optimize else f"offload: {self.offload}"
             raise ValueError(

@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
-import accelerate
 import diffusers
 import safetensors
 import torch
@@ -22,7 +21,7 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 from safetensors.torch import load_file
 
 from lockstep.editors.diffusers import Adapter, DiffusersSettings
-from lockstep.editors.diffusers.pipelines import Index, Pipeline, denoiser_name
+from lockstep.editors.diffusers.pipelines import Index, Pipeline, denoiser_name, empty_denoiser
 from lockstep.errors import ConfigError, one_sentence
 from lockstep.models import adapter_scale, fingerprints
 from lockstep.models.adapter_scale import Scale
@@ -73,7 +72,7 @@ def check(
     part = denoiser_name(index)
     if part is None or not hasattr(kind, "load_lora_weights"):
         raise ConfigError(f"editors: {settings.name}: adapters: {kind.__name__} takes none")
-    denoiser = _without_weights(settings, part, index[part][1])
+    denoiser = empty_denoiser(settings, index)
     checked = []
     for number, adapter in enumerate(settings.adapters):
         try:
@@ -194,14 +193,6 @@ def _check_alike(
         if not math.isclose(scale.alpha / scale.divisor, found[layer], rel_tol=1e-3):
             places = " and ".join(each.place for each in said)
             raise ConfigError(f"its alphas and {places} tell of different scales, expected one")
-
-
-def _without_weights(settings: DiffusersSettings, part: str, name: str) -> torch.nn.Module:
-    """Return the model's denoiser with shapes alone."""
-    kind = getattr(diffusers, name)
-    described = kind.load_config(settings.model, subfolder=part, revision=settings.revision)
-    with accelerate.init_empty_weights():
-        return kind.from_config(described)
 
 
 def _changes(kind: type[diffusers.DiffusionPipeline], part: str, file: str) -> dict[str, _Change]:

@@ -15,7 +15,7 @@ import transformers
 from PIL import Image
 from safetensors import SafetensorError
 
-from lockstep.editors.diffusers import DiffusersSettings, lossy, pipelines, qwen_image
+from lockstep.editors.diffusers import DiffusersSettings, lossy, pipelines, qwen_image, spreading
 from lockstep.editors.diffusers.arriving import Arriving, opaque
 from lockstep.editors.diffusers.loading import load_part
 from lockstep.editors.diffusers.prompts import formed
@@ -236,7 +236,12 @@ def _pipeline(settings: DiffusersSettings, torch_device: str, kept: "Kept") -> p
 
         checked = adapters.check(settings, kind, index)
     offload = settings.offload if torch_device == "cuda" else "none"
-    pipeline = _load(settings, kind, index, torch_device if offload == "none" else "cpu")
+    places: spreading.Places = {}
+    # slots of a CPU are one device
+    if settings.together > 1 and torch_device == "cuda":
+        empty = pipelines.empty_denoiser(settings, index)
+        places = spreading.places(settings, _folder(settings, kind), empty)
+    pipeline = _load(settings, kind, index, torch_device if offload == "none" else "cpu", places)
     pipeline.set_progress_bar_config(disable=True)
     pipelines.set_scheduler(pipeline, settings.scheduler)
     if settings.held is not settings:
@@ -244,6 +249,8 @@ def _pipeline(settings: DiffusersSettings, torch_device: str, kept: "Kept") -> p
     if checked:
         adapters.fuse(pipeline, settings, checked)
     add_token_types(getattr(pipeline, "text_encoder", None))
+    if places:
+        spreading.spread(pipeline, settings, places)
     if settings.optimized:
         _optimize(pipeline, torch_device)
     lossy.enable(pipeline, settings)
@@ -282,15 +289,17 @@ def _load(
     kind: type[diffusers.DiffusionPipeline],
     index: pipelines.Index,
     torch_device: str,
+    places: spreading.Places,
 ) -> pipelines.Pipeline:
     """Load a pipeline part by part, so that each can say whether its weights were all there.
+
+    Args:
+        places: devices of the denoiser's modules, if it is on others than the rest.
 
     Raises:
         ConfigError: if weights are missing, which would leave them random, or not all are taken.
     """
-    folder, where = Path(settings.model), f"editors: {settings.name}: {settings.model}"
-    if not folder.is_dir():
-        folder = Path(kind.download(settings.model, revision=settings.revision))
+    folder, where = _folder(settings, kind), f"editors: {settings.name}: {settings.model}"
     dtype = getattr(torch, settings.dtype)
     parts = {}
     for name, value in index.items():
@@ -299,7 +308,8 @@ def _load(
             continue
         try:
             _check_quantised(settings, kind, folder / name)
-            parts[name], info = load_part(part, folder / name, dtype, torch_device)
+            own = places if name in pipelines.DENOISERS else {}
+            parts[name], info = load_part(part, folder / name, dtype, torch_device, own)
         except torch.AcceleratorError:
             raise
         except ConfigError as error:
@@ -313,6 +323,13 @@ def _load(
         if isinstance(part, torch.nn.Module) and name not in parts:
             part.to(torch_device)
     return pipeline
+
+
+def _folder(settings: DiffusersSettings, kind: type[diffusers.DiffusionPipeline]) -> Path:
+    """Return the folder of a pipeline, from the hub if it must be."""
+    if Path(settings.model).is_dir():
+        return Path(settings.model)
+    return Path(kind.download(settings.model, revision=settings.revision))
 
 
 def _check_quantised(

@@ -19,13 +19,18 @@ TOLD = {"ignore_mismatched_sizes": True}
 
 
 def load_part(
-    kind: type[Any], folder: Path, dtype: torch.dtype, torch_device: str
+    kind: type[Any],
+    folder: Path,
+    dtype: torch.dtype,
+    torch_device: str,
+    places: dict[str, Any] | None = None,
 ) -> tuple[torch.nn.Module, dict[str, Any]]:
     """Load one part of a pipeline, and say which weights its files lacked or had too many.
 
     Args:
         kind: class of diffusers or transformers.
         torch_device: cpu or cuda.
+        places: devices of its modules, where they are not all on the first one.
 
     Returns:
         The part, and what `from_pretrained` gives for `output_loading_info`.
@@ -41,7 +46,7 @@ def load_part(
     # some classes keep modules in float32, and some weights are quantised: only their own way of
     # loading knows how
     own_way = getattr(kind, "_keep_in_fp32_modules", None) or weights.is_quantised(folder)
-    if torch_device == "cuda" and files and not own_way:
+    if torch_device == "cuda" and files and not own_way and not places:
         load = _load_transformers if issubclass(kind, transformers.PreTrainedModel) else _load
         part, info = load(kind, folder, reading.tensors(folder, files, dtype), dtype)
     if part is None or any(info.values()):
@@ -49,7 +54,7 @@ def load_part(
         part, info = kind.from_pretrained(
             folder,
             dtype=dtype,
-            device_map="cuda" if torch_device == "cuda" else None,
+            device_map=places or ("cuda" if torch_device == "cuda" else None),
             output_loading_info=True,
             **TOLD if issubclass(kind, transformers.PreTrainedModel) else {},
         )

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, get_args, get_origin, get_type_hints
 
+import accelerate
 import diffusers
 import torch
 from PIL import Image
@@ -267,6 +268,16 @@ def set_scheduler(pipeline: Pipeline, changes: Mapping[str, Any]) -> None:
 def denoiser_name(parts: Mapping[str, Any]) -> str | None:
     """Return the name of the part that denoises; None where none is known."""
     return next((name for name in DENOISERS if name in parts), None)
+
+
+def empty_denoiser(settings: DiffusersSettings, index: Index) -> torch.nn.Module:
+    """Return a model's denoiser with shapes alone."""
+    part = str(denoiser_name(index))
+    kind = getattr(diffusers, index[part][1])
+    described = kind.load_config(settings.model, subfolder=part, revision=settings.revision)
+    with accelerate.init_empty_weights():
+        empty: torch.nn.Module = kind.from_config(described)
+    return empty
 
 
 def _named(settings: DiffusersSettings, key: str, name: Any, base: type) -> Any:
