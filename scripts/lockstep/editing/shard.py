@@ -160,14 +160,15 @@ def edit_shard(
         skipped,
         time.monotonic() - began,
     )
+    place = SERVER if editor.served else shard.device.name
     if failed:
         print(
-            f"{category} {shard.device.name}: {failed} of {len(mine)} edits failed",
+            f"{category} {place}: {failed} of {len(mine)} edits failed",
             file=terminal,
         )
     if skipped:
         print(
-            f"{category} {shard.device.name}: {skipped} of {len(mine)} samples skipped, "
+            f"{category} {place}: {skipped} of {len(mine)} samples skipped, "
             f"{editor.name} takes one source image",
             file=terminal,
         )
