@@ -174,6 +174,15 @@ def test_too_many_failures_end_the_job_and_lose_nothing(serve, tmp_path):
     assert len(server.requests) - asked == 26 + 1
 
 
+def test_a_job_that_goes_on_stops_no_sooner_than_one_that_was_never_ended(serve, tmp_path):
+    job = Job(tmp_path, 4, serve(by_sample({1: problem(400), 2: problem(400)})))
+    job.editor = job.editor.model_copy(update={"max_failed_share": 0.5})
+    expected = ["ok", "edit_failed", "edit_failed", "ok"]
+    assert [record.status for record in job.run()] == expected
+    # what is left are those that fail
+    assert [record.status for record in job.run()] == expected
+
+
 def test_what_is_under_way_when_a_job_ends_is_kept(serve, tmp_path):
     together = threading.Barrier(3)
 

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 from pydantic import ValidationError
 
+import lockstep
 from lockstep.editors import keys
 from lockstep.editors.openai_images import OpenAIImagesSettings
 from lockstep.editors.openai_images.editor import COPY, OTHER_SIZE, SEEDS, OpenAIImagesEditor
@@ -252,6 +253,11 @@ def test_a_server_of_no_use_ends_the_job(serve, edit, failure):
     with pytest.raises(ServerError, match=said):
         edit(server)[1]()
     assert len(server.requests) == 1
+
+
+def test_a_notebook_gets_the_image_alone(serve, sample):
+    (image,) = lockstep.edit_image(settings(serve(edited(MADE.resize((8, 8))))), [sample])
+    assert image.size == (8, 8)
 
 
 def test_tokens_images_and_their_price_are_logged(serve, tmp_path, caplog):

@@ -167,14 +167,15 @@ def edit_shard(
         skipped,
         time.monotonic() - began,
     )
+    place = SERVER if editor.served else joined(shard.own)
     if failed:
         print(
-            f"{category} {joined(shard.own)}: {failed} of {len(mine)} edits failed",
+            f"{category} {place}: {failed} of {len(mine)} edits failed",
             file=terminal,
         )
     if skipped:
         print(
-            f"{category} {joined(shard.own)}: {skipped} of {len(mine)} samples skipped, "
+            f"{category} {place}: {skipped} of {len(mine)} samples skipped, "
             f"{editor.name} takes one source image",
             file=terminal,
         )

@@ -177,6 +177,7 @@ def _edit_beside(job: Editing, order: Order, tally: Tally) -> Iterator[EditRecor
         partial(_edit_whole, job, order),
         job.requests,
         job.editor.max_failed_share,
+        known=len(order.mine) - len(missing),
     )
     for record in edits:
         tally.note(record)

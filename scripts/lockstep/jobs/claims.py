@@ -94,7 +94,7 @@ def _of_machine(settings: Config, devices: int) -> Claims:
         apart = settings.editor(wildcards.editor).together * settings.share(wildcards.editor)
         return range(int(wildcards.shard) * apart, int(wildcards.shard) * apart + together)
 
-    edit = {f"gpu{k}": _own(k, editing) for k in range(devices)}
+    edit: Resources = {f"gpu{k}": _own(k, editing) for k in range(devices)}
     edit["gpu"] = _taken(settings)
     judge: Resources = {}
     anchors: Resources = {}

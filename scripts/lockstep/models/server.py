@@ -34,6 +34,7 @@ def side_by_side(
     ask: Callable[[Item], Result],
     workers: int,
     max_failed_share: float,
+    known: int = 0,
 ) -> Iterator[Result]:
     """Yield what `ask` gives for each item, as soon as it is there.
 
@@ -43,6 +44,8 @@ def side_by_side(
     Args:
         ask: called by several threads at a time.
         workers: number of threads.
+        known: items beside these that an earlier job has an answer for. They count as asked, so
+            that a job that goes on stops no sooner than one that was never ended.
 
     Raises:
         ServerError: if more than a share of the requests fail, or whatever `ask` raises.
@@ -78,7 +81,7 @@ def side_by_side(
             problem = problem or found
         else:
             yield found
-            problem = problem or _too_many(server, len(items), max_failed_share)
+            problem = problem or _too_many(server, len(items), max_failed_share, known)
         if problem is not None:
             stopping.set()
             server.stop()
@@ -86,10 +89,12 @@ def side_by_side(
         raise problem
 
 
-def _too_many(server: Server, items: int, max_failed_share: float) -> ServerError | None:
+def _too_many(
+    server: Server, items: int, max_failed_share: float, known: int
+) -> ServerError | None:
     """Return the error that ends a job, if more than a share of its requests failed."""
     failed = len(server.failures)
-    if failed <= max_failed_share * max(server.asked, min(items, ENOUGH)):
+    if failed <= max_failed_share * max(server.asked + known, min(items + known, ENOUGH)):
         return None
     return ServerError(
         f"{server.option}: {failed} of {server.asked} requests failed "
