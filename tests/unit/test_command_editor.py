@@ -216,21 +216,22 @@ def test_an_edit_that_cannot_be_taken_fails_alone(
     assert edited(given).size == (8, 8)
 
 
-def test_an_image_that_is_still_written_after_the_answer_is_not_taken(settings, edited, tmp_path):
-    """And neither is it for the next sample."""
-    edit = """
-if os.path.exists('late'):
-    say(id=request['id'], ok=True)
-    continue
-late = open('late', 'w')
-if os.fork():
-    say(id=request['id'], ok=True)
-    continue
-while os.path.exists(request['image']): time.sleep(0.01)
-write(request)
-os._exit(0)
+LATE = """
+if not os.path.exists('first'):
+    open('first', 'w')
+    if not os.fork():
+        while not os.path.exists('second'): time.sleep(0.01)
+        write(request)
+        open('written', 'w')
+        os._exit(0)
+else:
+    open('second', 'w')
+    while not os.path.exists('written'): time.sleep(0.01)
 """
-    given = settings(edit)
+
+
+def test_an_image_that_comes_after_the_answer_is_taken_for_no_sample(settings, edited):
+    given = settings(LATE)
     for _ in range(2):
         with pytest.raises(EditError, match="expected an image from the program, found none"):
             edited(given)
