@@ -162,9 +162,10 @@ class Program:
         self._send(json.dumps(request).encode() + b"\n", ends)
         while True:
             answer = self._answer(ends, seconds, "an answer")
-            if answer.get("id") == request["id"]:
+            # a terminal between the two repeats what is sent through it
+            if answer.get("id") == request["id"] and answer != request:
                 break
-            self._diary.add(f"{json.dumps(answer)} (an answer to something else, passed over)")
+            self._diary.add(f"{json.dumps(answer)} (no answer to what was asked, passed over)")
         if answer.get("ok") is not True or "error" in answer:
             raise ValueError(_error(answer))
 
