@@ -24,7 +24,7 @@ from lockstep.models import adapter_scale
 from lockstep.models.backend import HubFile, Lacking, broken
 from lockstep.models.fingerprints import adapter_sha256, model_identity, state_of
 from lockstep.models.weights import check_model, read_header
-from lockstep.records import Sample
+from lockstep.records import EditRecord, Sample
 
 log = logging.getLogger(__name__)
 
@@ -262,6 +262,11 @@ class DiffusersSettings(EditorSettings):
             "optimized": self.optimized,
             **spelling(sample.instruction),
         }
+
+    def refuses(self, record: EditRecord) -> str | None:
+        if self.on_cut == "fail" and record.prompt_cut is not None:
+            return f"the prompt was {record.prompt_cut}"
+        return None
 
     def files(self) -> dict[str, Path]:
         found = super().files()
