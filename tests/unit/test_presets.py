@@ -353,3 +353,11 @@ def test_on_cut_fail_fails_an_edit_before_it_is_denoised(tiny, sample):
     assert not steps
     assert cut_of(model, sample) is None
     assert steps
+
+
+def test_a_modular_pipeline_is_refused_before_a_run(tmp_path):
+    (tmp_path / "modular_model_index.json").write_text('{"_class_name": "Flux3ModularPipeline"}')
+    given = DiffusersSettings(name="a", type="diffusers", model=str(tmp_path))
+    (lacking,) = given.missing(())
+    assert lacking.field == "model"
+    assert "found modular_model_index.json alone, expected model_index.json" in str(lacking)

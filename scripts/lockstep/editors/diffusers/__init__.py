@@ -43,6 +43,9 @@ OWN_ARGUMENTS = {
 }
 """Arguments of a pipeline's call that `call` cannot give, and where they come from."""
 
+MODULAR = "modular_model_index.json"
+"""File of a modular pipeline, which is loaded and called in other ways."""
+
 APART = frozenset(
     {"name", "preset", "type", "size", "resize_filter", "offload", "optimize", "on_cut"}
     | {"model", "revision", "adapters"}
@@ -283,7 +286,10 @@ class DiffusersSettings(EditorSettings):
         return [*model, *(adapter.identity() for adapter in self.adapters)]
 
     def missing(self, made: Collection[str]) -> Iterator[Lacking]:
-        if is_folder(self.model):
+        if Path(self.model, MODULAR).exists() and not Path(self.model, "model_index.json").exists():
+            found = f"{self.model}: found {MODULAR} alone, expected model_index.json"
+            yield Lacking("model", f"{found}; diffusers' modular pipelines do not run here")
+        elif is_folder(self.model):
             yield from broken("model", check_model, self.model, "model_index.json", made)
         for place, adapter in enumerate(self.adapters):
             if adapter.file is not None:
