@@ -422,7 +422,7 @@ def chronoedit(folder: Path) -> None:
     import transformers
 
     _seed()
-    tokenizer = transformers.T5Tokenizer(extra_ids=0)
+    tokenizer = transformers.ByT5Tokenizer()
     diffusers.ChronoEditPipeline(
         transformer=diffusers.ChronoEditTransformer3DModel(
             patch_size=(1, 2, 2),
@@ -443,7 +443,7 @@ def chronoedit(folder: Path) -> None:
         scheduler=_scheduler(shift=7.0),
         text_encoder=transformers.UMT5EncoderModel(
             transformers.UMT5Config(
-                vocab_size=len(tokenizer), d_model=32, d_ff=64, d_kv=16, num_layers=1, num_heads=2
+                vocab_size=384, d_model=32, d_ff=64, d_kv=16, num_layers=1, num_heads=2
             )
         ),
         tokenizer=tokenizer,

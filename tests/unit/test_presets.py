@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import re
 from types import SimpleNamespace
 from unittest import mock
 
@@ -16,7 +17,7 @@ from lockstep.editors.diffusers import DiffusersSettings, pipelines, prompts
 from lockstep.editors.diffusers import editor as module
 from lockstep.editors.diffusers.arriving import opaque
 from lockstep.editors.diffusers.editor import DiffusersEditor
-from lockstep.errors import ConfigError, SkipError
+from lockstep.errors import ConfigError, EditError, SkipError
 from lockstep.foreign.yaml_files import read_yaml
 from tests import tiny_presets
 from tests.conftest import make_sample
@@ -277,3 +278,86 @@ def test_older_keys_hold_where_new_settings_are_at_their_defaults(models, sample
 def test_what_is_transparent_in_an_edit_lies_on_the_sources_background():
     clear = Image.new("RGBA", (2, 2), (255, 0, 0, 0))
     assert opaque(clear, "#00ff00").getpixel((0, 0)) == (0, 255, 0)
+
+
+LONG = "Paint the ball red, " * 40
+"""A prompt of 800 letters, each of which is a token to the tiny models."""
+
+
+def cut_of(model, sample):
+    prepared = model.prepare(sample)
+    model.edit(prepared, sample, seed=1)
+    return prepared.remarks.get("prompt_cut")
+
+
+@pytest.mark.parametrize(
+    ("name", "encoder", "given"),
+    [
+        ("flux-2-dev", "Mistral3ForConditionalGeneration", {}),
+        ("flux-2-klein", "Qwen3ForCausalLM", {}),
+        ("z-image-omni", "Qwen3Model", {}),
+        ("chronoedit", "UMT5EncoderModel", {}),
+        ("bria-fibo-edit", "SmolLM3ForCausalLM", {"call": {"max_sequence_length": 512}}),
+    ],
+)
+def test_a_cut_prompt_is_noticed_by_encoder(name, encoder, given, tiny, quick, ftfy, sample):
+    model = loaded(name, tiny, **given)
+    text = re.fullmatch(
+        r"cut after 512 of (\d+) tokens \((\w+)\)",
+        cut_of(model, sample.model_copy(update={"instruction": LONG})),
+    )
+    assert text[2] == encoder and 512 < int(text[1]) < 1000 + len(LONG)
+    assert cut_of(model, sample) is None, "nothing of the last prompt remains"
+
+
+def test_of_two_encoders_the_one_that_cuts_is_named(tiny, quick, models, sample):
+    words = sample.model_copy(update={"instruction": "Let it go. " * 20})
+    # 220 letters, of which those at a word's end and the spaces are one token
+    model = loaded("kandinsky-5-i2i", tiny)
+    assert re.fullmatch(r"cut after 77 of \d+ tokens \(CLIPTextModel\)", cut_of(model, words))
+    both = words.model_copy(update={"instruction": "Let it go. " * 120})
+    # what diffusers cuts of a longer one is the end of its template, the place of the image
+    text = r"the prompt was cut after 1078 of \d+ tokens \(Qwen2_5_VLFor.*and the pipeline failed"
+    with pytest.raises(EditError, match=text):
+        cut_of(model, both)
+    flux = {"call": {"max_area": 64 * 64, "_auto_resize": False}, "num_inference_steps": 1}
+    given = settings("flux-kontext", models / "flux", **flux)
+    cut = cut_of(DiffusersEditor(given, "cpu"), words)
+    assert re.fullmatch(r"cut after 77 of \d+ tokens \(CLIPTextModel\)", cut)
+
+
+@pytest.mark.parametrize("name", ["omnigen", "qwen-image-2.1", "longcat-image-edit", "glm-image"])
+def test_a_prompt_that_is_taken_whole_is_not_said_to_be_cut(name, tiny, quick, sample):
+    model = loaded(name, tiny)
+    assert cut_of(model, sample.model_copy(update={"instruction": LONG[:500]})) is None
+
+
+def test_a_long_negative_prompt_is_no_cut_prompt(tiny, quick, sample):
+    model = loaded("z-image-omni", tiny, negative_prompt=LONG)
+    assert cut_of(model, sample) is None
+    assert cut_of(model, sample.model_copy(update={"instruction": f"{LONG} Go."}))
+
+
+def test_longcat_takes_so_many_tokens_and_says_so(tiny, quick, sample):
+    model = loaded("longcat-image-edit", tiny)
+    with pytest.raises(EditError, match="takes 512 tokens of an instruction, found 800"):
+        model.prepare(sample.model_copy(update={"instruction": LONG}))
+
+
+def test_on_cut_fail_fails_an_edit_before_it_is_denoised(tiny, sample):
+    model = loaded("flux-2-klein", tiny, on_cut="fail")
+    steps = []
+    model._pipeline.transformer.register_forward_hook(lambda *_: steps.append(1))
+    with pytest.raises(EditError, match=r"the prompt was cut after 512 of \d+ tokens \(Qwen3For"):
+        cut_of(model, sample.model_copy(update={"instruction": LONG}))
+    assert not steps
+    assert cut_of(model, sample) is None
+    assert steps
+
+
+def test_a_modular_pipeline_is_refused_before_a_run(tmp_path):
+    (tmp_path / "modular_model_index.json").write_text('{"_class_name": "Flux3ModularPipeline"}')
+    given = DiffusersSettings(name="a", type="diffusers", model=str(tmp_path))
+    (lacking,) = given.missing(())
+    assert lacking.field == "model"
+    assert "found modular_model_index.json alone, expected model_index.json" in str(lacking)

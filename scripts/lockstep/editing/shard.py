@@ -101,6 +101,7 @@ def edit_shard(
     def item(index: int) -> Edit:
         return _item(samples[index], seed, editor, folder)
 
+    looked_up = partial(_looked_up, editor)
     recovery.forget_other_counts(folder, "edits", count)
     expected = [
         number
@@ -130,7 +131,7 @@ def edit_shard(
     # all that can fail is done inside, so that peers hear of a failure and do not wait
     with barrier:
         with ThreadPoolExecutor(READERS) as pool:
-            mine = aside(pool.map(_looked_up, map(item, parts[shard.number])))
+            mine = aside(pool.map(looked_up, map(item, parts[shard.number])))
         missing = sum(item.known is None for item in mine)
         log.info("%d of %d samples are in the cache", len(mine) - missing, len(mine))
         if missing or served.is_open(editor, folder):
@@ -141,7 +142,7 @@ def edit_shard(
                 order: Order = InTurn(mine, barrier.first_wave)
                 if settings.schedule == "queue" and not editor.served:
                     silent = expected if shard.alone else ()
-                    queue = Queue(barrier, mine, parts, item, silent, _looked_up)
+                    queue = Queue(barrier, mine, parts, item, silent, looked_up)
                     order = stack.enter_context(closing(queue))
                 edits = stack.enter_context(closing(edit_all(job, order, terminal)))
                 done = aside(order.records(edits))
@@ -161,7 +162,7 @@ def edit_shard(
     failed, skipped = counts["edit_failed"], counts["skipped"]
     log.info(
         "%d edited, %d cached, %d failed, %d skipped in %.1f s",
-        missing - failed - skipped,
+        sum(record.status == "ok" and not record.cached for record in done),
         len(mine) - missing,
         failed,
         skipped,
@@ -235,8 +236,13 @@ def _item(sample: Sample, base: int, editor: EditorSettings, folder: Path) -> Ed
     return Edit(sample, seed, key, layout.edited(folder, sample.id))
 
 
-def _looked_up(item: Edit) -> Edit:
-    return item._replace(known=_cached(item))
+def _looked_up(editor: EditorSettings, item: Edit) -> Edit:
+    known = _cached(item)
+    if known is not None and (refusal := editor.refuses(known)) is not None:
+        gone = dict.fromkeys(("image", "image_bytes", "image_time", "pixels_sha256"))
+        failure = {"status": "edit_failed", "error": refusal}
+        known = known.model_copy(update={**gone, **failure})
+    return item._replace(known=known)
 
 
 def _cached(item: Edit) -> EditRecord | None:

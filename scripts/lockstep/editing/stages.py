@@ -286,9 +286,9 @@ def _edit(
         seconds = {"edit_seconds": round(time.monotonic() - began, 4)}
         return _Edited(record.model_copy(update={**failure, **seconds}))
     seconds = {"edit_seconds": round(time.monotonic() - began, 4)}
-    telemetry = {"telemetry": job.sampler.take()}
     image, told = made if isinstance(made, Told) else (made, {})
-    return _Edited(record.model_copy(update={**seconds, **telemetry, **told}), image, size)
+    found = {"telemetry": job.sampler.take(), **getattr(given, "remarks", {}), **told}
+    return _Edited(record.model_copy(update={**seconds, **found}), image, size)
 
 
 def _saved(job: Editing, order: Order, item: Edit, edited: _Edited) -> EditRecord:

@@ -8,7 +8,7 @@ from lockstep.config.section import Name, Seconds, Section
 from lockstep.editors.protocol import Editor
 from lockstep.models.backend import BackendSettings, Usage
 from lockstep.models.served_settings import ServedSettings
-from lockstep.records import Sample
+from lockstep.records import EditRecord, Sample
 
 
 class Series(Section):
@@ -54,6 +54,10 @@ class EditorSettings(BackendSettings):
     def identity(self, sample: Sample) -> dict[str, Any]:
         """Return what decides a sample's pixels beside its source, instruction, seed and size."""
         raise NotImplementedError
+
+    def refuses(self, record: EditRecord) -> str | None:
+        """Return why an edit that is there counts as failed; None where it does not."""
+        return None
 
     def load(self, torch_device: str) -> Editor:
         """Load the editor.

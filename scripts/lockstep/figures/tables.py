@@ -31,14 +31,14 @@ def table(
     """
     names = rubric.names
     # of a record only what the table shows stays in memory
-    edited = {r.id: r.image for r in records.each_record(edits, EditRecord)}
+    edited = {r.id: (r.image, r.prompt_cut) for r in records.each_record(edits, EditRecord)}
     scored = {r.id: _scored(r, names) for r in records.each_record(scores, ScoreRecord)}
     nothing = {"status": "missing", "error": "found no record of this sample"}
     first = COLUMNS.index("difficulty")
     columns = [*COLUMNS[:first], *names, *COLUMNS[first:]]
     rows = []
     for sample in records.read_manifest(manifest):
-        image = edited.get(sample.id)
+        image, prompt_cut = edited.get(sample.id, (None, None))
         row = {
             **scored.pop(sample.id, nothing),
             "id": sample.id,
@@ -49,6 +49,7 @@ def table(
             "rationale": sample.rationale,
             "source": sample.image,
             "edited": str(folder / image) if image else None,
+            "prompt_cut": prompt_cut,
         }
         rows.append(tuple(map(row.get, columns)))
     frame = pd.DataFrame(rows, columns=columns)

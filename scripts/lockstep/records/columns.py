@@ -5,6 +5,6 @@ NUMBERS = ("score", "expected_score", "uncertainty", "spread", "swapped_score")
 
 COLUMNS = (
     *("id", "category", "status", *NUMBERS, "difficulty", "tags", "instruction", "rationale"),
-    *("source", "edited", "reasoning", "judgements", "error", "judge"),
+    *("source", "edited", "reasoning", "judgements", "error", "judge", "prompt_cut"),
 )
 """In their order; criteria stand before the difficulty."""

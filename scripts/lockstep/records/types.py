@@ -164,6 +164,8 @@ class EditRecord(Record):
     """How the image was brought to its size; None with size native."""
     background: str | None = None
     """Colour that the source was laid on; None for an opaque source."""
+    prompt_cut: str | None = None
+    """Which text encoders took only the beginning of the prompt, and how many tokens of it."""
     seed: int
     wave: int
     """Place of the edit among those of the job that made it, from the category's first wave."""

@@ -80,6 +80,7 @@ def of_run(
             "samples": [reject.model_dump(mode="json") for reject in rejects],
         },
         "skipped": _skipped(frames),
+        "cut": _cut(frames),
         "settings": settings.model_dump(mode="json"),
         "versions": {
             "lockstep": __version__,
@@ -359,6 +360,16 @@ def _skipped(frames: Frames) -> list[dict[str, Any]]:
         for editor, own in frames.items()
         for category, frame in own.items()
         for reason, ids in frame[frame["status"] == "skipped"].groupby("error", sort=False)["id"]
+    ]
+
+
+def _cut(frames: Frames) -> list[dict[str, Any]]:
+    """Return the edits whose prompt a text encoder cut, by editor and category."""
+    return [
+        {"editor": editor, "category": category, "id": sample, "prompt_cut": cut}
+        for editor, own in frames.items()
+        for category, frame in own.items()
+        for sample, cut in frame.loc[frame["prompt_cut"].notna(), ["id", "prompt_cut"]].to_numpy()
     ]
 
 

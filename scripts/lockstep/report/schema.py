@@ -277,6 +277,16 @@ class Skipped(Part):
     ids: list[str]
 
 
+class Cut(Part):
+    """An edit whose prompt a text encoder took only the beginning of."""
+
+    editor: str
+    category: str
+    id: str
+    prompt_cut: str
+    """How many tokens of it, and which encoder."""
+
+
 class Control(Part):
     """How well the judge tells edits from what deserves no score."""
 
@@ -328,6 +338,7 @@ class Report(Numbers):
     """Agreement with human scores."""
     rejected: Rejects
     skipped: list[Skipped]
+    cut: list[Cut] = Field(default=[])
     settings: dict[str, Any]
     """The effective configuration."""
     versions: dict[str, str]

@@ -24,7 +24,7 @@ from lockstep.models import adapter_scale
 from lockstep.models.backend import HubFile, Lacking, broken
 from lockstep.models.fingerprints import adapter_sha256, model_identity, state_of
 from lockstep.models.weights import check_model, read_header
-from lockstep.records import Sample
+from lockstep.records import EditRecord, Sample
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +42,9 @@ OWN_ARGUMENTS = {
     "negative_prompt": "has a key of its own",
 }
 """Arguments of a pipeline's call that `call` cannot give, and where they come from."""
+
+MODULAR = "modular_model_index.json"
+"""File of a modular pipeline, which is loaded and called in other ways."""
 
 APART = frozenset(
     {"name", "preset", "type", "size", "resize_filter", "offload", "optimize", "on_cut"}
@@ -280,6 +283,11 @@ class DiffusersSettings(EditorSettings):
             **spelling(sample.instruction),
         }
 
+    def refuses(self, record: EditRecord) -> str | None:
+        if self.on_cut == "fail" and record.prompt_cut is not None:
+            return f"the prompt was {record.prompt_cut}"
+        return None
+
     @property
     def held(self) -> Self:
         if self.series is None or not self.adapters or not self._can_change:
@@ -310,7 +318,10 @@ class DiffusersSettings(EditorSettings):
         return [*model, *(adapter.identity() for adapter in self.adapters)]
 
     def missing(self, made: Collection[str]) -> Iterator[Lacking]:
-        if is_folder(self.model):
+        if Path(self.model, MODULAR).exists() and not Path(self.model, "model_index.json").exists():
+            found = f"{self.model}: found {MODULAR} alone, expected model_index.json"
+            yield Lacking("model", f"{found}; diffusers' modular pipelines do not run here")
+        elif is_folder(self.model):
             yield from broken("model", check_model, self.model, "model_index.json", made)
         for place, adapter in enumerate(self.adapters):
             if adapter.file is not None:

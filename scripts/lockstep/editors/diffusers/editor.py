@@ -4,8 +4,7 @@ import contextlib
 import logging
 import math
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +17,7 @@ from safetensors import SafetensorError
 from lockstep.editors.diffusers import DiffusersSettings, lossy, pipelines, qwen_image, spreading
 from lockstep.editors.diffusers.arriving import Arriving, opaque
 from lockstep.editors.diffusers.loading import load_part
-from lockstep.editors.diffusers.prompts import formed
+from lockstep.editors.diffusers.prompts import CutWatch, formed, refuse_longer, tokenizers
 from lockstep.errors import ConfigError, DeviceError, EditError, SkipError, one_sentence
 from lockstep.foreign.images import open_rgb
 from lockstep.foreign.plain_text import speller
@@ -50,6 +49,8 @@ class _Prepared:
     """For the text encoder, where it is called apart."""
     encoded: dict[str, Any] | None = None
     """What the text encoder has made of them, where it was called ahead."""
+    remarks: dict[str, Any] = field(default_factory=dict)
+    """What its edit has found out, for its record."""
 
 
 class DiffusersEditor:
@@ -80,7 +81,7 @@ class DiffusersEditor:
             raise ConfigError(
                 f"editors: {settings.name}: cannot load {settings.model!r} ({one_sentence(error)})"
             ) from None
-        self._spell = speller(_tokenizers(self._pipeline))
+        self._spell = speller(part for _, part in tokenizers(self._pipeline))
         self._arguments = pipelines.call_arguments(settings)
         self._several = pipelines.takes_several(settings, type(self._pipeline))
         qwen = isinstance(self._pipeline, pipelines.QWEN_IMAGE_EDIT)
@@ -92,6 +93,12 @@ class DiffusersEditor:
             torch.cuda.get_device_name() if torch_device == "cuda" else "cpu",
             time.monotonic() - began,
         )
+        # Qwen-Image-Edit cuts nothing
+        self._cuts = None if qwen else CutWatch(self._pipeline, settings.negative_prompt)
+        denoiser = pipelines.denoiser_name(self._pipeline.components)
+        if self._cuts is not None and settings.on_cut == "fail" and denoiser is not None:
+            # as soon as all encoders have read the prompt
+            getattr(self._pipeline, denoiser).register_forward_pre_hook(self._stop_if_cut)
         if self._fast and torch_device == "cuda":
             self._warm_up()
 
@@ -149,6 +156,7 @@ class DiffusersEditor:
         if not self._fast:
             given = sources if self._several else first
             prompt = formed(prompt, self._settings.prompt_form, len(sources))
+            refuse_longer(self._pipeline, prompt)
             return _Prepared({self._settings.image_argument: given, "prompt": prompt, **size})
         prompts = [prompt, self._arguments.get("negative_prompt")]
         inputs = qwen_image.prepare(self._pipeline, sources, [p for p in prompts if p is not None])
@@ -156,10 +164,19 @@ class DiffusersEditor:
         return self._following
 
     def edit(self, prepared: _Prepared, sample: Sample, seed: int) -> Image.Image:
+        if self._cuts is not None:
+            self._cuts.begin(prepared.given["prompt"])
         image = opaque(self._image(prepared, sample.id, seed), sample.background)
+        if self._cuts is not None and (cut := self._cuts.said()) is not None:
+            log.warning("%s: the prompt was %s", sample.id, cut)
+            prepared.remarks = {"prompt_cut": cut}
         if self._device == "cuda":
             log.info("peak device memory %.1f GiB", torch.cuda.max_memory_allocated() / 2**30)
         return image
+
+    def _stop_if_cut(self, *_: Any) -> None:
+        if self._cuts is not None and (cut := self._cuts.said()) is not None:
+            raise EditError(f"the prompt was {cut}")
 
     def _image(self, prepared: _Prepared, name: str, seed: int) -> Image.Image:
         given = self._arguments | prepared.given
@@ -184,6 +201,12 @@ class DiffusersEditor:
             raise EditError(f"out of memory on the device ({one_sentence(error)})") from None
         except torch.AcceleratorError as error:
             raise DeviceError(f"the device failed ({one_sentence(error)})") from error
+        except (ValueError, RuntimeError) as error:
+            if self._cuts is None or (cut := self._cuts.said()) is None:
+                raise
+            raise EditError(
+                f"the prompt was {cut}, and the pipeline failed ({one_sentence(error)})"
+            ) from error
 
     def _encode_following(self, prepared: _Prepared) -> None:
         """Give the device the next sample's prompts, so that it works while this one is stored."""
@@ -193,16 +216,6 @@ class DiffusersEditor:
         # without the memory, its own edit says so
         with contextlib.suppress(torch.OutOfMemoryError):
             following.encoded = qwen_image.encode(self._pipeline, following.inputs)
-
-
-def _tokenizers(
-    pipeline: pipelines.Pipeline,
-) -> Iterator[transformers.PreTrainedTokenizerBase]:
-    """Yield the tokenizers of a pipeline, those of its processors included."""
-    for part in pipeline.components.values():
-        part = getattr(part, "tokenizer", part)
-        if isinstance(part, transformers.PreTrainedTokenizerBase):
-            yield part
 
 
 def _scaled_down(source: Image.Image, max_pixels: int | None) -> Image.Image:
