@@ -1,6 +1,10 @@
 """Write the table and the summary of one editor and category."""
 
 import os
+
+# matrices are small here, and the threads of several processes would only wait for each other
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 from pathlib import Path
 
 from lockstep import layout, records
