@@ -28,7 +28,7 @@ from lockstep.benchmark.categories import CATEGORIES, category_key
 from lockstep.config.run import Config
 from lockstep.demo import scenes
 from lockstep.figures import tables
-from lockstep.records import EditRecord, Sample, ScoreRecord
+from lockstep.records import EditRecord, PreservationRecord, Sample, ScoreRecord
 from lockstep.report import write
 from lockstep.rubrics import combine, rubric
 
@@ -265,7 +265,8 @@ def _results(
     judged = [place / "scores" / "shard-0-of-1.jsonl"]
     records.write_records(shards[0], edits)
     records.write_records(judged[0], scores)
-    frame = tables.table(manifest, shards, judged, asked, place)
+    kept = _preserved(edits, random.Random(place.name))
+    frame = tables.table(manifest, shards, judged, asked, place, kept)
     records.write_text(place / "table.csv", tables.to_csv(frame))
     summary = tables.summary(
         frame, shards, judged, asked, settings.report.threshold_on(rubric.SCALE)
@@ -276,6 +277,37 @@ def _results(
         "summaries": place / "summary.json",
         "edits": shards,
     }
+
+
+def _preserved(edits: list[EditRecord], chosen: random.Random) -> dict[str, PreservationRecord]:
+    """Make up what the edits kept of their sources; few are copies, or shifted and zoomed."""
+    found = {}
+    for edit in edits:
+        if edit.status != "ok":
+            continue
+        copy = "near" if chosen.random() < 0.02 else "no"
+        known = chosen.random() < 0.95
+        moved = {
+            "shift_x": chosen.gauss(0, 0.7),
+            "shift_y": chosen.gauss(0, 0.7),
+            "zoom_percent": chosen.gauss(0, 0.3),
+            "matched_share": chosen.uniform(0.4, 1),
+        }
+        found[edit.id] = PreservationRecord(
+            id=edit.id,
+            key="0" * 64,
+            **dict.fromkeys(("source_width", "source_height", "edited_height"), 1024),
+            edited_width=1024 if chosen.random() < 0.9 else 1008,
+            size_ratio=1,
+            psnr=chosen.gauss(22, 4),
+            ssim=chosen.uniform(0.5, 0.98),
+            changed_share=chosen.uniform(0.02, 0.6),
+            **{name: round(value, 3) if known else None for name, value in moved.items()},
+            **{name: chosen.gauss(0, 1) for name in ("colour_l", "colour_a", "colour_b")},
+            colour_cast=chosen.uniform(0, 5),
+            copy_of_source=copy,
+        )
+    return found
 
 
 def _edit(sample: Sample, failed: tuple[str, str] | None, chosen: random.Random) -> EditRecord:

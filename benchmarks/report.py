@@ -142,7 +142,7 @@ def tabulate(folder: Path, editor: str, category: str) -> None:
     own, rubric = folder / editor / category, rubric_of(category)
     edits, scores = [own / "edits.jsonl"], [own / "scores.jsonl"]
     manifest = folder / "manifest" / f"{category}.jsonl"
-    frame = tables.table(manifest, edits, scores, rubric, own)
+    frame = tables.table(manifest, edits, scores, rubric, own, {})
     records.write_text(own / "table.csv", tables.to_csv(frame))
     records.write_json(own / "summary.json", tables.summary(frame, edits, scores, rubric, 7))
 

@@ -97,6 +97,11 @@ def judgement(folder: Path, which: str, sample: str) -> Path:
     return folder / "judgements" / which / f"{sample}.json"
 
 
+def preservation(folder: Path) -> Path:
+    """Return what was measured of the edits, which is kept from table to table."""
+    return folder / "preservation.jsonl"
+
+
 def shard(folder: Path, kind: str, number: int, shards: int) -> Path:
     """Return a shard's records, of the kind `edits` or `scores`."""
     return folder / kind / plan.shard_file(number, shards)

@@ -1,10 +1,15 @@
 """Write the table and the summary of one editor and category."""
 
+import os
+
+# matrices are small here, and the threads of several processes would only wait for each other
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 from pathlib import Path
 
 from lockstep import layout, records
 from lockstep.config.load import of_job
-from lockstep.figures import tables
+from lockstep.figures import preservation, tables
 from lockstep.jobs import provenance
 from lockstep.jobs.joblog import job_log
 from lockstep.records import alike, notes
@@ -19,7 +24,9 @@ with job_log(snakemake.log[0]):
     folder = Path(snakemake.output.table).parent
     provenance.check_scored(settings, editor, category, len(edits), rubric)
     with notes.noted(provenance.tabulated(settings, editor, category, len(edits), rubric)):
-        frame = tables.table(Path(snakemake.input.manifest), edits, scores, rubric, folder)
+        manifest, half = Path(snakemake.input.manifest), max(1, len(os.sched_getaffinity(0)) // 2)
+        preserved = preservation.preserved(manifest, edits, folder, half)
+        frame = tables.table(manifest, edits, scores, rubric, folder, preserved)
         edited = frame[["id", "status", "error"]].itertuples(index=False, name=None)
         alike.check_edits(str(folder), edited)
         records.write_text(snakemake.output.table, tables.to_csv(frame))

@@ -1,6 +1,7 @@
 """What a reader does with the report's page, in a real browser."""
 
 import json
+import math
 import re
 import statistics
 import zipfile
@@ -105,6 +106,10 @@ def text(*words):
     return test
 
 
+def kept(test):
+    return lambda one: any(row["copy_of_source"] and test(row) for row in one["rows"].values())
+
+
 FILTERS = {
     "category=causal": lambda one: one["sample"].category == "causal",
     "difficulty=hard": lambda one: one["sample"].difficulty == "hard",
@@ -115,6 +120,14 @@ FILTERS = {
     "from=9": fits(low=9),
     f"from=2&to=3.5&editor={EDITORS[0]}": fits(low=2, high=3.5, editors=EDITORS[:1]),
     "from=8.2&to=8.3": fits(low=8.2, high=8.3),
+    "kept=copy": kept(lambda row: row["copy_of_source"] != "no"),
+    "kept=shifted": kept(
+        lambda row: row["shift_x"] is not None and math.hypot(row["shift_x"], row["shift_y"]) > 1
+    ),
+    "kept=zoomed": kept(
+        lambda row: row["zoom_percent"] is not None and abs(row["zoom_percent"]) > 0.5
+    ),
+    "kept=other_size": kept(lambda row: row["edited_width"] != row["source_width"]),
     "text=winter+SNOW": text("winter", "snow"),
     "text=松开": text("松开"),
     "text=blacked": text("blacked"),

@@ -457,7 +457,7 @@ def report(tmp_path):
         records.write_records(shards[1], edits[1::2])
         rubric = read_rubric(ROOT / "config" / "rubrics" / "physical.yaml")
         records.write_records(tmp_path / "manifest.jsonl", [])
-        frame = tables.table(tmp_path / "manifest.jsonl", shards, [], rubric, tmp_path)
+        frame = tables.table(tmp_path / "manifest.jsonl", shards, [], rubric, tmp_path, {})
         records.write_text(tmp_path / "table.csv", tables.to_csv(frame))
         summary = tables.summary(frame, shards, [], rubric, 7.0)
         records.write_json(tmp_path / "summary.json", summary)

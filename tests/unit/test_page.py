@@ -19,10 +19,10 @@ import pytest
 from PIL import Image
 
 from lockstep.config.run import Config
+from lockstep.figures.apart import begun
 from lockstep.figures.tables import read_table
 from lockstep.records import Picture
 from lockstep.report import bundle, charts, gallery, numbers, page, write
-from lockstep.report.apart import begun
 from lockstep.report.series import Place
 from lockstep.report.sheets import CELL, GAP, sheet, worst
 from lockstep.report.thumbnails import SIDE, make_ahead, make_thumbnails
@@ -360,7 +360,7 @@ def test_a_part_that_is_killed_is_told():
 
 def test_no_part_outlives_a_report_that_is_killed():
     code = (
-        "import time; from lockstep.report.apart import begun; "
+        "import time; from lockstep.figures.apart import begun; "
         "parts = [begun(2, bytes, 10**7) for _ in range(2)]; print('begun', flush=True); "
         "time.sleep(60)"
     )

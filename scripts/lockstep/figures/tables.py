@@ -10,15 +10,20 @@ import pandas as pd
 
 from lockstep import records
 from lockstep.errors import DamagedError
-from lockstep.figures import stats
+from lockstep.figures import preservation, stats
 from lockstep.foreign import media
-from lockstep.records import EditRecord, ScoreRecord
-from lockstep.records.columns import COLUMNS, NUMBERS
+from lockstep.records import EditRecord, PreservationRecord, ScoreRecord
+from lockstep.records.columns import COLUMNS, MEASURES, NUMBERS
 from lockstep.rubrics.rubric import SCALE, Rubric
 
 
 def table(
-    manifest: Path, edits: Sequence[Path], scores: Sequence[Path], rubric: Rubric, folder: Path
+    manifest: Path,
+    edits: Sequence[Path],
+    scores: Sequence[Path],
+    rubric: Rubric,
+    folder: Path,
+    preserved: Mapping[str, PreservationRecord],
 ) -> pd.DataFrame:
     """Return a row for each sample of a category, in the manifest's order.
 
@@ -28,6 +33,7 @@ def table(
 
     Args:
         folder: the category's results, which the edits' image paths are relative to.
+        preserved: what each edit kept of its source, by id.
     """
     names = rubric.names
     # of a record only what the table shows stays in memory
@@ -50,10 +56,18 @@ def table(
             "source": sample.image,
             "edited": str(folder / image) if image else None,
             "prompt_cut": prompt_cut,
+            **_preserved(preserved.get(sample.id)),
         }
         rows.append(tuple(map(row.get, columns)))
     frame = pd.DataFrame(rows, columns=columns)
-    return frame.astype(dict.fromkeys([*names, *NUMBERS], "Float64"))
+    return frame.astype(dict.fromkeys([*names, *NUMBERS, *MEASURES], "Float64"))
+
+
+def _preserved(record: PreservationRecord | None) -> dict[str, Any]:
+    """Return what a table shows of what an edit kept, by column."""
+    if record is None:
+        return {}
+    return {name: getattr(record, name) for name in (*MEASURES, "copy_of_source")}
 
 
 def _scored(record: ScoreRecord, names: Iterable[str]) -> dict[str, Any]:
@@ -134,9 +148,10 @@ def summary(
 
     Returns:
         what `describe` says, `status` (samples by status), `means` (of the numbers of a score
-        that are neither it nor criteria), `rubric` (its hash), `judges` (by fingerprint),
-        `versions` (of the software that edited and judged) and `seconds` (sums over edits, waits
-        and judgements; cached ones count with the time that they took).
+        that are neither it nor criteria), `preservation` (what the edits kept of their sources),
+        `rubric` (its hash), `judges` (by fingerprint), `versions` (of the software that edited and
+        judged) and `seconds` (sums over edits, waits and judgements; cached ones count with the
+        time that they took).
     """
     versions: dict[str, dict[str, set[str]]] = {"edit": {}, "judge": {}}
     seconds = dict.fromkeys(("edit", "wait", "judge"), 0.0)
@@ -154,6 +169,7 @@ def summary(
         **describe(frame, threshold, rubric.names, SCALE),
         "status": {str(status): int(n) for status, n in frame["status"].value_counts().items()},
         "means": means(frame, [name for name in NUMBERS if name != "score"]),
+        "preservation": preservation.summarise(frame),
         "rubric": rubric.sha256,
         "judges": judges,
         "versions": {
@@ -182,7 +198,7 @@ def read_table(path: Path) -> pd.DataFrame:
     Raises:
         DamagedError: if it is no such table, or an id is no file's name.
     """
-    texts = [column for column in COLUMNS if column not in NUMBERS]
+    texts = [column for column in COLUMNS if column not in (*NUMBERS, *MEASURES)]
     try:
         frame = pd.read_csv(
             path, dtype=dict.fromkeys(texts, str), keep_default_na=False, na_values=[""]

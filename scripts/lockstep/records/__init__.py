@@ -32,6 +32,7 @@ from lockstep.records.lines import write_records as write_records
 from lockstep.records.types import SERVER as SERVER
 from lockstep.records.types import EditRecord as EditRecord
 from lockstep.records.types import Picture as Picture
+from lockstep.records.types import PreservationRecord as PreservationRecord
 from lockstep.records.types import Record as Record
 from lockstep.records.types import Rejected as Rejected
 from lockstep.records.types import Sample as Sample

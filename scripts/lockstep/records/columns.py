@@ -1,10 +1,18 @@
 """Columns of the tables of scores beside the criteria; no criterion can take their names."""
 
 NUMBERS = ("score", "expected_score", "uncertainty", "spread", "swapped_score")
-"""Columns that hold numbers; all others hold texts."""
+"""Columns of a score that hold numbers."""
+
+MEASURES = (
+    *("source_width", "source_height", "edited_width", "edited_height", "size_ratio"),
+    *("psnr", "ssim", "changed_share", "shift_x", "shift_y", "zoom_percent", "matched_share"),
+    *("colour_l", "colour_a", "colour_b", "colour_cast"),
+)
+"""Columns of what an edit kept of its source that hold numbers; all others hold texts."""
 
 COLUMNS = (
     *("id", "category", "status", *NUMBERS, "difficulty", "tags", "instruction", "rationale"),
     *("source", "edited", "reasoning", "judgements", "error", "judge", "prompt_cut"),
+    *(*MEASURES, "copy_of_source"),
 )
 """In their order; criteria stand before the difficulty."""

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict, FiniteFloat
 
 from lockstep.foreign.images import WHITE
 from lockstep.records.hashes import canonical_json, sha256
@@ -257,3 +257,45 @@ class ScoreRecord(Record):
             return None
         decides = {"judge": self.judge, "versions": self.versions, "rubric": self.rubric}
         return sha256(canonical_json(decides).encode())[:12]
+
+
+class PreservationRecord(Record):
+    """What an edit kept of its source; how each is measured is in `figures.preservation`."""
+
+    id: Id
+    key: str
+    """SHA-256 over what decides the numbers: both images and how they are measured."""
+    source_width: int
+    """Pixels, as shown."""
+    source_height: int
+    """Pixels, as shown."""
+    edited_width: int
+    """Pixels that the editor returned, before the size policy."""
+    edited_height: int
+    """Pixels that the editor returned, before the size policy."""
+    size_ratio: FiniteFloat
+    """Pixels of the edit over those of the source."""
+    psnr: FiniteFloat | None
+    """Peak signal-to-noise ratio in dB; None of an exact copy, where it is infinite."""
+    ssim: FiniteFloat | None
+    """Structural similarity of brightness; None of images smaller than its window."""
+    changed_share: FiniteFloat
+    """Share of the pixels that are clearly another colour, 0 to 1."""
+    shift_x: FiniteFloat | None
+    """Pixels of the source by which the edit's content lies further right; None if unknown."""
+    shift_y: FiniteFloat | None
+    """Pixels of the source by which the edit's content lies further down; None if unknown."""
+    zoom_percent: FiniteFloat | None
+    """Percent by which the edit's content is larger; None if unknown."""
+    matched_share: FiniteFloat | None
+    """Share of the blocks with texture that fit shift and zoom; None if these are unknown."""
+    colour_l: FiniteFloat
+    """Mean of L* in CIELAB less the source's."""
+    colour_a: FiniteFloat
+    """Mean of a* (green to red) less the source's."""
+    colour_b: FiniteFloat
+    """Mean of b* (blue to yellow) less the source's."""
+    colour_cast: FiniteFloat
+    """Colour difference ΔE (1976) of the means."""
+    copy_of_source: Literal["exact", "near", "no"]
+    """Whether the edit is a copy of its source, to the pixel or but for noise."""

@@ -19,8 +19,9 @@ from urllib.parse import quote
 import pandas as pd
 
 from lockstep import records
+from lockstep.figures import preservation
 from lockstep.foreign import media
-from lockstep.records.columns import COLUMNS
+from lockstep.records.columns import COLUMNS, MEASURES
 from lockstep.report.series import Place
 from lockstep.report.terms import Frames, colour
 from lockstep.report.thumbnails import edit_thumbnail, source_thumbnail
@@ -177,6 +178,7 @@ def _columns(
                 ),
                 "score": [_number(own, editor, "score", 2) for own in samples],
                 "uncertainty": [_number(own, editor, "uncertainty", 3) for own in samples],
+                "signs": "".join(_signs(own.get(editor)) for own in samples),
                 "pictured": _flags(
                     editor in own and edit_thumbnail(own[editor], editor) in thumbnails
                     for own in samples
@@ -208,6 +210,7 @@ def _index(
         "difficulties": difficulties,
         "tags": tags,
         "statuses": STATUSES,
+        "signs": preservation.SIGNS,
         "details": DETAILS,
         "texts": TEXTS,
         "id": every("id"),
@@ -223,6 +226,7 @@ def _index(
                 "status": "".join(of_editor(number, "status")),
                 "score": of_editor(number, "score"),
                 "uncertainty": of_editor(number, "uncertainty"),
+                "signs": "".join(of_editor(number, "signs")),
                 "pictured": "".join(of_editor(number, "pictured")),
             }
             for number, editor in enumerate(editors)
@@ -232,6 +236,12 @@ def _index(
 
 def _flags(values: Iterator[bool]) -> str:
     return "".join("1" if value else "0" for value in values)
+
+
+def _signs(row: Row | None) -> str:
+    """Return the signs of an edit as a hexadecimal digit, the first sign its lowest bit."""
+    found = [] if row is None else preservation.signs(row)
+    return f"{sum(1 << preservation.SIGNS.index(sign) for sign in found):x}"
 
 
 def _number(own: Mapping[str, Row], editor: str, key: str, digits: int) -> float | None:
@@ -269,4 +279,7 @@ def _edit(row: Row, editor: str, link: Callable[[str, str], str]) -> dict[str, A
         },
         **{key: row[key] for key in ("expected_score", "spread", "swapped_score")},
         **{key: row[key] for key in ("reasoning", "error", "judge")},
+        "kept": {key: row[key] for key in (*MEASURES, "copy_of_source")}
+        if row["copy_of_source"]
+        else None,
     }

@@ -13,11 +13,11 @@ import pandas as pd
 from lockstep import __version__, records
 from lockstep.config.report import ReportSettings
 from lockstep.config.run import Config
-from lockstep.figures import published, stats, tables
+from lockstep.figures import preservation, published, stats, tables
+from lockstep.figures.apart import begun
 from lockstep.models.fingerprints import is_random
 from lockstep.records import Rejected
 from lockstep.report import schema, series
-from lockstep.report.apart import begun
 from lockstep.report.comparisons import leaderboard, pairs
 from lockstep.report.terms import Frames, Headlines, Scale, Terms
 from lockstep.rubrics.protocol import read_protocol
@@ -61,6 +61,7 @@ def of_run(
         editor: {
             "categories": categories[editor],
             **_over_categories(own, terms),
+            "preservation": preservation.summarise(pd.concat(own.values(), ignore_index=True)),
             "lockstep": steps[editor],
             "served": asked.get(editor),
         }

@@ -26,6 +26,7 @@ VIEWS = {
     "samples": "Samples",
     "failures": "Failures",
     "numbers": "Numbers",
+    "preservation": "Preservation",
     "judge": "Judge",
     "lockstep": "Lockstep",
     "settings": "Settings",

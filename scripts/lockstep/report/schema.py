@@ -64,6 +64,38 @@ class Seconds(Part):
     judge: float
 
 
+class Distribution(Part):
+    """Quantiles over the edits where the number is known."""
+
+    low: float
+    """5% have less."""
+    median: float
+    high: float
+    """5% have more."""
+
+
+class Preservation(Part):
+    """What edits kept of their sources, measured on the pixels; no part of a score."""
+
+    measured: int
+    """Edits whose images could be read."""
+    exact_copies: int
+    """Edits that have the source's pixels."""
+    near_copies: int
+    """Edits that differ from the source by noise alone."""
+    other_size: int
+    """Edits that the editor returned in another size than the source's."""
+    registered: int
+    """Edits whose shift and zoom could be told."""
+    shifted: int
+    """Of these, those moved by more than one pixel of the source."""
+    zoomed: int
+    """Of these, those larger or smaller by more than 0.5%."""
+    distribution: dict[str, Distribution | None]
+    """By number: psnr (dB), ssim, changed_share, colour_cast (ΔE), shift (length, pixels),
+    shift_x, shift_y, zoom_percent."""
+
+
 class CategorySummary(Summary):
     """Scores of one editor in one category, and where they come from; also summary.json."""
 
@@ -71,6 +103,8 @@ class CategorySummary(Summary):
     """Samples by status, ok included."""
     means: dict[str, float | None]
     """Means of what else a judge tells: expected_score, uncertainty, spread, swapped_score."""
+    preservation: Preservation
+    """What the edits kept of their sources."""
     rubric: str
     """SHA-256 of the rubric."""
     judges: dict[str, Any]
@@ -156,6 +190,8 @@ class EditorOfRun(Editor):
     """Numbers of one editor of this run."""
 
     categories: Mapping[str, CategorySummary]
+    preservation: Preservation
+    """What the edits of all categories kept of their sources."""
     lockstep: dict[str, Any]
     """How well its devices kept step (docs/waves.md)."""
     served: Served | None = None

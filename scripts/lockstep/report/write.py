@@ -17,11 +17,11 @@ from lockstep import layout, records
 from lockstep.config.run import Config
 from lockstep.editors.settings import ServedEditorSettings
 from lockstep.figures import drift, served
+from lockstep.figures.apart import begun
 from lockstep.figures.tables import read_table
 from lockstep.foreign import media
 from lockstep.records import EditRecord
 from lockstep.report import gallery, page, texts
-from lockstep.report.apart import begun
 from lockstep.report.numbers import of_run
 from lockstep.report.series import Place, places
 from lockstep.report.sheets import sheet, worst

@@ -1,7 +1,7 @@
 // Which samples are shown in which order; every value of a query is a text, empty if not asked for.
 
 const EMPTY = {
-  text: "", category: "", difficulty: "", tag: "", editor: "", status: "", from: "", to: "", sort: "",
+  text: "", category: "", difficulty: "", tag: "", editor: "", status: "", kept: "", from: "", to: "", sort: "",
 };
 
 function shownEditors(index, query) {
@@ -31,13 +31,15 @@ function select(index, query, searched) {
 
 function resultTest(index, query) {
   const ranged = query.from !== "" || query.to !== "";
-  if (!query.status && !ranged) return null;
+  if (!query.status && !query.kept && !ranged) return null;
   const low = query.from === "" ? -Infinity : Number(query.from);
   const high = query.to === "" ? Infinity : Number(query.to);
   const wanted = index.statuses
     .filter((name) => (query.status === "failed" ? name !== "ok" && name !== "skipped" : name === query.status))
     .map((name) => String(index.statuses.indexOf(name)));
+  const sign = 1 << index.signs.indexOf(query.kept);
   return (editor, i) => {
+    if (query.kept && !(Number.parseInt(editor.signs[i], 16) & sign)) return false;
     if (query.status && !wanted.includes(editor.status[i])) return false;
     return !ranged || (editor.score[i] >= low && editor.score[i] <= high);
   };

@@ -171,6 +171,7 @@ function facts(state, editor, edit) {
     element("p", { className: "big" }, verdict(index, editor, i)),
     ...(edit?.error ? [prose(edit.error)] : []),
     ...scores(editor, edit, i, scales[index.categories[index.category[i]]]),
+    ...(edit?.kept ? part("Kept of the source", kept(edit.kept)) : []),
     ...(edit?.reasoning ? part("Reasoning of the judge", prose(edit.reasoning)) : []),
     ...(edit?.judge
       ? [element("p", { className: "quiet" }, "judge ", element("a", { href: `#judge-${edit.judge}` }, edit.judge))]
@@ -206,4 +207,28 @@ function scores(editor, edit, i, [low, high]) {
       ]),
     ),
   ];
+}
+
+// What an edit kept of its source, as a list; what could not be told is a dash.
+function kept(own) {
+  const told = (value, digits, unit = "") => (value === null ? "–" : value.toFixed(digits) + unit);
+  const signed = (value, digits) => (value > 0 ? "+" : "") + told(value, digits);
+  const size = (whose) => `${own[`${whose}_width`]} × ${own[`${whose}_height`]}`;
+  const moved = own.shift_x === null ? "cannot be told" : null;
+  const listed = [
+    ["copy", { exact: "exact", near: "but for noise", no: "no" }[own.copy_of_source]],
+    ["size", size("source") === size("edited") ? size("edited") : `${size("edited")} of ${size("source")}`],
+    ["PSNR", own.psnr === null ? "no difference" : told(own.psnr, 1, " dB")],
+    ["SSIM", told(own.ssim, 3)],
+    ["changed pixels", told(100 * own.changed_share, 1, "%")],
+    ["shift", moved ?? `${signed(own.shift_x, 2)}, ${signed(own.shift_y, 2)} px`],
+    ["zoom", moved ?? `${signed(own.zoom_percent, 2)}%`],
+    ["blocks that fit these", told(own.matched_share === null ? null : 100 * own.matched_share, 0, "%")],
+    ["mean L*, a*, b*", ["l", "a", "b"].map((axis) => signed(own[`colour_${axis}`], 1)).join(", ")],
+  ];
+  return element(
+    "dl",
+    { className: "further" },
+    ...listed.flatMap(([name, value]) => [element("dt", {}, name), element("dd", {}, value)]),
+  );
 }

@@ -1,4 +1,4 @@
-"""Parts of the report in processes of their own, which share what is in memory when they begin."""
+"""Work in processes of its own, which share what is in memory when they begin."""
 
 import multiprocessing
 from collections.abc import Callable
