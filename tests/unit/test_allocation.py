@@ -28,40 +28,40 @@ def node(monkeypatch, tmp_path):
 
 def test_a_job_takes_the_device_that_it_was_given_whatever_its_number(monkeypatch, node):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
-    names = [d.name for d in allocation.of_job(on_cluster(3), 1)]
+    names = [d.name for d in allocation.of_job(on_cluster(3), 1, 1)]
     assert names == ["shard 0", "n7:gpu3", "shard 2"]
     # hidden behind other numbers, it is still called by its own
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
     monkeypatch.setenv("SLURM_STEP_GPUS", "5")
     monkeypatch.setattr(allocation, "_taken", [])
-    assert allocation.of_job(on_cluster(3), 2)[2] == Device("cuda", "0", "n7:gpu5")
+    assert allocation.of_job(on_cluster(3), 2, 1)[2] == Device("cuda", "0", "n7:gpu5")
 
 
 def test_jobs_of_one_allocation_take_different_devices(monkeypatch, node):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1,4")
     # both would begin to look at the second
-    taken = [allocation.of_job(on_cluster(6), shard)[shard].id for shard in (3, 5)]
+    taken = [allocation.of_job(on_cluster(6), shard, 1)[shard].id for shard in (3, 5)]
     assert sorted(taken) == ["1", "4"]
 
 
 def test_a_judge_on_several_devices_takes_that_many(monkeypatch, node):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1,4,5,6")
-    taken = [allocation.of_job(on_cluster(6), shard, together=2) for shard in (0, 2)]
+    taken = [allocation.of_job(on_cluster(6), 2 * shard, 2) for shard in (0, 2)]
     assert taken[0][2:] == allocation.planned(on_cluster(6))[2:]
     assert sorted(device.name for device in taken[0][:2] + taken[1][4:]) == [
         f"n7:gpu{k}" for k in (1, 4, 5, 6)
     ]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
-    with pytest.raises(DeviceError, match=r"found only 1 given to this job, accepted .* as 2"):
-        allocation.of_job(on_cluster(6), 1, together=2)
+    with pytest.raises(DeviceError, match="devices: found only 1 given to this job, expected 2"):
+        allocation.of_job(on_cluster(6), 2, 2)
 
 
 def test_a_job_on_a_node_without_a_gpu_says_so(monkeypatch, node):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     with pytest.raises(DeviceError, match="found no GPU given to this job, accepted is cpu"):
-        allocation.of_job(on_cluster(2), 0)
-    assert allocation.of_job(on_cluster(2, "cpu"), 1)[1].name == "n7:cpu1"
-    assert allocation.of_job(on_cluster(2), 1, needed=False)[1].name == "n7:cpu1"
+        allocation.of_job(on_cluster(2), 0, 1)
+    assert allocation.of_job(on_cluster(2, "cpu"), 1, 1)[1].name == "n7:cpu1"
+    assert allocation.of_job(on_cluster(2), 1, 1, needed=False)[1].name == "n7:cpu1"
 
 
 @pytest.mark.parametrize(
@@ -77,8 +77,8 @@ def test_a_job_on_a_node_without_a_gpu_says_so(monkeypatch, node):
 )
 def test_a_limit_that_would_not_hold_is_refused(limits, together, sentence):
     with pytest.raises(DeviceError, match=sentence):
-        allocation.check_limits(limits, together)
+        allocation.check_limits(limits, (together, "judge.gpus_per_judge"))
 
 
 def test_other_limits_are_for_snakemake():
-    allocation.check_limits({"gpu": 2, "mem_mb": 0, "cpu": 4, "nvidia": 0}, 2)
+    allocation.check_limits({"gpu": 2, "mem_mb": 0, "cpu": 4, "nvidia": 0}, (2, ""))

@@ -50,9 +50,9 @@ def judged_by(data, judge):
     return workflow.of_job({**data, "judge": {**judge, "rubrics": data["judge"]["rubrics"]}})
 
 
-def asked(claims, shard, attempt=1):
+def asked(claims, shard, attempt=1, editor="a"):
     """Return what a job of a shard claims, as the engine finds it."""
-    wildcards = SimpleNamespace(shard=str(shard))
+    wildcards = SimpleNamespace(shard=str(shard), editor=editor)
     found = {}
     for name, value in claims.items():
         if callable(value):
@@ -74,14 +74,57 @@ def test_a_judge_over_two_devices_claims_both_and_judges_the_edits_of_both(data)
     # its place in the list of devices
     assert asked(claims.judge, 1) == {"gpu2": 1, "gpu3": 1, "gpu": 2}
     assert asked(claims.anchors, 0) == {"gpu0": 1, "gpu1": 1, "gpu": 2}
-    assert run.judges == 2
+    assert run.shards("score", "a") == 2
     edits = "results/a/physical/edits"
     expected = [f"{edits}/shard-2-of-4.jsonl", f"{edits}/shard-3-of-4.jsonl"]
     assert run.judged("a", "physical", 1) == expected
     assert len(run.edits("a", "physical")) == 4
-    scores = "results/{editor}/{category}/scores"
+    scores = "results/a/physical/scores"
     expected = [f"{scores}/shard-0-of-2.jsonl", f"{scores}/shard-1-of-2.jsonl"]
-    assert run.scores("{editor}", "{category}") == expected
+    assert run.scores("a", "physical") == expected
+
+
+LARGE = {"name": "large", "type": "command", "command": "edit", "version": "1"}
+
+
+@pytest.mark.parametrize(
+    ("editor", "judge", "edits", "claimed", "scores", "judged", "judging"),
+    [
+        # the judge of edits from two devices takes one of them
+        (2, 1, 2, {"gpu2": 1, "gpu3": 1, "gpu": 2}, 2, [1], {"gpu2": 1, "gpu": 1}),
+        (1, 2, 4, {"gpu1": 1, "gpu": 1}, 2, [2, 3], {"gpu2": 1, "gpu3": 1, "gpu": 2}),
+        (2, 4, 2, {"gpu2": 1, "gpu3": 1, "gpu": 2}, 1, None, None),
+        (4, 2, 1, None, 1, None, None),
+    ],
+)
+def test_an_editor_over_several_devices_claims_all(
+    data, editor, judge, edits, claimed, scores, judged, judging
+):
+    editors = [*data["editors"], {**LARGE, "gpus_per_editor": editor}]
+    run = run_of({**data, "editors": editors}, gpus_per_judge=judge)
+    assert len(run.edits("large", "physical")) == edits
+    assert len(run.scores("large", "physical")) == scores
+    claims = workflow.claims(run)
+    if claimed is not None:
+        assert asked(claims.edit, 1, editor="large") == claimed
+    if judging is not None:
+        assert asked(claims.judge, 1, editor="large") == judging
+        paths = run.edits("large", "physical")
+        assert run.judged("large", "physical", 1) == [paths[k] for k in judged]
+    # the others' shards stay as they are
+    assert len(run.edits("a", "physical")) == 4
+    expected = [n for n in (edits, scores, 4, 4 // judge)]
+    assert run.counts == sorted(set(expected))
+
+
+def test_devices_that_make_no_whole_editors_are_refused(data):
+    editors = [{**LARGE, "gpus_per_editor": 3}]
+    sentence = "editors: large: gpus_per_editor: found 3 with 4 devices, expected 1 or 2 or 4"
+    with pytest.raises(DeviceError, match=sentence):
+        run_of({**data, "editors": editors})
+    run = run_of({**data, "editors": [{**LARGE, "gpus_per_editor": 4}]})
+    with pytest.raises(DeviceError, match=r"at least 4 \(editors: large: gpus_per_editor\)"):
+        list(workflow.checked(run, "c.yaml", {"gpu": 2}, dry=False))
 
 
 def test_devices_that_make_no_whole_judges_are_refused(data):
@@ -118,7 +161,7 @@ def test_an_editor_behind_a_server_claims_requests_and_the_others_devices(data):
     gpus = dict.fromkeys(("gpu0", "gpu1", "gpu2", "gpu3"), 1)
     assert workflow.limits(run) == {"requests0": 12, "requests1": 4, **gpus}
     with pytest.raises(DeviceError, match="--resources requests0=9: expected concurrency"):
-        allocation.check_limits({"requests0": 9}, 1)
+        allocation.check_limits({"requests0": 9}, (1, ""))
 
 
 def test_on_a_cluster_an_editor_behind_a_server_goes_where_no_gpu_is(data):
