@@ -244,7 +244,7 @@ def checked(run: Run, source: str, limits: Mapping[str, Any], dry: bool) -> Iter
     yield from run.left_out
     settings = run.whole
     if settings.cluster is None:
-        allocation.check_limits(limits, _most_together(settings))
+        allocation.check_limits(limits, allocation.most_together(settings))
         device.check_visible(run.devices)
         if settings.devices.accelerator == "auto" and run.devices[0].kind == "cpu":
             names = ", ".join(device.name for device in run.devices)
@@ -269,14 +269,6 @@ def checked(run: Run, source: str, limits: Mapping[str, Any], dry: bool) -> Iter
             yield f"Before anything can be judged: {sentence}"
         for sentence in _told(partial(checks.check_editors, settings, run.editors, reach=False)):
             yield f"Before anything can be edited: {sentence}"
-
-
-def _most_together(settings: Config) -> tuple[int, str]:
-    """Return the most devices that one job takes, and the setting that says so."""
-    keys = {f"editors: {own.name}: gpus_per_editor": own.together for own in settings.editors}
-    keys["judge.gpus_per_judge"] = settings.judge.together
-    most = max(keys, key=lambda key: keys[key])
-    return keys[most], most
 
 
 def _told(check: Callable[[], None]) -> Iterator[str]:

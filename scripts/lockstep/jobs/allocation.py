@@ -59,6 +59,14 @@ def check_limits(limits: Mapping[str, Any], most: tuple[int, str]) -> None:
             raise DeviceError(f"--resources gpu={limit}: found too few, expected at least {least}")
 
 
+def most_together(settings: Config) -> tuple[int, str]:
+    """Return the most devices that one job takes, and the setting that says so."""
+    keys = {f"editors: {own.name}: gpus_per_editor": own.together for own in settings.editors}
+    keys["judge.gpus_per_judge"] = settings.judge.together
+    most = max(keys, key=lambda key: keys[key])
+    return keys[most], most
+
+
 def of_job(settings: Config, first: int, count: int, needed: bool = True) -> list[Device]:
     """Return the devices of all shards as the job of one of them knows them.
 
