@@ -9,7 +9,7 @@ from functools import cache
 from lockstep import layout
 from lockstep import workflow as computed
 from lockstep.config import series
-from lockstep.config.load import with_own_files
+from lockstep.config.load import with_own_files, with_rubrics
 from lockstep.demo import files as tiny
 from lockstep.errors import LockstepError
 from lockstep.foreign import media
@@ -20,7 +20,7 @@ SOURCE = " + ".join(map(str, workflow.configfiles))
 FOLDERS = list(map(os.path.dirname, workflow.configfiles))
 
 try:
-    config = with_own_files(computed.with_rubrics(config, [BESIDE, *FOLDERS]), FOLDERS)
+    config = with_own_files(with_rubrics(config, [BESIDE, *FOLDERS]), FOLDERS)
     if workflow.is_main_process:
         RUN = computed.load(config, SOURCE)
         given = workflow.resource_settings.resources

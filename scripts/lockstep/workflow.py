@@ -4,7 +4,6 @@ The workflow engine is known here by plain values alone: it gives a configuratio
 limits, and gets names, numbers and sentences.
 """
 
-import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -28,7 +27,6 @@ from lockstep.jobs import ahead, allocation, early, provenance, workers
 from lockstep.jobs import stale as outputs_that_do_not_fit
 from lockstep.jobs.ahead import Planned
 from lockstep.jobs.claims import Claims, claimed, limited
-from lockstep.judges.settings import JudgeSettings
 from lockstep.models.backend import BackendSettings
 from lockstep.records import notes, recovery
 from lockstep.rubrics.rubric import Rubric, read_rubric
@@ -81,8 +79,9 @@ class Run:
     @property
     def counts(self) -> list[int]:
         """Return all numbers of shards that there are."""
-        stages = itertools.product(("edit", "score"), self.editors)
-        return sorted({self.shards(*each) for each in stages})
+        return sorted(
+            {self.shards(stage, own) for own in self.editors for stage in ("edit", "score")}
+        )
 
     @cached_property
     def rubrics(self) -> dict[str, Rubric]:
@@ -101,8 +100,8 @@ class Run:
 
     def judged(self, editor: str, category: str, shard: int) -> list[str]:
         """Return the records of the edits that one shard of scores judges."""
-        edits = self.edits(editor, category)
-        return [edits[k] for k in plan.edit_shards(shard, self.whole.share(editor))]
+        own = plan.edit_shards(shard, self.whole.share(editor))
+        return self.edits(editor, category)[own.start : own.stop]
 
     def scores(self, editor: str, category: str) -> list[str]:
         """Return the records of all scores of an editor and category."""
@@ -205,24 +204,6 @@ def _with_devices(settings: Config, left_out: Sequence[str] = ()) -> Run:
     for editor in settings.editors:
         device.split(devices, editor.together, f"editors: {editor.name}: gpus_per_editor")
     return Run(settings, devices, left_out)
-
-
-def with_rubrics(data: Mapping[str, Any], folders: Sequence[str | Path]) -> dict[str, Any]:
-    """Return a configuration whose rubrics are found from any working folder.
-
-    Args:
-        folders: where to look, one after the other, for what the working folder lacks.
-    """
-    judge = data.get("judge")
-    if not isinstance(judge, Mapping):
-        return dict(data)
-    asked = judge.get("rubrics", JudgeSettings.model_fields["rubrics"].default)
-    if not isinstance(asked, str) or not asked or os.path.exists(os.path.expanduser(asked)):
-        return dict(data)
-    for path in (os.path.abspath(os.path.join(folder, asked)) for folder in folders):
-        if os.path.exists(path):
-            return {**data, "judge": {**judge, "rubrics": path}}
-    return dict(data)
 
 
 def checked(run: Run, source: str, limits: Mapping[str, Any], dry: bool) -> Iterator[str]:

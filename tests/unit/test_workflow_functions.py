@@ -288,15 +288,15 @@ def test_rubrics_are_looked_for_in_one_folder_after_the_other(tmp_path, monkeypa
     (second / "config" / "rubrics").mkdir(parents=True)
     given = {"judge": {"type": "precomputed"}, "seed": 1}
     places = [first, "second"]
-    found = workflow.with_rubrics(given, places)
+    found = load.with_rubrics(given, places)
     expected = str(second / "config" / "rubrics")
     assert found == {"judge": {"type": "precomputed", "rubrics": expected}, "seed": 1}
     (first / "config" / "rubrics").mkdir(parents=True)
     expected = str(first / "config" / "rubrics")
-    assert workflow.with_rubrics(given, places)["judge"]["rubrics"] == expected
+    assert load.with_rubrics(given, places)["judge"]["rubrics"] == expected
     # a configuration that works as it is stays as it is, and so do the keys of its results
     (tmp_path / "config" / "rubrics").mkdir(parents=True)
-    assert workflow.with_rubrics(given, places) == given
+    assert load.with_rubrics(given, places) == given
 
 
 @pytest.mark.parametrize(
@@ -304,8 +304,8 @@ def test_rubrics_are_looked_for_in_one_folder_after_the_other(tmp_path, monkeypa
     [None, "text", {"rubrics": 3}, {"rubrics": ""}, {"rubrics": "gone"}, {"rubrics": "/gone"}],
 )
 def test_a_mistake_is_left_for_the_configuration_to_tell(judge, tmp_path):
-    assert workflow.with_rubrics({"judge": judge}, [tmp_path]) == {"judge": judge}
-    assert workflow.with_rubrics({}, [tmp_path]) == {}
+    assert load.with_rubrics({"judge": judge}, [tmp_path]) == {"judge": judge}
+    assert load.with_rubrics({}, [tmp_path]) == {}
 
 
 def test_a_dry_run_says_what_would_stop_a_run_and_goes_on(data, monkeypatch):

@@ -16,6 +16,7 @@ from lockstep.config.section import Section
 from lockstep.config.sentences import sentences
 from lockstep.errors import ConfigError, suggest
 from lockstep.foreign.yaml_files import read_yaml
+from lockstep.judges.settings import JudgeSettings
 from lockstep.models.backend import absent
 
 PRESETS = Path(__file__).parents[3] / "config" / "editors"
@@ -168,3 +169,21 @@ def _merged(preset: Path, editor: Mapping[str, Any]) -> dict[str, Any]:
             value = {**merged.get(key, {}), **value}
         merged[key] = value
     return merged
+
+
+def with_rubrics(data: Mapping[str, Any], folders: Sequence[str | Path]) -> dict[str, Any]:
+    """Return a configuration whose rubrics are found from any working folder.
+
+    Args:
+        folders: where to look, one after the other, for what the working folder lacks.
+    """
+    judge = data.get("judge")
+    if not isinstance(judge, Mapping):
+        return dict(data)
+    asked = judge.get("rubrics", JudgeSettings.model_fields["rubrics"].default)
+    if not isinstance(asked, str) or not asked or os.path.exists(os.path.expanduser(asked)):
+        return dict(data)
+    for path in (os.path.abspath(os.path.join(folder, asked)) for folder in folders):
+        if os.path.exists(path):
+            return {**data, "judge": {**judge, "rubrics": path}}
+    return dict(data)
