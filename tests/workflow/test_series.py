@@ -15,7 +15,8 @@ PATTERN = "ckpts/step-*.safetensors"
 def trained(tmp_path_factory, models):
     """A run of two checkpoints and one that is half written, on two CPU slots."""
     folder = tmp_path_factory.mktemp("series") / "work"
-    workflow = make(folder, models, per_category=1)
+    two = {"path": "benchmark.json", "categories": ["physical", "social"]}
+    workflow = make(folder, models, per_category=2, benchmark=two)
     for seed, step in enumerate(("010", "020", "030")):
         path = folder / "ckpts" / f"step-{step}.safetensors"
         tiny_editors.make_adapter(path, models / "editor", seed=seed)
@@ -27,9 +28,7 @@ def trained(tmp_path_factory, models):
     workflow.config["editors"].append({"name": "alone"})
     judge_by_files(workflow)
     workflow.config["editors"] = [{**base, "name": "run", "checkpoints": PATTERN}]
-    workflow.config["devices"]["idle_timeout"] = 60
-    workflow.output = workflow.run("run", "--cores", "2")
-    workflow.output_of_report = workflow.run("--cores", "2")
+    workflow.output = workflow.run("--cores", "2")
     workflow.whole = whole
     return workflow
 
@@ -46,7 +45,11 @@ def test_the_base_is_loaded_once_a_device_for_all_checkpoints(trained):
     assert logs.count("loaded QwenImageEditPipeline") == 2
     assert logs.count("took the next checkpoint, run-020, in ") == 2
     assert "left out ckpts/step-030.safetensors, which may still be written" in trained.output
-    assert len(states(trained)) == 10
+    assert len(states(trained)) == 8
+
+
+def test_a_series_is_a_target(trained):
+    assert "4 tabulate" in trained.run("-n", "run", "--forcerun", "tabulate")
 
 
 def test_the_report_has_the_series(trained):
@@ -63,7 +66,7 @@ def test_a_finished_checkpoint_is_edited_and_judged_and_nothing_else(trained, tm
     output = workflow.run("--cores", "2")
     after = states(workflow)
     new = after.keys() - before.keys()
-    assert {name.split("/")[0] for name in new} == {"run-030"} and len(new) == 5
+    assert {name.split("/")[0] for name in new} == {"run-030"} and len(new) == 4
     assert {name: after[name] for name in before} == before
     for kind in ("edit", "score"):
         redone = {line for line in output.splitlines() if f"{kind}ing " in line}
