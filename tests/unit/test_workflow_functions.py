@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from lockstep import workflow
+from lockstep.config import load
 from lockstep.demo import files, tiny
 from lockstep.demo.files import TINY_EDITOR, TINY_FILES, TINY_JUDGE
 from lockstep.editors.identity import IdentitySettings
