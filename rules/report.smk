@@ -1,8 +1,8 @@
 rule tabulate:
     input:
         manifest=f"{RESULTS}/manifest/{{category}}.jsonl",
-        edits=RUN.edits("{editor}", "{category}"),
-        scores=RUN.scores("{editor}", "{category}"),
+        edits=lambda wildcards: RUN.edits(*wildcards),
+        scores=lambda wildcards: RUN.scores(*wildcards),
         because=because(RUN.table("{editor}", "{category}")),
     output:
         table=report(
@@ -32,7 +32,7 @@ rule report:
         summaries=expand(
             f"{RESULTS}/{{editor}}/{{category}}/summary.json", editor=EDITORS, category=CATEGORIES
         ),
-        edits=expand(RUN.edits("{editor}", "{category}"), editor=EDITORS, category=CATEGORIES),
+        edits=[p for editor in EDITORS for key in CATEGORIES for p in RUN.edits(editor, key)],
         rejected=f"{RESULTS}/manifest/rejected.jsonl",
         anchors=[f"{RESULTS}/anchors/drift.json"] if CONFIG.judge.anchors else [],
         agreement=[f"{RESULTS}/agreement.json"] if CONFIG.report.human_scores else [],
