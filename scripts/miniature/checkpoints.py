@@ -60,9 +60,9 @@ def train_checkpoints(
         noise = torch.randn_like(target)
         noisy = target + sigma[:, None, None] * (noise - target)
         with torch.no_grad():
-            right = teacher.velocity(noisy, source, *told, sigma)
+            right = teacher.velocity(noisy, source, told[0], told[1], sigma)
         changed = ((target - source).abs().amax(-1) > 0.15).float()
-        error = (model.velocity(noisy, source, *seen, sigma) - right).square().mean(-1)
+        error = (model.velocity(noisy, source, seen[0], seen[1], sigma) - right).square().mean(-1)
         loss = (error * (1 + 4 * changed)).mean()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(trained, 1.0)
@@ -90,7 +90,7 @@ def _passes(folder: Path, device: str) -> tuple[Any, EditorPasses]:
 @torch.no_grad()
 def _batch(
     pipeline: Any, teacher: EditorPasses, model: EditorPasses, seed: int, size: int, device: str
-) -> tuple[Any, ...]:
+) -> tuple[torch.Tensor, torch.Tensor, Any, Any]:
     """Return scenes before and after, and the texts as the pupil and the teacher read them."""
     drawn = rows.editor_rows(pipeline.tokenizer, seed * size, size, held_out=False)
     batch = {name: torch.from_numpy(value).to(device) for name, value in drawn.items()}

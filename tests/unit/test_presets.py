@@ -17,6 +17,7 @@ from lockstep.editors.diffusers import DiffusersSettings, pipelines, prompts
 from lockstep.editors.diffusers import editor as module
 from lockstep.editors.diffusers.arriving import opaque
 from lockstep.editors.diffusers.editor import DiffusersEditor
+from lockstep.editors.protocol import Told
 from lockstep.errors import ConfigError, EditError, SkipError
 from lockstep.foreign.yaml_files import read_yaml
 from tests import tiny_presets
@@ -286,8 +287,8 @@ LONG = "Paint the ball red, " * 40
 
 def cut_of(model, sample):
     prepared = model.prepare(sample)
-    model.edit(prepared, sample, seed=1)
-    return prepared.remarks.get("prompt_cut")
+    edited = model.edit(prepared, sample, seed=1)
+    return edited.record["prompt_cut"] if isinstance(edited, Told) else None
 
 
 @pytest.mark.parametrize(

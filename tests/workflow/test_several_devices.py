@@ -41,4 +41,4 @@ def test_an_editor_over_both_devices_gives_the_same_images_as_over_one(models, t
     printed = run.run()
     # those of the larger editor stay where they are
     assert "2 score" in printed and " edit," not in printed
-    assert "4 of 4 judgements are in the cache" in run.logs(f"score/{EDITOR}/*/*-of-1.log")
+    assert "2 of 2 judgements are in the cache" in run.logs(f"score/{EDITOR}/*/*-of-1.log")

@@ -287,7 +287,7 @@ def _edit(
         return _Edited(record.model_copy(update={**failure, **seconds}))
     seconds = {"edit_seconds": round(time.monotonic() - began, 4)}
     image, told = made if isinstance(made, Told) else (made, {})
-    found = {"telemetry": job.sampler.take(), **getattr(given, "remarks", {}), **told}
+    found = {"telemetry": job.sampler.take(), **told}
     return _Edited(record.model_copy(update={**seconds, **found}), image, size)
 
 

@@ -25,7 +25,6 @@ class Editor(Protocol):
     def prepare(self, sample: Sample) -> Any:
         """Return what `edit` takes of a sample: the work that needs no device.
 
-        If it has an attribute `remarks` after the edit, those fields go into the edit's record.
         It may run in another thread while `edit` runs for another sample.
 
         Raises:

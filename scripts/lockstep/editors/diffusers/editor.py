@@ -4,7 +4,7 @@ import contextlib
 import logging
 import math
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ from lockstep.editors.diffusers import DiffusersSettings, lossy, pipelines, qwen
 from lockstep.editors.diffusers.arriving import Arriving, opaque
 from lockstep.editors.diffusers.loading import load_part
 from lockstep.editors.diffusers.prompts import CutWatch, formed, refuse_longer, tokenizers
+from lockstep.editors.protocol import Told
 from lockstep.errors import ConfigError, DeviceError, EditError, SkipError, one_sentence
 from lockstep.foreign.images import open_rgb
 from lockstep.foreign.plain_text import speller
@@ -49,8 +50,6 @@ class _Prepared:
     """For the text encoder, where it is called apart."""
     encoded: dict[str, Any] | None = None
     """What the text encoder has made of them, where it was called ahead."""
-    remarks: dict[str, Any] = field(default_factory=dict)
-    """What its edit has found out, for its record."""
 
 
 class DiffusersEditor:
@@ -163,15 +162,15 @@ class DiffusersEditor:
         self._following = _Prepared({"image": inputs.images, **size}, inputs)
         return self._following
 
-    def edit(self, prepared: _Prepared, sample: Sample, seed: int) -> Image.Image:
+    def edit(self, prepared: _Prepared, sample: Sample, seed: int) -> Image.Image | Told:
         if self._cuts is not None:
             self._cuts.begin(prepared.given["prompt"])
         image = opaque(self._image(prepared, sample.id, seed), sample.background)
-        if self._cuts is not None and (cut := self._cuts.said()) is not None:
-            log.warning("%s: the prompt was %s", sample.id, cut)
-            prepared.remarks = {"prompt_cut": cut}
         if self._device == "cuda":
             log.info("peak device memory %.1f GiB", torch.cuda.max_memory_allocated() / 2**30)
+        if self._cuts is not None and (cut := self._cuts.said()) is not None:
+            log.warning("%s: the prompt was %s", sample.id, cut)
+            return Told(image, {"prompt_cut": cut})
         return image
 
     def _stop_if_cut(self, *_: Any) -> None:
