@@ -150,7 +150,7 @@ def test_image_tokens_reach_the_text_encoders_that_see_the_source(name, tiny, qu
 
 
 def test_there_is_a_tiny_model_for_every_new_pipeline():
-    known = {"flux-kontext", "instruct-pix2pix", "firered-image-edit"}
+    known = {"flux-kontext", "instruct-pix2pix", "firered-image-edit", "gpt-image"}
     presets = {path.stem for path in PRESETS.glob("*.yaml")}
     assert presets - known - set(MODELS) == {n for n in presets if n.startswith("qwen-image-edit")}
 

@@ -172,7 +172,7 @@ def member(models, checkpoints, step, **given):
         type="diffusers",
         dtype=given.pop("dtype", "float32"),
         model=str(models / given.pop("base", "editor")),
-        num_inference_steps=2,
+        num_inference_steps=given.pop("steps", 2),
         adapters=[{"path": str(checkpoints / f"step-{step}.safetensors")}],
         series={"name": "run", "step": int(step)},
         **given,
@@ -191,29 +191,28 @@ def hashes(editor):
     }
 
 
-@pytest.mark.parametrize("optimize", [True, False])
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize(("optimize", "dtype"), [(True, "bfloat16"), (False, "float32")])
 def test_a_checkpoint_taken_next_gives_the_bits_of_one_loaded_alone(
     models, checkpoints, sample, optimize, dtype, caplog
 ):
     caplog.set_level(logging.INFO)
-    given = {"optimize": optimize, "dtype": dtype}
+    given = {"optimize": optimize, "dtype": dtype, "true_cfg_scale": 1, "steps": 1}
     alone = {}
-    for step in STEPS:
+    for step in ("050", "200"):
         fresh = DiffusersEditor(member(models, checkpoints, step, **given), "cpu")
         alone[step] = hashes(fresh), edited(fresh, sample)
-    assert len({pixels for _, pixels in alone.values()}) == 3
+    assert len({pixels for _, pixels in alone.values()}) == 2
     caplog.clear()
     editor = DiffusersEditor(member(models, checkpoints, "050", **given), "cpu")
     places = [value.data_ptr() for value in editor._pipeline.transformer.state_dict().values()]
-    for step in ("050", "200", "100", "050", "200"):
+    for step in ("050", "200", "050"):
         editor.take(member(models, checkpoints, step, **given))
         assert (hashes(editor), edited(editor, sample)) == alone[step]
     after = [value.data_ptr() for value in editor._pipeline.transformer.state_dict().values()]
     assert after == places
     told = [record.message for record in caplog.records]
     assert sum(line.startswith("loaded QwenImageEditPipeline") for line in told) == 1
-    assert sum(line.startswith("took the next checkpoint, run-") for line in told) == 4
+    assert sum(line.startswith("took the next checkpoint, run-") for line in told) == 2
     # and below them all lies the base, to the bit
     changing.restore(editor._pipeline, editor._kept)
     base = member(models, checkpoints, "050", **given).held
