@@ -21,9 +21,7 @@ class Series(Section):
 class EditorSettings(BackendSettings):
     """What all editors share."""
 
-    neutral: ClassVar[frozenset[str]] = frozenset({"name", "preset", "checkpoints", "series"}) | {
-        "gpus_per_editor"
-    }
+    neutral: ClassVar[frozenset[str]] = frozenset({"name", "preset"})
     copies_source: ClassVar[bool] = False
     """Whether it returns the source: the control that a judge must score low."""
     name: Name = Field(description="Name in paths, targets and tables.")
@@ -44,7 +42,7 @@ class EditorSettings(BackendSettings):
     @property
     def together(self) -> int:
         """How many devices one job of it takes."""
-        return getattr(self, "gpus_per_editor", 1)
+        return 1
 
     @property
     def member(self) -> Series | None:
@@ -69,6 +67,20 @@ class EditorSettings(BackendSettings):
             ConfigError: if its model cannot be found.
         """
         raise NotImplementedError
+
+
+class DeviceEditorSettings(EditorSettings):
+    """What all editors share that run on devices."""
+
+    on_device: ClassVar[bool] = True
+    neutral: ClassVar[frozenset[str]] = EditorSettings.neutral | {"gpus_per_editor"}
+    gpus_per_editor: PositiveInt = Field(
+        1, description="Neighbours in `device_ids` that one model or program has together."
+    )
+
+    @property
+    def together(self) -> int:
+        return self.gpus_per_editor
 
 
 class ServedEditorSettings(ServedSettings, EditorSettings):

@@ -13,7 +13,7 @@ from lockstep import records
 from lockstep.config.section import PathText, Seconds
 from lockstep.devices.device import VISIBLE
 from lockstep.editors.protocol import Editor
-from lockstep.editors.settings import EditorSettings
+from lockstep.editors.settings import DeviceEditorSettings
 from lockstep.models.backend import Lacking, absent
 from lockstep.models.fingerprints import LARGE, all_files, file_sha256, once, state_of
 from lockstep.records import Sample
@@ -49,11 +49,10 @@ Words = Annotated[
 ]
 
 
-class CommandSettings(EditorSettings):
+class CommandSettings(DeviceEditorSettings):
     """A program in an environment of its own, which edits as docs/own_editor.md says."""
 
-    on_device: ClassVar[bool] = True
-    neutral: ClassVar[frozenset[str]] = EditorSettings.neutral | {
+    neutral: ClassVar[frozenset[str]] = DeviceEditorSettings.neutral | {
         *("start_timeout", "timeout", "attempts")
     }
     places: ClassVar[frozenset[str]] = frozenset({"command", "depends_on", "folder"})
@@ -81,9 +80,6 @@ class CommandSettings(EditorSettings):
         600.0, description="Seconds until the program must be ready, its model loaded."
     )
     timeout: Seconds = Field(600.0, description="Seconds that an edit may take.")
-    gpus_per_editor: PositiveInt = Field(
-        1, description="Neighbours in `device_ids` that one program is given."
-    )
     attempts: PositiveInt = Field(
         2, description="Times that a sample is tried if the program ends or hangs at it."
     )

@@ -18,7 +18,7 @@ from pydantic import (
 
 from lockstep.config.section import Dtype, PathText, Section, is_folder
 from lockstep.editors.protocol import Editor
-from lockstep.editors.settings import EditorSettings, Series
+from lockstep.editors.settings import DeviceEditorSettings, Series
 from lockstep.foreign.plain_text import spelling
 from lockstep.models import adapter_scale
 from lockstep.models.backend import HubFile, Lacking, broken
@@ -155,10 +155,10 @@ class Lossy(Section):
         return self
 
 
-class DiffusersSettings(EditorSettings):
+class DiffusersSettings(DeviceEditorSettings):
     """A diffusers pipeline that takes an image and a prompt."""
 
-    on_device: ClassVar[bool] = True
+    neutral: ClassVar[frozenset[str]] = DeviceEditorSettings.neutral | {"checkpoints", "series"}
     places: ClassVar[frozenset[str]] = frozenset({"adapters"})
     type: Literal["diffusers"]
     model: PathText = Field(description="Hub id or folder.")
@@ -223,9 +223,6 @@ class DiffusersSettings(EditorSettings):
         "none",
         description="Keep weights in host memory and move to a small GPU one model (48 GB), "
         "groups of layers (24 GB) or single layers (least, slowest) at a time.",
-    )
-    gpus_per_editor: PositiveInt = Field(
-        1, description="Neighbours in `device_ids` that hold one model together."
     )
     lossy: Lossy = Field(Lossy(), description="Approximations.")
 
