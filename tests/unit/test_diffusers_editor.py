@@ -172,14 +172,14 @@ def test_what_diffusers_loads_by_itself_lies_on_the_device_too(tmp_path):
     """A safety checker is a class of a pipeline's own; left on the CPU it fails every edit."""
     tiny_editors.make_instruct_pix2pix(tmp_path / "pix2pix", safety_checker=True)
 
-    def on_device(kind, folder, dtype, torch_device):
+    def on_device(kind, folder, dtype, torch_device, places):
         part, info = load_part(kind, folder, dtype, "cpu")
         return part.to(torch_device), info
 
     given = settings(tmp_path, "pix2pix", **PIX2PIX)
     kind = diffusers.StableDiffusionInstructPix2PixPipeline
     with mock.patch.object(module, "load_part", on_device):
-        pipeline = module._load(given, kind, kind.load_config(given.model), "meta")
+        pipeline = module._load(given, kind, kind.load_config(given.model), "meta", {})
     parts = [part for part in pipeline.components.values() if isinstance(part, torch.nn.Module)]
     assert {part.device.type for part in parts} == {"meta"}
     assert pipeline.safety_checker in parts
@@ -485,7 +485,7 @@ def test_offloading_leaves_the_weights_in_host_memory_until_they_are_needed(mode
             mock.patch(f"diffusers.DiffusionPipeline.{method}") as enable,
             mock.patch.object(torch.cuda, "get_device_name", return_value="a GPU"),
         ):
-            load.side_effect = lambda settings, kind, index, device: (
+            load.side_effect = lambda settings, kind, index, device, places: (
                 mock.DEFAULT if device == "cpu" else pytest.fail(device)
             )
             DiffusersEditor(settings(models, offload=offload), "cuda")

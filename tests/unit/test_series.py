@@ -172,7 +172,7 @@ def member(models, checkpoints, step, **given):
         type="diffusers",
         dtype=given.pop("dtype", "float32"),
         model=str(models / given.pop("base", "editor")),
-        num_inference_steps=given.pop("steps", 2),
+        num_inference_steps=2,
         adapters=[{"path": str(checkpoints / f"step-{step}.safetensors")}],
         series={"name": "run", "step": int(step)},
         **given,
@@ -196,7 +196,7 @@ def test_a_checkpoint_taken_next_gives_the_bits_of_one_loaded_alone(
     models, checkpoints, sample, optimize, dtype, caplog
 ):
     caplog.set_level(logging.INFO)
-    given = {"optimize": optimize, "dtype": dtype, "true_cfg_scale": 1, "steps": 1}
+    given = {"optimize": optimize, "dtype": dtype, "true_cfg_scale": 1}
     alone = {}
     for step in ("050", "200"):
         fresh = DiffusersEditor(member(models, checkpoints, step, **given), "cpu")
