@@ -39,7 +39,6 @@ def workflow(serve, tmp_path):
         own | {"version": "1", "arguments": {"steps": 1}},
         final,
         klein | {"dtype": "float32", "num_inference_steps": 1},
-        {"name": "finished", "type": "precomputed", "folder": "finished"},
     ]
     config["judge"] |= {"model": str(miniature / "judge"), "swapped_instruction": False}
     config["judge"]["rubrics"] = str(miniature / "rubrics")
@@ -55,6 +54,8 @@ def workflow(serve, tmp_path):
         for sample in map(json.loads, text.splitlines()):
             source = made.results / "manifest" / sample["image"]
             shutil.copy(source, tmp_path / "finished" / f"{sample['id']}{source.suffix}")
+    finished = {"name": "finished", "type": "precomputed", "folder": "finished"}
+    made.config["editors"].append(finished)
     return made
 
 
