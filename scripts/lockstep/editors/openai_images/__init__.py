@@ -8,9 +8,7 @@ from lockstep.records import Sample
 
 
 class OpenAIImagesSettings(ServedEditorSettings):
-    """A model behind a server with OpenAI's interface for edits, such as vLLM-Omni, SGLang or a
-    commercial one.
-    """
+    """A model behind a server with OpenAI's interface for image edits."""
 
     type: Literal["openai_images"]
 
