@@ -1,6 +1,7 @@
 """How alike edits are to their sources, as models with local weights tell."""
 
 import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from lockstep import layout, records
 from lockstep.config.load import load_config
 from lockstep.config.metrics import MetricsSettings
-from lockstep.errors import ConfigError
+from lockstep.errors import ConfigError, DamagedError
 from lockstep.figures import preservation, similarity, tables
 from lockstep.models import encoders
 from lockstep.records import EditRecord
@@ -255,6 +256,25 @@ def test_what_was_measured_before_a_kill_is_kept(place, made, asked, monkeypatch
     asked.clear()
     similarity.similar(*place, made, 1)
     assert [name for name, _ in asked] == ["dino"] + ["lpips"] * 3
+
+
+def test_nothing_is_asked_of_the_network(place, made, monkeypatch):
+    def refuse(*of, **_):
+        raise AssertionError(f"asked {of}")
+
+    for name in ("connect", "connect_ex"):
+        monkeypatch.setattr(socket.socket, name, refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    monkeypatch.setattr(torch.hub, "load_state_dict_from_url", refuse)
+    assert len(similarity.similar(*place, made, 1)) == 3
+
+
+def test_a_kept_number_of_another_name_is_refused(place, made):
+    similarity.similar(*place, made, 1)
+    path = layout.similarity(place[2])
+    path.write_text(path.read_text(encoding="utf-8").replace('"lpips"', '"score"'))
+    with pytest.raises(DamagedError, match=r"similarity\.jsonl"):
+        similarity.similar(*place, made, 1)
 
 
 def test_an_edit_whose_image_is_gone_has_no_numbers(place, made):

@@ -80,8 +80,10 @@ def _check_backbone(path: Path) -> None:
         return
     # torchvision names its files by how their hashes begin
     named = re.search(r"-([0-9a-f]{8})\.pth$", path.name)
+    if named is None:
+        return
     digest = fingerprints.file_sha256(path)
-    if named is not None and not digest.startswith(named[1]):
+    if not digest.startswith(named[1]):
         raise ConfigError(
             f"{path}: found a file whose SHA-256 begins with {digest[:8]}, expected {named[1]} as "
             "its name says; it may have been cut off while it was copied"

@@ -307,7 +307,7 @@ class SimilarityRecord(Record):
     id: Id
     key: str
     """SHA-256 over what decides the numbers: both images, the instruction and the model."""
-    numbers: dict[str, FiniteFloat]
+    numbers: dict[Literal["clip_similarity", "clip_text", "dino_similarity", "lpips"], FiniteFloat]
     """By column of the tables; none of images that are too small for the model."""
     clip_text_cut: str | None = None
     """How many tokens of the instruction CLIP took, where it took only the beginning of it."""
