@@ -1,5 +1,6 @@
 """How alike edits are to their sources, as models with local weights tell."""
 
+import os
 import shutil
 import socket
 import subprocess
@@ -126,14 +127,25 @@ def test_lpips_is_that_of_its_authors(made):
     assert found == pytest.approx(expected, rel=1e-4)
 
 
+class RunsCode:
+    """Makes a folder when it is read back."""
+
+    def __init__(self, folder):
+        self.folder = str(folder)
+
+    def __reduce__(self):
+        return os.mkdir, (self.folder,)
+
+
 def test_weights_of_torch_are_taken_too_and_only_weights(tmp_path):
     folder = tiny_encoders.make_alexnet(tmp_path / "one", "alexnet.pth")
     other = tiny_encoders.make_alexnet(tmp_path / "other")
     pair = (picture(), picture(1))
     assert told("lpips", folder, *pair) == told("lpips", other, *pair)
-    torch.save({"features.0.weight": Path("x")}, folder / "alexnet.pth")
+    torch.save({"features.0.weight": RunsCode(tmp_path / "ran")}, folder / "alexnet.pth")
     with pytest.raises(ConfigError, match=r"alexnet\.pth: expected weights of torchvision's Alex"):
         told("lpips", folder, *pair)
+    assert not (tmp_path / "ran").exists()
 
 
 def test_the_file_that_torchvision_gives_is_the_one_that_is_asked_for(tmp_path):
