@@ -14,13 +14,12 @@ KINDS = {
 
 NEEDED = {
     "clip": (
-        ("config.json",),
         ("preprocessor_config.json", "processor_config.json"),
         ("tokenizer.json", "vocab.json"),
     ),
-    "dino": (("config.json",), ("preprocessor_config.json",)),
+    "dino": (("preprocessor_config.json",),),
 }
-"""Files of each measure's model beside the weights; of several names one is enough."""
+"""Files of each measure's model beside weights and config.json; of several names one is enough."""
 
 BACKBONE = tuple(f"features.{k}.{part}" for k in (0, 3, 6, 8, 10) for part in ("weight", "bias"))
 """Weights of torchvision's AlexNet that LPIPS sees through."""
@@ -43,13 +42,15 @@ def check_encoder(measure: str, folder: str) -> None:
     if measure == "lpips":
         _check_backbone(alexnet(folder))
         return
+    config = Path(folder, "config.json")
+    found = weights.read_object(config).get("model_type") if config.is_file() else None
+    if found not in KINDS[measure]:
+        what = f"a model of type {found!r}" if config.is_file() else "no config.json"
+        expected = " or ".join(KINDS[measure])
+        raise ConfigError(f"found {what} in {folder!r}, expected a model of type {expected}")
     for names in NEEDED[measure]:
         if not any(Path(folder, name).is_file() for name in names):
             raise ConfigError(f"found no {' and no '.join(names)} in {folder!r}, expected one")
-    found = weights.read_object(Path(folder, "config.json")).get("model_type")
-    if found not in KINDS[measure]:
-        expected = " or ".join(KINDS[measure])
-        raise ConfigError(f"found a model of type {found!r} in {folder!r}, expected {expected}")
     pickled = [Path(folder, name) for name in weights.PICKLED]
     if not weights.weight_files(Path(folder)) and not any(path.exists() for path in pickled):
         raise ConfigError(f"found no weights in {folder!r}, expected model.safetensors in it")
@@ -78,6 +79,7 @@ def _check_backbone(path: Path) -> None:
         if lacking := sorted(set(BACKBONE) - weights.read_header(path).keys()):
             raise ConfigError(f"{path}: found no {lacking[0]}, expected torchvision's AlexNet")
         return
+    weights.check_there(path)
     # torchvision names its files by how their hashes begin
     named = re.search(r"-([0-9a-f]{8})\.pth$", path.name)
     if named is None:
