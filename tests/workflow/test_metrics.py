@@ -2,7 +2,6 @@
 
 import csv
 import json
-import re
 
 from tests import tiny_encoders
 from tests.workflow.conftest import EDITOR, judge_by_files, make
@@ -34,9 +33,10 @@ def test_only_what_another_model_tells_is_measured_again(models, tmp_path):
 
     workflow.config["metrics"]["dino"] = str(tiny_encoders.make_dino(tmp_path / "other", seed=1))
     planned = workflow.run("-n")
-    assert set(re.findall(r"^(\w+) +\d+$", planned, re.MULTILINE)) == {
-        *("tabulate", "report", "all", "total")
-    }
+    for stage in ("tabulating", "writing the report"):
+        assert stage in planned
+    for stage in ("editing", "scoring", "reading"):
+        assert stage not in planned
     workflow.run()
     log = workflow.logs("tabulate/**/*.log")
     assert "dino: measured 2 of 2" in log and "clip: measured" not in log
