@@ -88,8 +88,9 @@ def similar(
             log.info("%s: measured %d of %d", name, min(start + BATCH, len(new)), len(new))
     columns: dict[str, dict[str, Any]] = defaultdict(dict)
     for record in found:
-        cut = {"clip_text_cut": record.clip_text_cut} if record.clip_text_cut else {}
-        columns[record.id] |= {**record.numbers, **cut}
+        columns[record.id] |= {str(name): value for name, value in record.numbers.items()}
+        if record.clip_text_cut is not None:
+            columns[record.id]["clip_text_cut"] = record.clip_text_cut
     return columns
 
 
