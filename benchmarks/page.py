@@ -16,7 +16,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from lockstep.config.run import Config
 from lockstep.demo import scenes
 from lockstep.figures import tables
 from lockstep.records import EditRecord, PreservationRecord, Sample, ScoreRecord
+from lockstep.records.columns import SIMILARITIES
 from lockstep.report import write
 from lockstep.rubrics import combine, rubric
 
@@ -266,7 +267,8 @@ def _results(
     records.write_records(shards[0], edits)
     records.write_records(judged[0], scores)
     kept = _preserved(edits, random.Random(place.name))
-    frame = tables.table(manifest, shards, judged, asked, place, kept)
+    similar = {} if number else _similar(kept, random.Random(place.name))
+    frame = tables.table(manifest, shards, judged, asked, place, kept, similar)
     records.write_text(place / "table.csv", tables.to_csv(frame))
     summary = tables.summary(
         frame, shards, judged, asked, settings.report.threshold_on(rubric.SCALE)
@@ -277,6 +279,16 @@ def _results(
         "summaries": place / "summary.json",
         "edits": shards,
     }
+
+
+def _similar(ids: Iterable[str], chosen: random.Random) -> dict[str, dict[str, Any]]:
+    """Make up what models told of edits; of few the instruction is cut."""
+    found: dict[str, dict[str, Any]] = {}
+    for name in ids:
+        found[name] = {column: round(chosen.random(), 5) for column in SIMILARITIES}
+        if chosen.random() < 0.1:
+            found[name]["clip_text_cut"] = "cut after 77 of 90 tokens"
+    return found
 
 
 def _preserved(edits: list[EditRecord], chosen: random.Random) -> dict[str, PreservationRecord]:

@@ -17,7 +17,7 @@ rule tabulate:
     group:
         GROUP
     conda:
-        "../envs/report.yaml"
+        "../envs/metrics.yaml" if CONFIG.metrics.models else "../envs/report.yaml"
     resources:
         **TABULATE_CLAIMS,
     message:

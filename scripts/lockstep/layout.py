@@ -102,6 +102,11 @@ def preservation(folder: Path) -> Path:
     return folder / "preservation.jsonl"
 
 
+def similarity(folder: Path) -> Path:
+    """Return what models told of the edits, which is kept from table to table."""
+    return folder / "similarity.jsonl"
+
+
 def shard(folder: Path, kind: str, number: int, shards: int) -> Path:
     """Return a shard's records, of the kind `edits` or `scores`."""
     return folder / kind / plan.shard_file(number, shards)

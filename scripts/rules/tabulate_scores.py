@@ -9,7 +9,7 @@ from pathlib import Path
 
 from lockstep import layout, records
 from lockstep.config.load import of_job
-from lockstep.figures import preservation, tables
+from lockstep.figures import preservation, similarity, tables
 from lockstep.jobs import provenance
 from lockstep.jobs.joblog import job_log
 from lockstep.records import alike, notes
@@ -26,7 +26,8 @@ with job_log(snakemake.log[0]):
     with notes.noted(provenance.tabulated(settings, editor, category, len(edits), rubric)):
         manifest, half = Path(snakemake.input.manifest), max(1, len(os.sched_getaffinity(0)) // 2)
         preserved = preservation.preserved(manifest, edits, folder, half)
-        frame = tables.table(manifest, edits, scores, rubric, folder, preserved)
+        similar = similarity.similar(manifest, edits, folder, settings.metrics.models, half)
+        frame = tables.table(manifest, edits, scores, rubric, folder, preserved, similar)
         edited = frame[["id", "status", "error"]].itertuples(index=False, name=None)
         alike.check_edits(str(folder), edited)
         records.write_text(snakemake.output.table, tables.to_csv(frame))

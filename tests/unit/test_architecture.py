@@ -218,7 +218,7 @@ def test_the_lock_names_no_address_and_the_environments_have_its_pins():
     lock = (ROOT / "envs" / "requirements.txt").read_text(encoding="utf-8")
     assert "://" not in lock
     pins = dict(re.findall(r"^([a-z0-9-]+)==(\S+)", lock, re.MULTILINE))
-    for kind in ("edit", "score", "report"):
+    for kind in ("edit", "score", "metrics", "report"):
         environment = yaml.safe_load((ROOT / "envs" / f"{kind}.yaml").read_text(encoding="utf-8"))
         for package in environment["dependencies"][-1]["pip"]:
             name, _, version = package.partition("==")
@@ -228,6 +228,7 @@ def test_the_lock_names_no_address_and_the_environments_have_its_pins():
 SCRIPTS = {
     "edit": ["edit_shard", "make_tiny_models"],
     "score": ["score_shard", "judge_anchors", "collect_anchors"],
+    "metrics": ["tabulate_scores"],
     "report": [
         "prepare_manifests",
         "survey_benchmark",

@@ -131,6 +131,8 @@ def load(**sections):
             "editors[0].folder: found no file 'no'",
         ),
         ({"judge": {"model": "./no"}}, "judge.model: found no file 'no/config.json'"),
+        ({"metrics": {"clp": "no"}}, "metrics.clp: found an unknown key (did you mean 'clip'?)"),
+        ({"metrics": {"dino": "no"}}, "metrics.dino: found no folder 'no', expected one with"),
         (
             {"judge": {"rubrics": "no"}},
             "judge.rubrics: found no file 'no/physical.yaml', the rubric of 'physical'; expected "

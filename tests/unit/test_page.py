@@ -233,6 +233,24 @@ def test_skipped_samples_are_listed_with_their_reason_and_are_no_failures(writte
     assert all(f"<bdi>{name}</bdi>" in skipped and name not in failed for name in ids)
 
 
+def test_what_models_told_is_shown_of_the_editors_that_they_were_asked_of(written):
+    report = json.loads((written / "report.json").read_text(encoding="utf-8"))
+    first, *others = (own["preservation"] for own in report["editors"].values())
+    assert not any("lpips" in own["distribution"] for own in others)
+    median = f"{first['distribution']['dino_similarity']['median']:.3f}"
+    for name in ("report.html", "report.md"):
+        text = (written / name).read_text(encoding="utf-8")
+        assert "CLIP" in text and "LPIPS" in text
+        assert median in text.split("DINO", 1)[1]
+    (kept, other, _) = (
+        [edit["kept"] for edit in own if edit and edit["kept"]]
+        for own in zip(*(row["edits"] for row in script(written, "details-0")), strict=True)
+    )
+    assert all(0 <= own["lpips"] <= 1 for own in kept)
+    assert any("clip_text_cut" in own for own in kept) and first["clip_text_cut"] > 0
+    assert not any("lpips" in own for own in other)
+
+
 def test_an_editor_that_takes_no_sample_is_in_the_headline_all_the_same(tmp_path):
     write.write_report(*made_up.make_results(tmp_path, 5, 32, change=lambda _: {"more": MORE}))
     told = json.loads((tmp_path / "report" / "report.json").read_text(encoding="utf-8"))

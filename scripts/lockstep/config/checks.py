@@ -58,6 +58,7 @@ def _lacking(config: Config, made: Collection[str]) -> Iterator[Lacking]:
                 f"found no file {file!r}, the rubric of {category!r}; expected a file for each "
                 "category, or the path of one .yaml file for all",
             )
+    yield from _below("metrics", config.metrics.missing())
     if config.report.human_scores is not None:
         yield from absent("report.human_scores", config.report.human_scores, made)
 

@@ -19,6 +19,7 @@ from lockstep.benchmark.categories import RESERVED
 from lockstep.benchmark.settings import BenchmarkSettings
 from lockstep.config import backends
 from lockstep.config.cluster import ClusterSettings
+from lockstep.config.metrics import MetricsSettings
 from lockstep.config.report import CompareSettings, ReportSettings, threshold_of_one_scale
 from lockstep.config.section import PathText, PlainPath, Section
 from lockstep.devices.settings import DeviceSettings
@@ -86,6 +87,7 @@ class Config(Section):
     cluster: ClusterSettings | None = Field(
         None, description="What jobs on a cluster ask for; null runs on this machine."
     )
+    metrics: MetricsSettings = MetricsSettings()
     report: ReportSettings = ReportSettings()
     compare: CompareSettings | None = Field(None, description="What `snakemake compare` compares.")
 

@@ -5,7 +5,7 @@ settings that are named here.
 """
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -18,8 +18,8 @@ from lockstep import layout, records
 from lockstep.figures.apart import begun
 from lockstep.figures.registration import register
 from lockstep.foreign import images
-from lockstep.records import EditRecord, PreservationRecord, Sample
-from lockstep.records.columns import MEASURES
+from lockstep.records import EditRecord, PreservationRecord
+from lockstep.records.columns import MEASURES, SIMILARITIES
 
 SEMANTICS = 1
 """Raised by hand when what is measured changes, so that all is measured again."""
@@ -61,13 +61,28 @@ class Wanted(NamedTuple):
     """An edit to be measured."""
 
     id: str
-    key: str
+    images: tuple[str, str | None, str]
+    """Hashes of the source's bytes and of the edit's pixels, with the background between them."""
     source: str
     edited: str
     background: str
     """Colour under transparent pixels, as "#rrggbb"."""
     size: tuple[int, int] | None
     """Width and height that the editor returned; None if it is that of the file."""
+    instruction: str
+
+    @property
+    def key(self) -> str:
+        decides = [SEMANTICS, *self.images, self.size]
+        return records.sha256(records.canonical_json(decides).encode())
+
+    def opened(self) -> tuple[Image.Image, Image.Image] | None:
+        """Return source and edit as RGB; None if one of them cannot be read."""
+        try:
+            source = images.open_rgb(self.source, self.background)
+            return source, images.open_rgb(self.edited, self.background)
+        except Exception:  # Pillow raises many kinds on what is no image, and the page says so
+            return None
 
 
 def preserved(
@@ -85,7 +100,7 @@ def preserved(
     path = layout.preservation(folder)
     before = records.read_records(path, PreservationRecord) if path.exists() else []
     known = {record.key: record for record in before}
-    wanted = list(_wanted(records.read_manifest(manifest), edits, folder))
+    wanted = list(all_edits(manifest, edits, folder))
     # two samples may have the same two images
     found = {
         own.id: known[own.key].model_copy(update={"id": own.id})
@@ -102,35 +117,30 @@ def preserved(
     return found
 
 
-def _wanted(samples: Iterable[Sample], edits: Sequence[Path], folder: Path) -> Iterator[Wanted]:
-    """Yield the edits that there are."""
+def all_edits(manifest: Path, edits: Sequence[Path], folder: Path) -> Iterator[Wanted]:
+    """Yield the edits that there are; arguments are those of `preserved`."""
     edited = {
         r.id: (r.image, r.pixels_sha256, r.native_width, r.native_height)
         for r in records.each_record(edits, EditRecord)
         if r.status == "ok" and r.image and r.pixels_sha256
     }
-    for sample in samples:
+    for sample in records.read_manifest(manifest):
         if sample.id in edited:
             image, pixels, width, height = edited[sample.id]
             size = (width, height) if width and height else None
             ground = sample.background if sample.transparent else None
-            decides = [SEMANTICS, sample.image_sha256, ground, pixels, size]
-            key = records.sha256(records.canonical_json(decides).encode())
-            path = os.fspath(folder / str(image))
-            yield Wanted(sample.id, key, sample.image, path, sample.background, size)
+            both = (sample.image_sha256, ground, str(pixels))
+            places = (sample.image, os.fspath(folder / str(image)))
+            yield Wanted(sample.id, both, *places, sample.background, size, sample.instruction)
 
 
 def measure_all(wanted: Sequence[Wanted]) -> list[PreservationRecord]:
     """Measure edits; one whose image cannot be read is left out."""
     found = []
     for own in wanted:
-        try:
-            source = images.open_rgb(own.source, own.background)
-            edited = images.open_rgb(own.edited, own.background)
-        except Exception:  # Pillow raises many kinds on what is no image, and the page says so
-            continue
-        measured = measure(source, edited, own.size)
-        found.append(PreservationRecord(id=own.id, key=own.key, **measured))
+        if (pair := own.opened()) is not None:
+            measured = measure(*pair, own.size)
+            found.append(PreservationRecord(id=own.id, key=own.key, **measured))
     return found
 
 
@@ -146,7 +156,7 @@ def measure(
     """
     width, height = size or edited.size
     alike = images.resize(edited, source.size, "lanczos")
-    one, other = (np.asarray(_reduced(image, LARGEST)) for image in (source, alike))
+    one, other = (np.asarray(reduced(image, LARGEST)) for image in (source, alike))
     exact = edited.size == source.size and bool((np.asarray(source) == np.asarray(edited)).all())
     found = {
         "source_width": source.width,
@@ -162,7 +172,7 @@ def measure(
     return {key: round(v, 5) if isinstance(v, float) else v for key, v in found.items()}
 
 
-def _reduced(image: Image.Image, pixels: int) -> Image.Image:
+def reduced(image: Image.Image, pixels: int) -> Image.Image:
     """Return an image with at most so many pixels."""
     factor = (image.width * image.height / pixels) ** 0.5
     if factor <= 1:
@@ -207,7 +217,7 @@ def _grey(pixels: Pixels) -> npt.NDArray[np.float32]:
 
 def _place(source: Image.Image, edited: Image.Image, exact: bool) -> dict[str, float | None]:
     names = ("shift_x", "shift_y", "zoom_percent", "matched_share")
-    one, other = (_grey(np.asarray(_reduced(image, MOVED))) for image in (source, edited))
+    one, other = (_grey(np.asarray(reduced(image, MOVED))) for image in (source, edited))
     if exact and one.min() < one.max():
         return dict(zip(names, (0.0, 0.0, 0.0, 1.0), strict=True))
     found = register(one, other)
@@ -222,7 +232,7 @@ def _colours(source: Image.Image, edited: Image.Image) -> dict[str, float]:
     from skimage.color import deltaE_cie76, rgb2lab
 
     one, other = (
-        rgb2lab(np.asarray(_reduced(image, LAB))).mean(axis=(0, 1)) for image in (source, edited)
+        rgb2lab(np.asarray(reduced(image, LAB))).mean(axis=(0, 1)) for image in (source, edited)
     )
     apart = dict(zip(("colour_l", "colour_a", "colour_b"), map(float, other - one), strict=True))
     return {**apart, "colour_cast": float(deltaE_cie76(one, other))}
@@ -244,13 +254,14 @@ def signs(row: Mapping[str, Any]) -> list[str]:
 def summarise(frame: pd.DataFrame) -> dict[str, Any]:
     """Return what the edits of a table kept of their sources, as in `schema.Preservation`."""
     own = frame[frame["copy_of_source"].notna()]
-    values = own[list(MEASURES)].astype(float)
+    values = own[[*MEASURES, *SIMILARITIES]].astype(float)
     shift = (values["shift_x"] ** 2 + values["shift_y"] ** 2) ** 0.5
     sizes = values[["source_width", "source_height", "edited_width", "edited_height"]].to_numpy()
     several = {
         **{name: values[name] for name in ("psnr", "ssim", "changed_share", "colour_cast")},
         "shift": shift,
         **{name: values[name] for name in ("shift_x", "shift_y", "zoom_percent")},
+        **{name: values[name] for name in SIMILARITIES if values[name].notna().any()},
     }
     copies = own["copy_of_source"].value_counts()
     return {
@@ -261,6 +272,7 @@ def summarise(frame: pd.DataFrame) -> dict[str, Any]:
         "registered": int(shift.notna().sum()),
         "shifted": int((shift > SHIFTED).sum()),
         "zoomed": int((values["zoom_percent"].abs() > ZOOMED).sum()),
+        "clip_text_cut": int(own["clip_text_cut"].notna().sum()),
         "distribution": {name: _distribution(column) for name, column in several.items()},
     }
 

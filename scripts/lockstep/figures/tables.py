@@ -13,7 +13,7 @@ from lockstep.errors import DamagedError
 from lockstep.figures import preservation, stats
 from lockstep.foreign import media
 from lockstep.records import EditRecord, PreservationRecord, ScoreRecord
-from lockstep.records.columns import COLUMNS, MEASURES, NUMBERS
+from lockstep.records.columns import COLUMNS, MEASURES, NUMBERS, SIMILARITIES
 from lockstep.rubrics.rubric import SCALE, Rubric
 
 
@@ -24,6 +24,7 @@ def table(
     rubric: Rubric,
     folder: Path,
     preserved: Mapping[str, PreservationRecord],
+    similar: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> pd.DataFrame:
     """Return a row for each sample of a category, in the manifest's order.
 
@@ -34,6 +35,7 @@ def table(
     Args:
         folder: the category's results, which the edits' image paths are relative to.
         preserved: what each edit kept of its source, by id.
+        similar: what models told of each edit, by id and column.
     """
     names = rubric.names
     # of a record only what the table shows stays in memory
@@ -46,6 +48,7 @@ def table(
     for sample in records.read_manifest(manifest):
         image, prompt_cut = edited.get(sample.id, (None, None))
         row = {
+            **(similar or {}).get(sample.id, {}),
             **scored.pop(sample.id, nothing),
             "id": sample.id,
             "category": sample.category,
@@ -60,7 +63,7 @@ def table(
         }
         rows.append(tuple(map(row.get, columns)))
     frame = pd.DataFrame(rows, columns=columns)
-    return frame.astype(dict.fromkeys([*names, *NUMBERS, *MEASURES], "Float64"))
+    return frame.astype(dict.fromkeys([*names, *NUMBERS, *MEASURES, *SIMILARITIES], "Float64"))
 
 
 def _preserved(record: PreservationRecord | None) -> dict[str, Any]:
@@ -198,7 +201,7 @@ def read_table(path: Path) -> pd.DataFrame:
     Raises:
         DamagedError: if it is no such table, or an id is no file's name.
     """
-    texts = [column for column in COLUMNS if column not in (*NUMBERS, *MEASURES)]
+    texts = [column for column in COLUMNS if column not in (*NUMBERS, *MEASURES, *SIMILARITIES)]
     try:
         frame = pd.read_csv(
             path, dtype=dict.fromkeys(texts, str), keep_default_na=False, na_values=[""]

@@ -40,7 +40,7 @@ READERS = ("gedit", "imgedit", "kris", "re_edit", "rise", "table", "uniredit")
 READING = ("benchmark.intake", *(f"benchmark.{form}" for form in READERS))
 EDITING = ("editing.shard",)
 JUDGING = ("scoring.shard",)
-TABLES = ("figures.tables",)
+TABLES = ("figures.tables", "figures.similarity")
 """Modules that make each kind of output; with all that they import, they decide it."""
 
 
@@ -195,6 +195,7 @@ def tabulated(settings: Config, editor: str, category: str, shards: int, rubric:
         "scores": joint(scores),
         "rubric": rubric.sha256,
         "config": digest(settings.report.model_dump(mode="json", include={"threshold"})),
+        "metrics": digest(settings.metrics.state()),
         # it names the images where they are
         "place": settings.results,
         "code": code(*TABLES),

@@ -121,7 +121,7 @@ def check_part(folder: Path) -> None:
         tensors |= read_header(path)
     for path in (folder / name for name in PICKLED):
         if not files and os.path.lexists(path):
-            _check_there(path)
+            check_there(path)
     for path in sorted(folder.iterdir()):
         unused = path.name.startswith(".") or path.name.endswith(".index.json")
         if path.suffix in READ and not unused:
@@ -279,7 +279,7 @@ def _indexed(index: Path) -> list[Path]:
 
 
 def _header(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
-    size = _check_there(path)
+    size = check_there(path)
     with open(path, "rb") as file:
         length = int.from_bytes(file.read(8), "little")
         if size < 8 or length > size - 8:
@@ -304,7 +304,7 @@ def _header(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
 
 
 def _check_small(path: Path) -> None:
-    size = _check_there(path)
+    size = check_there(path)
     if path.suffix != ".json":
         return
     if size <= SMALL:
@@ -316,8 +316,12 @@ def _check_small(path: Path) -> None:
             raise _no_json(path)
 
 
-def _check_there(path: Path) -> int:
-    """Return a file's size; refuse what only stands for it."""
+def check_there(path: Path) -> int:
+    """Return a file's size.
+
+    Raises:
+        ConfigError: if it cannot be read, or only stands for the file.
+    """
     if path.is_dir():
         raise ConfigError(f"{path}: found a folder, expected a file")
     try:
@@ -347,7 +351,7 @@ def read_object(path: Path) -> dict[str, Any]:
 
 
 def _read_json(path: Path) -> Any:
-    _check_there(path)
+    check_there(path)
     try:
         return json.loads(path.read_bytes())
     except (ValueError, RecursionError):

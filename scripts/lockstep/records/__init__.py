@@ -38,5 +38,6 @@ from lockstep.records.types import Rejected as Rejected
 from lockstep.records.types import Sample as Sample
 from lockstep.records.types import ScoreRecord as ScoreRecord
 from lockstep.records.types import Served as Served
+from lockstep.records.types import SimilarityRecord as SimilarityRecord
 from lockstep.records.types import Telemetry as Telemetry
 from lockstep.records.types import file_name as file_name

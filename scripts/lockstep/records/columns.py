@@ -10,9 +10,12 @@ MEASURES = (
 )
 """Columns of what an edit kept of its source that hold numbers; all others hold texts."""
 
+SIMILARITIES = ("clip_similarity", "clip_text", "dino_similarity", "lpips")
+"""Columns of what models told of an edit beside its source that hold numbers."""
+
 COLUMNS = (
     *("id", "category", "status", *NUMBERS, "difficulty", "tags", "instruction", "rationale"),
     *("source", "edited", "reasoning", "judgements", "error", "judge", "prompt_cut"),
-    *(*MEASURES, "copy_of_source"),
+    *(*MEASURES, "copy_of_source", *SIMILARITIES, "clip_text_cut"),
 )
 """In their order; criteria stand before the difficulty."""

@@ -299,3 +299,15 @@ class PreservationRecord(Record):
     """Colour difference ΔE (1976) of the means."""
     copy_of_source: Literal["exact", "near", "no"]
     """Whether the edit is a copy of its source, to the pixel or but for noise."""
+
+
+class SimilarityRecord(Record):
+    """What one model told of an edit beside its source; how is in `figures.similarity`."""
+
+    id: Id
+    key: str
+    """SHA-256 over what decides the numbers: both images, the instruction and the model."""
+    numbers: dict[Literal["clip_similarity", "clip_text", "dino_similarity", "lpips"], FiniteFloat]
+    """By column of the tables; none of images that are too small for the model."""
+    clip_text_cut: str | None = None
+    """How many tokens of the instruction CLIP took, where it took only the beginning of it."""

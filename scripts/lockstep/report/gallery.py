@@ -21,7 +21,7 @@ import pandas as pd
 from lockstep import records
 from lockstep.figures import preservation
 from lockstep.foreign import media
-from lockstep.records.columns import COLUMNS, MEASURES
+from lockstep.records.columns import COLUMNS, MEASURES, SIMILARITIES
 from lockstep.report.series import Place
 from lockstep.report.terms import Frames, colour
 from lockstep.report.thumbnails import edit_thumbnail, source_thumbnail
@@ -279,7 +279,11 @@ def _edit(row: Row, editor: str, link: Callable[[str, str], str]) -> dict[str, A
         },
         **{key: row[key] for key in ("expected_score", "spread", "swapped_score")},
         **{key: row[key] for key in ("reasoning", "error", "judge")},
-        "kept": {key: row[key] for key in (*MEASURES, "copy_of_source")}
-        if row["copy_of_source"]
-        else None,
+        "kept": _kept(row) if row["copy_of_source"] else None,
     }
+
+
+def _kept(row: Row) -> dict[str, Any]:
+    """Return what an edit kept of its source; what models told only where they were asked."""
+    told = {key: row[key] for key in (*SIMILARITIES, "clip_text_cut") if row[key] is not None}
+    return {**{key: row[key] for key in (*MEASURES, "copy_of_source")}, **told}

@@ -91,9 +91,12 @@ class Preservation(Part):
     """Of these, those moved by more than one pixel of the source."""
     zoomed: int
     """Of these, those larger or smaller by more than 0.5%."""
+    clip_text_cut: int
+    """Edits of whose instruction CLIP took only the beginning."""
     distribution: dict[str, Distribution | None]
     """By number: psnr (dB), ssim, changed_share, colour_cast (ΔE), shift (length, pixels),
-    shift_x, shift_y, zoom_percent."""
+    shift_x, shift_y, zoom_percent; where they were asked for (`metrics`) also clip_similarity,
+    clip_text, dino_similarity (cosines) and lpips."""
 
 
 class CategorySummary(Summary):

@@ -15,7 +15,7 @@ from lockstep.errors import ConfigError, suggest
 from lockstep.figures.tables import criteria, read_table
 from lockstep.foreign.ids import safe_id, same_id
 from lockstep.records import notes
-from lockstep.records.columns import COLUMNS, MEASURES, NUMBERS
+from lockstep.records.columns import COLUMNS, MEASURES, NUMBERS, SIMILARITIES
 from lockstep.report.terms import Frames
 from lockstep.rubrics.combine import combined
 
@@ -150,4 +150,4 @@ def _cells(
 
 def _frame(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> pd.DataFrame:
     frame = pd.DataFrame(rows, columns=[*COLUMNS, *names])
-    return frame.astype(dict.fromkeys([*NUMBERS, *MEASURES, *names], "Float64"))
+    return frame.astype(dict.fromkeys([*NUMBERS, *MEASURES, *SIMILARITIES, *names], "Float64"))

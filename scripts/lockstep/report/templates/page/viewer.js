@@ -225,7 +225,13 @@ function kept(own) {
     ["zoom", moved ?? `${signed(own.zoom_percent, 2)}%`],
     ["blocks that fit these", told(own.matched_share === null ? null : 100 * own.matched_share, 0, "%")],
     ["mean L*, a*, b*", ["l", "a", "b"].map((axis) => signed(own[`colour_${axis}`], 1)).join(", ")],
-  ];
+    // what models told, where they were asked
+    ["CLIP, source", own.clip_similarity?.toFixed(3)],
+    ["CLIP, instruction", own.clip_text?.toFixed(3)],
+    ["CLIP's instruction", own.clip_text_cut],
+    ["DINO, source", own.dino_similarity?.toFixed(3)],
+    ["LPIPS", own.lpips?.toFixed(3)],
+  ].filter(([, value]) => value !== undefined);
   return element(
     "dl",
     { className: "further" },
