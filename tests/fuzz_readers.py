@@ -24,7 +24,7 @@ from lockstep.errors import ConfigError, LockstepError, ReplyError
 from lockstep.figures import agreement, tables
 from lockstep.foreign import yaml_files
 from lockstep.foreign.sandbox import Template
-from lockstep.judges.openai_api import answers
+from lockstep.models import completions
 from lockstep.models.answers import failure_of, problem_in
 from lockstep.models.weights import read_header
 from lockstep.records import EditRecord, Rejected, Sample, ScoreRecord, notes
@@ -93,8 +93,8 @@ def read_answer(path: Path) -> None:
         return
     if (problem := problem_in(value)) is not None:
         raise failure_of(problem, given)
-    for choice in answers.completion_in(value, given).choices:
-        answers.fault_of(choice)
+    for choice in completions.completion_in(value, given).choices:
+        completions.fault_of(choice, "judge", "length", "request")
 
 
 def read_edited(path: Path) -> None:
