@@ -11,8 +11,8 @@ MEASURES = (
 """Columns of what an edit kept of its source that hold numbers; all others hold texts."""
 
 COLUMNS = (
-    *("id", "category", "status", *NUMBERS, "difficulty", "tags", "instruction", "rationale"),
-    *("source", "edited", "reasoning", "judgements", "error", "judge", "prompt_cut"),
+    *("id", "category", "status", *NUMBERS, "difficulty", "tags", "instruction", "rewritten"),
+    *("rationale", "source", "edited", "reasoning", "judgements", "error", "judge", "prompt_cut"),
     *(*MEASURES, "copy_of_source"),
 )
 """In their order; criteria stand before the difficulty."""
