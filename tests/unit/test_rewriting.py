@@ -300,6 +300,8 @@ def test_an_id_that_is_there_twice_has_no_text(tmp_path):
         ("t.json", "[3]", "item 1: expected an object, found 3"),
         ("t.json", '[{"id": "s0", "rewritten": "a", "id": "b"}]', "expected each key once"),
         ("t.json", '"a"', "found broken JSON after 0 items"),
+        ("t.json", "{}", "expected rewritten instructions, found none"),
+        ("t.csv", "id,rewritten\n", "expected rewritten instructions, found none"),
         ("t.csv", "id,rewritten\ns0,a,b\n", "line 2: expected 2 cells, found 3"),
         ("t.txt", "s0 a", "expected a file of kind .csv, .jsonl, .parquet, .json"),
     ],

@@ -23,8 +23,10 @@ def read_texts(path: str) -> Texts:
         ConfigError: if it cannot be read, or a row does not say which sample it is of.
     """
     columns, rows = _rows(path)
+    if not rows:
+        raise ConfigError(f"{path}: expected rewritten instructions, found none")
     column = next((name for name in TEXT if name in columns), None)
-    if rows and ("id" not in columns or column is None):
+    if "id" not in columns or column is None:
         raise ConfigError(
             f"{path}: expected the columns id and rewritten (or instruction), found "
             f"{', '.join(columns) or 'none'}"
@@ -41,7 +43,7 @@ def read_texts(path: str) -> Texts:
             continue
         first[key] = place.removeprefix(f"{path}: ")
         try:
-            found[key] = items.needed(row, str(column))
+            found[key] = items.needed(row, column)
         except SampleError as error:
             found[key] = SampleError(f"{place}: sample {own!r}: {error}")
     return found
