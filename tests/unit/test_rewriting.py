@@ -488,6 +488,29 @@ def test_a_sample_without_a_rewritten_instruction_is_a_failed_edit(serve, tmp_pa
     assert [r.status for r in job.edit()] == ["edit_failed", "edit_failed", "ok"]
 
 
+@pytest.mark.parametrize("schedule", ["lockstep", "queue"])
+def test_in_waves_too_others_are_edited(tmp_path, monkeypatch, schedule):
+    monkeypatch.chdir(tmp_path)
+    job = Job(tmp_path, 6, texts(tmp_path / "texts.jsonl"))
+    (tmp_path / "images").mkdir()
+    for i in range(6):
+        Image.new("RGB", (8, 8), (i, 0, 0)).save(tmp_path / "images" / f"s{i}.png")
+    job.run()
+    found = []
+    for number in range(2):
+        devices = [Device("cpu", str(slot)) for slot in range(2)]
+        shard = Shard(number, devices, slots=1, run="now")
+        settings = DeviceSettings(accelerator="cpu", schedule=schedule, join_timeout=1)
+        manifest, terminal = job.manifest, io.StringIO()
+        edit_shard(*(job.editor, manifest, job.folder, shard, terminal), seed=1, settings=settings)
+        found += records.read_records(layout.shard(job.folder, "edits", number, 2), EditRecord)
+    told = {record.id: (record.status, record.rewritten) for record in found}
+    assert told == {f"s{i}": ("ok", f"In other words {i}.") for i in range(3)} | {
+        f"s{i}": ("edit_failed", None) for i in range(3, 6)
+    }
+    assert "edits failed" in terminal.getvalue()
+
+
 def test_without_the_rewriters_records_nothing_is_edited(serve, tmp_path):
     job = Edits(tmp_path, 1, serve(edit_as_asked), None).of(texts(tmp_path / "t.jsonl"))
     with pytest.raises(DamagedError, match="expected rewritten instructions, found no file"):
