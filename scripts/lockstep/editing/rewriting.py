@@ -88,7 +88,7 @@ def _of_server(
     asked = []
     for sample in samples:
         key = records.rewrite_key(sample, identity, rewriter.image)
-        asked.append((sample, key))
+        asked.append((sample.id, sample.category, key))
         if key in known or key in missing:
             # samples that ask the same are asked for once
             continue
@@ -99,7 +99,7 @@ def _of_server(
     log.info("%d of %d rewritten instructions are kept", len(known), len(known) + len(missing))
     if missing:
         known |= _asked(rewriter, missing, len(known), place, terminal)
-    return [_of_sample(known[key], sample) for sample, key in asked]
+    return [_of_sample(known[key], sample, category) for sample, category, key in asked]
 
 
 def _asked(
@@ -160,11 +160,11 @@ def _one(rewrite: Callable[[Sample], Rewritten], key: str, sample: Sample) -> Re
     return _record(sample, "ok", key=key, **told, **took)
 
 
-def _of_sample(record: RewriteRecord, sample: Sample) -> RewriteRecord:
+def _of_sample(record: RewriteRecord, sample: str, category: str) -> RewriteRecord:
     """Return the record of a text that was asked for, perhaps for another sample, as a sample's."""
-    own = {"id": sample.id, "category": sample.category}
+    own = {"id": sample, "category": category}
     if record.error is not None and not record.error.startswith(alike.REFUSAL):
-        own["error"] = f"rewriting {sample.id!r} failed: {record.error}"
+        own["error"] = f"rewriting {sample!r} failed: {record.error}"
     return record.model_copy(update=own)
 
 
