@@ -257,8 +257,8 @@ def checked(run: Run, source: str, limits: Mapping[str, Any], dry: bool) -> Iter
     if dry:
         for sentence in _told(partial(check_server, settings, reach=False)):
             yield f"Before anything can be judged: {sentence}"
-        names = run.editors
-        for sentence in _told(partial(checks.check_editors, settings, names, names, reach=False)):
+        own = run.editors
+        for sentence in _told(partial(checks.check_editors, settings, own, own, reach=False)):
             yield f"Before anything can be edited: {sentence}"
 
 
