@@ -51,6 +51,7 @@ if not RUN.only_compares:
 
     include: "rules/start.smk"
     include: "rules/prepare.smk"
+    include: "rules/rewrite.smk"
     include: "rules/edit.smk"
     include: "rules/score.smk"
     include: "rules/controls.smk"

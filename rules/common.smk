@@ -38,6 +38,7 @@ CONFIG = RUN.settings
 RESULTS = CONFIG.results
 EDITORS, CATEGORIES = RUN.editors, RUN.categories
 (
+    REWRITE_CLAIMS,
     EDIT_CLAIMS,
     JUDGE_CLAIMS,
     ANCHOR_CLAIMS,

@@ -6,6 +6,7 @@ rule edit:
         manifest=f"{RESULTS}/manifest/{{category}}.jsonl",
         # where a category begins decides which device edits what
         counts=f"{RESULTS}/manifest/counts.json",
+        rewritten=lambda wildcards: RUN.rewritten(wildcards.editor, wildcards.category),
         model=lambda wildcards: computed.made_here(CONFIG.editor(wildcards.editor)),
         because=because(EDITS),
     output:

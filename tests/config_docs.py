@@ -10,14 +10,17 @@ from lockstep.config import backends
 from lockstep.config.run import Config
 from lockstep.config.section import Section
 from lockstep.config.sentences import section_in
+from lockstep.editors import rewriting
 from lockstep.editors.settings import EditorSettings
 from lockstep.judges.settings import JudgeSettings
+from lockstep.models.backend import BackendSettings
 
 KINDS = backends.known()
 
 UNIONS: dict[str, tuple[str, type[Section], Mapping[str, type[Section]]]] = {
     "editors": ("editors[].", EditorSettings, KINDS.editors),
     "judge": ("judge.", JudgeSettings, KINDS.judges),
+    "rewrite": ("editors[].rewrite.", BackendSettings, rewriting.KINDS),
 }
 """Keys that take one of several kinds: how their keys begin, what they share, and the kinds."""
 

@@ -20,14 +20,15 @@ from lockstep import records
 from lockstep.benchmark import score_files
 from lockstep.config.load import load_config
 from lockstep.editors.openai_images.answers import bytes_of, edited_in
+from lockstep.editors.rewriting.table import read_texts
 from lockstep.errors import ConfigError, LockstepError, ReplyError
 from lockstep.figures import agreement, tables
 from lockstep.foreign import yaml_files
 from lockstep.foreign.sandbox import Template
-from lockstep.judges.openai_api import answers
+from lockstep.models import completions
 from lockstep.models.answers import failure_of, problem_in
 from lockstep.models.weights import read_header
-from lockstep.records import EditRecord, Rejected, Sample, ScoreRecord, notes
+from lockstep.records import EditRecord, Rejected, RewriteRecord, Sample, ScoreRecord, notes
 from lockstep.rubrics.protocol import read_protocol
 from lockstep.rubrics.replies import parse_reply
 from lockstep.rubrics.rubric import VARIABLES, read_rubric
@@ -44,6 +45,10 @@ SAMPLE = {
 EDIT = {
     **{"id": "a", "category": "physical", "key": "k", "status": "ok", "image": "images/a.png"},
     **{"seed": 1, "wave": 0, "shard": 0, "device": "cpu0", "edit_seconds": 1.5},
+}
+REWRITTEN = {
+    **{"id": "a", "category": "physical", "key": "k", "status": "ok", "instruction": "Do."},
+    **{"rewritten": "Do it.", "prompt_tokens": 5, "versions": {"served model": "m"}},
 }
 SCORE = {
     **{"id": "a", "category": "physical", "key": "k", "status": "ok", "score": 5.0},
@@ -93,8 +98,8 @@ def read_answer(path: Path) -> None:
         return
     if (problem := problem_in(value)) is not None:
         raise failure_of(problem, given)
-    for choice in answers.completion_in(value, given).choices:
-        answers.fault_of(choice)
+    for choice in completions.completion_in(value, given).choices:
+        completions.fault_of(choice, "judge", "length", "request")
 
 
 def read_edited(path: Path) -> None:
@@ -173,6 +178,11 @@ READERS = {
     "score file": Reader(".csv", CSV, read_scores),
     "score lines": Reader(
         ".jsonl", '{"category": "physical", "id": "a", "score": 5}\n', read_scores
+    ),
+    "rewritten": Reader(".jsonl", line_of(REWRITTEN), lines(RewriteRecord)),
+    "texts": Reader(".jsonl", line_of(REWRITTEN), lambda path: read_texts(str(path))),
+    "texts by id": Reader(
+        ".json", '{"a": "Do it.", "b": "Do that."}', lambda path: read_texts(str(path))
     ),
     "human scores": Reader(
         ".csv", "id,editor,score\na,e,5\nb,e,3.5\n", lambda path: agreement.read_humans(path, ["e"])

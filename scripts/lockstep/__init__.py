@@ -74,12 +74,19 @@ def edit_image(
         device: cpu or cuda. The process uses the devices that it sees and holds none.
 
     Raises:
+        ConfigError: if the editor has a rewriter, which is a stage of a run.
         EditError: if a sample cannot be edited.
     """
     from lockstep import plan
     from lockstep.editors.protocol import Told
+    from lockstep.errors import ConfigError
     from lockstep.foreign import images
 
+    if editor.rewrite is not None:
+        raise ConfigError(
+            f"editors.{editor.name}.rewrite: expected an editor without one, found one; rewrite "
+            "the samples' instructions and leave it out"
+        )
     model, edits = editor.load(device), []
     for sample in samples:
         own = plan.sample_seed(seed, sample.id, sample.source_seed)

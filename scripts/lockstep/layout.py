@@ -76,6 +76,21 @@ def seed(results: Path, editor: str) -> Path:
     return results / editor / "seed.json"
 
 
+def rewrite_requests(results: Path, editor: str) -> Path:
+    """Return the count of the requests that were sent to rewrite an editor's instructions."""
+    return results / editor / "rewrite.count"
+
+
+def rewrite(results: Path, key: str) -> Path:
+    """Return a rewritten instruction that is kept, which editors share."""
+    return results / "rewrites" / f"{key}.json"
+
+
+def rewritten(folder: Path) -> Path:
+    """Return what the editor is told in place of the category's instructions."""
+    return folder / "rewritten.jsonl"
+
+
 def edited_images(folder: Path) -> Path:
     return folder / "images"
 

@@ -24,6 +24,7 @@ from lockstep.devices import device
 from lockstep.devices.device import Device
 from lockstep.errors import ConfigError, LockstepError
 from lockstep.jobs import ahead, allocation, early, provenance, workers
+from lockstep.jobs import run as jobs_run
 from lockstep.jobs import stale as outputs_that_do_not_fit
 from lockstep.jobs.ahead import Planned
 from lockstep.jobs.claims import Claims, claimed, limited
@@ -31,7 +32,10 @@ from lockstep.models.backend import BackendSettings
 from lockstep.records import notes, recovery
 from lockstep.rubrics.rubric import Rubric, read_rubric
 
-STAGES = {"edit_shard": "edit", "score_shard": "score", "judge_anchors": "anchors"}
+STAGES = {
+    **{"rewrite_instructions": "rewrite", "edit_shard": "edit", "score_shard": "score"},
+    "judge_anchors": "anchors",
+}
 """Stages that need models, by their scripts; who includes the rules may call them otherwise."""
 
 
@@ -98,6 +102,11 @@ class Run:
         shards = self.shards("edit", editor)
         return list(map(str, layout.all_edits(self.results, editor, category, shards)))
 
+    def rewritten(self, editor: str, category: str) -> list[str]:
+        """Return what an editor is told in place of a category's instructions, if anything is."""
+        path = layout.rewritten(layout.folder(self.results, editor, category))
+        return [] if self.whole.editor(editor).rewrite is None else [str(path)]
+
     def judged(self, editor: str, category: str, shard: int) -> list[str]:
         """Return the records of the edits that one shard of scores judges."""
         own = plan.edit_shards(shard, self.whole.share(editor))
@@ -158,13 +167,13 @@ class Run:
         return same and not self.only_compares
 
     def priority(self, stage: str, editor: str, category: str) -> int:
-        """Edit before score; one editor and category after the other, in the configured order.
+        """Rewrite, edit, score; one editor and category after the other, in the configured order.
 
         No two of them have the same priority: all devices take them in the same order, so the
         shards of one never hold devices that the shards of another, which hold the rest, wait for.
         """
         order = [(name, key) for name in self.editors for key in self.categories]
-        base = {"edit": len(order), "score": 0}[stage]
+        base = {"rewrite": 2 * len(order), "edit": len(order), "score": 0}[stage]
         return base + len(order) - order.index((editor, category))
 
 
@@ -248,7 +257,8 @@ def checked(run: Run, source: str, limits: Mapping[str, Any], dry: bool) -> Iter
     if dry:
         for sentence in _told(partial(check_server, settings, reach=False)):
             yield f"Before anything can be judged: {sentence}"
-        for sentence in _told(partial(checks.check_editors, settings, run.editors, reach=False)):
+        own = run.editors
+        for sentence in _told(partial(checks.check_editors, settings, own, own, reach=False)):
             yield f"Before anything can be edited: {sentence}"
 
 
@@ -299,14 +309,17 @@ def begin(
     # what only a judgement needs is asked for where any is to be made
     if stages & {"score", "anchors"} and not only_touches:
         check_server(settings, reach=settings.cluster is None)
-    planned = _planned(run, jobs)
+    planned = _planned(run, jobs, "edit", "score")
+    rewriting = _planned(run, jobs, "rewrite")
     if not only_touches:
         editing = {own.editor for own in planned if own.stage == "edit"}
-        checks.check_editors(settings, editing, reach=settings.cluster is None)
+        asking = {own.editor for own in rewriting}
+        checks.check_editors(settings, editing, asking, reach=settings.cluster is None)
     ahead.announce(
         planned,
-        {editor.name: editor.held.name for editor in settings.editors},
+        {editor.name: jobs_run.in_memory(editor.held) for editor in settings.editors},
         {editor.name: editor.together for editor in settings.editors},
+        rewriting,
     )
     first = planned[0] if planned and not only_touches else None
     # a model that the run makes itself is not there yet
@@ -315,12 +328,14 @@ def begin(
     return lock
 
 
-def _planned(run: Run, jobs: Iterable[tuple[str, Mapping[str, str]]]) -> list[Planned]:
-    """Return what jobs edit and judge, in the order in which they do."""
+def _planned(
+    run: Run, jobs: Iterable[tuple[str, Mapping[str, str]]], *stages: str
+) -> list[Planned]:
+    """Return what jobs of some stages do, in the order in which they do it."""
     found = {
         Planned(stage, wildcards["editor"], wildcards["category"])
         for script, wildcards in jobs
-        if (stage := STAGES.get(Path(script).stem)) in ("edit", "score")
+        if (stage := STAGES.get(Path(script).stem)) in stages
     }
     return sorted(found, key=lambda planned: run.priority(*planned), reverse=True)
 
@@ -332,7 +347,7 @@ def stages_of(scripts: Iterable[str]) -> set[str]:
 
 def claims(run: Run) -> Claims:
     """Return what jobs claim of this machine, or ask a cluster's scheduler for."""
-    none = Claims({}, {}, {}, {}, {})
+    none = Claims({}, {}, {}, {}, {}, {})
     return none if run.only_compares else claimed(run.whole, len(run.devices))
 
 

@@ -14,4 +14,5 @@ with job_log(snakemake.log[0]):
     manifests = list(map(Path, snakemake.input.manifests))
     editors = [editor.name for editor in settings.editors]
     with notes.noted(provenance.collected(settings)):
-        anchors.collect(manifests, editors, results=folder.parent, folder=folder)
+        which = settings.judge.instruction_shown
+        anchors.collect(manifests, editors, folder.parent, folder, which)

@@ -226,7 +226,7 @@ def test_the_lock_names_no_address_and_the_environments_have_its_pins():
 
 
 SCRIPTS = {
-    "edit": ["edit_shard", "make_tiny_models"],
+    "edit": ["edit_shard", "make_tiny_models", "rewrite_instructions"],
     "score": ["score_shard", "judge_anchors", "collect_anchors"],
     "metrics": ["tabulate_scores"],
     "report": [

@@ -152,3 +152,14 @@ def test_a_file_that_is_none_or_too_large_is_not_read(tmp_path):
     (tmp_path / "large").write_bytes(bytes(11))
     with pytest.raises(SampleError, match="expected up to 10 bytes in 'large', found 11"):
         read_file(tmp_path / "large", "large", 10)
+
+
+def test_an_id_that_utf8_cannot_hold_is_an_id(tmp_path):
+    from lockstep.benchmark.score_files import read_score_file
+    from lockstep.editors.rewriting.table import read_texts
+
+    path = tmp_path / "rows.jsonl"
+    row = '"category": "physical", "score": 5, "rewritten": "Do it."'
+    path.write_text("".join(f'{{"id": "\\ud8{n}", {row}}}\n' for n in ("00", "01")))
+    assert len(read_score_file(path).rows) == 2
+    assert sorted(read_texts(str(path)).values()) == ["Do it.", "Do it."]

@@ -165,6 +165,33 @@ def test_an_editor_behind_a_server_claims_requests_and_the_others_devices(data):
         allocation.check_limits({"requests0": 9}, (1, ""))
 
 
+def asked_to_rewrite(run, editor):
+    """Return what a job claims that rewrites an editor's instructions."""
+    given, claims = SimpleNamespace(editor=editor), workflow.claims(run).rewrite
+    found = {name: own(given) if callable(own) else own for name, own in claims.items()}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def test_a_rewriter_claims_its_whole_server_and_no_device(data):
+    chat = {"type": "openai", "model": "w", "prompt": "{instruction}", "concurrency": 3}
+    at = {"x": "http://127.0.0.1:9/v1", "y": "http://127.0.0.1:8/v1"}
+    finished = {"type": "precomputed", "folder": "f"}
+    told = [{"name": f"{n}-told", **finished, "rewrite": {**chat, "url": at[n]}} for n in at]
+    data = {**data, "editors": [*data["editors"], {"name": "x", **EDITING}, *told]}
+    on_cpu = {"slurm_account": "us", "slurm_partition": "cpus"}
+    for run, more in ((run_of(data), {}), (on_cluster(data, QWEN), on_cpu)):
+        limits = {name: n for name, n in workflow.limits(run).items() if "requests" in name}
+        # the editor and a rewriter share the first address
+        assert limits == {"requests0": 4, "requests1": 3}
+
+        assert asked_to_rewrite(run, "x-told") == {"requests0": 4, **more}
+        assert asked_to_rewrite(run, "y-told") == {"requests1": 3, **more}
+        assert run.rewritten("x-told", "physical") == ["results/x-told/physical/rewritten.jsonl"]
+        assert run.rewritten("x", "physical") == []
+        # before any edit
+        assert run.priority("rewrite", "y-told", "social") > run.priority("edit", "a", "physical")
+
+
 def test_on_a_cluster_an_editor_behind_a_server_goes_where_no_gpu_is(data):
     editors = [*data["editors"], {"name": "x", **EDITING}]
     run = on_cluster({**data, "editors": editors}, QWEN)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from lockstep import layout
 from lockstep.config.run import Config
+from lockstep.editors.rewriting import ChatRewriteSettings
 from lockstep.editors.settings import ServedEditorSettings
 from lockstep.errors import ConfigError
 from lockstep.models.backend import Lacking, absent, without_files
@@ -24,18 +25,23 @@ def check_files(config: Config, source: str, made: Collection[str]) -> None:
         raise ConfigError(f"{source}: {key}: {sentence}")
 
 
-def check_editors(config: Config, names: Collection[str], reach: bool) -> None:
-    """Check what editors behind servers need, before the first edit.
+def check_editors(
+    config: Config, editing: Collection[str], rewriting: Collection[str], reach: bool
+) -> None:
+    """Check what editors and rewriters behind servers need, before the first edit.
 
     Args:
-        names: of the editors that are to edit.
+        editing: names of the editors that are to edit.
+        rewriting: names of those whose instructions are to be rewritten.
         reach: whether their servers must be there.
 
     Raises:
         ConfigError: for the first mistake.
     """
     for editor in config.editors:
-        if editor.name in names and isinstance(editor, ServedEditorSettings):
+        if editor.name in rewriting and isinstance(editor.rewrite, ChatRewriteSettings):
+            editor.rewrite.check_environment(reach)
+        if editor.name in editing and isinstance(editor, ServedEditorSettings):
             editor.check_environment(reach)
 
 
@@ -45,7 +51,10 @@ def _lacking(config: Config, made: Collection[str]) -> Iterator[Lacking]:
             yield Lacking("results", f"found a file {str(path)!r}, expected a folder")
     yield from _below("benchmark", _of_benchmark(config, made))
     for editor in config.editors:
-        yield from _below(f"editors[{config.place(editor)}]", editor.missing(made))
+        key = f"editors[{config.place(editor)}]"
+        yield from _below(key, editor.missing(made))
+        if editor.rewrite is not None:
+            yield from _below(f"{key}.rewrite", editor.rewrite.missing(made))
     names = [editor.name for editor in config.editors]
     yield from _below("judge", config.judge.missing(made))
     yield from _below("judge", config.judge.lacking_of(names))

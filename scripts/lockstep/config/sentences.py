@@ -2,11 +2,12 @@
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, get_args
 
 from lockstep.config.backends import Backends
 from lockstep.config.section import Section
+from lockstep.editors import rewriting
 from lockstep.errors import suggest
 
 
@@ -41,10 +42,19 @@ def _place(location: Sequence[Any], kinds: Backends) -> str:
 
 
 def _is_tag(step: Any, before: Any, kinds: Backends) -> bool:
-    """Tell whether a step of an error's location names the kind of an editor or of the judge."""
-    return (step in kinds.editors and isinstance(before, int)) or (
-        step in kinds.judges and before == "judge"
-    )
+    """Tell whether a step of an error's location names the kind of what stands before it."""
+    return step in _known(before, kinds)
+
+
+def _known(place: Any, kinds: Backends) -> Mapping[str, type[Section]]:
+    """Return the kinds of an editor, of a rewriter or of the judge, by where it stands."""
+    if isinstance(place, int):
+        return kinds.editors
+    found: dict[str, Mapping[str, type[Section]]] = {
+        "judge": kinds.judges,
+        "rewrite": rewriting.KINDS,
+    }
+    return found.get(place, {})
 
 
 def _sentence(
@@ -53,7 +63,7 @@ def _sentence(
     error = errors[0]
     found = json.dumps(error.get("input"), ensure_ascii=False, default=str)
     found = found if len(found) <= 80 else found[:77] + "…"
-    known = list(kinds.judges if where == "judge" else kinds.editors)
+    known = list(_known(where.rpartition(".")[2], kinds) or kinds.editors)
     listed = ", ".join(known)
     match error["type"]:
         case "extra_forbidden":
@@ -70,7 +80,7 @@ def _sentence(
             return f"{where}.type: found {tag!r}{close}; expected one of {listed}"
         case "string_pattern_mismatch" if where == "results":
             return f"{where}: expected a path without braces, found {found}"
-        case "string_pattern_mismatch" if where == "judge.api_key_variable":
+        case "string_pattern_mismatch" if where.endswith(".api_key_variable"):
             # it may be the key itself, so it is not shown
             return f"{where}: expected a variable's name, in capitals, found something else"
         case "string_pattern_mismatch":
@@ -92,7 +102,7 @@ def _fields_at(location: Sequence[Any], root: type[Section], kinds: Backends) ->
     for number, step in enumerate(location):
         before = location[number - 1] if number else None
         if _is_tag(step, before, kinds):
-            section = (kinds.judges if before == "judge" else kinds.editors)[step]
+            section = _known(before, kinds)[step]
         elif step in section.model_fields:
             section = section_in(section.model_fields[step].annotation)
     return list(section.model_fields)

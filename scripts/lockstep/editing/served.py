@@ -8,6 +8,7 @@ from typing import Literal
 import filelock
 
 from lockstep import layout, records
+from lockstep.editors.rewriting import ChatRewriteSettings
 from lockstep.editors.settings import EditorSettings, ServedEditorSettings
 from lockstep.errors import EditError, ServerError
 from lockstep.records import EditRecord
@@ -23,18 +24,22 @@ SAID: dict[Verdict, str] = {
 }
 
 
-def spend(editor: ServedEditorSettings, folder: Path) -> None:
+def spend(
+    asks: ServedEditorSettings | ChatRewriteSettings, counted: Path, done: str = "edited"
+) -> None:
     """Count a request that is about to be sent, over all runs into the same results.
+
+    Args:
+        counted: where.
+        done: what its answers are.
 
     Raises:
         ServerError: if there may be no more.
     """
-    if not records.count(
-        layout.requests(layout.place(folder).results, editor.name), editor.max_requests
-    ):
+    if not records.count(counted, asks.max_requests):
         raise ServerError(
-            f"{editor.option}.max_requests: found all {editor.max_requests} requests sent, over "
-            "all runs into these results; what is edited is kept, raise it and run again"
+            f"{asks.option}.max_requests: found all {asks.max_requests} requests sent, over "
+            f"all runs into these results; what is {done} is kept, raise it and run again"
         )
 
 

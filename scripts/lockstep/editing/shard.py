@@ -18,7 +18,7 @@ from lockstep.devices.device import Device, joined, split
 from lockstep.devices.pinning import Loaded, loaded
 from lockstep.devices.settings import DeviceSettings, Schedule
 from lockstep.devices.telemetry import Sampler
-from lockstep.editing import served
+from lockstep.editing import served, told
 from lockstep.editing.order import READERS, Edit, InTurn, Order, Queue
 from lockstep.editing.stages import Editing, edit_all, pixels_again
 from lockstep.editing.waves import Barrier
@@ -98,10 +98,17 @@ def edit_shard(
     count = len(shard.groups)
     parts = [plan.shard_indices(len(samples), k, count, shard.first) for k in range(count)]
 
-    def item(index: int) -> Edit:
-        return _item(samples[index], seed, editor, folder)
+    place = SERVER if editor.served else joined(shard.own)
+    asked = told.read(editor, folder)
 
-    looked_up = partial(_looked_up, editor)
+    def item(index: int) -> Edit:
+        return _item(asked.sample(samples[index]), seed, editor, folder)
+
+    def looked_up(item: Edit) -> Edit:
+        if (error := asked.failures.get(item.sample.id)) is not None:
+            return item._replace(known=_not_told(item, error, shard, place))
+        return _looked_up(editor, item)
+
     recovery.forget_other_counts(folder, "edits", count)
     expected = [
         number
@@ -133,7 +140,8 @@ def edit_shard(
         with ThreadPoolExecutor(READERS) as pool:
             mine = aside(pool.map(looked_up, map(item, parts[shard.number])))
         missing = sum(item.known is None for item in mine)
-        log.info("%d of %d samples are in the cache", len(mine) - missing, len(mine))
+        kept = sum(item.known is not None and item.known.cached for item in mine)
+        log.info("%d of %d samples are in the cache", kept, len(mine))
         if missing or served.is_open(editor, folder):
             if shard.number == 0:
                 print("\n  ".join(plan_lines), file=terminal)
@@ -157,18 +165,19 @@ def edit_shard(
         if isinstance(editor, ServedEditorSettings):
             done = aside(served.with_verdict(done, served.known(editor, folder) or "unknown"))
         claimed()
+        if editor.rewrite is not None:
+            done = aside(map(asked.record, done))
         records.write_records(layout.shard(folder, "edits", shard.number, count), done)
     counts = Counter(record.status for record in done)
     failed, skipped = counts["edit_failed"], counts["skipped"]
     log.info(
         "%d edited, %d cached, %d failed, %d skipped in %.1f s",
         sum(record.status == "ok" and not record.cached for record in done),
-        len(mine) - missing,
+        kept,
         failed,
         skipped,
         time.monotonic() - began,
     )
-    place = SERVER if editor.served else joined(shard.own)
     if failed:
         print(
             f"{category} {place}: {failed} of {len(mine)} edits failed",
@@ -209,7 +218,8 @@ def _job(
     if isinstance(editor, ServedEditorSettings):
         requests = editor.at_once(len(shard.groups))
         model = stack.enter_context(closing(cast(Any, load("cpu"))))
-        model.spend = partial(served.spend, editor, barrier.folder.parent)
+        counted = layout.requests(layout.place(barrier.folder.parent).results, editor.name)
+        model.spend = partial(served.spend, editor, counted)
     elif editor.on_device:
         model = stack.enter_context(loaded(shard.own, settings, load))
         stack.enter_context(sampler)
@@ -234,6 +244,15 @@ def _item(sample: Sample, base: int, editor: EditorSettings, folder: Path) -> Ed
     seed = plan.sample_seed(base, sample.id, sample.source_seed)
     key = records.edit_key(sample, keys.identity(editor, sample), seed)
     return Edit(sample, seed, key, layout.edited(folder, sample.id))
+
+
+def _not_told(item: Edit, error: str, shard: Shard, device: str) -> EditRecord:
+    """Return the record of a sample whose instruction was not rewritten; it is not edited."""
+    sample = item.sample
+    own = {"id": sample.id, "category": sample.category, "key": item.key, "seed": item.seed}
+    where = {"wave": 0, "shard": shard.number, "device": device, "run": shard.run}
+    failure = {"status": "edit_failed", "error": error, "edit_seconds": 0.0}
+    return EditRecord.model_validate({**own, **where, **failure})
 
 
 def _looked_up(editor: EditorSettings, item: Edit) -> Edit:

@@ -81,7 +81,8 @@ def edit_all(job: Editing, order: Order, terminal: IO[str]) -> Generator[EditRec
     """
     edit, watch = _edit_beside, None
     if not job.requests:
-        edit, watch = _edit_waves, alike.Watch(any(i.known is not None for i in order.mine))
+        known = (item.known for item in order.mine if item.known is not None)
+        edit, watch = _edit_waves, alike.Watch(any(record.cached for record in known))
     title = f"{MARKS[job.schedule]} {job.category} {job.device} wave"
     with progress_bar(title, len(order.mine), terminal, job.shard) as progress:
         yield from edit(job, order, Tally(watch, progress))

@@ -1,11 +1,12 @@
 """What the settings of all editors share."""
 
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt, model_validator
 
 from lockstep.config.section import Name, Seconds, Section
 from lockstep.editors.protocol import Editor
+from lockstep.editors.rewriting import ChatRewriteSettings, Rewriter
 from lockstep.models.backend import BackendSettings, Usage
 from lockstep.models.served_settings import ServedSettings
 from lockstep.records import EditRecord, Sample
@@ -21,7 +22,7 @@ class Series(Section):
 class EditorSettings(BackendSettings):
     """What all editors share."""
 
-    neutral: ClassVar[frozenset[str]] = frozenset({"name", "preset"})
+    neutral: ClassVar[frozenset[str]] = frozenset({"name", "preset", "rewrite"})
     copies_source: ClassVar[bool] = False
     """Whether it returns the source: the control that a judge must score low."""
     name: Name = Field(description="Name in paths, targets and tables.")
@@ -38,6 +39,20 @@ class EditorSettings(BackendSettings):
     resize_filter: Literal["lanczos", "bicubic", "bilinear", "hamming", "box", "nearest"] = Field(
         "lanczos", description="How an image is brought to the source's size."
     )
+    rewrite: Rewriter | None = Field(
+        None,
+        # an editor without one is what it was
+        exclude_if=lambda given: given is None,
+        description="What rewrites the instructions before the editor sees them; null leaves them.",
+    )
+
+    @model_validator(mode="after")
+    def _of_its_own(self) -> Self:
+        if self.rewrite is not None and self.copies_source:
+            raise ValueError("found rewrite, which an editor that reads no instruction ignores")
+        if isinstance(self.rewrite, ChatRewriteSettings):
+            self.rewrite.belongs_to(self.name)
+        return self
 
     @property
     def together(self) -> int:

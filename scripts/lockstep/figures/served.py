@@ -1,15 +1,16 @@
-"""What edits through a server came to: requests, tokens, their price, and what was odd of them.
+"""What servers were asked for and gave: requests, tokens, their price, and what was odd of it.
 
-Pure functions over the records of edits.
+Pure functions over records.
 """
 
 from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
+from lockstep.editors.rewriting import ChatRewriteSettings, Rewriter
 from lockstep.editors.settings import ServedEditorSettings
 from lockstep.models.backend import Usage
-from lockstep.records import EditRecord
+from lockstep.records import EditRecord, RewriteRecord
 
 
 def sum_up(
@@ -45,3 +46,31 @@ def sum_up(
         "models": sorted(told),
         "warnings": dict(warnings),
     }
+
+
+def rewriting(
+    records: Iterable[RewriteRecord], rewriter: Rewriter, requests: int
+) -> dict[str, Any]:
+    """Return what the rewriting of an editor's instructions came to, as in `schema.Rewriting`.
+
+    Args:
+        records: all of the editor, over its categories, in any order.
+        requests: sent over all runs, further tries included.
+    """
+    rewritten = failed = 0
+    used: dict[str | None, Usage] = {}
+    told: set[str] = set()
+    for record in records:
+        rewritten += record.status == "ok"
+        failed += record.status != "ok"
+        told |= {name} if (name := record.versions.get("served model")) else set()
+        if record.prompt_tokens is not None and record.reply_tokens is not None:
+            # samples that ask the same were asked for once
+            used[record.key] = Usage(record.prompt_tokens, record.reply_tokens)
+    tokens = Usage(*map(sum, zip(*used.values(), strict=True))) if used else None
+    found = {"rewritten": rewritten, "failed": failed, "models": sorted(told)}
+    found |= {"input_tokens": tokens and tokens[0], "output_tokens": tokens and tokens[1]}
+    if not isinstance(rewriter, ChatRewriteSettings):
+        return {**found, "by": rewriter.path, "requests": None, "price": None}
+    price = None if tokens is None else rewriter.price(tokens, 0)
+    return {**found, "by": rewriter.model, "requests": requests, "price": price}

@@ -39,14 +39,16 @@ def table(
     """
     names = rubric.names
     # of a record only what the table shows stays in memory
-    edited = {r.id: (r.image, r.prompt_cut) for r in records.each_record(edits, EditRecord)}
+    edited = {
+        r.id: (r.image, r.prompt_cut, r.rewritten) for r in records.each_record(edits, EditRecord)
+    }
     scored = {r.id: _scored(r, names) for r in records.each_record(scores, ScoreRecord)}
     nothing = {"status": "missing", "error": "found no record of this sample"}
     first = COLUMNS.index("difficulty")
     columns = [*COLUMNS[:first], *names, *COLUMNS[first:]]
     rows = []
     for sample in records.read_manifest(manifest):
-        image, prompt_cut = edited.get(sample.id, (None, None))
+        image, prompt_cut, rewritten = edited.get(sample.id, (None, None, None))
         row = {
             **(similar or {}).get(sample.id, {}),
             **scored.pop(sample.id, nothing),
@@ -55,6 +57,7 @@ def table(
             "difficulty": sample.difficulty,
             "tags": records.canonical_json(sample.tags),
             "instruction": sample.instruction,
+            "rewritten": rewritten,
             "rationale": sample.rationale,
             "source": sample.image,
             "edited": str(folder / image) if image else None,

@@ -23,7 +23,9 @@ def safe_id(name: str) -> str:
         safe = safe.encode()[:MAX_ID_BYTES].decode(errors="ignore")
     if DEVICE_NAMES.match(safe):
         safe = f"_{safe}"
-    return safe if safe == normal else f"{safe}-{hashlib.sha256(normal.encode()).hexdigest()[:8]}"
+    # half of a surrogate pair, which JSON may hold, is no text that UTF-8 has
+    data = normal.encode(errors="surrogatepass")
+    return safe if safe == normal else f"{safe}-{hashlib.sha256(data).hexdigest()[:8]}"
 
 
 def same_id(name: str) -> str:

@@ -8,7 +8,7 @@ images or judgements go into the item cache; its records are written when the jo
 import json
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -36,17 +36,19 @@ def announce(
     planned: Sequence[Planned],
     held: Mapping[str, str] | None = None,
     together: Mapping[str, int] | None = None,
+    rewriting: Sequence[Planned] = (),
 ) -> None:
     """Tell this invocation's jobs what it does.
 
     Args:
         planned: in the order in which it is done.
-        held: what the model in memory is called that an editor shares with others, by editor.
+        held: what names the model in memory, which editors may share, by editor.
         together: devices of one job of each editor; 1 of those that are not there.
+        rewriting: what is rewritten before it is edited.
     """
     # the clock of files ticks in hundredths of a second
     plan = {"began": time.time() - 0.1, "jobs": planned, "held": held or {}}
-    plan["together"] = together or {}
+    plan["together"], plan["rewriting"] = together or {}, rewriting
     os.environ[PLAN] = json.dumps(plan)
 
 
@@ -100,13 +102,24 @@ def first_score(job: EditJob, judge: AnyJudge) -> ScoreJob | None:
 
 def is_ready(job: Job) -> bool:
     """Tell whether all that a job reads is there, and made by this invocation where it makes it."""
-    if isinstance(job, EditJob):
-        return layout.manifest(Path(job.results), job.category).is_file()
-    assert isinstance(job, ScoreJob)
     began, planned = _plan()
+    if isinstance(job, EditJob):
+        manifest = layout.manifest(Path(job.results), job.category)
+        if job.editor.rewrite is None:
+            return manifest.is_file()
+        told = layout.rewritten(layout.folder(Path(job.results), job.editor.name, job.category))
+        rewriting = json.loads(os.environ.get(PLAN, "{}")).get("rewriting", [])
+        made_now = ["rewrite", job.editor.name, job.category] in rewriting
+        return manifest.is_file() and _are_made([told], began if made_now else 0)
+    assert isinstance(job, ScoreJob)
     made_now = Planned("edit", job.editor, job.category) in planned
+    return _are_made(job.edits, began if made_now else 0)
+
+
+def _are_made(paths: Iterable[Path], since: float) -> bool:
+    """Tell whether files are there, none of them older than a Unix time."""
     try:
-        return all(path.stat().st_mtime >= (began if made_now else 0) for path in job.edits)
+        return all(path.stat().st_mtime >= since for path in paths)
     except OSError:
         return False
 

@@ -8,7 +8,9 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
 from lockstep.config.run import Config
+from lockstep.editors.rewriting import ChatRewriteSettings
 from lockstep.editors.settings import ServedEditorSettings
+from lockstep.models.served_settings import ServedSettings
 
 MINUTES_OF_A_TABLE = 15
 
@@ -16,16 +18,22 @@ Resources = dict[str, Any]
 """What a job claims, by name; the engine calls what is a function."""
 
 
-class OfEdit(Protocol):
-    """Wildcards of a job that edits, or judges what was edited."""
+class OfEditor(Protocol):
+    """Wildcards of a job for an editor."""
 
     editor: str
+
+
+class OfEdit(OfEditor, Protocol):
+    """Wildcards of a job that edits, or judges what was edited."""
+
     shard: str
 
 
 class Claims(NamedTuple):
     """What the jobs of each kind claim, and the group that they are of."""
 
+    rewrite: Resources
     edit: Resources
     judge: Resources
     anchors: Resources
@@ -42,14 +50,34 @@ def claimed(settings: Config, devices: int) -> Claims:
     """
     own = _of_machine(settings, devices)
     whole = own if settings.cluster is None else _of_cluster(settings, own)
-    return whole._replace(edit=_by_editor(settings, devices, whole))
+    return whole._replace(
+        edit=_by_editor(settings, devices, whole), rewrite=_by_rewriter(settings, whole)
+    )
+
+
+def _by_rewriter(settings: Config, claims: Claims) -> Resources:
+    """Return what a job that rewrites claims: of a server all requests that it may get at a time.
+
+    Jobs of one server then run one after the other, and none asks for what another just asks for.
+    """
+    limits = _limits_of_servers(settings)
+    names = {
+        editor.name: _requests(settings, editor.rewrite.url)
+        for editor in settings.editors
+        if isinstance(editor.rewrite, ChatRewriteSettings)
+    }
+
+    def claim(name: str) -> Callable[[OfEditor], int | None]:
+        return lambda wildcards: limits[name] if names.get(wildcards.editor) == name else None
+
+    return {**claims.cpu, **{name: claim(name) for name in dict.fromkeys(names.values())}}
 
 
 def _by_editor(settings: Config, devices: int, claims: Claims) -> Resources:
     """Return what a job that edits claims: a device, or of a server its share of the requests."""
     served = {}
     for editor in _served(settings):
-        name = _requests(settings, editor)
+        name = _requests(settings, editor.url)
         served[editor.name] = {**claims.cpu, name: editor.at_once(devices)}
     if not served:
         return claims.edit
@@ -72,10 +100,26 @@ def _served(settings: Config) -> list[ServedEditorSettings]:
     return [editor for editor in settings.editors if isinstance(editor, ServedEditorSettings)]
 
 
-def _requests(settings: Config, editor: ServedEditorSettings) -> str:
-    """Return the resource of which an editor's jobs claim: one for all editors at an address."""
-    addresses = list(dict.fromkeys(other.url for other in _served(settings)))
-    return f"requests{addresses.index(editor.url)}"
+def _asking(settings: Config) -> list[ServedSettings]:
+    """Return all editors and rewriters behind servers."""
+    rewriters = [editor.rewrite for editor in settings.editors]
+    asking = [*settings.editors, *rewriters]
+    return [each for each in asking if isinstance(each, ServedSettings)]
+
+
+def _requests(settings: Config, url: str) -> str:
+    """Return the resource of which jobs at an address claim, whatever they ask it for."""
+    addresses = list(dict.fromkeys(each.url for each in _asking(settings)))
+    return f"requests{addresses.index(url)}"
+
+
+def _limits_of_servers(settings: Config) -> dict[str, int]:
+    """Return the most requests at a time of each address, by its resource."""
+    found: dict[str, int] = {}
+    for each in _asking(settings):
+        name = _requests(settings, each.url)
+        found[name] = max(found.get(name, 0), each.concurrency)
+    return found
 
 
 def _of_machine(settings: Config, devices: int) -> Claims:
@@ -104,7 +148,7 @@ def _of_machine(settings: Config, devices: int) -> Claims:
         anchors = {**{f"gpu{k}": 1 for k in range(together)}, "gpu": together}
     else:
         judge = anchors = dict(settings.judge.claims(devices // together))
-    return Claims(edit, judge, anchors, {}, {})
+    return Claims({}, edit, judge, anchors, {}, {})
 
 
 def _of_cluster(settings: Config, own: Claims) -> Claims:
@@ -132,9 +176,9 @@ def _of_cluster(settings: Config, own: Claims) -> Claims:
     else:
         judge = edit if on_cpu else {**edit, "gpu": settings.judge.together}
     if asked.allocation == "shard":
-        return Claims(edit, judge, judge, cpu, cpu)
+        return Claims(cpu, edit, judge, judge, cpu, cpu)
     table = {**account, "runtime": _again(MINUTES_OF_A_TABLE)}
-    return Claims(edit, judge, judge, table, cpu, "{editor}-{category}")
+    return Claims(cpu, edit, judge, judge, table, cpu, "{editor}-{category}")
 
 
 def _own(device: int, places: Callable[[OfEdit], range]) -> Callable[[OfEdit], int | None]:
@@ -164,10 +208,7 @@ def limited(settings: Config, devices: int) -> dict[str, int]:
     Args:
         devices: number of them all.
     """
-    found: dict[str, int] = {}
-    for editor in _served(settings):
-        name = _requests(settings, editor)
-        found[name] = max(found.get(name, 0), editor.concurrency)
+    found = _limits_of_servers(settings)
     if settings.judge.at_a_time is not None:
         found["requests"] = settings.judge.at_a_time
     if settings.cluster is None:

@@ -136,8 +136,26 @@ def edited(
         "editor": _of_backend(editor),
         "code": code(*EDITING, module_of(editor)),
     }
+    if editor.rewrite is not None:
+        made_of["rewritten"] = _rewritten(results, editor.name, category)
     path = layout.edits(results, editor.name, category, shard, shards)
     return Output(results, [path], made_of)
+
+
+def rewritten(results: Path, editor: EditorSettings, category: str) -> Output:
+    """Return what an editor is told in place of a category's instructions."""
+    assert editor.rewrite is not None
+    made_of = {
+        "manifest": sha256(layout.manifest(results, category)),
+        "rewriter": _of_backend(editor.rewrite),
+        "code": code("editing.rewriting"),
+    }
+    path = layout.rewritten(layout.folder(results, editor.name, category))
+    return Output(results, [path], made_of)
+
+
+def _rewritten(results: Path, editor: str, category: str) -> str:
+    return sha256(layout.rewritten(layout.folder(results, editor, category)))
 
 
 def _first(results: Path, category: str) -> int:
@@ -176,6 +194,8 @@ def scored(
         "rubric": rubric.sha256,
         "code": code(*JUDGING, module_of(judge)),
     }
+    if judge.instruction_shown != "original":
+        made_of["rewritten"] = _rewritten(results, editor, category)
     path = layout.scores(results, editor, category, shard, shards // share)
     return Output(results, [path], made_of)
 
@@ -241,9 +261,10 @@ def anchored(results: Path, judge: JudgeSettings, rubrics: Mapping[str, Rubric])
 def collected(settings: Config) -> Output:
     """Return the anchor set that is made of this run."""
     results = Path(settings.results)
+    names, shown = [editor.name for editor in settings.editors], settings.judge.instruction_shown
     made_of = {
         "tables": joint(_tables(settings)),
-        "config": digest([editor.name for editor in settings.editors]),
+        "config": digest(names if shown == "original" else [*names, {"shown": shown}]),
     }
     return Output(results, layout.anchor_files(layout.anchor_set(results)), made_of)
 
@@ -310,6 +331,7 @@ def reported(settings: Config, devices: int, rubrics: Mapping[str, Rubric]) -> O
         for category in categories
         for path in layout.all_edits(results, editor.name, category, devices // editor.together)
     ]
+    rewriters = [editor.name for editor in settings.editors if editor.rewrite is not None]
     _, drift = layout.anchor_scores(layout.anchors(results))
     made_of = {
         "manifest": sha256(layout.rejected(results)),
@@ -321,6 +343,11 @@ def reported(settings: Config, devices: int, rubrics: Mapping[str, Rubric]) -> O
         "files": digest([sha256(path) for path in (drift, layout.agreement(results))]),
         "code": code("report.write", templates=True),
     }
+    if rewriters:
+        told = [
+            _rewritten(results, name, category) for name in rewriters for category in categories
+        ]
+        made_of["rewritten"] = digest(told)
     files = layout.report(results, names, categories, settings.series)
     files += [results / "report" / name for name in ("means.svg", "scores.csv")]
     for editor in names:

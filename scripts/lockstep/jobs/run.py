@@ -121,13 +121,22 @@ def model_key(model: BackendSettings) -> str:
     """
     stats = [(str(path), path.stat()) for path in model.files().values()]
     made_of = {
-        "settings": model.model_dump(mode="json"),
+        "settings": in_memory(model),
         "weights": [[path, s.st_size, s.st_mtime_ns, s.st_ino] for path, s in stats],
         "code": [records.sha256(path.read_bytes()) for path in sorted(LIBRARY.rglob("*.py"))],
         "plugin": model.plugin(),
         "python": sys.prefix,
     }
     return records.sha256(records.canonical_json(made_of).encode())
+
+
+def in_memory(model: BackendSettings) -> str:
+    """Return the SHA-256 over the settings of a model in memory.
+
+    Who is called otherwise, or is told other instructions, shares it.
+    """
+    settings = model.model_dump(mode="json", exclude={"name", "preset", "rewrite"})
+    return records.sha256(records.canonical_json(settings).encode())
 
 
 def _edit(

@@ -20,6 +20,7 @@ from lockstep.jobs.provenance import (
     edited,
     prepared,
     reported,
+    rewritten,
     scored,
     summed_up,
     tabulated,
@@ -67,6 +68,8 @@ def stale(settings: Config, devices: int, rubrics: Mapping[str, Rubric]) -> dict
         shards, share = devices // editor.together, settings.share(editor.name)
         for category in categories:
             folder = layout.folder(manifests.results, editor.name, category)
+            if editor.rewrite is not None:
+                look(rewritten(manifests.results, editor, category))
             there = _states(layout.edited_images(folder))
             for k in range(shards):
                 edits = edited(manifests.results, settings.seed, editor, category, k, shards)

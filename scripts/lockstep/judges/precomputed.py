@@ -146,6 +146,7 @@ class PrecomputedJudgeSettings(JudgeSettings):
     mode: ClassVar[Literal["reasoned", "score_only"]] = "reasoned"
     repeats: ClassVar[int] = 1
     swapped_instruction: ClassVar[bool] = False
+    instruction_shown: ClassVar[Literal["original", "rewritten", "both"]] = "original"
     anchors: ClassVar[str | None] = None
     type: Literal["precomputed"]
     folder: PathText | None = Field(None, description="Folder of the replies.")

@@ -52,6 +52,8 @@ class JudgeSettings(BackendSettings):
         def swapped_instruction(self) -> bool: ...
         @property
         def anchors(self) -> str | None: ...
+        @property
+        def instruction_shown(self) -> Literal["original", "rewritten", "both"]: ...
 
         # of one that is asked
         @property
@@ -157,6 +159,11 @@ class ModelJudgeSettings(JudgeSettings):
     swapped_instruction: bool = Field(
         False,
         description="Judge each edit against another sample's instruction too, as a control.",
+    )
+    instruction_shown: Literal["original", "rewritten", "both"] = Field(
+        "original",
+        description="Which instruction the judge sees of an editor with `rewrite`: the sample's "
+        "own, what the editor was told, or one after the other.",
     )
     anchors: PlainPath | None = Field(
         None, description="Folder of an anchor set, judged anew to see whether the judge drifts."

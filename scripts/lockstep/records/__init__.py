@@ -20,6 +20,7 @@ from lockstep.records.hashes import canonical_json as canonical_json
 from lockstep.records.hashes import pixels_sha256 as pixels_sha256
 from lockstep.records.hashes import sha256 as sha256
 from lockstep.records.keys import edit_key as edit_key
+from lockstep.records.keys import rewrite_key as rewrite_key
 from lockstep.records.keys import score_key as score_key
 from lockstep.records.ledger import count as count
 from lockstep.records.ledger import counted as counted
@@ -35,6 +36,7 @@ from lockstep.records.types import Picture as Picture
 from lockstep.records.types import PreservationRecord as PreservationRecord
 from lockstep.records.types import Record as Record
 from lockstep.records.types import Rejected as Rejected
+from lockstep.records.types import RewriteRecord as RewriteRecord
 from lockstep.records.types import Sample as Sample
 from lockstep.records.types import ScoreRecord as ScoreRecord
 from lockstep.records.types import Served as Served

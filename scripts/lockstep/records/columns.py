@@ -14,8 +14,8 @@ SIMILARITIES = ("clip_similarity", "clip_text", "dino_similarity", "lpips")
 """Columns of what models told of an edit beside its source that hold numbers."""
 
 COLUMNS = (
-    *("id", "category", "status", *NUMBERS, "difficulty", "tags", "instruction", "rationale"),
-    *("source", "edited", "reasoning", "judgements", "error", "judge", "prompt_cut"),
+    *("id", "category", "status", *NUMBERS, "difficulty", "tags", "instruction", "rewritten"),
+    *("rationale", "source", "edited", "reasoning", "judgements", "error", "judge", "prompt_cut"),
     *(*MEASURES, "copy_of_source", *SIMILARITIES, "clip_text_cut"),
 )
 """In their order; criteria stand before the difficulty."""

@@ -26,6 +26,17 @@ def edit_key(sample: Sample, editor: Mapping[str, Any], seed: int) -> str:
     )
 
 
+def rewrite_key(sample: Sample, rewriter: Mapping[str, Any], shown: bool) -> str:
+    """Return the SHA-256 over everything that decides a rewritten instruction.
+
+    Args:
+        rewriter: its identity: model, revision, prompt, settings, semantics version.
+        shown: whether it sees the source images.
+    """
+    told = {"instruction": sample.instruction, "rewriter": dict(rewriter)}
+    return sha256(canonical_json({**(_source(sample) if shown else {}), **told}).encode())
+
+
 def score_key(
     sample: Sample,
     pixels: str,

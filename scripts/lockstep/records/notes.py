@@ -31,6 +31,8 @@ REASONS = {
     "metrics": "made-with-other-metrics",
     "place": "made-in-another-place",
     "protocol": "made-with-another-protocol",
+    "rewriter": "made-with-another-rewriter",
+    "rewritten": "made-of-other-rewritten-instructions",
     "rubric": "made-with-another-rubric",
     "scores": "made-of-other-scores",
     "seed": "made-with-another-seed",

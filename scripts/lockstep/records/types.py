@@ -164,6 +164,8 @@ class EditRecord(Record):
     """How the image was brought to its size; None with size native."""
     background: str | None = None
     """Colour that the source was laid on; None for an opaque source."""
+    rewritten: str | None = None
+    """What the editor was told in place of the instruction; None where that was the instruction."""
     prompt_cut: str | None = None
     """Which text encoders took only the beginning of the prompt, and how many tokens of it."""
     seed: int
@@ -198,6 +200,26 @@ class EditRecord(Record):
     """Software that made the edit."""
     cached: bool = False
     """Whether it was there already; all else is then that of the original edit."""
+
+
+class RewriteRecord(Record):
+    """What became of one instruction that was to be rewritten, a line of `rewritten.jsonl`."""
+
+    id: Id
+    category: str
+    key: str | None = None
+    """SHA-256 over all that decides the text, as far as it is known; None of a text in a file."""
+    status: Literal["ok", "rewrite_failed"]
+    error: str | None = None
+    instruction: str
+    """As the benchmark has it."""
+    rewritten: str | None = None
+    """What the editor is told; None unless status is ok."""
+    prompt_tokens: int | None = None
+    reply_tokens: int | None = None
+    rewrite_seconds: float | None = None
+    versions: dict[str, str] = {}
+    """What the server says of the model that rewrote."""
 
 
 class ScoreRecord(Record):

@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from lockstep.editors.settings import EditorSettings
 from lockstep.figures import stats
 from lockstep.report.terms import Frames, Headlines, Terms
 
@@ -42,6 +43,30 @@ def over_all(
     }
     macro = terms.headline["aggregate"] == "macro"
     return _corrected([_comparison("overall", own, *pair, macro) for pair in wanted])
+
+
+def twins(
+    editors: Sequence[EditorSettings], frames: Frames, headlines: Headlines, terms: Terms
+) -> list[dict[str, Any]]:
+    """Return how editors with a rewriter differ from those that lack it alone, as `schema.Twins`.
+
+    The settings of twins are the same but for those that decide no edit.
+    """
+    plain = [editor for editor in editors if editor.rewrite is None]
+    wanted = [
+        (editor.name, direct.name)
+        for editor in editors
+        if editor.rewrite is not None
+        for direct in [each for each in plain if _decides(each) == _decides(editor)][:1]
+    ]
+    return [
+        {"rewritten": row["first"], "direct": row["second"], "difference": row}
+        for row in over_all(wanted, frames, headlines, terms)
+    ]
+
+
+def _decides(editor: EditorSettings) -> dict[str, Any]:
+    return editor.model_dump(mode="json", exclude=set(editor.neutral))
 
 
 def _corrected(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

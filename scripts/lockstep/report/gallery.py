@@ -278,7 +278,7 @@ def _edit(row: Row, editor: str, link: Callable[[str, str], str]) -> dict[str, A
             if name not in COLUMNS and row[name] is not None
         },
         **{key: row[key] for key in ("expected_score", "spread", "swapped_score")},
-        **{key: row[key] for key in ("reasoning", "error", "judge")},
+        **{key: row[key] for key in ("reasoning", "error", "judge", "rewritten")},
         "kept": _kept(row) if row["copy_of_source"] else None,
     }
 

@@ -18,7 +18,7 @@ from lockstep.figures.apart import begun
 from lockstep.models.fingerprints import is_random
 from lockstep.records import Rejected
 from lockstep.report import schema, series
-from lockstep.report.comparisons import leaderboard, pairs
+from lockstep.report.comparisons import leaderboard, pairs, twins
 from lockstep.report.terms import Frames, Headlines, Scale, Terms
 from lockstep.rubrics.protocol import read_protocol
 from lockstep.rubrics.rubric import SCALE, read_rubric
@@ -30,6 +30,7 @@ def of_run(
     summaries: Mapping[str, Mapping[str, Path]],
     steps: Mapping[str, Mapping[str, Any]],
     asked: Mapping[str, Mapping[str, Any]],
+    rewriting: Mapping[str, Mapping[str, Any]],
     rejected: Path,
     further: Mapping[str, Sequence[Path]],
     processes: int = 1,
@@ -40,6 +41,7 @@ def of_run(
         summaries: `summary.json` of each editor and category.
         steps: how each editor's devices kept step, without what is only drawn.
         asked: what the edits of editors behind servers came to.
+        rewriting: what the rewriting of editors' instructions came to.
         rejected: the benchmark's rejected samples.
         further: JSON lists of rows by the report's key that they join.
         processes: that this one may have beside it.
@@ -64,12 +66,14 @@ def of_run(
             "preservation": preservation.summarise(pd.concat(own.values(), ignore_index=True)),
             "lockstep": steps[editor],
             "served": asked.get(editor),
+            "rewriting": rewriting.get(editor),
         }
         for editor, own in frames.items()
     }
     report = {
         **_compared(frames, headlines, editors, terms, comparisons(), standing),
         "series": checkpoints(),
+        "twins": twins(settings.editors, frames, headlines, terms),
         "random_weights": _random(settings),
         "controls": _controls(settings, frames),
         **{

@@ -8,18 +8,11 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from lockstep.report.part import Interval, Part, Rewriting, Served
 
 SCHEMA_VERSION: Final = 3
-
-Interval = tuple[float, float]
-"""Low and high end."""
-
-
-class Part(BaseModel):
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False
-    )
 
 
 class Summary(Part):
@@ -169,26 +162,6 @@ class Editor(Part):
     overall: Overall
 
 
-class Served(Part):
-    """What an editor behind a server asked for and got; null where the server says nothing."""
-
-    requests: int
-    """Sent over all runs into these results, further tries included."""
-    images: int
-    """Edits that stand here."""
-    input_tokens: int | None
-    """Of these edits, as far as the server tells them."""
-    output_tokens: int | None
-    price: float | None
-    """Of these edits and the one that was repeated for the seed; null without a price."""
-    seed: Literal["honoured", "ignored", "unknown"]
-    """Whether the same request with the same seed gave the same pixels again."""
-    models: list[str]
-    """What the server calls its model."""
-    warnings: dict[str, int]
-    """What is odd of edits and no failure: sentence → edits."""
-
-
 class EditorOfRun(Editor):
     """Numbers of one editor of this run."""
 
@@ -199,6 +172,8 @@ class EditorOfRun(Editor):
     """How well its devices kept step (docs/waves.md)."""
     served: Served | None = None
     """What its server was asked for and gave; null of an editor on devices."""
+    rewriting: Rewriting | None = None
+    """What rewrote its instructions; null where it sees these."""
 
 
 class Pair(Part):
@@ -225,8 +200,8 @@ class Pair(Part):
     """Two-sided, that the difference has no sign of its own."""
     p_value_method: Literal["permutation", "normal"] | None
     p_holm: float | None
-    """Corrected for all pairs of editors in the same category, or for all differences that stand of
-    a series (Holm 1979)."""
+    """Corrected for all pairs of editors in the same category, for all differences that stand of a
+    series, or for all of twins (Holm 1979)."""
     clear: bool
     """Whether it tells the two apart: p_holm is below 0.05 and ci95 does not hold 0."""
     wins: int
@@ -363,11 +338,21 @@ class Series(Part):
     """Editor of the earliest checkpoint that is not clearly different from the best."""
 
 
+class Twins(Part):
+    """An editor that sees rewritten instructions beside the same editor without a rewriter."""
+
+    rewritten: str
+    direct: str
+    difference: Pair
+    """Over all categories: first is the rewritten one, second the direct one."""
+
+
 class Report(Numbers):
     """report.json: all numbers of a run."""
 
     editors: Mapping[str, EditorOfRun]
     series: list[Series] = Field(default=[])
+    twins: list[Twins] = Field(default=[])
     random_weights: list[str]
     """Models with random weights; if there are any, scores mean nothing."""
     controls: list[Control]

@@ -20,7 +20,7 @@ from lockstep.figures import drift, served
 from lockstep.figures.apart import begun
 from lockstep.figures.tables import read_table
 from lockstep.foreign import media
-from lockstep.records import EditRecord
+from lockstep.records import EditRecord, RewriteRecord
 from lockstep.report import gallery, page, texts
 from lockstep.report.numbers import of_run
 from lockstep.report.series import Place, places
@@ -83,7 +83,9 @@ def write_report(
             records.write_text(path, _csv(step[key], columns))
         steps[editor] = {key: value for key, value in step.items() if key not in PLOTTED}
     asked = _asked(settings, edits, folder.parent)
-    numbers = of_run(settings, frames, summaries, steps, asked, rejected, further, threads)
+    rewriting = _rewriting(settings, folder.parent)
+    told = (asked, rewriting, rejected, further, threads)
+    numbers = of_run(settings, frames, summaries, steps, *told)
     report = numbers.model_dump(mode="json")
     parts = max(1, threads // DRAWING)
     drawings = [
@@ -142,6 +144,20 @@ def _asked(
         for editor in settings.editors
         if isinstance(editor, ServedEditorSettings)
     }
+
+
+def _rewriting(settings: Config, results: Path) -> dict[str, dict[str, Any]]:
+    """Return what the rewriting of each editor's instructions came to."""
+    found = {}
+    for editor in settings.editors:
+        if editor.rewrite is not None:
+            folders = (
+                layout.folder(results, editor.name, c) for c in settings.benchmark.categories
+            )
+            texts = records.each_record(map(layout.rewritten, folders), RewriteRecord)
+            requests = records.counted(layout.rewrite_requests(results, editor.name))
+            found[editor.name] = served.rewriting(texts, editor.rewrite, requests)
+    return found
 
 
 def _plot(measured: Mapping[str, Mapping[str, Any]]) -> dict[str, list[str]]:

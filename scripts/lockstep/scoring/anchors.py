@@ -7,7 +7,7 @@ of a finished run and kept; every later run that names it judges it again.
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from lockstep import layout, records
 from lockstep.judges import keys
@@ -18,6 +18,7 @@ from lockstep.rubrics.ties import settled
 from lockstep.scoring import judgements
 from lockstep.scoring.judgements import Place
 from lockstep.scoring.replies import Judging
+from lockstep.scoring.shown import as_shown
 
 PER_CATEGORY = 10
 """Edits of a category that make a set, from its lowest score to its highest."""
@@ -41,7 +42,13 @@ class _Scored(NamedTuple):
     """Edited image."""
 
 
-def collect(manifests: Sequence[Path], editors: Sequence[str], results: Path, folder: Path) -> None:
+def collect(
+    manifests: Sequence[Path],
+    editors: Sequence[str],
+    results: Path,
+    folder: Path,
+    which: Literal["original", "rewritten", "both"] = "original",
+) -> None:
     """Write an anchor set: of each category some edits that were scored, and their scores.
 
     Args:
@@ -49,12 +56,13 @@ def collect(manifests: Sequence[Path], editors: Sequence[str], results: Path, fo
         editors: whose edits may be taken.
         results: folder of all results.
         folder: the set's folder; what lies there is replaced.
+        which: instruction the judge has seen.
     """
     if folder.exists():
         shutil.rmtree(folder)
     anchors, recorded = [], []
     for manifest in manifests:
-        for scored in _spread(_scored(manifest, editors, results)):
+        for scored in _spread(_scored(manifest, editors, results, which)):
             name = f"{scored.editor}.{scored.sample.id}"
             edited = f"edits/{name}.png"
             records.write_bytes(folder / edited, scored.path.read_bytes())
@@ -73,12 +81,17 @@ def collect(manifests: Sequence[Path], editors: Sequence[str], results: Path, fo
     records.write_records(of_anchors, anchors)
 
 
-def _scored(manifest: Path, editors: Sequence[str], results: Path) -> list[_Scored]:
+def _scored(
+    manifest: Path,
+    editors: Sequence[str],
+    results: Path,
+    which: Literal["original", "rewritten", "both"],
+) -> list[_Scored]:
     """Return the edits of a category that have a score, the lowest score first."""
-    samples = {sample.id: sample for sample in records.read_manifest(manifest)}
     found = []
     for editor in editors:
         folder = layout.folder(results, editor, Path(manifest).stem)
+        samples = {sample.id: sample for sample in as_shown(manifest, folder, which)}
         paths = layout.known_shards(folder, "edits")
         edits = {r.id: r for path in paths for r in records.read_records(path, EditRecord)}
         for path in layout.known_shards(folder, "scores"):

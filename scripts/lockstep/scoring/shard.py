@@ -22,6 +22,7 @@ from lockstep.rubrics.ties import settled
 from lockstep.scoring import judgements
 from lockstep.scoring.judgements import Place
 from lockstep.scoring.replies import Judging, Pending
+from lockstep.scoring.shown import as_shown
 
 log = logging.getLogger(__name__)
 
@@ -101,7 +102,7 @@ def _edits(shard: Shard) -> list[_Edit]:
     job = Judging(
         shard.judge, keys.identity(shard.judge), shard.rubric, layout.place(shard.folder).editor
     )
-    samples = records.read_manifest(shard.manifest)
+    samples = as_shown(shard.manifest, shard.folder, shard.judge.instruction_shown)
 
     def wanted(placed: tuple[int, EditRecord]) -> _Edit:
         return _wanted(placed[1], samples, placed[0], job, shard.folder, shard.seed)

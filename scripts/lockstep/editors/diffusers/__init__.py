@@ -48,7 +48,7 @@ MODULAR = "modular_model_index.json"
 
 APART = frozenset(
     {"name", "preset", "type", "size", "resize_filter", "offload", "optimize", "on_cut"}
-    | {"gpus_per_editor"}
+    | {"gpus_per_editor", "rewrite"}
     | {"model", "revision", "adapters", "checkpoints", "series"}
 )
 """Settings of a diffusers editor that decide no pixels, or that its identity names otherwise."""

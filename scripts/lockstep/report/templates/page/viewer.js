@@ -169,6 +169,7 @@ function facts(state, editor, edit) {
     element("p", { className: "chips" }, ...chips),
     element("h3", { className: "who" }, dot(editor), editor.name),
     element("p", { className: "big" }, verdict(index, editor, i)),
+    ...(edit?.rewritten ? part("Rewritten instruction", prose(edit.rewritten)) : []),
     ...(edit?.error ? [prose(edit.error)] : []),
     ...scores(editor, edit, i, scales[index.categories[index.category[i]]]),
     ...(edit?.kept ? part("Kept of the source", kept(edit.kept)) : []),

@@ -1,4 +1,4 @@
-"""Replies of servers: what ended one, and whether it is one to read."""
+"""Replies of servers in chats: what ended one, and whether it is one to read."""
 
 from typing import Annotated, Any
 
@@ -55,7 +55,7 @@ class Completion(BaseModel):
 
     @property
     def tokens(self) -> Usage | None:
-        """What the judgement took; None if the server does not tell all of it."""
+        """What the reply took; None if the server does not tell all of it."""
         usage = self.usage or _Usage()
         if usage.prompt_tokens is None or usage.completion_tokens is None:
             return None
@@ -63,7 +63,7 @@ class Completion(BaseModel):
 
     @property
     def versions(self) -> dict[str, str]:
-        """What the server says of the model that judged: an alias may hide a new one."""
+        """What the server says of the model that replied: an alias may hide a new one."""
         said = {"served model": self.model, "system fingerprint": self.system_fingerprint}
         return {name: value for name, value in said.items() if value}
 
@@ -79,21 +79,27 @@ def completion_in(given: Any, answer: Answer) -> Completion:
         raise Failed(f"{NO_COMPLETION} {found} ({answer.said})") from None
 
 
-def fault_of(choice: Choice) -> Failed | None:
-    """Return why a choice holds no reply to read; None if it holds one."""
+def fault_of(choice: Choice, doing: str, length: str, request: str) -> Failed | None:
+    """Return why a choice holds no reply to read; None if it holds one.
+
+    Args:
+        doing: what the server was asked to do: judge or rewrite.
+        length: of the configuration, which limits a reply.
+        request: of the configuration, which holds further fields of a request.
+    """
     message, words = choice.message, words_in(choice.finish_reason or UNKNOWN)
     if message.refusal or words & FILTERED:
-        return refused(message.refusal or message.content or ended(choice), "judge")
+        return refused(message.refusal or message.content or ended(choice), doing)
     if words & CUT:
-        return Failed("the reply was cut off, expected a shorter one (judge.max_reasoning_tokens)")
+        return Failed(f"the reply was cut off, expected a shorter one ({length})")
     if not words & NORMAL:
         return Failed(ended(choice))
     if not (message.content or "").strip():
         reasoning = message.reasoning_content or message.reasoning
         aside = f" beside {len(reasoning)} characters of reasoning" if reasoning else ""
         return Failed(
-            f"expected a reply, found none{aside}; leave more room (judge.max_reasoning_tokens) "
-            "or have the server not reason by itself (judge.request)"
+            f"expected a reply, found none{aside}; leave more room ({length}) "
+            f"or have the server not reason by itself ({request})"
         )
     return None
 
