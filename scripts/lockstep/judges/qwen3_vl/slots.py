@@ -49,13 +49,13 @@ class Slots:
     ) -> None:
         self._model = model
         self._text: Any = model.model.language_model
-        self._eyes = Eyes(model)
         self._count, self._room = count, room
         self._prefixes = prefixes
         self._devices = layer_devices(model)
         # a graph is of one device
         alone = len({parameter.device for parameter in model.parameters()}) == 1
         self._captured = alone and model.device.type == "cuda"
+        self._eyes = Eyes(model, self._captured)
         self._length = 0
         self._lengths = torch.zeros(count, dtype=torch.long, device=model.device)
         """Slots of each row that hold something."""
