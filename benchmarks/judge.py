@@ -31,11 +31,10 @@ TOKENS = 128
 """Tokens of a reply. Random weights hardly ever stop by themselves."""
 
 OBJECT = 25
-"""Tokens of its object of four scores as Qwen's tokenizer has it; the rest is reasoning. The random
-model's has a token for each byte, and so some 50 more, which only ours is burdened with."""
+"""Tokens of its object of four scores as Qwen's tokenizer has it; the rest is reasoning."""
 
-# the random model's tokenizer has a token for each byte: so much text makes 2,371 tokens in all
-PROMPT = "The ball melts in the sun. " * 9
+# so much text makes some 2,370 tokens in all
+PROMPT = "The ball melts in the sun. " * 24
 
 
 def main() -> None:
