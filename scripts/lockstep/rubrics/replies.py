@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 
 from lockstep.errors import ReplyError
-from lockstep.rubrics.rubric import Rubric
+from lockstep.rubrics.questions import Question
 
 MAX_BROKEN = 100
 """Places of a reply that begin like an object and are none; each costs a look at what follows."""
@@ -20,32 +20,35 @@ MAX_BROKEN = 100
 class Scores(NamedTuple):
     """What a valid reply says."""
 
-    criteria: dict[str, int]
-    """Value of each criterion, on the rubric's scale."""
+    criteria: dict[str, float]
+    """Value of each criterion, on its own scale; of one whose answer does not count, none."""
     reasoning: str
     """The text before the object."""
+    answers: dict[str, Any]
+    """What the object says, by its keys."""
 
 
-def parse_reply(reply: str, rubric: Rubric) -> Scores:
+def parse_reply(reply: str, question: Question) -> Scores:
     """Return what a judge's reply says.
 
     Prose, code fences and objects that name no criterion are fine around it. Each object that
-    names one, at any depth, must have the rubric's criteria as its keys and integers of the scale
-    as its values, and all of them must say the same.
+    names one, at any depth, must have the criteria as its keys and an answer of each one's kind as
+    its value, and all of them must say the same.
 
     Raises:
         ReplyError: if the reply holds no valid score, or several that differ; never returns a
             default.
     """
-    answers = [found for found in _objects(reply) if _keys(found.text) & set(rubric.names)]
+    keys = {criterion.name for criterion in question.criteria}
+    answers = [found for found in _objects(reply) if _keys(found.text) & keys]
     if not answers:
         raise ReplyError(f"found no JSON object with the criteria in the reply ({_start(reply)})")
-    values = [_validate(answer, rubric) for answer in answers]
+    values = [_validate(answer, question) for answer in answers]
     if any(value != values[0] for value in values):
         raise ReplyError("found several answers that differ in the reply, accepted is one")
     before = reply[: answers[0].start].rstrip()
     reasoning = re.sub(r"```(json)?$", "", before).strip()
-    return Scores(values[0], reasoning)
+    return Scores(question.values(values[0]), reasoning, values[0])
 
 
 class _Object(NamedTuple):
@@ -103,7 +106,7 @@ def _keys(text: str) -> set[str]:
     return found
 
 
-def _validate(answer: _Object, rubric: Rubric) -> dict[str, int]:
+def _validate(answer: _Object, question: Question) -> dict[str, Any]:
     """Return the values of an object that names criteria.
 
     Raises:
@@ -113,7 +116,7 @@ def _validate(answer: _Object, rubric: Rubric) -> dict[str, int]:
         if answer.enclosed:
             raise ValueError("an object inside braces that are not closed before it")
         pairs = json.loads(answer.text, object_pairs_hook=_once, parse_constant=_no_constant)
-        return rubric.reply_model.model_validate(pairs).model_dump()
+        return question.reply_model.model_validate(pairs).model_dump()
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
@@ -131,7 +134,7 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _no_constant(name: str) -> Any:
-    raise ValueError(f"found {name}, accepted is an integer")
+    raise ValueError(f"found {name}, expected a valid answer")
 
 
 def _start(reply: str) -> str:

@@ -1,19 +1,16 @@
 """Rubrics: what a judge is asked for a category, and in which form it must reply."""
 
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import (
-    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
     PositiveFloat,
-    StrictInt,
     ValidationError,
-    WithJsonSchema,
-    create_model,
     model_validator,
 )
 
@@ -21,72 +18,12 @@ from lockstep.errors import RubricError, TemplateError, suggest
 from lockstep.foreign import sandbox
 from lockstep.foreign.yaml_files import read_yaml
 from lockstep.records import Sample, canonical_json, sha256
-from lockstep.records.columns import COLUMNS
-
-ANCHORS = {0, 3, 5, 8, 10}
-"""Values whose meaning every criterion on the scale 0 to 10 must give; on others, all values."""
-
-VARIABLES = (
-    *("instruction", "description", "rationale", "expected"),
-    *("criteria", "reply", "reasoned"),
-)
-"""Variables of a rubric's template."""
-
-SCALE = (0.0, 10.0)
-"""Lowest and highest score."""
+from lockstep.rubrics.kinds import Scale
+from lockstep.rubrics.questions import ANCHORS as ANCHORS
+from lockstep.rubrics.questions import SCALE as SCALE
+from lockstep.rubrics.questions import VARIABLES, Criterion, Question, told
 
 Combine = Literal["weighted_mean", "geometric_mean", "min"]
-
-
-class Scale(BaseModel):
-    """JSON schema of one criterion's value: integers of a range, or some of them."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    type: Annotated[str, Field(pattern="^integer$")]
-    minimum: Annotated[int, Field(ge=0, le=9)]
-    maximum: Annotated[int, Field(ge=1, le=10)]
-    enum: tuple[int, ...] | None = None
-    """The only values, ascending; None takes all from minimum to maximum."""
-
-    @model_validator(mode="after")
-    def _ascending(self) -> "Scale":
-        values = self.values
-        if values != tuple(sorted(set(values))) or len(values) < 2:
-            raise ValueError(f"expected two or more values, ascending, found {list(values)}")
-        if (values[0], values[-1]) != (self.minimum, self.maximum):
-            raise ValueError("found an enum that does not go from minimum to maximum")
-        return self
-
-    @property
-    def values(self) -> tuple[int, ...]:
-        return self.enum or tuple(range(self.minimum, self.maximum + 1))
-
-    @property
-    def said(self) -> str:
-        """How a reply's example shows it."""
-        if self.enum is None:
-            return f"{self.minimum}-{self.maximum}"
-        return " or ".join(map(str, self.enum))
-
-    def asked(self) -> dict[str, Any]:
-        """Return it for the score key."""
-        return self.model_dump(mode="json", exclude_none=True)
-
-
-class Criterion(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    name: Annotated[str, Field(pattern="^[a-z][a-z_]*$")]
-    """Key in the reply and column in the tables."""
-    weight: PositiveFloat = 1
-    """Share in the score, relative to the other weights; the minimum knows none."""
-    aspect: str | None = None
-    """Criteria of one aspect are combined first, by `combine_aspect`."""
-    question: str
-    """What is judged."""
-    anchors: dict[int, str]
-    """What values on the scale mean."""
 
 
 class Cap(BaseModel):
@@ -95,9 +32,9 @@ class Cap(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     criterion: str
-    below: Annotated[float, Field(gt=0, le=10)]
+    below: Annotated[float, Field(gt=0, le=100)]
     """The cap holds where the criterion's value is less."""
-    score: Annotated[float, Field(ge=0, lt=10)]
+    score: Annotated[float, Field(ge=0, lt=100)]
     """Highest score then, on the criteria's scale."""
 
 
@@ -107,48 +44,42 @@ class Penalty(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     criterion: str
-    below: Annotated[float, Field(gt=0, le=10)]
+    below: Annotated[float, Field(gt=0, le=100)]
     """It holds where the criterion's value is less."""
     factor: Annotated[float, Field(gt=0, lt=1)]
 
 
-class Rubric(BaseModel):
+class Rubric(Question):
     """Questions, anchors, weights and reply schema of one category, or of all."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     category: str | None = None
     """None fits every category."""
-    system: str
-    """System text."""
-    template: str
-    """User text, Jinja2 over `instruction`, `description`, `rationale`, `expected` (what a correct
-    edit shows, in words), `criteria`, `reply` and `reasoned` (whether reasoning is asked for)."""
-    criteria: Annotated[tuple[Criterion, ...], Field(min_length=1, max_length=8)]
     combine: Combine
     """How criteria, or aspects where they have some, make the score."""
     combine_aspect: Combine | None = None
     caps: tuple[Cap, ...] = ()
     """The lowest that holds counts."""
     penalties: tuple[Penalty, ...] = ()
-    weights_of_tag: dict[str, dict[str, PositiveFloat]] = {}
+    weights_of_tag: dict[str, dict[str, PositiveFloat]] = Field(default_factory=dict)
     """Weights for samples with a tag; criteria without one do not count for them."""
-    at_most: dict[str, str] = {}
+    at_most: dict[str, str] = Field(default_factory=dict)
     """Criterion → the criterion whose value is the most that counts of it."""
-    reply: Scale
-    """Schema of each criterion's value."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _whole(cls, given: Any) -> Any:
+        if isinstance(given, Mapping):
+            needed = ("system", "template", "criteria", "reply")
+            if lacking := [name for name in needed if name not in given]:
+                raise ValueError(f"{lacking[0]}: expected one, found none")
+        return given
 
     @model_validator(mode="after")
     def _complete(self) -> "Rubric":
-        names = [criterion.name for criterion in self.criteria]
-        if len(set(names)) < len(names):
-            raise ValueError(f"expected each criterion once, found {names}")
+        if not self.criteria:
+            raise ValueError("criteria: expected at least one, found none")
         for criterion in self.criteria:
-            if criterion.name in COLUMNS:
-                raise ValueError(f"found criterion {criterion.name!r}, a column of the tables")
-            full = (self.reply.minimum, self.reply.maximum) == SCALE
-            if missing := (ANCHORS if full else {*self.reply.values}) - set(criterion.anchors):
-                raise ValueError(f"{criterion.name}: found no anchor for {sorted(missing)}")
+            self._check_anchors(criterion)
         with_aspect = [criterion for criterion in self.criteria if criterion.aspect is not None]
         expected = [] if self.combine_aspect is None else list(self.criteria)
         if with_aspect != expected:
@@ -161,9 +92,22 @@ class Rubric(BaseModel):
         used += [("weights_of_tag", name) for own in self.weights_of_tag.values() for name in own]
         used += [("at_most", name) for pair in self.at_most.items() for name in pair]
         for where, name in used:
-            if name not in names:
-                raise ValueError(f"{where}: expected one of {names}, found {name!r}")
+            if name not in self.names:
+                raise ValueError(f"{where}: expected one of {self.names}, found {name!r}")
+        if all(valued.kind.scale is None for valued in self.valued):
+            raise ValueError("expected a criterion whose answers count, found none")
         return self
+
+    def _check_anchors(self, criterion: Criterion) -> None:
+        kind = self.kind(criterion)
+        if not isinstance(kind, Scale):
+            return
+        full = (kind.minimum, kind.maximum) == SCALE
+        needed = ANCHORS if full else {*kind.values}
+        if len(needed) > len(ANCHORS) * 2 + 1:
+            needed = {kind.minimum, kind.maximum}
+        if missing := needed - set(criterion.anchors):
+            raise ValueError(f"{criterion.name}: found no anchor for {sorted(missing)}")
 
     @cached_property
     def sha256(self) -> str:
@@ -173,37 +117,13 @@ class Rubric(BaseModel):
         optional = ("penalties", "weights_of_tag", "at_most")
         unused = {name for name in optional if not said[name]}
         said = {name: value for name, value in said.items() if name not in unused}
-        return sha256(canonical_json({**said, "reply": self.reply.asked()}).encode())
-
-    @property
-    def names(self) -> list[str]:
-        """Names of the criteria, in order."""
-        return [criterion.name for criterion in self.criteria]
-
-    @cached_property
-    def reply_model(self) -> type[BaseModel]:
-        """Type of the object that a reply must hold."""
-        value: Any = Annotated[StrictInt, Field(ge=self.reply.minimum, le=self.reply.maximum)]
-        if self.reply.enum is not None:
-            schema = WithJsonSchema({"type": "integer", "enum": list(self.reply.enum)})
-            value = Annotated[value, AfterValidator(self._one_of), schema]
-        fields: dict[str, Any] = dict.fromkeys(self.names, (value, ...))
-        return create_model("Reply", __config__=ConfigDict(extra="forbid"), **fields)
-
-    def _one_of(self, value: int) -> int:
-        if value not in self.reply.values:
-            raise ValueError(f"found {value}, accepted is {self.reply.said}")
-        return value
-
-    @property
-    def reply_schema(self) -> dict[str, Any]:
-        """JSON schema of the object that a reply must hold."""
-        return self.reply_model.model_json_schema()
-
-    @property
-    def example(self) -> str:
-        """The object that a reply must hold, with the scale in place of its values."""
-        return "{" + ", ".join(f'"{name}": <{self.reply.said}>' for name in self.names) + "}"
+        for criterion in said["criteria"]:
+            if criterion["reply"] is None:
+                del criterion["reply"]
+        reply = (
+            None if self.reply is None else self.reply.model_dump(mode="json", exclude_none=True)
+        )
+        return sha256(canonical_json({**said, "reply": reply}).encode())
 
     def prompt(self, sample: Sample, reasoned: bool = True) -> str:
         """Return the user text for one sample.
@@ -214,57 +134,20 @@ class Rubric(BaseModel):
         Raises:
             TemplateError: if the template cannot be filled in for this sample.
         """
-        told = sandbox.template(self.template, VARIABLES).render(
-            instruction=sample.instruction,
-            description=sample.description,
-            rationale=sample.rationale,
-            expected=sample.expected,
-            criteria=self.criteria,
-            reply=self.example,
-            reasoned=reasoned,
-        )
-        return (_images(sample) + told).strip()
-
-    def asked(self, prompt: str) -> dict[str, Any]:
-        """Return what of the rubric decides a reply to a prompt, for the score key.
-
-        How criteria are combined is not part of it: new weights need no new reply.
-        """
-        return {
-            "system": self.system,
-            "prompt": prompt,
-            "criteria": self.names,
-            "reply": self.reply.asked(),
-        }
-
-    def correction(self, error: str) -> str:
-        """Return what is said to a judge whose reply held no valid score."""
-        return (
-            f"Your reply could not be used: {error}. Reply once more, and end with exactly one "
-            f"JSON object with an integer {self._span} for each criterion: {self.example}"
-        )
-
-    @property
-    def _span(self) -> str:
-        if self.reply.enum is not None:
-            return f"({self.reply.said})"
-        return f"from {self.reply.minimum} to {self.reply.maximum}"
+        # one source and the edited image need no words
+        several = sample.more or sample.reference is not None
+        before = f"{told(sample)}\n\n" if several else ""
+        return (before + self.rendered(sample, reasoned)).strip()
 
     @property
     def scale(self) -> tuple[float, float]:
-        """Lowest and highest value of a criterion."""
-        return float(self.reply.minimum), float(self.reply.maximum)
+        """Lowest and highest value of all criteria, as they are combined.
 
-
-def _images(sample: Sample) -> str:
-    """Return what the judge is told of images other than one source and the edited one."""
-    if not sample.more and sample.reference is None:
-        return ""
-    count = 1 + len(sample.more)
-    names = ["the source image"] if count == 1 else [f"source image {n + 1}" for n in range(count)]
-    if sample.reference is not None:
-        names.append("a reference (what a correct edit looks like; it is not judged)")
-    return f"You see, in this order: {', '.join(names)}, the edited image.\n\n"
+        Where their kinds have several, each is brought to that of scores first.
+        """
+        scales = {valued.kind.scale for valued in self.valued} - {None}
+        (own, *others) = scales
+        return SCALE if others or own is None else own
 
 
 _EXAMPLE = Sample(

@@ -20,11 +20,14 @@ from lockstep.fast.qwen_vl import join_weights, optimize_perceptrons
 from lockstep.foreign.plain_text import speller
 from lockstep.judges.protocol import Judgement, Pair, Usage
 from lockstep.judges.qwen3_vl import Qwen3VLSettings
-from lockstep.judges.qwen3_vl.decoding import Decoder, Request, Vocabulary
+from lockstep.judges.qwen3_vl.decoding import Decoder
 from lockstep.judges.qwen3_vl.prompts import Prefixes, Prompt, make_prompt
+from lockstep.judges.qwen3_vl.rows import Request
 from lockstep.judges.qwen3_vl.slots import layer_devices
+from lockstep.judges.qwen3_vl.vocabulary import Vocabulary
 from lockstep.models.qwen_vl import optimize_vision
 from lockstep.models.weights import check_model, check_taken
+from lockstep.rubrics.questions import Blank
 
 log = logging.getLogger(__name__)
 
@@ -136,7 +139,8 @@ class Qwen3VLJudge:
         shown = [Image.new("RGB", (1024, 1024), "gray")] * 2
         prompt = make_prompt(self._processor, self._model, said, shown, self._prefixes)
         try:
-            self._decoding(1).reply([prompt], [Request(["value"], None)], 1)
+            blank = Blank("value", '{"value": ', tuple(map(str, range(11))), "number")
+            self._decoding(1).reply([prompt], [Request([blank], None)], 1)
             log.info("warmed up in %.1f s", time.monotonic() - began)
         except torch.OutOfMemoryError:
             # what there is may do for smaller images
@@ -222,9 +226,7 @@ class Qwen3VLJudge:
                     counts.append(prompt.first.tokens.shape[1] + prompt.rest.tokens.shape[1])
                     yield prompt
 
-        requests = [
-            Request(pair.rubric.names, pair.seed, pair.rubric.reply.values) for pair in pairs
-        ]
+        requests = [Request(pair.rubric.form, pair.seed) for pair in pairs]
         replies = self._decoder.reply(prompts(), requests, count)
         return [
             Judgement(None, error="the model gave no numbers, try another judge.dtype")
