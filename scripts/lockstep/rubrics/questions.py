@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import Annotated, Any, ClassVar, NamedTuple
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, create_model, model_validator
 
@@ -19,6 +19,11 @@ VARIABLES = (
     *("criteria", "reply", "reasoned"),
 )
 """Variables of a rubric's template."""
+
+Image = Literal["source", "more", "reference", "edited"]
+
+IMAGES: tuple[Image, ...] = ("source", "more", "reference", "edited")
+"""Kinds of images, in the order in which a judge sees them that is told no other."""
 
 SCALE = (0.0, 10.0)
 """Lowest and highest score."""
@@ -174,6 +179,17 @@ class Question(BaseModel):
             **more,
         )
 
+    def prompt(self, sample: Sample, reasoned: bool = True) -> str:
+        """Return the user text for one sample.
+
+        Args:
+            reasoned: whether the judge is to reason before it scores.
+
+        Raises:
+            TemplateError: if the template cannot be filled in for this sample.
+        """
+        raise NotImplementedError
+
     def asked(self, prompt: str) -> dict[str, Any]:
         """Return what of the question decides a reply to a prompt, for the score key.
 
@@ -215,9 +231,7 @@ def _shown(kind: Kind) -> str:
     return f"<{kind.said}>" if isinstance(kind, Scale | Decimals) else kind.said
 
 
-def told(
-    sample: Sample, images: tuple[str, ...] = ("source", "more", "reference", "edited")
-) -> str:
+def told(sample: Sample, images: Sequence[str] = IMAGES) -> str:
     """Return what the judge is told of the images that it sees, in their order.
 
     Args:

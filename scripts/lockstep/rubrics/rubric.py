@@ -17,11 +17,12 @@ from pydantic import (
 from lockstep.errors import RubricError, TemplateError, suggest
 from lockstep.foreign import sandbox
 from lockstep.foreign.yaml_files import read_yaml
-from lockstep.records import Sample, canonical_json, sha256
+from lockstep.records import Picture, Sample, canonical_json, sha256
+from lockstep.rubrics.calls import Call, check, with_shared
 from lockstep.rubrics.kinds import Scale
 from lockstep.rubrics.questions import ANCHORS as ANCHORS
 from lockstep.rubrics.questions import SCALE as SCALE
-from lockstep.rubrics.questions import VARIABLES, Criterion, Question, told
+from lockstep.rubrics.questions import Criterion, Question, Valued, told
 
 Combine = Literal["weighted_mean", "geometric_mean", "min"]
 
@@ -64,11 +65,20 @@ class Rubric(Question):
     """Weights for samples with a tag; criteria without one do not count for them."""
     at_most: dict[str, str] = Field(default_factory=dict)
     """Criterion → the criterion whose value is the most that counts of it."""
+    calls: tuple[Call, ...] = ()
+    """What is asked in several calls; a rubric without them is one itself."""
 
     @model_validator(mode="before")
     @classmethod
     def _whole(cls, given: Any) -> Any:
         if isinstance(given, Mapping):
+            if given.get("calls"):
+                for name in ("template", "criteria"):
+                    if given.get(name):
+                        raise ValueError(
+                            f"{name}: expected one in each call, found one beside them"
+                        )
+                return with_shared(given)
             needed = ("system", "template", "criteria", "reply")
             if lacking := [name for name in needed if name not in given]:
                 raise ValueError(f"{lacking[0]}: expected one, found none")
@@ -76,12 +86,13 @@ class Rubric(Question):
 
     @model_validator(mode="after")
     def _complete(self) -> "Rubric":
-        if not self.criteria:
+        if not self.criteria and not self.calls:
             raise ValueError("criteria: expected at least one, found none")
+        check(self.calls)
         for criterion in self.criteria:
             self._check_anchors(criterion)
-        with_aspect = [criterion for criterion in self.criteria if criterion.aspect is not None]
-        expected = [] if self.combine_aspect is None else list(self.criteria)
+        with_aspect = [valued for valued in self.valued if valued.aspect is not None]
+        expected = [] if self.combine_aspect is None else list(self.valued)
         if with_aspect != expected:
             raise ValueError(
                 "expected an aspect of each criterion and combine_aspect, or none of them, found "
@@ -98,7 +109,20 @@ class Rubric(Question):
             raise ValueError("expected a criterion whose answers count, found none")
         return self
 
+    @property
+    def asks(self) -> tuple[Question, ...]:
+        """What is asked, in order: its calls, or the rubric itself."""
+        return self.calls or (self,)
+
+    @property
+    def valued(self) -> tuple[Valued, ...]:
+        if not self.calls:
+            return super().valued
+        return tuple(valued for call in self.calls for valued in call.valued)
+
     def _check_anchors(self, criterion: Criterion) -> None:
+        if not criterion.question:
+            raise ValueError(f"{criterion.name}: question: expected one, found none")
         kind = self.kind(criterion)
         if not isinstance(kind, Scale):
             return
@@ -114,7 +138,7 @@ class Rubric(Question):
         """Hash over the whole rubric; its version."""
         said = self.model_dump(mode="json")
         # what a rubric does not use is none of its version
-        optional = ("penalties", "weights_of_tag", "at_most")
+        optional = ("penalties", "weights_of_tag", "at_most", "calls")
         unused = {name for name in optional if not said[name]}
         said = {name: value for name, value in said.items() if name not in unused}
         for criterion in said["criteria"]:
@@ -126,14 +150,6 @@ class Rubric(Question):
         return sha256(canonical_json({**said, "reply": reply}).encode())
 
     def prompt(self, sample: Sample, reasoned: bool = True) -> str:
-        """Return the user text for one sample.
-
-        Args:
-            reasoned: whether the judge is to reason before it scores.
-
-        Raises:
-            TemplateError: if the template cannot be filled in for this sample.
-        """
         # one source and the edited image need no words
         several = sample.more or sample.reference is not None
         before = f"{told(sample)}\n\n" if several else ""
@@ -160,17 +176,19 @@ _EXAMPLE = Sample(
     instruction="example",
     description="example",
     rationale="example",
+    reference=Picture(image="", sha256="", width=1, height=1),
     index=0,
 )
 """What every template must be able to render."""
 
 
-def _check_variables(path: Path, template: str) -> None:
+def _check_variables(path: Path, question: Question) -> None:
     """Refuse unknown variables, also where the example's text does not reach them."""
-    for name in sandbox.template(template, VARIABLES).unknown:
+    known = question.variables
+    for name in sandbox.template(question.template, known).unknown:
         raise RubricError(
-            f"{path}: template: found the variable {name!r}{suggest(name, VARIABLES)}, "
-            f"expected one of {', '.join(VARIABLES)}"
+            f"{path}: template: found the variable {name!r}{suggest(name, known)}, "
+            f"expected one of {', '.join(known)}"
         )
 
 
@@ -183,9 +201,10 @@ def read_rubric(path: Path) -> Rubric:
     try:
         value = read_yaml(Path(path), RubricError)
         rubric = Rubric.model_validate(value)
-        _check_variables(path, rubric.template)
-        for reasoned in (True, False):
-            rubric.prompt(_EXAMPLE, reasoned)
+        for question in rubric.asks:
+            _check_variables(path, question)
+            for reasoned in (True, False):
+                question.prompt(_EXAMPLE, reasoned)
     except ValidationError as error:
         mistakes = (f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
         raise RubricError(f"{path}: {'; '.join(mistakes)}") from None

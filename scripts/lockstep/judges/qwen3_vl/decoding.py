@@ -70,7 +70,7 @@ class Decoder:
             None where the model gives no numbers.
         """
         rows = [Row(request, self._vocabulary) for request in requests]
-        slots = self._slots_for(rows, count)
+        slots = self._slots_for(rows, requests, count)
         logits = slots.begin(prompts)
         if self._max_reasoning_tokens:
             self._reason(slots, logits, rows)
@@ -79,6 +79,8 @@ class Decoder:
         while any(part.tokens for part in fed):
             tokens, asked = [part.tokens for part in fed], [part.asked() for part in fed]
             width, forgotten = max(part.width for part in fed), [part.forgotten for part in fed]
+            # of another width, sums of a GPU have another order
+            width = self.width(requests[0]) if self._model.device.type == "cuda" else width
             logits = slots.append(tokens, width, asked, forgotten)
             fed = [
                 _after(parts, logs) if part.tokens else NOTHING
@@ -86,20 +88,26 @@ class Decoder:
             ]
         return [row.reply() for row in rows]
 
+    def width(self, request: Request) -> int:
+        """Return how many tokens the steps of a row have on a GPU; only such go together."""
+        widest = Row(request, self._vocabulary).widest
+        return widest + -widest % WIDE
+
     def forget(self) -> None:
         """Give the memory of the rows back."""
         self._slots = None
 
-    def _slots_for(self, rows: Sequence["Row"], count: int) -> Slots:
+    def _slots_for(self, rows: Sequence[Row], requests: Sequence[Request], count: int) -> Slots:
         """Return memory for rows; that of the last ones, if it suffices."""
         # what is fed is filled up to a grain, and never longer than this
-        room = self._max_reasoning_tokens + max(row.room for row in rows) + WIDE
+        room = self._max_reasoning_tokens + max(row.room for row in rows)
+        room += max(self.width(request) for request in requests)
         if self._slots is None or not self._slots.fit(count, room):
             self.forget()
             self._slots = Slots(self._model, count, room, self._prefixes)
         return self._slots
 
-    def _reason(self, slots: Slots, logits: torch.Tensor, rows: Sequence["Row"]) -> None:
+    def _reason(self, slots: Slots, logits: torch.Tensor, rows: Sequence[Row]) -> None:
         """Let each row write until it stops by itself or has written enough.
 
         The device takes the tokens, and is told of the next steps before it has done so.

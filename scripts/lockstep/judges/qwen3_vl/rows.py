@@ -117,6 +117,17 @@ class Row:
         """Whether the model gave no numbers."""
 
     @property
+    def widest(self) -> int:
+        """Most tokens of a part that is fed."""
+        widths = [
+            self._before(number, [0] * bool(number))[1] + 1 for number in range(len(self._form))
+        ]
+        others = [own.options for own in self._form if not TENS.issuperset(own.options)]
+        return max(
+            *widths, *(len(self._vocabulary.encode(text)) for own in others for text in own), 1
+        )
+
+    @property
     def room(self) -> int:
         """Slots that what is fed needs: it is filled up to a grain, and never longer than this."""
         return sum(self._room(blank) for blank in self._form)
