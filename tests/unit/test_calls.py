@@ -18,9 +18,10 @@ from lockstep.judges.protocol import Judgement, Pair
 from lockstep.judges.qwen3_vl import Qwen3VLSettings
 from lockstep.judges.qwen3_vl.judge import Qwen3VLJudge
 from lockstep.judges.qwen3_vl.slots import Slots
+from lockstep.rubrics import combine
 from lockstep.rubrics.questions import Question
 from lockstep.rubrics.rubric import read_rubric
-from tests.conftest import make_sample
+from tests.conftest import ROOT, make_sample
 from tests.fake_server import answer
 from tests.pretended_gpus import pretended_gpus
 from tests.score_job import Job
@@ -281,6 +282,18 @@ def test_a_broken_call_is_one_clear_error(tmp_path, calls, message):
     with pytest.raises(RubricError, match=message) as error:
         read_rubric(path)
     assert "rubric.yaml" in str(error.value)
+
+
+def test_the_shipped_rubric_of_two_calls_hides_the_source_from_the_second(sample):
+    calls = read_rubric(ROOT / "config/rubrics/viescore_calls.yaml")
+    whole = read_rubric(ROOT / "config/rubrics/viescore.yaml")
+    first, second = calls.calls
+    assert (first.images, second.images) == (("source", "edited"), ("edited",))
+    assert sample.instruction in first.prompt(sample)
+    assert sample.instruction not in second.prompt(sample)
+    assert calls.names == whole.names
+    values = dict(zip(whole.names, (2, 9, 8, 10), strict=True))
+    assert combine.score(calls, values) == combine.score(whole, values) == 4
 
 
 def test_a_template_beside_calls_is_refused(tmp_path):

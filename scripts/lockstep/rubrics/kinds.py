@@ -280,8 +280,8 @@ class Numbers(Kind):
 
     @property
     def annotation(self) -> Any:
-        count, number = len(self.entries), self.of.annotation
-        several: Any = list[number]
+        count = len(self.entries)
+        several: Any = list.__class_getitem__(self.of.annotation)
         return Annotated[several, Field(min_length=count, max_length=count)]
 
     def asked(self) -> dict[str, Any]:

@@ -98,9 +98,8 @@ def item(
     sampling = None if seed is None else {"seed": seed, "temperature": job.settings.temperature}
     identity = job.identity
     identity = {**identity, **job.settings.told(question.system or "", prompt)}
-    shown, resized = (), False
-    if isinstance(question, Call):
-        shown, resized = question.images, question.edited_size == "source"
+    call = question if isinstance(question, Call) else None
+    shown, resized = (call.images, call.edited_size == "source") if call else ((), False)
     asked = question.asked(prompt)
     key = records.score_key(sample, pixels, identity, asked, sampling, shown, resized)
     return Pending(job, sample, edited, pixels, prompt, seed, key, path, question)
@@ -325,12 +324,7 @@ def _pair(item: Pending) -> Pair:
             "run again to have it edited anew"
         )
     source = images.open_rgb(sample.image, sample.background)
-    call = {}
-    if item.call is not None:
-        call = {"call": item.call.name, "images": item.call.images}
-        if item.call.edited_size == "source":
-            edited = images.resize(edited, source.size, "bicubic")
-    return Pair(
+    pair = Pair(
         id=sample.id,
         editor=item.job.editor,
         source=source,
@@ -342,5 +336,9 @@ def _pair(item: Pending) -> Pair:
         tags=sample.tags,
         more=[seen(picture) for picture in sample.more],
         reference=None if sample.reference is None else seen(sample.reference),
-        **call,
     )
+    if item.call is None:
+        return pair
+    if item.call.edited_size == "source":
+        pair = pair._replace(edited=images.resize(edited, source.size, "bicubic"))
+    return pair._replace(call=item.call.name, images=item.call.images)
