@@ -7,7 +7,8 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from lockstep.errors import TemplateError
 from lockstep.records import Sample
-from lockstep.rubrics.questions import IMAGES, VARIABLES, Image, Question, told
+from lockstep.rubrics.prompts import Prompts
+from lockstep.rubrics.questions import IMAGES, VARIABLES, Format, Image, Question, told
 
 
 def _several(given: Any) -> Any:
@@ -26,6 +27,10 @@ class Call(Question):
     variables: ClassVar[tuple[str, ...]] = (*VARIABLES, "images")
 
     name: Annotated[str, Field(pattern="^[a-z][a-z0-9_]*$")]
+    prompts: Prompts | None = None
+    """The text of a file of others, in place of `template`."""
+    authors: Format | None = None
+    """How a reply is written, where `reply` names it."""
     images: Annotated[tuple[Image, ...], Field(min_length=1)] = IMAGES
     """What the judge sees, in this order: `source`, `more` (further sources), `reference` and
     `edited`; what is not named it does not see."""
@@ -38,18 +43,25 @@ class Call(Question):
     def _sane(self) -> "Call":
         if not self.criteria:
             raise ValueError("criteria: expected at least one, found none")
-        if not self.template:
-            raise ValueError("template: expected a text, found none")
+        if bool(self.template) == (self.prompts is not None):
+            found = "both" if self.template else "neither"
+            raise ValueError(f"expected a template or prompts, found {found}")
         if "edited" not in self.images or len(set(self.images)) < len(self.images):
             raise ValueError(
                 f"images: expected edited and each kind once, found {', '.join(self.images)}"
             )
         return self
 
+    @property
+    def reads(self) -> Format | None:
+        return self.authors
+
     def prompt(self, sample: Sample, reasoned: bool = True) -> str:
         named = "images" in self.model_fields_set and "reference" in self.images
         if named and sample.reference is None:
             raise TemplateError(f"call {self.name!r} shows a reference, found none of this sample")
+        if self.prompts is not None:
+            return self.prompts.rendered(sample).strip()
         return self.rendered(sample, reasoned, images=told(sample, self.images)).strip()
 
     def check_answers(self, criterion: str, answers: Sequence[str | float]) -> None:
@@ -105,5 +117,15 @@ def with_shared(given: Mapping[str, Any]) -> dict[str, Any]:
     calls = given["calls"]
     if not isinstance(calls, list | tuple):
         return dict(given)
-    own = [{**shared, **call} if isinstance(call, Mapping) else call for call in calls]
+    own = [{**shared, **_split(call)} if isinstance(call, Mapping) else call for call in calls]
     return {**given, "calls": own}
+
+
+def _split(call: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a call whose `reply` names a format of authors with that format beside its kinds."""
+    if not isinstance(call.get("reply"), str):
+        return dict(call)
+    return {
+        **{name: own for name, own in call.items() if name != "reply"},
+        "authors": call["reply"],
+    }

@@ -29,6 +29,10 @@ SCALE = (0.0, 10.0)
 """Lowest and highest score."""
 
 
+Format = Literal["json_list", "json_object", "last_number_line", "yes_no", "tagged"]
+"""How authors have a judge write its reply."""
+
+
 class Criterion(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -83,6 +87,11 @@ class Question(BaseModel):
     criteria: Annotated[tuple[Criterion, ...], Field(max_length=8)] = ()
     reply: AnyKind | None = None
     """Kind of each criterion's answer that says no other."""
+
+    @property
+    def reads(self) -> Format | None:
+        """How authors have a reply written; None is one object with exactly the criteria."""
+        return None
 
     @model_validator(mode="after")
     def _valid(self) -> "Question":
@@ -196,16 +205,22 @@ class Question(BaseModel):
         How criteria are combined is not part of it: new weights need no new reply.
         """
         own = [self.kind(criterion) for criterion in self.criteria]
-        alike = self.reply is not None and all(kind is self.reply for kind in own)
+        alike = own and self.reply is not None and all(kind is self.reply for kind in own)
         return {
             "system": self.system,
             "prompt": prompt,
             "criteria": [criterion.name for criterion in self.criteria],
             "reply": own[0].asked() if alike else [kind.asked() for kind in own],
+            **({} if self.reads is None else {"written": self.reads}),
         }
 
     def correction(self, error: str) -> str:
         """Return what is said to a judge whose reply held no valid score."""
+        if self.reads is not None:
+            return (
+                f"Your reply could not be used: {error}. Reply once more, exactly in the form that "
+                "was asked for."
+            )
         return (
             f"Your reply could not be used: {error}. Reply once more, and end with exactly one "
             f"JSON object with {self._allowed} for each criterion: {self.example}"

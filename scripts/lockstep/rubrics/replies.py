@@ -39,6 +39,9 @@ def parse_reply(reply: str, question: Question) -> Scores:
         ReplyError: if the reply holds no valid score, or several that differ; never returns a
             default.
     """
+    if question.reads not in (None, "json_object"):
+        answers, reasoning = written(reply, question)
+        return Scores(question.values(answers), reasoning, answers)
     keys = {criterion.name for criterion in question.criteria}
     answers = [found for found in _objects(reply) if _keys(found.text) & keys]
     if not answers:
@@ -116,6 +119,10 @@ def _validate(answer: _Object, question: Question) -> dict[str, Any]:
         if answer.enclosed:
             raise ValueError("an object inside braces that are not closed before it")
         pairs = json.loads(answer.text, object_pairs_hook=_once, parse_constant=_no_constant)
+        if question.reads == "json_object":
+            # authors ask for a reason within it
+            keys = {criterion.name for criterion in question.criteria}
+            pairs = {key: value for key, value in pairs.items() if key in keys}
         return question.reply_model.model_validate(pairs).model_dump()
     except ValidationError as error:
         first = error.errors()[0]
@@ -135,6 +142,88 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _no_constant(name: str) -> Any:
     raise ValueError(f"found {name}, expected a valid answer")
+
+
+def written(reply: str, question: Question) -> tuple[dict[str, Any], str]:
+    """Return the answers of a reply in a format of authors, by criterion, and what is before it.
+
+    Raises:
+        ReplyError: if they are not there exactly once, or are no answers of their kinds.
+    """
+    names = [criterion.name for criterion in question.criteria]
+    try:
+        match question.reads:
+            case "json_list":
+                before, given = _list(reply, len(names))
+            case "last_number_line":
+                before, given = _number_line(reply)
+            case "yes_no":
+                before, given = _words(reply, len(names))
+            case _:
+                before, given = "", [_tagged(reply, name) for name in names]
+        if len(given) != len(names):
+            raise ValueError(f"expected {len(names)} answers, found {len(given)}")
+        answers = question.reply_model.model_validate(dict(zip(names, given, strict=True)))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        reason = f"{where}: {first['msg']}, found {first.get('input')!r:.60}"
+        raise ReplyError(f"found no valid score in the reply ({reason})") from None
+    except (ValueError, RecursionError) as error:
+        raise ReplyError(f"found no valid score in the reply ({error})") from None
+    return answers.model_dump(), before.strip()
+
+
+def _list(reply: str, count: int) -> tuple[str, list[Any]]:
+    """Return the only list of so many values that a reply holds, and what is before it."""
+    found = []
+    for match in re.finditer(r"\[[^\[\]{}]*\]", reply):
+        try:
+            value = json.loads(match[0], parse_constant=_no_constant)
+        except ValueError:
+            continue
+        if len(value) == count:
+            found.append((reply[: match.start()], value))
+    if not found or any(value != found[0][1] for _, value in found):
+        raise ValueError(f"expected one list of {count}, found {len(found)}")
+    return found[0]
+
+
+def _lines(reply: str, count: int) -> tuple[str, list[str]]:
+    """Return the last lines that hold something, and what is before them."""
+    lines = [line.strip() for line in reply.splitlines() if line.strip()]
+    if len(lines) < count:
+        raise ValueError(f"expected {count} lines, found {len(lines)}")
+    return "\n".join(lines[:-count]), lines[-count:]
+
+
+def _number_line(reply: str) -> tuple[str, list[Any]]:
+    """Return the numbers of the last line, which holds nothing else but words before a colon."""
+    before, (line,) = _lines(reply, 1)
+    numbers = line.rpartition(":")[2].strip().strip("[]()").replace(",", " ").split()
+    if not all(_NUMBER.fullmatch(number) for number in numbers):
+        raise ValueError(f"expected numbers in the last line, found {line[:60]!r}")
+    return before, [json.loads(number) for number in numbers]
+
+
+def _words(reply: str, count: int) -> tuple[str, list[Any]]:
+    """Return the words of the last lines, in small letters, without signs around them."""
+    before, lines = _lines(reply, count)
+    return before, [line.rpartition(":")[2].strip(" .!*\"'`").lower() for line in lines]
+
+
+def _tagged(reply: str, name: str) -> Any:
+    """Return what stands between a criterion's tags."""
+    tag = re.escape(name)
+    found = set(re.findall(rf"<{tag}>\s*([^<>]*?)\s*</{tag}>", reply))
+    if len(found) != 1 or reply.count(f"<{name}>") != reply.count(f"</{name}>"):
+        raise ValueError(f"expected one answer in <{name}>, found {len(found)}")
+    (text,) = found
+    return json.loads(text) if _NUMBER.fullmatch(text) else text
+
+
+_NUMBER = re.compile(r"(0|[1-9][0-9]{0,8})(\.[0-9]{1,9})?")
+"""A number of JSON that no kind of answer is too long for."""
 
 
 def _start(reply: str) -> str:

@@ -20,6 +20,7 @@ from lockstep.foreign.yaml_files import read_yaml
 from lockstep.records import Picture, Sample, canonical_json, sha256
 from lockstep.rubrics.calls import Call, check, with_shared
 from lockstep.rubrics.kinds import Scale
+from lockstep.rubrics.prompts import filled_in
 from lockstep.rubrics.questions import ANCHORS as ANCHORS
 from lockstep.rubrics.questions import SCALE as SCALE
 from lockstep.rubrics.questions import Criterion, Question, Valued, told
@@ -144,6 +145,10 @@ class Rubric(Question):
         for criterion in said["criteria"]:
             if criterion["reply"] is None:
                 del criterion["reply"]
+        for call in said.get("calls", ()):
+            # where a text lies is none of it
+            if call["prompts"] is not None:
+                del call["prompts"]["file"], call["prompts"]["key"]
         reply = (
             None if self.reply is None else self.reply.model_dump(mode="json", exclude_none=True)
         )
@@ -200,6 +205,12 @@ def read_rubric(path: Path) -> Rubric:
     """
     try:
         value = read_yaml(Path(path), RubricError)
+        if isinstance(value, dict) and isinstance(value.get("calls"), list):
+            calls = value["calls"]
+            own = [
+                filled_in(call, Path(path)) if isinstance(call, dict) else call for call in calls
+            ]
+            value = {**value, "calls": own}
         rubric = Rubric.model_validate(value)
         for question in rubric.asks:
             _check_variables(path, question)

@@ -67,10 +67,10 @@ def request(settings: OpenAISettings, pair: Pair) -> dict[str, Any]:
     return {name: value for name, value in body.items() if value is not None}
 
 
-def _response_format(settings: OpenAISettings, rubric: Question) -> dict[str, Any] | None:
-    if settings.response_format == "text":
+def _response_format(settings: OpenAISettings, question: Question) -> dict[str, Any] | None:
+    if settings.response_format == "text" or question.reads not in (None, "json_object"):
         return None
-    schema = {"name": "scores", "strict": True, "schema": rubric.reply_schema}
+    schema = {"name": "scores", "strict": True, "schema": question.reply_schema}
     return {"type": "json_schema", "json_schema": schema}
 
 
