@@ -1,14 +1,19 @@
 """Prompts and formats of replies of a benchmark's authors."""
 
 import json
+import math
+import random
+import re
 
 import pytest
 import yaml
 
 from lockstep.errors import ConfigError, ReplyError, RubricError
 from lockstep.judges.qwen3_vl import Qwen3VLSettings
+from lockstep.rubrics import combine
 from lockstep.rubrics.replies import parse_reply
 from lockstep.rubrics.rubric import read_rubric
+from tests.conftest import ROOT
 
 TEN = {"type": "integer", "minimum": 0, "maximum": 10}
 YES_NO = {"type": "yes_no"}
@@ -82,7 +87,7 @@ def test_a_place_of_an_f_string_is_a_placeholder(tmp_path, sample):
     [
         ({"file": "no.txt"}, "expected the file .*no.txt, found none"),
         ({"file": "t.json", "key": "a.c"}, "expected one of b, found 'c'"),
-        ({"file": "t.json", "key": "list.7"}, "expected one of 0, found 7"),
+        ({"file": "t.json", "key": "list.7"}, "expected one of 0, found '7'"),
         ({"file": "t.json", "key": "n"}, "expected a text, found int"),
         ({"file": "t.json"}, "expected a text, found dict"),
         ({"file": "t.py", "key": "BY_NAME.computed"}, "expected a text, found NoneType"),
@@ -111,7 +116,12 @@ VALID = {
         '{"ca": 9, "cb": 4, "reasoning": "so"}',
         'First.\n```json\n{"reasoning": "so", "ca": 9, "cb": 4}\n```',
     ],
-    "last_number_line": ["Fine.\n9 4", "Scores: 9, 4\n", "why\n[9, 4]\n\n"],
+    "last_number_line": [
+        "Fine.\n9 4",
+        "Scores: 9, 4\n",
+        "why\n[9, 4]\n\n",
+        "Why.\nFit: 9\nLook: 4",
+    ],
     "tagged": ["<ca>9</ca><cb> 4 </cb>", "So. <cb>4</cb> and <ca>\n9\n</ca>"],
 }
 
@@ -126,7 +136,17 @@ BROKEN = {
         "[9.0, 4]",
     ],
     "json_object": ['{"ca": 9}', '{"ca": 9, "cb": 11, "r": ""}', '{"ca": 9, "cb": "4"}', "9 4"],
-    "last_number_line": ["9 4\nDone.", "9", "9 4 1", "9/10 4/10", "nine 4", "-9 4", "9 11", ""],
+    "last_number_line": [
+        "9 4\nDone.",
+        "9",
+        "9 4 1",
+        "9/10 4/10",
+        "nine 4",
+        "-9 4",
+        "9 11",
+        "",
+        "9\nLook: so\n4",
+    ],
     "tagged": ["<ca>9</ca>", "<ca>9</ca><cb>4", "<ca>9</ca><ca>8</ca><cb>4</cb>", "9 4"],
 }
 
@@ -167,3 +187,39 @@ def test_a_judge_on_the_device_is_not_asked_for_what_it_cannot_be_held_to(tmp_pa
     settings.check_scores([], {"physical": read(tmp_path, template="x", reply="json_object")})
     with pytest.raises(ConfigError, match=r"rubric.yaml: calls: one: reply: .* found json_list"):
         settings.check_scores([], {"physical": read(tmp_path, template="x", reply="json_list")})
+
+
+def test_the_documented_rubric_of_gedit_runs_its_authors_arithmetic(tmp_path, sample):
+    text = (ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8")
+    block = re.search(r"gedit_authors.*?```yaml\n(.*?)```", text, re.DOTALL)[1]
+    path = tmp_path / "gedit_authors.yaml"
+    path.write_text(block, encoding="utf-8")
+    prompts = tmp_path / "Step1X-Edit/GEdit-Bench/viescore/vie_prompts.py"
+    prompts.parent.mkdir(parents=True)
+    names = re.findall(r"_(?:context|prompts)_[a-zA-Z0-9_]+", block)
+    told = {name: f"text of {name}" for name in names}
+    told["_prompts_0shot_tie_rule_SC"] += " <instruction>"
+    prompts.write_text("".join(f"{n} = {t!r}\n" for n, t in told.items()), encoding="utf-8")
+    rubric = read_rubric(path)
+    first, second = rubric.calls
+    assert first.prompt(sample).endswith(f"_prompts_0shot_tie_rule_SC {sample.instruction}")
+    assert first.prompt(sample).count("\n") == 2
+    assert (second.images, second.edited_size) == (("edited",), "source")
+    assert sample.instruction not in second.prompt(sample)
+    generator = random.Random(0)
+    for _ in range(30):
+        given = [[generator.randint(0, 10) for _ in range(2)] for _ in range(2)]
+        replies = (json.dumps({"score": own, "reasoning": "so"}) for own in given)
+        values = {}
+        for reply, call in zip(replies, rubric.calls, strict=True):
+            values |= parse_reply(reply, call).criteria
+        expected = math.sqrt(min(given[0]) * min(given[1]))
+        assert combine.score(rubric, values) == pytest.approx(expected, abs=1e-9)
+
+
+def test_texts_are_joined_and_replaced_as_authors_do(tmp_path, sample):
+    prompts = {"file": "t.json", "key": ["a.b", "list.0"], "replace": {"Was": "Is"}}
+    (call,) = read(tmp_path, prompts=prompts).calls
+    assert call.prompt(sample) == f"{TEXT}\n{TEXT}".replace("Was", "Is")
+    with pytest.raises(RubricError, match="expected '10' in the text"):
+        read(tmp_path, prompts={"file": "t.txt", "replace": {"10": "25"}})

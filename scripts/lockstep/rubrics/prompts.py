@@ -24,8 +24,11 @@ class Prompts(BaseModel):
 
     file: str
     """JSON, YAML, Python or any other text; relative to the rubric's folder."""
-    key: str | None = None
-    """Way to the text in a file that has several, with dots; None takes the whole file."""
+    key: str | tuple[str, ...] | None = None
+    """Way to the text in a file that has several, with dots; several texts are joined by a new
+    line; None takes the whole file."""
+    replace: dict[Sign, str] = Field(default_factory=dict)
+    """What stands in the text → the text in its place, as authors replace it."""
     placeholders: dict[Sign, Told] = Field(default_factory=dict)
     """What stands in the text → what of the sample takes its place."""
     text: str = ""
@@ -56,7 +59,13 @@ def filled_in(call: Mapping[str, Any], rubric: Path) -> dict[str, Any]:
     if "text" in prompts:
         raise RubricError(f"{where}: expected a file, found a text beside it")
     path = rubric.parent / prompts["file"]
-    text = _found(_values(path, where), prompts.get("key"), f"{where}: {path}")
+    key, values = prompts.get("key"), _values(path, where)
+    keys = key if isinstance(key, list) else [key]
+    text = "\n".join(_found(values, own, f"{where}: {path}") for own in keys)
+    for sign, other in (prompts.get("replace") or {}).items():
+        if sign not in text:
+            raise RubricError(f"{where}: expected {sign!r} in the text of {path}, found none")
+        text = text.replace(sign, str(other))
     for sign in prompts.get("placeholders") or {}:
         if sign not in text:
             raise RubricError(f"{where}: expected {sign!r} in the text of {path}, found none")
@@ -83,11 +92,11 @@ def _values(path: Path, where: str) -> Any:
             return text
 
 
-def _found(values: Any, key: str | None, where: str) -> str:
+def _found(values: Any, key: Any, where: str) -> str:
     """Return the text to which a key leads."""
-    for name in key.split(".") if key is not None else ():
-        known = dict(enumerate(values)) if isinstance(values, list) else values
-        name = int(name) if isinstance(values, list) and name.isdigit() else name
+    for name in str(key).split(".") if key is not None else ():
+        several = isinstance(values, list)
+        known = {str(n): own for n, own in enumerate(values)} if several else values
         if not isinstance(known, Mapping) or name not in known:
             names = ", ".join(map(str, known)) if isinstance(known, Mapping) else "no names"
             raise RubricError(f"{where}: key: expected one of {names:.200}, found {name!r}")
@@ -104,8 +113,7 @@ def _constants(body: list[ast.stmt]) -> dict[str, Any]:
         if isinstance(statement, ast.FunctionDef | ast.ClassDef):
             found[statement.name] = _constants(statement.body)
         elif isinstance(statement, ast.Assign | ast.AnnAssign) and statement.value is not None:
-            several = isinstance(statement, ast.Assign)
-            targets = statement.targets if several else [statement.target]
+            targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
             names = [target.id for target in targets if isinstance(target, ast.Name)]
             found |= dict.fromkeys(names, _constant(statement.value))
     return found

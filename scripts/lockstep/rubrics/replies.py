@@ -40,8 +40,8 @@ def parse_reply(reply: str, question: Question) -> Scores:
             default.
     """
     if question.reads not in (None, "json_object"):
-        answers, reasoning = written(reply, question)
-        return Scores(question.values(answers), reasoning, answers)
+        given, reasoning = written(reply, question)
+        return Scores(question.values(given), reasoning, given)
     keys = {criterion.name for criterion in question.criteria}
     answers = [found for found in _objects(reply) if _keys(found.text) & keys]
     if not answers:
@@ -156,7 +156,7 @@ def written(reply: str, question: Question) -> tuple[dict[str, Any], str]:
             case "json_list":
                 before, given = _list(reply, len(names))
             case "last_number_line":
-                before, given = _number_line(reply)
+                before, given = _number_line(reply, len(names))
             case "yes_no":
                 before, given = _words(reply, len(names))
             case _:
@@ -197,13 +197,23 @@ def _lines(reply: str, count: int) -> tuple[str, list[str]]:
     return "\n".join(lines[:-count]), lines[-count:]
 
 
-def _number_line(reply: str) -> tuple[str, list[Any]]:
-    """Return the numbers of the last line, which holds nothing else but words before a colon."""
+def _number_line(reply: str, count: int) -> tuple[str, list[Any]]:
+    """Return the numbers of the last line, or those of as many lines with a number each.
+
+    A line holds nothing else but words before a colon.
+    """
     before, (line,) = _lines(reply, 1)
-    numbers = line.rpartition(":")[2].strip().strip("[]()").replace(",", " ").split()
-    if not all(_NUMBER.fullmatch(number) for number in numbers):
+    if len(numbers := _numbers(line)) == 1 < count:
+        before, lines = _lines(reply, count)
+        numbers = [number for own in map(_numbers, lines) for number in own]
+    return before, numbers
+
+
+def _numbers(line: str) -> list[Any]:
+    texts = line.rpartition(":")[2].strip().strip("[]()").replace(",", " ").split()
+    if not texts or not all(_NUMBER.fullmatch(text) for text in texts):
         raise ValueError(f"expected numbers in the last line, found {line[:60]!r}")
-    return before, [json.loads(number) for number in numbers]
+    return [json.loads(text) for text in texts]
 
 
 def _words(reply: str, count: int) -> tuple[str, list[Any]]:

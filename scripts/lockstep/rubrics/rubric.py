@@ -148,7 +148,7 @@ class Rubric(Question):
         for call in said.get("calls", ()):
             # where a text lies is none of it
             if call["prompts"] is not None:
-                del call["prompts"]["file"], call["prompts"]["key"]
+                call["prompts"] = {n: call["prompts"][n] for n in ("text", "placeholders")}
         reply = (
             None if self.reply is None else self.reply.model_dump(mode="json", exclude_none=True)
         )
