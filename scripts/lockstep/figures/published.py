@@ -144,6 +144,8 @@ def _sum(protocol: Protocol, parts: Sequence[Sequence[_Sample]]) -> dict[str, An
     values = {name: _values(parts, name) for name in names}
     if "accuracy" in values:
         values["accuracy_of_all"] = _values(parts, "accuracy", failed=0.0)
+    if protocol.failed_as is not None:
+        values["score_of_all"] = _values(parts, "score", failed=protocol.failed_as)
     return {
         **{name: math.fsum(own.mean() for own in of) / len(of) for name, of in values.items()},
         "ci95": {name: mean_interval(of)[0] for name, of in values.items()},
@@ -197,6 +199,7 @@ def markdown(numbers: Mapping[str, Mapping[str, Any]]) -> str:
     for key in dict.fromkeys(key for row in overall for key in row if key not in NO_MEANS):
         lines.append(line(f"**overall** {media.markdown(key)}", overall, key))
     keys = ["score", *(["accuracy", "accuracy_of_all"] if _accurate(numbers) else [])]
+    keys += ["score_of_all"] if any("score_of_all" in own for own in overall) else []
     for part in ("groups", "tags", "categories"):
         for name in first[part]:
             rows = [own[part][name] for own in numbers.values()]
