@@ -2,6 +2,7 @@
 
 python benchmarks/judge.py --random-weights full
 python benchmarks/judge.py --random-weights full --no-generate --batches 64 --profile
+python benchmarks/judge.py --random-weights full --calls --batches 64
 """
 
 import argparse
@@ -23,9 +24,13 @@ from lockstep.judges.qwen3_vl import Qwen3VLSettings
 from lockstep.judges.qwen3_vl.judge import Qwen3VLJudge
 from lockstep.judges.qwen3_vl.prompts import Chunk, Prompt
 from lockstep.judges.qwen3_vl.slots import Slots
+from lockstep.rubrics.calls import Call
 from lockstep.rubrics.rubric import read_rubric
 
 RUBRIC = Path(__file__).parents[1] / "config" / "rubrics" / "physical.yaml"
+
+CALLS = RUBRIC.with_name("viescore_calls.yaml")
+"""A rubric of two calls."""
 
 TOKENS = 128
 """Tokens of a reply. Random weights hardly ever stop by themselves."""
@@ -44,6 +49,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help="where the model is kept; default temporary")
     parser.add_argument("--no-generate", action="store_true", help="leave transformers out")
     parser.add_argument("--profile", action="store_true", help="list what takes the time")
+    parser.add_argument("--calls", action="store_true", help="measure a rubric of two calls alone")
     arguments = parser.parse_args()
     sizes = [int(size) for size in arguments.batches.split(",")]
     with tempfile.TemporaryDirectory(dir="/dev/shm") as temporary:
@@ -53,6 +59,9 @@ def main() -> None:
             torch.cuda.empty_cache()
         print(f"{torch.cuda.get_device_name()}, torch {torch.__version__}")
         judge = load(folder, mode="reasoned", max_reasoning_tokens=TOKENS - OBJECT)
+        if arguments.calls:
+            measure_calls(judge, max(sizes))
+            return
         agree(judge)
         began = time.perf_counter()
         (first,) = judge.judge(pairs(1))
@@ -62,12 +71,12 @@ def main() -> None:
         step(judge, max(sizes))
         if arguments.profile:
             profile(judge, max(sizes))
-        compare(judge, max(sizes), (8,))
+        compare(judge, pairs(max(sizes)), (8,))
         del judge
         torch.cuda.empty_cache()
         quick = load(folder, mode="score_only")
         measure_all(quick, sizes, alone)
-        compare(quick, max(sizes), (1, 8))
+        compare(quick, pairs(max(sizes)), (1, 8))
 
 
 def load(folder: Path, **settings: object) -> Qwen3VLJudge:
@@ -151,9 +160,41 @@ def let_take(judge: Qwen3VLJudge, size: int) -> None:
     judge._decoder.forget()
 
 
-def compare(judge: Qwen3VLJudge, size: int, counts: Sequence[int]) -> None:
+def measure_calls(judge: Qwen3VLJudge, size: int) -> None:
+    """Time both calls of a rubric, alone and together, and tell what a judgement depends on."""
+    let_take(judge, size)
+    calls = [of_call(pairs(size), call) for call in read_rubric(CALLS).calls]
+    # kernels are chosen, and steps are captured
+    for given in calls:
+        judge.judge(given)
+    alone = [timed(judge, [given]) for given in calls]
+    both = timed(judge, calls)
+    told = " + ".join(f"{seconds:.2f}" for seconds in alone)
+    print(f"{size} edits: calls alone {told} s, together {both:.2f} s", flush=True)
+    compare(judge, [pair for both in zip(*calls, strict=True) for pair in both][:size], (1, 8))
+
+
+def of_call(given: Sequence[Pair], call: Call) -> list[Pair]:
+    """Return the same edits as a call of a rubric shows them."""
+    asked = call.model_copy(update={"system": "You judge edits."})
+    own = {"rubric": asked, "call": call.name, "images": call.images}
+    return [pair._replace(**own) for pair in given]
+
+
+def timed(judge: Qwen3VLJudge, calls: Sequence[Sequence[Pair]]) -> float:
+    """Return the seconds of some calls one after the other, with nothing read before."""
+    judge._prefixes.clear()
+    torch.cuda.synchronize()
+    began = time.perf_counter()
+    for given in calls:
+        judge.judge(given)
+    torch.cuda.synchronize()
+    return time.perf_counter() - began
+
+
+def compare(judge: Qwen3VLJudge, given: Sequence[Pair], counts: Sequence[int]) -> None:
     """Tell how many judgements depend on what is judged together, before it, and in which order."""
-    given = pairs(size)
+    size = len(given)
     let_take(judge, size)
     judge._prefixes.clear()
     expected = judge.judge(given)

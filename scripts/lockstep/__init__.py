@@ -121,7 +121,7 @@ def judge_edit(
     from lockstep.devices.device import Device
     from lockstep.judges import keys
     from lockstep.rubrics.rubric import read_rubric
-    from lockstep.scoring import judgements
+    from lockstep.scoring import calls, judgements
     from lockstep.scoring.replies import Judging
 
     rubric = read_rubric(Path(judge.rubric_file(sample.category)))
@@ -138,8 +138,8 @@ def judge_edit(
         path = Path(folder, f"{sample.id}.png")
         records.save_edit(path, edited, {})
         pixels, kept = records.pixels_sha256(edited), Path(folder, "judgement.json")
-        pending = judgements.item(judging, sample, path, pixels, kept)
-        return judgements.judge_missing(judge, [pending], place)[kept]
+        asked = calls.asked(judging, sample, path, pixels, kept)
+        return calls.together(asked, calls.judge_calls(judge, [asked], place))
 
 
 def read_results(results: str | Path) -> pd.DataFrame:

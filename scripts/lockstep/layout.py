@@ -112,6 +112,11 @@ def judgement(folder: Path, which: str, sample: str) -> Path:
     return folder / "judgements" / which / f"{sample}.json"
 
 
+def of_call(judgement: Path, call: str) -> Path:
+    """Return where one call of a judgement is kept."""
+    return judgement.parent / "calls" / call / judgement.name
+
+
 def preservation(folder: Path) -> Path:
     """Return what was measured of the edits, which is kept from table to table."""
     return folder / "preservation.jsonl"

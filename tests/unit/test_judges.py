@@ -16,10 +16,12 @@ from lockstep.judges.precomputed import PrecomputedJudgeSettings
 from lockstep.judges.protocol import Pair, Rejected
 from lockstep.judges.qwen3_vl import Qwen3VLSettings
 from lockstep.judges.qwen3_vl import judge as qwen3_vl
-from lockstep.judges.qwen3_vl.decoding import AHEAD, Request, Vocabulary, _Row
+from lockstep.judges.qwen3_vl.decoding import AHEAD
 from lockstep.judges.qwen3_vl.judge import Qwen3VLJudge
 from lockstep.judges.qwen3_vl.prompts import Prefixes
+from lockstep.judges.qwen3_vl.rows import Request, Row
 from lockstep.judges.qwen3_vl.slots import Slots
+from lockstep.judges.qwen3_vl.vocabulary import Vocabulary
 from lockstep.rubrics.replies import parse_reply
 from lockstep.rubrics.rubric import read_rubric
 from tests.conftest import ROOT, without_a_tensor
@@ -368,11 +370,11 @@ def test_a_sampled_reply_depends_on_its_seed_and_on_nothing_beside_it(judge):
 
 def test_each_number_of_a_row_s_generator_is_drawn_once():
     for written, drawn in (([5, 6], 3), ([5, 6, 7, 8], 4)):
-        row = _Row(Request(["a"], seed=3), vocabulary=None)
+        row = Row(Request((), seed=3), vocabulary=None)
         given = row.draws(4)
         assert given == row.draws(4)
         row.write(written, most=4)
-        assert row.draws(2) == _Row(Request(["a"], seed=3), None).draws(drawn + 2)[drawn:]
+        assert row.draws(2) == Row(Request((), seed=3), None).draws(drawn + 2)[drawn:]
 
 
 def test_values_are_sampled_by_their_probabilities(score_only):

@@ -344,3 +344,19 @@ def test_the_documentation_says_what_differs_and_from_which_commit(name):
     known = [known for known in repositories if known in protocol.source]
     assert known, f"none of {sorted(repositories)} is in the protocol's source"
     assert "\n| theirs | ours | why |\n|---|---|---|\n| " in section
+
+
+def test_where_authors_count_a_failure_both_numbers_stand_side_by_side():
+    protocol = read_protocol(FOLDER / "gedit" / PROTOCOL)
+    values = {"color_alter": [(9,) * 4, (4,) * 4, None], "text_change": [(2,) * 4]}
+    rubrics = {key: read_rubric(protocol.rubric_file(key)) for key in values}
+    frames = {key: frame(rubrics[key], key, rows) for key, rows in values.items()}
+    counted = protocol.model_copy(update={"failed_as": 1.0})
+    found = published.aggregate(counted, frames, rubrics)
+    assert close(found["overall"]["score"], (6.5 + 2) / 2)
+    assert close(found["overall"]["score_of_all"], (14 / 3 + 2) / 2)
+    assert close(found["categories"]["color_alter"]["score_of_all"], 14 / 3)
+    assert "| color_alter score_of_all | 4.667 (" in published.markdown({"e": found})
+    assert "score_of_all" not in published.aggregate(protocol, frames, rubrics)["overall"]
+    headlines = published.headlines(counted, frames["color_alter"], rubrics["color_alter"])
+    assert headlines.isna().tolist() == [False, False, True]

@@ -9,8 +9,10 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lockstep import records
 from lockstep.benchmark.categories import CATEGORIES
 from lockstep.errors import RubricError
+from lockstep.records import Sample
 from lockstep.rubrics import combine
 from lockstep.rubrics.combine import combined, uncertainty
 from lockstep.rubrics.protocol import read_protocol
@@ -305,7 +307,7 @@ def test_the_uncertainty_is_the_mean_entropy():
         ("name: quality", "name: score", "a column of the tables"),
         ("name: quality", "name: physics", "expected each criterion once"),
         ("      3: ", "      4: ", r"no anchor for \[3\]"),
-        ("maximum: 10", "maximum: 100", "maximum"),
+        ("maximum: 10", "maximum: 101", "maximum"),
         ("{{ instruction }}", "{{ instruction", "template|expected"),
         ("category: physical", "category: [", "physical.yaml"),
         ("category: physical", "category: social", "expected the file's name"),
@@ -361,3 +363,40 @@ def test_what_is_asked_follows_the_text_and_not_how_values_are_combined(sample):
     short = changed(template="Judge it.")
     renamed = [{**c.model_dump(), "name": c.name + "_"} for c in RUBRIC.criteria]
     assert asked(changed(template="Judge it.", criteria=renamed, caps=())) != asked(short)
+
+
+KEYS = {
+    "physical": ("1828c7790d04f02f", "9ab6cfd421ed2f36", "bfe1529c53bd1759"),
+    "viescore": ("fc80195085089ceb", "76d7d0d360fcafff", "733d18d165a904e6"),
+    "imgedit/rubric": ("674df1223be868c3", "213b148013d9cd33", "ee78a0e5e86c7d04"),
+    "rise/logical": ("f9516951a6332fcd", "400ba67e865dba00", "9c186b631b5f098a"),
+    "miniature": ("3b42f7264dd4bf57", "afb518dda8e07a96", "afb518dda8e07a96"),
+}
+"""Of shipped rubrics: the version, and the score keys of one sample, reasoned and not."""
+
+
+@pytest.mark.parametrize("name", KEYS)
+def test_a_rubric_of_one_call_is_the_version_and_asks_what_it_always_did(name):
+    path = FOLDER / f"{name}.yaml"
+    if name == "miniature":
+        path = ROOT / "resources/miniature/rubrics/causal.yaml"
+    rubric = read_rubric(path)
+    told = Sample(
+        id="a",
+        category="physical",
+        image="x",
+        image_sha256="0" * 64,
+        width=96,
+        height=64,
+        instruction="Let go of the ball.",
+        description="A ball.",
+        rationale="It falls.",
+        index=0,
+    )
+    keys = [
+        records.score_key(
+            told, "1" * 64, {"type": "x"}, rubric.asked(rubric.prompt(told, reasoned))
+        )
+        for reasoned in (True, False)
+    ]
+    assert tuple(known[:16] for known in (rubric.sha256, *keys)) == KEYS[name]

@@ -92,7 +92,8 @@ def _sample(protocol: Protocol, row: Mapping[str, Any], rubric: Rubric) -> _Samp
         return _Sample(tags, None)
     told = [_judgement(protocol, rubric, own, tags) for own in _judgements(row, rubric.names)]
     # what a judgement decides is decided before the mean over all of them
-    means = {name: math.fsum(own[name] for own in told) / len(told) for name in told[0]}
+    named = [name for name in told[0] if all(name in own for own in told)]
+    means = {name: math.fsum(own[name] for own in told) / len(told) for name in named}
     score = _moved(float(row["score"]), SCALE, protocol.scale)
     return _Sample(tags, {n: float(settled(v)) for n, v in {"score": score, **means}.items()})
 
@@ -101,9 +102,13 @@ def _judgements(row: Mapping[str, Any], names: Sequence[str]) -> list[dict[str, 
     """Return each judgement's criteria; none of a score that came without."""
     several = row.get("judgements")
     if isinstance(several, str):
-        return [dict(zip(names, own, strict=True)) for own in json.loads(several)]
-    given = {name: float(row[name]) for name in names if pd.notna(row.get(name))}
-    return [given if len(given) == len(names) else {}]
+        return [_valued(dict(zip(names, own, strict=True))) for own in json.loads(several)]
+    # a criterion whose call was skipped, or whose answer does not count, has no value
+    return [_valued({name: row.get(name) for name in names})]
+
+
+def _valued(given: Mapping[str, Any]) -> dict[str, float]:
+    return {name: float(value) for name, value in given.items() if pd.notna(value)}
 
 
 def _judgement(
@@ -113,7 +118,8 @@ def _judgement(
     if not given:
         return {}
     values = combine.counting(rubric, given)
-    counted = {name: float(values[name]) for name in combine.counted(rubric, tags)}
+    names = [name for name in combine.counted(rubric, tags) if name in values]
+    counted = {name: float(values[name]) for name in names}
     found = {
         name: _moved(value, rubric.scale, protocol.scale)
         for name, value in (combine.aspects(rubric, given) | counted).items()
@@ -138,6 +144,8 @@ def _sum(protocol: Protocol, parts: Sequence[Sequence[_Sample]]) -> dict[str, An
     values = {name: _values(parts, name) for name in names}
     if "accuracy" in values:
         values["accuracy_of_all"] = _values(parts, "accuracy", failed=0.0)
+    if protocol.failed_as is not None:
+        values["score_of_all"] = _values(parts, "score", failed=protocol.failed_as)
     return {
         **{name: math.fsum(own.mean() for own in of) / len(of) for name, of in values.items()},
         "ci95": {name: mean_interval(of)[0] for name, of in values.items()},
@@ -191,6 +199,7 @@ def markdown(numbers: Mapping[str, Mapping[str, Any]]) -> str:
     for key in dict.fromkeys(key for row in overall for key in row if key not in NO_MEANS):
         lines.append(line(f"**overall** {media.markdown(key)}", overall, key))
     keys = ["score", *(["accuracy", "accuracy_of_all"] if _accurate(numbers) else [])]
+    keys += ["score_of_all"] if any("score_of_all" in own for own in overall) else []
     for part in ("groups", "tags", "categories"):
         for name in first[part]:
             rows = [own[part][name] for own in numbers.values()]

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, cast
 
 from pydantic import Field, model_validator
 
@@ -41,7 +41,7 @@ class PrecomputedReplies:
         return [self._judge(pair) for pair in pairs]
 
     def _judge(self, pair: Pair) -> Judgement:
-        folder = self._folder / pair.editor
+        folder = self._folder / pair.editor / pair.call
         try:
             path = find_file(folder, pair.id, [SUFFIX])
             if path is None:
@@ -81,22 +81,21 @@ class PrecomputedScores:
         return [self._judge(pair) for pair in pairs]
 
     def _judge(self, pair: Pair) -> Judgement:
+        rubric = cast(Rubric, pair.rubric)
         editor = pair.editor if "editor" in self._file.columns else None
         row = self._rows.get((editor, pair.category, same_id(pair.id)))
         if row is None:
             by = "" if editor is None else f" by {editor!r}"
             return Judgement(None, error=f"{self._file.path}: found no row of this sample{by}")
-        columns = needed_columns(self._file, pair.rubric.names)
+        columns = needed_columns(self._file, rubric.names)
         given: dict[str, float] = {}
-        for column, value in _given(row, columns, pair.rubric).items():
+        for column, value in _given(row, columns, rubric).items():
             if value is None:
                 return Judgement(None, error=f"{row.place}: {column}: found nothing")
             given[column] = value
         if "score" in given:
             return Judgement(None, finished=Finished({}, given["score"]))
-        return Judgement(
-            None, finished=Finished(given, combine.score(pair.rubric, given, pair.tags))
-        )
+        return Judgement(None, finished=Finished(given, combine.score(rubric, given, pair.tags)))
 
 
 def check_scores(path: str, editors: Sequence[str], rubrics: Mapping[str, Rubric]) -> None:
@@ -148,6 +147,11 @@ class PrecomputedJudgeSettings(JudgeSettings):
     swapped_instruction: ClassVar[bool] = False
     instruction_shown: ClassVar[Literal["original", "rewritten", "both"]] = "original"
     anchors: ClassVar[str | None] = None
+
+    @property
+    def finished(self) -> bool:
+        return self.scores is not None
+
     type: Literal["precomputed"]
     folder: PathText | None = Field(None, description="Folder of the replies.")
     scores: PlainPath | None = Field(

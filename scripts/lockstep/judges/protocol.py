@@ -10,7 +10,7 @@ from typing import NamedTuple, Protocol
 from PIL import Image
 
 from lockstep.models.backend import Usage as Usage
-from lockstep.rubrics.rubric import Rubric
+from lockstep.rubrics.questions import IMAGES, Question
 
 
 class Rejected(NamedTuple):
@@ -33,8 +33,8 @@ class Pair(NamedTuple):
     """8-bit RGB."""
     edited: Image.Image
     """8-bit RGB."""
-    rubric: Rubric
-    """Holds the system text and the reply's schema."""
+    rubric: Question
+    """Holds the system text and the reply's schema: the rubric, or the call of it that is made."""
     prompt: str
     """User text of the rubric for this sample."""
     seed: int | None = None
@@ -49,12 +49,21 @@ class Pair(NamedTuple):
     """Further source images, 8-bit RGB."""
     reference: Image.Image | None = None
     """What a correct edit looks like, 8-bit RGB."""
+    call: str = ""
+    """Name of the rubric's call; a rubric of one has none."""
+    images: Sequence[str] = IMAGES
+    """Kinds of images that the judge sees, in their order."""
 
     @property
     def shown(self) -> list[Image.Image]:
-        """All images in the order in which the judge sees them, as `Rubric.prompt` tells it."""
-        references = [] if self.reference is None else [self.reference]
-        return [self.source, *self.more, *references, self.edited]
+        """All images that the judge sees, and no other, in the order in which it sees them."""
+        known = {
+            "source": [self.source],
+            "more": self.more,
+            "reference": [] if self.reference is None else [self.reference],
+            "edited": [self.edited],
+        }
+        return [image for kind in self.images for image in known[kind]]
 
 
 class Finished(NamedTuple):

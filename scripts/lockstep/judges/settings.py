@@ -69,6 +69,11 @@ class JudgeSettings(BackendSettings):
         return 1
 
     @property
+    def finished(self) -> bool:
+        """Whether it has scores of whole rubrics, without a reply to any call."""
+        return False
+
+    @property
     def least_mass(self) -> float:
         """Least probability that it must put on valid scores; 0 where it says none."""
         return 0.0

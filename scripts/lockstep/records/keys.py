@@ -1,6 +1,6 @@
 """Keys: hashes over everything that decides an edit or a judgement."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lockstep.records.hashes import canonical_json, sha256
@@ -43,6 +43,8 @@ def score_key(
     judge: Mapping[str, Any],
     asked: Mapping[str, Any],
     sampling: Mapping[str, Any] | None = None,
+    shown: Sequence[str] = (),
+    resized: bool = False,
 ) -> str:
     """Return the SHA-256 over everything that decides a judge's reply.
 
@@ -51,19 +53,35 @@ def score_key(
         judge: the judge's identity: model, revision, settings, semantics version.
         asked: what the judge is told and how it must reply, as `Rubric.asked` returns it.
         sampling: seed and temperature; None is greedy.
+        shown: images that the judge sees, in their order, where a call says which; those that it
+            does not see decide nothing.
+        resized: whether it sees the edited image in the size of the source.
     """
+    seen: dict[str, Any] = {**_source(sample), **_reference(sample), "pixels": pixels}
+    if shown:
+        seen = {"images": [_shown(sample, kind, pixels, resized) for kind in shown]}
     return sha256(
         canonical_json(
             {
-                **_source(sample),
-                **_reference(sample),
-                "pixels": pixels,
+                **seen,
                 "judge": dict(judge),
                 "asked": dict(asked),
                 "sampling": None if sampling is None else dict(sampling),
             }
         ).encode()
     )
+
+
+def _shown(sample: Sample, kind: str, pixels: str, resized: bool) -> list[Any]:
+    """Return what decides the pixels of images of a kind, in the order in which they are seen."""
+    if kind == "edited":
+        return [kind, pixels, *([sample.image_sha256] if resized else [])]
+    if kind == "reference":
+        return [kind, *_reference(sample).values()]
+    if kind == "more":
+        grounds = [sample.background if own.transparent else None for own in sample.more]
+        return [kind, [picture.sha256 for picture in sample.more], grounds]
+    return [kind, sample.image_sha256, sample.background if sample.transparent else None]
 
 
 def _source(sample: Sample) -> dict[str, Any]:

@@ -7,7 +7,10 @@ from functools import reduce
 import numpy as np
 from numpy.typing import NDArray
 
-from lockstep.rubrics.rubric import SCALE, Combine, Rubric
+from lockstep.errors import ReplyError
+from lockstep.rubrics.kinds import Kind
+from lockstep.rubrics.questions import SCALE
+from lockstep.rubrics.rubric import Cap, Combine, Penalty, Rubric
 from lockstep.rubrics.ties import settled
 
 Number = float | NDArray[np.float64]
@@ -22,15 +25,37 @@ def score(rubric: Rubric, criteria: Mapping[str, float], tags: Sequence[str] = (
 
     Args:
         tags: of the sample.
+
+    Raises:
+        ReplyError: if no criterion that counts for the sample has a value.
     """
+    if not set(counted(rubric, tags)) & criteria.keys():
+        raise ReplyError("expected a criterion with a value, found answers that do not count")
     return float(settled(_score(rubric, counting(rubric, criteria), tags)))
 
 
 def counting(rubric: Rubric, criteria: Mapping[str, Number]) -> dict[str, Number]:
-    """Return the values that count: no more than those that `at_most` names."""
-    given = dict(criteria)
-    bounds = {name: given[other] for name, other in rubric.at_most.items()}
-    return given | {name: np.minimum(given[name], most) for name, most in bounds.items()}
+    """Return the values that count, on the rubric's scale: no more than those of `at_most`.
+
+    Args:
+        criteria: those that have a value; one that was not asked for, or whose answer does not
+            count, has none.
+    """
+    given = {name: _moved(rubric, name, value) for name, value in criteria.items()}
+    bounds = {name: given[other] for name, other in rubric.at_most.items() if other in given}
+    bounded = {
+        name: np.minimum(given[name], most) for name, most in bounds.items() if name in given
+    }
+    return given | bounded
+
+
+def _moved(rubric: Rubric, name: str, value: Number) -> Number:
+    """Bring a value from the scale of its kind to that of the rubric."""
+    own = next(valued.kind.scale for valued in rubric.valued if valued.name == name)
+    if own is None or own == rubric.scale:
+        return value
+    (low, high), (least, most) = own, rubric.scale
+    return least + (value - low) / (high - low) * (most - least)
 
 
 def counted(rubric: Rubric, tags: Sequence[str]) -> list[str]:
@@ -54,9 +79,14 @@ def _score(rubric: Rubric, criteria: Mapping[str, Number], tags: Sequence[str]) 
     low, high = rubric.scale
     value = _valued(rubric, criteria, tags)
     for penalty in rubric.penalties:
-        holds = settled(criteria[penalty.criterion]) < penalty.below
+        holds = _below(criteria, penalty)
         value = np.where(holds, np.maximum(low, value * penalty.factor), value)
     return value if rubric.scale == SCALE else (value - low) / (high - low) * SCALE[1]
+
+
+def _below(criteria: Mapping[str, Number], rule: Cap | Penalty) -> NDArray[np.bool_] | bool:
+    """Tell where a rule holds; nowhere without a value of its criterion."""
+    return rule.criterion in criteria and settled(criteria[rule.criterion]) < rule.below
 
 
 def _aspects(rubric: Rubric, criteria: Mapping[str, Number]) -> dict[str, tuple[Number, float]]:
@@ -65,8 +95,9 @@ def _aspects(rubric: Rubric, criteria: Mapping[str, Number]) -> dict[str, tuple[
     if how is None:
         return {}
     parts: dict[str, tuple[Number, float]] = {}
-    for aspect in dict.fromkeys(c.aspect for c in rubric.criteria if c.aspect is not None):
-        own = [c for c in rubric.criteria if c.aspect == aspect]
+    known = [valued for valued in rubric.valued if valued.name in criteria]
+    for aspect in dict.fromkeys(c.aspect for c in known if c.aspect is not None):
+        own = [c for c in known if c.aspect == aspect]
         values = [(criteria[c.name], c.weight) for c in own]
         parts[aspect] = (_combined(how, values), sum(c.weight for c in own))
     return parts
@@ -76,14 +107,14 @@ def _valued(rubric: Rubric, criteria: Mapping[str, Number], tags: Sequence[str])
     """Combine values that count, on their own scale."""
     weights = _weights(rubric, tags)
     if weights is not None:
-        parts = [(criteria[name], weight) for name, weight in weights.items()]
+        parts = [(criteria[name], weight) for name, weight in weights.items() if name in criteria]
     elif rubric.combine_aspect is None:
-        parts = [(criteria[c.name], c.weight) for c in rubric.criteria]
+        parts = [(criteria[c.name], c.weight) for c in rubric.valued if c.name in criteria]
     else:
         parts = list(_aspects(rubric, criteria).values())
     value = _combined(rubric.combine, parts)
     for cap in rubric.caps:
-        holds = settled(criteria[cap.criterion]) < cap.below
+        holds = _below(criteria, cap)
         value = np.where(holds, np.minimum(value, cap.score), value)
     return value
 
@@ -99,14 +130,23 @@ def expected_score(
     the same batch.
 
     Args:
-        probabilities: of each criterion's values, ascending.
+        probabilities: of each criterion's answers, in the order of its kind; only of criteria
+            that have a value.
         tags: of the sample.
     """
-    shares: dict[str, dict[float, float]] = {
-        name: {v: share / sum(own) for v, share in zip(rubric.reply.values, own, strict=True)}
-        for name, own in probabilities.items()
-    }
-    return round(expectation(rubric, shares, tags), 2)
+    kinds = {valued.name: valued.kind for valued in rubric.valued}
+    shares = {name: _shares(kinds[name], own) for name, own in probabilities.items()}
+    return round(expectation(rubric, {n: own for n, own in shares.items() if own}, tags), 2)
+
+
+def _shares(kind: Kind, probabilities: Sequence[float]) -> dict[float, float]:
+    """Return the probability of each value of a kind, of all answers that count."""
+    found: dict[float, float] = {}
+    for option, share in zip(kind.options, probabilities, strict=True):
+        if option.value is not None:
+            found[option.value] = found.get(option.value, 0.0) + share
+    total = sum(found.values())
+    return {value: share / total for value, share in found.items()} if total else {}
 
 
 def expectation(

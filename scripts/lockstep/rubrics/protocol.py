@@ -33,6 +33,9 @@ class Protocol(BaseModel):
     """What the lowest and the highest score are published as; linear in between."""
     accuracy: bool = False
     """Whether the share of samples with the highest value of each criterion is published."""
+    failed_as: float | None = None
+    """What authors count a sample without a score as, on the published scale: `score_of_all` then
+    stands beside the score."""
     headline: Literal["score", "accuracy"] = "score"
     """The number that editors are ranked by."""
     rubric: str

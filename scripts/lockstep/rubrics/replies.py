@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 
 from lockstep.errors import ReplyError
-from lockstep.rubrics.rubric import Rubric
+from lockstep.rubrics.questions import Question
 
 MAX_BROKEN = 100
 """Places of a reply that begin like an object and are none; each costs a look at what follows."""
@@ -20,32 +20,38 @@ MAX_BROKEN = 100
 class Scores(NamedTuple):
     """What a valid reply says."""
 
-    criteria: dict[str, int]
-    """Value of each criterion, on the rubric's scale."""
+    criteria: dict[str, float]
+    """Value of each criterion, on its own scale; of one whose answer does not count, none."""
     reasoning: str
     """The text before the object."""
+    answers: dict[str, Any]
+    """What the object says, by its keys."""
 
 
-def parse_reply(reply: str, rubric: Rubric) -> Scores:
+def parse_reply(reply: str, question: Question) -> Scores:
     """Return what a judge's reply says.
 
     Prose, code fences and objects that name no criterion are fine around it. Each object that
-    names one, at any depth, must have the rubric's criteria as its keys and integers of the scale
-    as its values, and all of them must say the same.
+    names one, at any depth, must have the criteria as its keys and an answer of each one's kind as
+    its value, and all of them must say the same.
 
     Raises:
         ReplyError: if the reply holds no valid score, or several that differ; never returns a
             default.
     """
-    answers = [found for found in _objects(reply) if _keys(found.text) & set(rubric.names)]
+    if question.reads not in (None, "json_object"):
+        given, reasoning = written(reply, question)
+        return Scores(question.values(given), reasoning, given)
+    keys = {criterion.name for criterion in question.criteria}
+    answers = [found for found in _objects(reply) if _keys(found.text) & keys]
     if not answers:
         raise ReplyError(f"found no JSON object with the criteria in the reply ({_start(reply)})")
-    values = [_validate(answer, rubric) for answer in answers]
+    values = [_validate(answer, question) for answer in answers]
     if any(value != values[0] for value in values):
         raise ReplyError("found several answers that differ in the reply, accepted is one")
     before = reply[: answers[0].start].rstrip()
     reasoning = re.sub(r"```(json)?$", "", before).strip()
-    return Scores(values[0], reasoning)
+    return Scores(question.values(values[0]), reasoning, values[0])
 
 
 class _Object(NamedTuple):
@@ -103,7 +109,7 @@ def _keys(text: str) -> set[str]:
     return found
 
 
-def _validate(answer: _Object, rubric: Rubric) -> dict[str, int]:
+def _validate(answer: _Object, question: Question) -> dict[str, Any]:
     """Return the values of an object that names criteria.
 
     Raises:
@@ -113,7 +119,11 @@ def _validate(answer: _Object, rubric: Rubric) -> dict[str, int]:
         if answer.enclosed:
             raise ValueError("an object inside braces that are not closed before it")
         pairs = json.loads(answer.text, object_pairs_hook=_once, parse_constant=_no_constant)
-        return rubric.reply_model.model_validate(pairs).model_dump()
+        if question.reads == "json_object":
+            # authors ask for a reason within it
+            keys = {criterion.name for criterion in question.criteria}
+            pairs = {key: value for key, value in pairs.items() if key in keys}
+        return question.reply_model.model_validate(pairs).model_dump()
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
@@ -131,7 +141,99 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _no_constant(name: str) -> Any:
-    raise ValueError(f"found {name}, accepted is an integer")
+    raise ValueError(f"found {name}, expected a valid answer")
+
+
+def written(reply: str, question: Question) -> tuple[dict[str, Any], str]:
+    """Return the answers of a reply in a format of authors, by criterion, and what is before it.
+
+    Raises:
+        ReplyError: if they are not there exactly once, or are no answers of their kinds.
+    """
+    names = [criterion.name for criterion in question.criteria]
+    try:
+        match question.reads:
+            case "json_list":
+                before, given = _list(reply, len(names))
+            case "last_number_line":
+                before, given = _number_line(reply, len(names))
+            case "yes_no":
+                before, given = _words(reply, len(names))
+            case _:
+                before, given = "", [_tagged(reply, name) for name in names]
+        if len(given) != len(names):
+            raise ValueError(f"expected {len(names)} answers, found {len(given)}")
+        answers = question.reply_model.model_validate(dict(zip(names, given, strict=True)))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        reason = f"{where}: {first['msg']}, found {first.get('input')!r:.60}"
+        raise ReplyError(f"found no valid score in the reply ({reason})") from None
+    except (ValueError, RecursionError) as error:
+        raise ReplyError(f"found no valid score in the reply ({error})") from None
+    return answers.model_dump(), before.strip()
+
+
+def _list(reply: str, count: int) -> tuple[str, list[Any]]:
+    """Return the only list of so many values that a reply holds, and what is before it."""
+    found = []
+    for match in re.finditer(r"\[[^\[\]{}]*\]", reply):
+        try:
+            value = json.loads(match[0], parse_constant=_no_constant)
+        except ValueError:
+            continue
+        if len(value) == count:
+            found.append((reply[: match.start()], value))
+    if not found or any(value != found[0][1] for _, value in found):
+        raise ValueError(f"expected one list of {count}, found {len(found)}")
+    return found[0]
+
+
+def _lines(reply: str, count: int) -> tuple[str, list[str]]:
+    """Return the last lines that hold something, and what is before them."""
+    lines = [line.strip() for line in reply.splitlines() if line.strip()]
+    if len(lines) < count:
+        raise ValueError(f"expected {count} lines, found {len(lines)}")
+    return "\n".join(lines[:-count]), lines[-count:]
+
+
+def _number_line(reply: str, count: int) -> tuple[str, list[Any]]:
+    """Return the numbers of the last line, or those of as many lines with a number each.
+
+    A line holds nothing else but words before a colon.
+    """
+    before, (line,) = _lines(reply, 1)
+    if len(numbers := _numbers(line)) == 1 < count:
+        before, lines = _lines(reply, count)
+        numbers = [number for own in map(_numbers, lines) for number in own]
+    return before, numbers
+
+
+def _numbers(line: str) -> list[Any]:
+    texts = line.rpartition(":")[2].strip().strip("[]()").replace(",", " ").split()
+    if not texts or not all(_NUMBER.fullmatch(text) for text in texts):
+        raise ValueError(f"expected numbers in the last line, found {line[:60]!r}")
+    return [json.loads(text) for text in texts]
+
+
+def _words(reply: str, count: int) -> tuple[str, list[Any]]:
+    """Return the words of the last lines, in small letters, without signs around them."""
+    before, lines = _lines(reply, count)
+    return before, [line.rpartition(":")[2].strip(" .!*\"'`").lower() for line in lines]
+
+
+def _tagged(reply: str, name: str) -> Any:
+    """Return what stands between a criterion's tags."""
+    tag = re.escape(name)
+    found = set(re.findall(rf"<{tag}>\s*([^<>]*?)\s*</{tag}>", reply))
+    if len(found) != 1 or reply.count(f"<{name}>") != reply.count(f"</{name}>"):
+        raise ValueError(f"expected one answer in <{name}>, found {len(found)}")
+    (text,) = found
+    return json.loads(text) if _NUMBER.fullmatch(text) else text
+
+
+_NUMBER = re.compile(r"(0|[1-9][0-9]{0,8})(\.[0-9]{1,9})?")
+"""A number of JSON that no kind of answer is too long for."""
 
 
 def _start(reply: str) -> str:

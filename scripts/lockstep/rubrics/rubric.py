@@ -1,92 +1,31 @@
 """Rubrics: what a judge is asked for a category, and in which form it must reply."""
 
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import (
-    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
     PositiveFloat,
-    StrictInt,
     ValidationError,
-    WithJsonSchema,
-    create_model,
     model_validator,
 )
 
 from lockstep.errors import RubricError, TemplateError, suggest
 from lockstep.foreign import sandbox
 from lockstep.foreign.yaml_files import read_yaml
-from lockstep.records import Sample, canonical_json, sha256
-from lockstep.records.columns import COLUMNS
-
-ANCHORS = {0, 3, 5, 8, 10}
-"""Values whose meaning every criterion on the scale 0 to 10 must give; on others, all values."""
-
-VARIABLES = (
-    *("instruction", "description", "rationale", "expected"),
-    *("criteria", "reply", "reasoned"),
-)
-"""Variables of a rubric's template."""
-
-SCALE = (0.0, 10.0)
-"""Lowest and highest score."""
+from lockstep.records import Picture, Sample, canonical_json, sha256
+from lockstep.rubrics.calls import Call, check, with_shared
+from lockstep.rubrics.kinds import Scale
+from lockstep.rubrics.prompts import filled_in
+from lockstep.rubrics.questions import ANCHORS as ANCHORS
+from lockstep.rubrics.questions import SCALE as SCALE
+from lockstep.rubrics.questions import Criterion, Question, Valued, told
 
 Combine = Literal["weighted_mean", "geometric_mean", "min"]
-
-
-class Scale(BaseModel):
-    """JSON schema of one criterion's value: integers of a range, or some of them."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    type: Annotated[str, Field(pattern="^integer$")]
-    minimum: Annotated[int, Field(ge=0, le=9)]
-    maximum: Annotated[int, Field(ge=1, le=10)]
-    enum: tuple[int, ...] | None = None
-    """The only values, ascending; None takes all from minimum to maximum."""
-
-    @model_validator(mode="after")
-    def _ascending(self) -> "Scale":
-        values = self.values
-        if values != tuple(sorted(set(values))) or len(values) < 2:
-            raise ValueError(f"expected two or more values, ascending, found {list(values)}")
-        if (values[0], values[-1]) != (self.minimum, self.maximum):
-            raise ValueError("found an enum that does not go from minimum to maximum")
-        return self
-
-    @property
-    def values(self) -> tuple[int, ...]:
-        return self.enum or tuple(range(self.minimum, self.maximum + 1))
-
-    @property
-    def said(self) -> str:
-        """How a reply's example shows it."""
-        if self.enum is None:
-            return f"{self.minimum}-{self.maximum}"
-        return " or ".join(map(str, self.enum))
-
-    def asked(self) -> dict[str, Any]:
-        """Return it for the score key."""
-        return self.model_dump(mode="json", exclude_none=True)
-
-
-class Criterion(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    name: Annotated[str, Field(pattern="^[a-z][a-z_]*$")]
-    """Key in the reply and column in the tables."""
-    weight: PositiveFloat = 1
-    """Share in the score, relative to the other weights; the minimum knows none."""
-    aspect: str | None = None
-    """Criteria of one aspect are combined first, by `combine_aspect`."""
-    question: str
-    """What is judged."""
-    anchors: dict[int, str]
-    """What values on the scale mean."""
 
 
 class Cap(BaseModel):
@@ -95,9 +34,9 @@ class Cap(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     criterion: str
-    below: Annotated[float, Field(gt=0, le=10)]
+    below: Annotated[float, Field(gt=0, le=100)]
     """The cap holds where the criterion's value is less."""
-    score: Annotated[float, Field(ge=0, lt=10)]
+    score: Annotated[float, Field(ge=0, lt=100)]
     """Highest score then, on the criteria's scale."""
 
 
@@ -107,50 +46,54 @@ class Penalty(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     criterion: str
-    below: Annotated[float, Field(gt=0, le=10)]
+    below: Annotated[float, Field(gt=0, le=100)]
     """It holds where the criterion's value is less."""
     factor: Annotated[float, Field(gt=0, lt=1)]
 
 
-class Rubric(BaseModel):
+class Rubric(Question):
     """Questions, anchors, weights and reply schema of one category, or of all."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     category: str | None = None
     """None fits every category."""
-    system: str
-    """System text."""
-    template: str
-    """User text, Jinja2 over `instruction`, `description`, `rationale`, `expected` (what a correct
-    edit shows, in words), `criteria`, `reply` and `reasoned` (whether reasoning is asked for)."""
-    criteria: Annotated[tuple[Criterion, ...], Field(min_length=1, max_length=8)]
     combine: Combine
     """How criteria, or aspects where they have some, make the score."""
     combine_aspect: Combine | None = None
     caps: tuple[Cap, ...] = ()
     """The lowest that holds counts."""
     penalties: tuple[Penalty, ...] = ()
-    weights_of_tag: dict[str, dict[str, PositiveFloat]] = {}
+    weights_of_tag: dict[str, dict[str, PositiveFloat]] = Field(default_factory=dict)
     """Weights for samples with a tag; criteria without one do not count for them."""
-    at_most: dict[str, str] = {}
+    at_most: dict[str, str] = Field(default_factory=dict)
     """Criterion → the criterion whose value is the most that counts of it."""
-    reply: Scale
-    """Schema of each criterion's value."""
+    calls: tuple[Call, ...] = ()
+    """What is asked in several calls; a rubric without them is one itself."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _whole(cls, given: Any) -> Any:
+        if isinstance(given, Mapping):
+            if given.get("calls"):
+                for name in ("template", "criteria"):
+                    if given.get(name):
+                        raise ValueError(
+                            f"{name}: expected one in each call, found one beside them"
+                        )
+                return with_shared(given)
+            needed = ("system", "template", "criteria", "reply")
+            if lacking := [name for name in needed if name not in given]:
+                raise ValueError(f"{lacking[0]}: expected one, found none")
+        return given
 
     @model_validator(mode="after")
     def _complete(self) -> "Rubric":
-        names = [criterion.name for criterion in self.criteria]
-        if len(set(names)) < len(names):
-            raise ValueError(f"expected each criterion once, found {names}")
+        if not self.criteria and not self.calls:
+            raise ValueError("criteria: expected at least one, found none")
+        check(self.calls)
         for criterion in self.criteria:
-            if criterion.name in COLUMNS:
-                raise ValueError(f"found criterion {criterion.name!r}, a column of the tables")
-            full = (self.reply.minimum, self.reply.maximum) == SCALE
-            if missing := (ANCHORS if full else {*self.reply.values}) - set(criterion.anchors):
-                raise ValueError(f"{criterion.name}: found no anchor for {sorted(missing)}")
-        with_aspect = [criterion for criterion in self.criteria if criterion.aspect is not None]
-        expected = [] if self.combine_aspect is None else list(self.criteria)
+            self._check_anchors(criterion)
+        with_aspect = [valued for valued in self.valued if valued.aspect is not None]
+        expected = [] if self.combine_aspect is None else list(self.valued)
         if with_aspect != expected:
             raise ValueError(
                 "expected an aspect of each criterion and combine_aspect, or none of them, found "
@@ -161,110 +104,71 @@ class Rubric(BaseModel):
         used += [("weights_of_tag", name) for own in self.weights_of_tag.values() for name in own]
         used += [("at_most", name) for pair in self.at_most.items() for name in pair]
         for where, name in used:
-            if name not in names:
-                raise ValueError(f"{where}: expected one of {names}, found {name!r}")
+            if name not in self.names:
+                raise ValueError(f"{where}: expected one of {self.names}, found {name!r}")
+        if all(valued.kind.scale is None for valued in self.valued):
+            raise ValueError("expected a criterion whose answers count, found none")
         return self
+
+    @property
+    def asks(self) -> tuple[Question, ...]:
+        """What is asked, in order: its calls, or the rubric itself."""
+        return self.calls or (self,)
+
+    @property
+    def valued(self) -> tuple[Valued, ...]:
+        if not self.calls:
+            return super().valued
+        return tuple(valued for call in self.calls for valued in call.valued)
+
+    def _check_anchors(self, criterion: Criterion) -> None:
+        if not criterion.question:
+            raise ValueError(f"{criterion.name}: question: expected one, found none")
+        kind = self.kind(criterion)
+        if not isinstance(kind, Scale):
+            return
+        full = (kind.minimum, kind.maximum) == SCALE
+        needed = ANCHORS if full else {*kind.values}
+        if len(needed) > len(ANCHORS) * 2 + 1:
+            needed = {kind.minimum, kind.maximum}
+        if missing := needed - set(criterion.anchors):
+            raise ValueError(f"{criterion.name}: found no anchor for {sorted(missing)}")
 
     @cached_property
     def sha256(self) -> str:
         """Hash over the whole rubric; its version."""
         said = self.model_dump(mode="json")
         # what a rubric does not use is none of its version
-        optional = ("penalties", "weights_of_tag", "at_most")
+        optional = ("penalties", "weights_of_tag", "at_most", "calls")
         unused = {name for name in optional if not said[name]}
         said = {name: value for name, value in said.items() if name not in unused}
-        return sha256(canonical_json({**said, "reply": self.reply.asked()}).encode())
-
-    @property
-    def names(self) -> list[str]:
-        """Names of the criteria, in order."""
-        return [criterion.name for criterion in self.criteria]
-
-    @cached_property
-    def reply_model(self) -> type[BaseModel]:
-        """Type of the object that a reply must hold."""
-        value: Any = Annotated[StrictInt, Field(ge=self.reply.minimum, le=self.reply.maximum)]
-        if self.reply.enum is not None:
-            schema = WithJsonSchema({"type": "integer", "enum": list(self.reply.enum)})
-            value = Annotated[value, AfterValidator(self._one_of), schema]
-        fields: dict[str, Any] = dict.fromkeys(self.names, (value, ...))
-        return create_model("Reply", __config__=ConfigDict(extra="forbid"), **fields)
-
-    def _one_of(self, value: int) -> int:
-        if value not in self.reply.values:
-            raise ValueError(f"found {value}, accepted is {self.reply.said}")
-        return value
-
-    @property
-    def reply_schema(self) -> dict[str, Any]:
-        """JSON schema of the object that a reply must hold."""
-        return self.reply_model.model_json_schema()
-
-    @property
-    def example(self) -> str:
-        """The object that a reply must hold, with the scale in place of its values."""
-        return "{" + ", ".join(f'"{name}": <{self.reply.said}>' for name in self.names) + "}"
+        for criterion in said["criteria"]:
+            if criterion["reply"] is None:
+                del criterion["reply"]
+        for call in said.get("calls", ()):
+            # where a text lies is none of it
+            if call["prompts"] is not None:
+                call["prompts"] = {n: call["prompts"][n] for n in ("text", "placeholders")}
+        reply = (
+            None if self.reply is None else self.reply.model_dump(mode="json", exclude_none=True)
+        )
+        return sha256(canonical_json({**said, "reply": reply}).encode())
 
     def prompt(self, sample: Sample, reasoned: bool = True) -> str:
-        """Return the user text for one sample.
-
-        Args:
-            reasoned: whether the judge is to reason before it scores.
-
-        Raises:
-            TemplateError: if the template cannot be filled in for this sample.
-        """
-        told = sandbox.template(self.template, VARIABLES).render(
-            instruction=sample.instruction,
-            description=sample.description,
-            rationale=sample.rationale,
-            expected=sample.expected,
-            criteria=self.criteria,
-            reply=self.example,
-            reasoned=reasoned,
-        )
-        return (_images(sample) + told).strip()
-
-    def asked(self, prompt: str) -> dict[str, Any]:
-        """Return what of the rubric decides a reply to a prompt, for the score key.
-
-        How criteria are combined is not part of it: new weights need no new reply.
-        """
-        return {
-            "system": self.system,
-            "prompt": prompt,
-            "criteria": self.names,
-            "reply": self.reply.asked(),
-        }
-
-    def correction(self, error: str) -> str:
-        """Return what is said to a judge whose reply held no valid score."""
-        return (
-            f"Your reply could not be used: {error}. Reply once more, and end with exactly one "
-            f"JSON object with an integer {self._span} for each criterion: {self.example}"
-        )
-
-    @property
-    def _span(self) -> str:
-        if self.reply.enum is not None:
-            return f"({self.reply.said})"
-        return f"from {self.reply.minimum} to {self.reply.maximum}"
+        # one source and the edited image need no words
+        several = sample.more or sample.reference is not None
+        before = f"{told(sample)}\n\n" if several else ""
+        return (before + self.rendered(sample, reasoned)).strip()
 
     @property
     def scale(self) -> tuple[float, float]:
-        """Lowest and highest value of a criterion."""
-        return float(self.reply.minimum), float(self.reply.maximum)
+        """Lowest and highest value of all criteria, as they are combined.
 
-
-def _images(sample: Sample) -> str:
-    """Return what the judge is told of images other than one source and the edited one."""
-    if not sample.more and sample.reference is None:
-        return ""
-    count = 1 + len(sample.more)
-    names = ["the source image"] if count == 1 else [f"source image {n + 1}" for n in range(count)]
-    if sample.reference is not None:
-        names.append("a reference (what a correct edit looks like; it is not judged)")
-    return f"You see, in this order: {', '.join(names)}, the edited image.\n\n"
+        Where their kinds have several, each is brought to that of scores first.
+        """
+        scales = {valued.kind.scale for valued in self.valued} - {None}
+        (own, *others) = scales
+        return SCALE if others or own is None else own
 
 
 _EXAMPLE = Sample(
@@ -277,17 +181,19 @@ _EXAMPLE = Sample(
     instruction="example",
     description="example",
     rationale="example",
+    reference=Picture(image="", sha256="", width=1, height=1),
     index=0,
 )
 """What every template must be able to render."""
 
 
-def _check_variables(path: Path, template: str) -> None:
+def _check_variables(path: Path, question: Question) -> None:
     """Refuse unknown variables, also where the example's text does not reach them."""
-    for name in sandbox.template(template, VARIABLES).unknown:
+    known = question.variables
+    for name in sandbox.template(question.template, known).unknown:
         raise RubricError(
-            f"{path}: template: found the variable {name!r}{suggest(name, VARIABLES)}, "
-            f"expected one of {', '.join(VARIABLES)}"
+            f"{path}: template: found the variable {name!r}{suggest(name, known)}, "
+            f"expected one of {', '.join(known)}"
         )
 
 
@@ -299,10 +205,17 @@ def read_rubric(path: Path) -> Rubric:
     """
     try:
         value = read_yaml(Path(path), RubricError)
+        if isinstance(value, dict) and isinstance(value.get("calls"), list):
+            calls = value["calls"]
+            own = [
+                filled_in(call, Path(path)) if isinstance(call, dict) else call for call in calls
+            ]
+            value = {**value, "calls": own}
         rubric = Rubric.model_validate(value)
-        _check_variables(path, rubric.template)
-        for reasoned in (True, False):
-            rubric.prompt(_EXAMPLE, reasoned)
+        for question in rubric.asks:
+            _check_variables(path, question)
+            for reasoned in (True, False):
+                question.prompt(_EXAMPLE, reasoned)
     except ValidationError as error:
         mistakes = (f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
         raise RubricError(f"{path}: {'; '.join(mistakes)}") from None

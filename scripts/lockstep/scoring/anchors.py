@@ -15,7 +15,7 @@ from lockstep.judges.settings import JudgeSettings
 from lockstep.records import EditRecord, Sample, ScoreRecord
 from lockstep.rubrics.rubric import Rubric
 from lockstep.rubrics.ties import settled
-from lockstep.scoring import judgements
+from lockstep.scoring.calls import asked, judge_calls, together
 from lockstep.scoring.judgements import Place
 from lockstep.scoring.replies import Judging
 from lockstep.scoring.shown import as_shown
@@ -132,9 +132,9 @@ def score_anchors(
         sample = records.with_paths(anchor, folder)
         path = layout.anchor_judgement(results, anchor.id)
         edited, pixels = records.below(folder, anchor.edited), anchor.pixels_sha256
-        items.append(judgements.item(jobs[anchor.category], sample, edited, pixels, path))
-    done = judgements.judge_missing(judge, items, place)
-    scored = [done[item.path] for item in items]
+        items.append(asked(jobs[anchor.category], sample, edited, pixels, path))
+    done = judge_calls(judge, items, place)
+    scored = [together(item, done) for item in items]
     made, moved = layout.anchor_scores(results)
     records.write_records(made, scored)
     records.write_json(moved, drift(records.read_records(of_scores, ScoreRecord), scored))

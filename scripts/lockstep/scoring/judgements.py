@@ -32,6 +32,8 @@ from lockstep.judges.protocol import Judge, Judgement, Pair
 from lockstep.judges.settings import JudgeSettings
 from lockstep.models import server, staging
 from lockstep.records import Picture, Sample, ScoreRecord, alike
+from lockstep.rubrics.calls import Call
+from lockstep.rubrics.questions import Question
 from lockstep.scoring.replies import (
     Judging,
     Pending,
@@ -81,20 +83,26 @@ def item(
     pixels: str,
     path: Path,
     seed: int | None = None,
+    question: Question | None = None,
 ) -> Pending:
     """Return a judgement to make.
 
     Args:
         pixels: SHA-256 of the edited image's pixels.
         seed: seed of the sampling; None is greedy.
+        question: what is asked; None is the whole rubric.
     """
+    question = question or job.rubric
     reasoned = job.settings.mode == "reasoned"
-    prompt = job.rubric.prompt(sample, reasoned)
+    prompt = question.prompt(sample, reasoned)
     sampling = None if seed is None else {"seed": seed, "temperature": job.settings.temperature}
     identity = job.identity
-    identity = {**identity, **job.settings.told(job.rubric.system, prompt)}
-    key = records.score_key(sample, pixels, identity, job.rubric.asked(prompt), sampling)
-    return Pending(job, sample, edited, pixels, prompt, seed, key, path)
+    identity = {**identity, **job.settings.told(question.system or "", prompt)}
+    call = question if isinstance(question, Call) else None
+    shown, resized = (call.images, call.edited_size == "source") if call else ((), False)
+    asked = question.asked(prompt)
+    key = records.score_key(sample, pixels, identity, asked, sampling, shown, resized)
+    return Pending(job, sample, edited, pixels, prompt, seed, key, path, question)
 
 
 _made_ahead: set[str] = set()
@@ -315,12 +323,13 @@ def _pair(item: Pending) -> Pair:
             f"{item.edited}: expected the pixels of the edit, found others; delete the file and "
             "run again to have it edited anew"
         )
-    return Pair(
+    source = images.open_rgb(sample.image, sample.background)
+    pair = Pair(
         id=sample.id,
         editor=item.job.editor,
-        source=images.open_rgb(sample.image, sample.background),
+        source=source,
         edited=edited,
-        rubric=item.job.rubric,
+        rubric=item.question,
         prompt=item.prompt,
         seed=item.seed,
         category=sample.category,
@@ -328,3 +337,8 @@ def _pair(item: Pending) -> Pair:
         more=[seen(picture) for picture in sample.more],
         reference=None if sample.reference is None else seen(sample.reference),
     )
+    if item.call is None:
+        return pair
+    if item.call.edited_size == "source":
+        pair = pair._replace(edited=images.resize(edited, source.size, "bicubic"))
+    return pair._replace(call=item.call.name, images=item.call.images)

@@ -1,7 +1,7 @@
 """From a judgement to its record: what a reply is worth, and why one is worth nothing."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,6 +14,8 @@ from lockstep.judges.settings import JudgeSettings
 from lockstep.models.fingerprints import versions
 from lockstep.records import Sample, ScoreRecord
 from lockstep.rubrics import combine
+from lockstep.rubrics.calls import Call
+from lockstep.rubrics.questions import Question
 from lockstep.rubrics.replies import parse_reply
 from lockstep.rubrics.rubric import Rubric
 
@@ -43,17 +45,24 @@ class Pending(NamedTuple):
     key: str
     path: Path
     """Where it is kept."""
+    question: Question
+    """What is asked: the rubric, or one call of it."""
+
+    @property
+    def call(self) -> Call | None:
+        """The call of a rubric that has several."""
+        return self.question if isinstance(self.question, Call) else None
 
 
-def rejected(judgement: Judgement, rubric: Rubric) -> Rejected | None:
+def rejected(judgement: Judgement, question: Question) -> Rejected | None:
     """Return a reply and what is wrong with it; None if nothing is, or there is none to read."""
     unread = judgement.error is not None or judgement.finished is not None
     if unread or judgement.reply is None:
         return None
     try:
-        parse_reply(judgement.reply, rubric)
+        parse_reply(judgement.reply, question)
     except ReplyError as error:
-        return Rejected(judgement.reply, rubric.correction(str(error)))
+        return Rejected(judgement.reply, question.correction(str(error)))
     return None
 
 
@@ -72,7 +81,7 @@ def record_of(item: Pending, judgements: Sequence[Judgement], seconds: float) ->
 
 def scored_record(item: Pending, judgement: Judgement) -> ScoreRecord:
     """Return what a judgement says by today's rules."""
-    settings, rubric = item.job.settings, item.job.rubric
+    settings = item.job.settings
     probabilities, mass = judgement.probabilities, judgement.schema_mass
     record = _unscored(item).model_copy(
         update={
@@ -97,18 +106,35 @@ def scored_record(item: Pending, judgement: Judgement) -> ScoreRecord:
                 f"the judge put a probability of {mass} on valid scores, "
                 f"accepted is at least {least} (judge.min_schema_mass)"
             )
-        scores = parse_reply(judgement.reply, rubric)
+        scores = parse_reply(judgement.reply, item.question)
+        told = {"criteria": scores.criteria, "reasoning": scores.reasoning}
+        # a call has no score of its own
+        found = {} if item.call else scored(item, scores.criteria, probabilities or {})
     except ReplyError as error:
         return record.model_copy(update={"status": "judge_failed", "error": str(error)})
-    found = {
-        "score": combine.score(rubric, scores.criteria, item.sample.tags),
-        "criteria": scores.criteria,
-        "reasoning": scores.reasoning,
-    }
+    return record.model_copy(update={**told, **found})
+
+
+def scored(
+    item: Pending,
+    criteria: Mapping[str, float],
+    probabilities: Mapping[str, Sequence[float]],
+) -> dict[str, float]:
+    """Return the numbers of a score, by the names of a record's fields.
+
+    Args:
+        probabilities: of each criterion's answers; empty where the judge does not give them.
+
+    Raises:
+        ReplyError: if there is no score.
+    """
+    rubric, tags = item.job.rubric, item.sample.tags
+    found = {"score": combine.score(rubric, criteria, tags)}
     if probabilities:
-        found["expected_score"] = combine.expected_score(rubric, probabilities, item.sample.tags)
+        counted = {name: own for name, own in probabilities.items() if name in criteria}
+        found["expected_score"] = combine.expected_score(rubric, counted, tags)
         found["uncertainty"] = combine.uncertainty(probabilities)
-    return record.model_copy(update=found)
+    return found
 
 
 def _unscored(item: Pending) -> ScoreRecord:

@@ -20,6 +20,7 @@ from lockstep.records.rows import aside
 from lockstep.rubrics.rubric import Rubric
 from lockstep.rubrics.ties import settled
 from lockstep.scoring import judgements
+from lockstep.scoring.calls import Asked, asked, in_order, judge_calls, together
 from lockstep.scoring.judgements import Place
 from lockstep.scoring.replies import Judging, Pending
 from lockstep.scoring.shown import as_shown
@@ -32,9 +33,9 @@ class _Edit(NamedTuple):
 
     record: ScoreRecord
     """As it is before any judgement."""
-    items: list[Pending]
+    items: list[Asked]
     """Judgements that make the score; none of what was not edited."""
-    swapped: Pending | None
+    swapped: Asked | None
     """Judgement against another sample's instruction."""
 
 
@@ -76,7 +77,7 @@ def score_shard(
     recovery.forget_other_counts(folder, "scores", len(place.devices))
     wanted = _edits(shard)
     name = joined(place.own)
-    done = judgements.judge_missing(shard.judge, _items(wanted), place, _ahead(later))
+    done = judge_calls(shard.judge, _items(wanted), place, _ahead(later))
     scored = aside(_gather(edit, done) for edit in wanted)
     claimed()
     path = layout.shard(folder, "scores", place.shard, len(place.devices))
@@ -113,7 +114,7 @@ def _edits(shard: Shard) -> list[_Edit]:
         return list(pool.map(wanted, found))
 
 
-def _items(edits: Iterable[_Edit]) -> list[Pending]:
+def _items(edits: Iterable[_Edit]) -> list[Asked]:
     return [item for edit in edits for item in (*edit.items, edit.swapped) if item is not None]
 
 
@@ -121,7 +122,7 @@ def _ahead(shards: Iterable[Shard]) -> Iterator[Pending]:
     """Yield the judgements of shards to come, up to the first one whose job will fail."""
     try:
         for shard in shards:
-            yield from _items(_edits(shard))
+            yield from in_order(_items(_edits(shard)))
     except (LockstepError, OSError, ValueError) as error:
         log.info("judging no further ahead (%s)", one_sentence(error))
 
@@ -165,9 +166,9 @@ def _wanted(
         reason = f"{edited}: found {found}, run the edit again (--forcerun edit)"
         return _Edit(record.model_copy(update={"status": "missing", "error": reason}), [], None)
 
-    def item(place: str, sample: Sample, seed: int | None = None) -> Pending:
+    def item(place: str, sample: Sample, seed: int | None = None) -> Asked:
         path = layout.judgement(folder, place, edit.id)
-        return judgements.item(job, sample, edited, edit.pixels_sha256 or "", path, seed=seed)
+        return asked(job, sample, edited, edit.pixels_sha256 or "", path, seed=seed)
 
     own = samples[position]
     told = _other(samples, position) if job.settings.swapped_instruction else None
@@ -190,8 +191,7 @@ def _other(samples: Sequence[Sample], position: int) -> Sample | None:
         other = samples[(position + step) % len(samples)]
         if other.instruction != own.instruction:
             told = ("instruction", "rationale", "expected", "reference")
-            asked = {name: getattr(other, name) for name in told}
-            return own.model_copy(update=asked)
+            return own.model_copy(update={name: getattr(other, name) for name in told})
     return None
 
 
@@ -199,8 +199,8 @@ def _gather(edit: _Edit, done: Mapping[Path, ScoreRecord]) -> ScoreRecord:
     """Return the record of an edit from its judgements."""
     if not edit.items:
         return edit.record
-    record = _mean([done[item.path] for item in edit.items])
-    swapped = done[edit.swapped.path].score if edit.swapped else None
+    record = _mean([together(item, done) for item in edit.items])
+    swapped = together(edit.swapped, done).score if edit.swapped else None
     return record.model_copy(update={"swapped_score": swapped})
 
 
@@ -222,7 +222,7 @@ def _mean(found: Sequence[ScoreRecord]) -> ScoreRecord:
             "scores": scores,
             "judgements": [record.criteria for record in found],
             "spread": over(pstdev, "score"),
-            "criteria": {name: fmean(r.criteria[name] for r in found) for name in first.criteria},
+            "criteria": _criteria(found),
             "expected_score": over(fmean, "expected_score"),
             "uncertainty": over(fmean, "uncertainty"),
             "schema_mass": over(min, "schema_mass"),
@@ -232,3 +232,9 @@ def _mean(found: Sequence[ScoreRecord]) -> ScoreRecord:
             "cached": all(record.cached for record in found),
         }
     )
+
+
+def _criteria(found: Sequence[ScoreRecord]) -> dict[str, float]:
+    """Return the mean of each criterion, over the judgements in which it has a value."""
+    names = dict.fromkeys(name for record in found for name in record.criteria)
+    return {name: fmean(r.criteria[name] for r in found if name in r.criteria) for name in names}

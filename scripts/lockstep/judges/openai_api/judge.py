@@ -12,7 +12,7 @@ from lockstep.judges.openai_api import OpenAISettings
 from lockstep.judges.protocol import Judgement, Pair
 from lockstep.models.chat import ChatModel, image_part
 from lockstep.models.completions import UNKNOWN
-from lockstep.rubrics.rubric import Rubric
+from lockstep.rubrics.questions import Question
 
 
 class OpenAIJudge(ChatModel):
@@ -47,10 +47,9 @@ class OpenAIJudge(ChatModel):
 def request(settings: OpenAISettings, pair: Pair) -> dict[str, Any]:
     """Return the body of the request that asks for one judgement."""
     shown = [*map(image_part, pair.shown), {"type": "text", "text": pair.prompt}]
-    messages = [
-        {"role": "system", "content": pair.rubric.system},
-        {"role": "user", "content": shown},
-    ]
+    messages: list[dict[str, Any]] = [{"role": "user", "content": shown}]
+    if pair.rubric.system is not None:
+        messages.insert(0, {"role": "system", "content": pair.rubric.system})
     if pair.rejected is not None:
         messages += [
             {"role": "assistant", "content": pair.rejected.reply},
@@ -68,14 +67,14 @@ def request(settings: OpenAISettings, pair: Pair) -> dict[str, Any]:
     return {name: value for name, value in body.items() if value is not None}
 
 
-def _response_format(settings: OpenAISettings, rubric: Rubric) -> dict[str, Any] | None:
-    if settings.response_format == "text":
+def _response_format(settings: OpenAISettings, question: Question) -> dict[str, Any] | None:
+    if settings.response_format == "text" or question.reads not in (None, "json_object"):
         return None
-    schema = {"name": "scores", "strict": True, "schema": rubric.reply_schema}
+    schema = {"name": "scores", "strict": True, "schema": question.reply_schema}
     return {"type": "json_schema", "json_schema": schema}
 
 
-def _max_tokens(settings: OpenAISettings, rubric: Rubric) -> int:
+def _max_tokens(settings: OpenAISettings, rubric: Question) -> int:
     """Return the longest reply: the reasoning, and each character of the object as a token."""
     reasoning = 0 if settings.mode == "score_only" else settings.max_reasoning_tokens
     return reasoning + len(rubric.example)

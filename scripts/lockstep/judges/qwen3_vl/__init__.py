@@ -2,18 +2,20 @@
 
 import logging
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Literal, Self, cast
 
 from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
 from lockstep.config.section import Dtype, PathText, is_folder
+from lockstep.errors import ConfigError
 from lockstep.foreign.plain_text import spelling
 from lockstep.judges.protocol import DeviceJudge, Judge
 from lockstep.judges.settings import JudgeSettings, ModelJudgeSettings
 from lockstep.models.backend import HubFile, Lacking, broken
 from lockstep.models.fingerprints import model_identity
 from lockstep.models.weights import check_judge
+from lockstep.rubrics.rubric import Rubric
 
 log = logging.getLogger(__name__)
 
@@ -71,6 +73,16 @@ class Qwen3VLSettings(ModelJudgeSettings):
     @property
     def least_mass(self) -> float:
         return self.min_schema_mass
+
+    def check_scores(self, editors: Sequence[str], rubrics: Mapping[str, Rubric]) -> None:
+        for category, rubric in rubrics.items():
+            for call in rubric.calls:
+                if call.reads not in (None, "json_object"):
+                    raise ConfigError(
+                        f"{self.rubric_file(category)}: calls: {call.name}: reply: expected kinds "
+                        f"of answer or json_object for a judge on the device, found {call.reads}; "
+                        "a judge behind a server can reply so"
+                    )
 
     def identity(self) -> dict[str, Any]:
         names = {"dtype", "mode", "max_reasoning_tokens"}

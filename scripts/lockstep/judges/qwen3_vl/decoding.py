@@ -2,97 +2,23 @@
 
 The reasoning is what the model writes by itself, until it begins an object, ends, or has written
 enough. The object's fixed parts are not generated but fed, each in one step; where a value is due,
-the model's own probabilities of the integers from 0 to 10 are read, and one of them is taken.
-
-"10" is two tokens. Behind each fixed part a "1" is fed on trial, which nothing after it sees: what
-the model puts on a "0" behind it, and on an end of the number there, splits the probability of "1"
-between 10 and 1. So the probabilities of all values are known, given the values before, without a
-step of their own. That a number ends after another digit than 1 is taken for granted here; where
-that digit is the one taken, `schema_mass` says how true it is.
+the model's own probabilities of all values that its kind allows are read, and one of them is taken
+(`rows`).
 """
 
-import math
-import random
 from collections import deque
-from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from collections.abc import Generator, Iterable, Sequence
 
 import torch
 import transformers
 
-from lockstep.errors import ConfigError
 from lockstep.judges.qwen3_vl.prompts import Prefixes, Prompt
+from lockstep.judges.qwen3_vl.rows import NOTHING, Logs, Part, Reply, Request, Row
 from lockstep.judges.qwen3_vl.slots import WIDE, Slots
-
-DIGITS = "0123456789"
-
-ENDS = (",", "}", "Ġ", "Ċ", "č", "ĉ")
-"""How tokens begin that may follow a number; byte-level tokenizers write white space so."""
-
+from lockstep.judges.qwen3_vl.vocabulary import Vocabulary
 
 AHEAD = 2
 """Steps that the device is told of before the one after which it may stop is over."""
-
-ASKED = 4
-"""Tokens of a part after which the model is asked: its first two and its last two."""
-
-
-class Request(NamedTuple):
-    """What is asked of one row."""
-
-    names: Sequence[str]
-    """Criteria, in the order of the object."""
-    seed: int | None
-    """Seed of the sampling; None is greedy."""
-    values: Sequence[int] = range(11)
-    """What each criterion may have, ascending."""
-
-
-class Reply(NamedTuple):
-    """What came of one row."""
-
-    text: str
-    probabilities: dict[str, tuple[float, ...]]
-    """Of each criterion's values, ascending, of all that is on them."""
-    schema_mass: float
-    """Probability of tokens that a valid value allows, least over the tokens of all values."""
-    tokens: int
-    """Length of the reply."""
-
-
-class Vocabulary:
-    """Tokens that mean something here.
-
-    Raises:
-        ConfigError: if digits are not tokens of their own.
-    """
-
-    def __init__(self, tokenizer: transformers.PreTrainedTokenizerBase) -> None:
-        self._tokenizer = tokenizer
-        tokens = [self.encode(digit) for digit in DIGITS]
-        parts = [self.encode('{"a": '), tokens[1], tokens[0], self.encode(', "b": ')]
-        joined = [token for part in (*parts, tokens[7], self.encode("}")) for token in part]
-        single = all(len(digit) == 1 for digit in tokens)
-        if not single or self.encode('{"a": 10, "b": 7}') != joined:
-            raise ConfigError(
-                "judge: found a tokenizer that joins digits with what stands beside them, "
-                "accepted is one with a token for each digit, as Qwen's"
-            )
-        self.digits = [digit for (digit,) in tokens]
-        known = tokenizer.get_vocab()
-        self.opening = {number for token, number in known.items() if "{" in token}
-        """Tokens that begin an object."""
-        self.ends = sorted(number for token, number in known.items() if token.startswith(ENDS))
-        """Tokens that may follow a number."""
-
-    def encode(self, text: str) -> list[int]:
-        return self._tokenizer.encode(text, add_special_tokens=False)
-
-    def decode(self, tokens: Sequence[int]) -> str:
-        text = self._tokenizer.decode(
-            list(tokens), skip_special_tokens=True, clean_up_tokenization_spaces=False
-        )
-        return str(text)
 
 
 class Decoder:
@@ -117,10 +43,11 @@ class Decoder:
         self._model = model
         self._vocabulary = vocabulary
         self._prefixes = prefixes
-        self._digits, self._ends = (
-            torch.tensor(tokens, device=model.device)
-            for tokens in (vocabulary.digits, vocabulary.ends)
-        )
+        self._digits = torch.tensor(vocabulary.digits, device=model.device)
+        self._ends = {
+            kind: torch.tensor(tokens, device=model.device)
+            for kind, tokens in vocabulary.ends.items()
+        }
         self._slots: Slots | None = None
         self._max_reasoning_tokens = max_reasoning_tokens
         self._temperature = temperature
@@ -142,39 +69,45 @@ class Decoder:
         Returns:
             None where the model gives no numbers.
         """
-        rows = [_Row(request, self._vocabulary) for request in requests]
-        slots = self._slots_for(rows, count)
+        rows = [Row(request, self._vocabulary) for request in requests]
+        slots = self._slots_for(rows, requests, count)
         logits = slots.begin(prompts)
         if self._max_reasoning_tokens:
             self._reason(slots, logits, rows)
-        for number in range(max(len(row.names) for row in rows) + 1):
-            fed = [row.part(number) for row in rows]
-            if not any(part.tokens for part in fed):
-                break
-            width = max(row.longest(number) for row in rows)
+        growing = [row.parts(self._temperature) for row in rows]
+        fed = [next(parts, NOTHING) for parts in growing]
+        while any(part.tokens for part in fed):
             tokens, asked = [part.tokens for part in fed], [part.asked() for part in fed]
-            logits = slots.append(tokens, width, asked, trial=True)
-            for row, part, logs in zip(rows, fed, self._logs(logits), strict=True):
-                row.read(part, logs, self._temperature)
+            width, forgotten = max(part.width for part in fed), [part.forgotten for part in fed]
+            # of another width, sums of a GPU have another order
+            width = self.width(requests[0]) if self._model.device.type == "cuda" else width
+            logits = slots.append(tokens, width, asked, forgotten)
+            fed = [
+                _after(parts, logs) if part.tokens else NOTHING
+                for parts, part, logs in zip(growing, fed, self._logs(logits, fed), strict=True)
+            ]
         return [row.reply() for row in rows]
+
+    def width(self, request: Request) -> int:
+        """Return how many tokens the steps of a row have on a GPU; only such go together."""
+        widest = Row(request, self._vocabulary).widest
+        return widest + -widest % WIDE
 
     def forget(self) -> None:
         """Give the memory of the rows back."""
         self._slots = None
 
-    def _slots_for(self, rows: Sequence["_Row"], count: int) -> Slots:
+    def _slots_for(self, rows: Sequence[Row], requests: Sequence[Request], count: int) -> Slots:
         """Return memory for rows; that of the last ones, if it suffices."""
         # what is fed is filled up to a grain, and never longer than this
-        parts = max(
-            sum(len(self._vocabulary.encode(name)) + 2 * WIDE for name in row.names) for row in rows
-        )
-        room = self._max_reasoning_tokens + parts + WIDE
+        room = self._max_reasoning_tokens + max(row.room for row in rows)
+        room += max(self.width(request) for request in requests)
         if self._slots is None or not self._slots.fit(count, room):
             self.forget()
             self._slots = Slots(self._model, count, room, self._prefixes)
         return self._slots
 
-    def _reason(self, slots: Slots, logits: torch.Tensor, rows: Sequence["_Row"]) -> None:
+    def _reason(self, slots: Slots, logits: torch.Tensor, rows: Sequence[Row]) -> None:
         """Let each row write until it stops by itself or has written enough.
 
         The device takes the tokens, and is told of the next steps before it has done so.
@@ -203,17 +136,39 @@ class Decoder:
         for row, own in zip(rows, torch.stack(written, dim=1).tolist(), strict=False):
             row.write([token for token in own if token >= 0], most)
 
-    def _logs(self, logits: torch.Tensor) -> list["_Logs"]:
-        """Return what the logits after each token of each row say of numbers there."""
+    def _logs(self, logits: torch.Tensor, fed: Sequence[Part]) -> list[Logs]:
+        """Return what the logits after each token of each row say of what may stand there."""
         logits = logits.float()
         total = logits.logsumexp(-1, keepdim=True)
-        digits, ends = (
-            logits.index_select(-1, tokens) - total for tokens in (self._digits, self._ends)
-        )
-        found = zip(
-            digits.tolist(), ends.logsumexp(-1).tolist(), ends.amax(-1).tolist(), strict=True
-        )
-        return [_Logs(*row) for row in found]
+        digits = (logits.index_select(-1, self._digits) - total).tolist()
+        ends, best = {}, {}
+        for kind in {part.end for part in fed}:
+            found = logits.index_select(-1, self._ends[kind]) - total
+            ends[kind], best[kind] = found.logsumexp(-1).tolist(), found.amax(-1).tolist()
+        wanted = self._wanted(logits, total, fed)
+        return [
+            Logs(digits[n], ends[part.end][n], best[part.end][n], wanted[n])
+            for n, part in enumerate(fed)
+        ]
+
+    def _wanted(
+        self, logits: torch.Tensor, total: torch.Tensor, fed: Sequence[Part]
+    ) -> list[list[list[float]]]:
+        """Return the log probabilities of the tokens that each row asks for by itself."""
+        most = max(len(part.wanted) for part in fed)
+        if not most:
+            return [[] for _ in fed]
+        filled = [[*part.wanted, *[0] * (most - len(part.wanted))] for part in fed]
+        tokens = torch.tensor(filled, device=logits.device)[:, None].expand(-1, logits.shape[1], -1)
+        return (logits.gather(-1, tokens) - total).tolist()
+
+
+def _after(parts: Generator[Part, Logs, None], logs: Logs) -> Part:
+    """Return what a row is fed after what it has read; nothing at its end."""
+    try:
+        return parts.send(logs)
+    except StopIteration:
+        return NOTHING
 
 
 class _Flag:
@@ -233,164 +188,8 @@ class _Flag:
         return bool(self._value)
 
 
-class _Logs(NamedTuple):
-    """Log probabilities after each token of a part after which the model is asked."""
-
-    digits: list[list[float]]
-    """Of each digit."""
-    ends: list[float]
-    """Of the end of a number."""
-    best_ends: list[float]
-    """Of the likeliest token that ends one."""
-
-
-class _Part(NamedTuple):
-    """What is fed to a row in one step."""
-
-    tokens: list[int]
-    taken: int
-    """How many of them belong to the value before."""
-    trial: bool
-    """Whether the last one is a 1 on trial."""
-
-    def asked(self) -> list[int]:
-        """Return the numbers of the tokens after which the model is asked."""
-        last = max(0, len(self.tokens) - 1)
-        return [0, min(1, last), max(0, last - 1), last]
-
-
-class _Row:
-    """One reply as it grows."""
-
-    def __init__(self, request: Request, vocabulary: Vocabulary) -> None:
-        self.names = request.names
-        self.random = None if request.seed is None else random.Random(request.seed)
-        self.reasoning: list[int] = []
-        self._vocabulary = vocabulary
-        self._allowed = request.values
-        self._values: list[int] = []
-        self._probabilities: list[tuple[float, ...]] = []
-        self._masses: list[float] = []
-        self._tokens = 0
-        self._broken = False
-        """Whether the model gave no numbers."""
-
-    def draws(self, count: int) -> list[float] | None:
-        """Return the next numbers of the row's own generator, which stays where it is."""
-        if self.random is None:
-            return None
-        state = self.random.getstate()
-        drawn = [self.random.random() for _ in range(count)]
-        self.random.setstate(state)
-        return drawn
-
-    def write(self, tokens: list[int], most: int) -> None:
-        """Take note of the reasoning."""
-        self.reasoning = tokens
-        if self.random is not None:
-            # one for each token, and one for that which ended it
-            for _ in range(min(len(tokens) + 1, most)):
-                self.random.random()
-
-    def part(self, number: int) -> _Part:
-        """Return what comes before the value of a criterion, or after the last one's."""
-        if self._broken or number > len(self.names):
-            return _Part([], 0, False)
-        digits = self._vocabulary.digits
-        taken = [digits[int(digit)] for digit in str(self._values[-1])] if number else []
-        if number == len(self.names):
-            return _Part(taken, len(taken), False)
-        before = ", " if number else self._opening()
-        fixed = self._vocabulary.encode(f'{before}"{self.names[number]}": ')
-        return _Part([*taken, *fixed, digits[1]], len(taken), True)
-
-    def longest(self, number: int) -> int:
-        """Return how many tokens a part can have at most, whatever the row has said before."""
-        digits = 2 if number else 0
-        if number >= len(self.names):
-            return digits
-        before = (", ",) if number else ("{", "\n{")
-        fixed = (self._vocabulary.encode(f'{b}"{self.names[number]}": ') for b in before)
-        return digits + max(map(len, fixed)) + 1
-
-    def _opening(self) -> str:
-        """Return how the object begins: on a line of its own."""
-        reasoning = self._vocabulary.decode(self.reasoning)
-        return "{" if not reasoning or reasoning.endswith("\n") else "\n{"
-
-    def read(self, part: _Part, logs: "_Logs", temperature: float) -> None:
-        """Note what was on valid tokens, and take a value if one is due."""
-        self._tokens += len(part.tokens) - part.trial
-        # what the number taken allowed behind each of its digits: its end, and behind 1 a 0
-        for place in range(part.taken):
-            zero = [logs.digits[place][0]] if self._values[-1] in (1, 10) and place == 0 else []
-            self._masses.append(math.exp(_log_sum([logs.ends[place], *zero])))
-        if part.trial:
-            self._take(logs, temperature)
-
-    def _take(self, logs: "_Logs", temperature: float) -> None:
-        """Take a value by the log probabilities of its digits.
-
-        Args:
-            logs: the last ones behind a 1, those before them where it stands.
-        """
-        digits, zero, end = logs.digits[-2], logs.digits[-1][0], logs.ends[-1]
-        values = [*digits, digits[1] + zero - _log_sum([zero, end])]
-        values[1] += end - _log_sum([zero, end])
-        if len(self._allowed) < len(values):
-            self._take_allowed([values[value] for value in self._allowed], temperature)
-            return
-        total = _log_sum(values)
-        if not math.isfinite(total):
-            self._broken = True
-            return
-        self._masses.append(math.exp(_log_sum(digits)))
-        self._probabilities.append(tuple(math.exp(value - total) for value in values))
-        if self.random is not None:
-            heights = [math.exp((value - max(values)) / temperature) for value in values]
-            self._values.append(self.random.choices(range(len(values)), heights)[0])
-            return
-        # token by token, as in any greedy reply
-        first = digits.index(max(digits))
-        self._values.append(10 if first == 1 and zero >= logs.best_ends[-1] else first)
-
-    def _take_allowed(self, values: list[float], temperature: float) -> None:
-        """Take one of the allowed values by their log probabilities."""
-        total = _log_sum(values)
-        if not math.isfinite(total):
-            self._broken = True
-            return
-        self._masses.append(math.exp(total))
-        self._probabilities.append(tuple(math.exp(value - total) for value in values))
-        if self.random is not None:
-            heights = [math.exp((value - max(values)) / temperature) for value in values]
-            self._values.append(self.random.choices(self._allowed, heights)[0])
-            return
-        self._values.append(self._allowed[values.index(max(values))])
-
-    def reply(self) -> Reply | None:
-        if self._broken or any(map(math.isnan, self._masses)):
-            return None
-        named = zip(self.names, self._values, strict=True)
-        members = ", ".join(f'"{name}": {value}' for name, value in named)
-        return Reply(
-            text=f"{self._vocabulary.decode(self.reasoning)}{self._opening()}{members}}}",
-            probabilities=dict(zip(self.names, self._probabilities, strict=True)),
-            schema_mass=min(self._masses),
-            tokens=len(self.reasoning) + self._tokens + 1,
-        )
-
-
 def _sample(logits: torch.Tensor, temperature: float, chances: torch.Tensor) -> torch.Tensor:
     """Draw a token of each row by a number between 0 and 1, whatever rows are beside it."""
     heights = (logits.float() / temperature).softmax(-1).cumsum(-1)
     drawn = torch.searchsorted(heights, heights[:, -1:] * chances[:, None], right=True)
     return drawn[:, 0].clamp(max=logits.shape[-1] - 1)
-
-
-def _log_sum(logs: Sequence[float]) -> float:
-    """Return the logarithm of a sum of exponentials."""
-    highest = max(logs)
-    if not math.isfinite(highest):
-        return highest
-    return highest + math.log(sum(math.exp(value - highest) for value in logs))

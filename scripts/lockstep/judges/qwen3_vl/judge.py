@@ -20,11 +20,14 @@ from lockstep.fast.qwen_vl import join_weights, optimize_perceptrons
 from lockstep.foreign.plain_text import speller
 from lockstep.judges.protocol import Judgement, Pair, Usage
 from lockstep.judges.qwen3_vl import Qwen3VLSettings
-from lockstep.judges.qwen3_vl.decoding import Decoder, Request, Vocabulary
+from lockstep.judges.qwen3_vl.decoding import Decoder
 from lockstep.judges.qwen3_vl.prompts import Prefixes, Prompt, make_prompt
+from lockstep.judges.qwen3_vl.rows import Request
 from lockstep.judges.qwen3_vl.slots import layer_devices
+from lockstep.judges.qwen3_vl.vocabulary import Vocabulary
 from lockstep.models.qwen_vl import optimize_vision
 from lockstep.models.weights import check_model, check_taken
+from lockstep.rubrics.questions import Blank
 
 log = logging.getLogger(__name__)
 
@@ -136,7 +139,8 @@ class Qwen3VLJudge:
         shown = [Image.new("RGB", (1024, 1024), "gray")] * 2
         prompt = make_prompt(self._processor, self._model, said, shown, self._prefixes)
         try:
-            self._decoding(1).reply([prompt], [Request(["value"], None)], 1)
+            blank = Blank("value", '{"value": ', tuple(map(str, range(11))), "number")
+            self._decoding(1).reply([prompt], [Request([blank], None)], 1)
             log.info("warmed up in %.1f s", time.monotonic() - began)
         except torch.OutOfMemoryError:
             # what there is may do for smaller images
@@ -182,6 +186,9 @@ class Qwen3VLJudge:
         if self._prefixes.most is None:
             # not when it loads: another model may still be in memory then
             self._prefixes.most = self._room_for_prefixes()
+        widths = self._widths(pairs)
+        if len(set(widths)) > 1:
+            return self._judge_apart(pairs, widths)
         count = self._count(pairs)
         try:
             return self._judge(pairs, count)
@@ -199,6 +206,26 @@ class Qwen3VLJudge:
             raise DeviceError(f"the device failed ({one_sentence(error)})") from error
         # not while the error is handled: with it, what did not fit stays in memory
         return self.judge(pairs)
+
+    def _widths(self, pairs: Sequence[Pair]) -> list[int]:
+        """Return the width of each pair's steps, of which a GPU computes only equal ones together.
+
+        For another width, too, a GPU adds in another order.
+        """
+        if self._model.device.type == "cpu":
+            return [0] * len(pairs)
+        known = {pair.rubric.form: 0 for pair in pairs}
+        for form in known:
+            known[form] = self._decoder.width(Request(form, None))
+        return [known[pair.rubric.form] for pair in pairs]
+
+    def _judge_apart(self, pairs: Sequence[Pair], widths: Sequence[int]) -> list[Judgement]:
+        found: dict[int, Judgement] = {}
+        for width in sorted(set(widths)):
+            numbers = [number for number, own in enumerate(widths) if own == width]
+            judged = self.judge([pairs[number] for number in numbers])
+            found |= dict(zip(numbers, judged, strict=True))
+        return [found[number] for number in range(len(pairs))]
 
     def _count(self, pairs: Sequence[Pair]) -> int:
         """Return how many rows are computed: on a GPU always those of a full batch.
@@ -222,9 +249,7 @@ class Qwen3VLJudge:
                     counts.append(prompt.first.tokens.shape[1] + prompt.rest.tokens.shape[1])
                     yield prompt
 
-        requests = [
-            Request(pair.rubric.names, pair.seed, pair.rubric.reply.values) for pair in pairs
-        ]
+        requests = [Request(pair.rubric.form, pair.seed) for pair in pairs]
         replies = self._decoder.reply(prompts(), requests, count)
         return [
             Judgement(None, error="the model gave no numbers, try another judge.dtype")
@@ -248,14 +273,15 @@ class Qwen3VLJudge:
         )
 
     def _chat(self, pair: Pair) -> str:
-        said = [("system", pair.rubric.system), ("user", pair.prompt)]
+        system = pair.rubric.system
+        said = [*([] if system is None else [("system", system)]), ("user", pair.prompt)]
         if pair.rejected is not None:
             said += [("assistant", pair.rejected.reply), ("user", pair.rejected.error)]
         spelled = [(role, self._spell(text)) for role, text in said]
         return self._rendered(spelled, len(pair.shown))
 
     def _rendered(self, said: Sequence[tuple[str, str]], images: int) -> str:
-        """Return a conversation as the model's template writes it, images before the second text.
+        """Return a conversation as the model's template writes it, the user's images first.
 
         Args:
             said: roles and texts.
@@ -263,7 +289,8 @@ class Qwen3VLJudge:
         messages: list[dict[str, Any]] = [
             {"role": role, "content": [{"type": "text", "text": text}]} for role, text in said
         ]
-        messages[1]["content"][:0] = [{"type": "image"}] * images
+        first = next(own for own in messages if own["role"] == "user")
+        first["content"][:0] = [{"type": "image"}] * images
         return self._processor.apply_chat_template(
             messages, tokenize=False, add_generation_prompt=True
         )

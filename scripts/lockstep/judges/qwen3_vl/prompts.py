@@ -112,7 +112,7 @@ def make_prompt(
     Args:
         model: a Qwen-VL model; numbers positions.
         text: with one image token for each image.
-        images: the edited one last.
+        images: at least one; all but the last belong to the first part.
     """
     *before, behind = text.split(processor.image_token)
     key = hashlib.sha256(processor.image_token.join(before).encode())
@@ -120,7 +120,7 @@ def make_prompt(
         key.update(f"{image.mode} {image.size}".encode())
         key.update(image.tobytes())
     prefix = prefixes.get(key.digest())
-    first = None if prefix else _patches(processor, images[:-1], model)
+    first = _patches(processor, images[:-1], model) if len(images) > 1 and not prefix else None
     own_pixels, own = _patches(processor, images[-1:], model)
     shared = prefix.grids if prefix else first[1] if first else ()
     grids = (*shared, *own)

@@ -156,7 +156,7 @@ class Slots:
         rows: Sequence[Sequence[int]],
         width: int,
         asked: Sequence[Sequence[int]],
-        trial: bool = False,
+        forgotten: Sequence[int] = (),
     ) -> torch.Tensor:
         """Let the model read tokens behind each row.
 
@@ -164,7 +164,7 @@ class Slots:
             rows: tokens of each row.
             width: most tokens that a row may have.
             asked: numbers of the tokens of each row after which it is asked, of each as many.
-            trial: forget the last one of each row again.
+            forgotten: how many of the last ones of each row are forgotten again.
 
         Returns:
             The logits there, rows × asked × vocabulary, until the next step.
@@ -176,7 +176,8 @@ class Slots:
         filled = [[*row, *[0] * (width - len(row))] for row in rows] + [[0] * width] * missing
         wanted = [list(own) for own in asked] + [[0] * len(asked[0])] * missing
         logits = self._run(torch.tensor(filled, device=device), torch.tensor(wanted, device=device))
-        kept = [max(0, len(row) - trial) for row in rows] + [0] * missing
+        lost = forgotten or [0] * len(rows)
+        kept = [len(row) - own for row, own in zip(rows, lost, strict=True)] + [0] * missing
         self._lengths += torch.tensor(kept, device=device)
         return logits[: len(rows)]
 
