@@ -216,6 +216,11 @@ def agreement(results: Path) -> Path:
     return results / "agreement.json"
 
 
+def judge_spent(results: Path) -> Path:
+    """Return the sums of what judgements by a server took, over all runs."""
+    return results / "judge.spent"
+
+
 def anchors(results: Path) -> Path:
     """Return the folder in which the anchor set is judged."""
     return results / "anchors"

@@ -56,6 +56,7 @@ class JudgeSettings(BackendSettings):
         def instruction_shown(self) -> Literal["original", "rewritten", "both"]: ...
 
         # of one that is asked
+        def longest_reply(self, rubric: Rubric) -> int: ...
         @property
         def temperature(self) -> float: ...
 
@@ -168,3 +169,11 @@ class ModelJudgeSettings(JudgeSettings):
     anchors: PlainPath | None = Field(
         None, description="Folder of an anchor set, judged anew to see whether the judge drifts."
     )
+
+    def longest_reply(self, rubric: Rubric) -> int:
+        """Return the tokens of the longest reply: the reasoning, and one a character of the object.
+
+        A server cuts off what is longer.
+        """
+        reasoning = 0 if self.mode == "score_only" else self.max_reasoning_tokens
+        return reasoning + len(rubric.example)

@@ -22,8 +22,11 @@ from lockstep.records.hashes import sha256 as sha256
 from lockstep.records.keys import edit_key as edit_key
 from lockstep.records.keys import rewrite_key as rewrite_key
 from lockstep.records.keys import score_key as score_key
+from lockstep.records.ledger import claim as claim
+from lockstep.records.ledger import claimed as claimed
 from lockstep.records.ledger import count as count
 from lockstep.records.ledger import counted as counted
+from lockstep.records.ledger import shared as shared
 from lockstep.records.lines import each_record as each_record
 from lockstep.records.lines import json_line as json_line
 from lockstep.records.lines import read_manifest as read_manifest
