@@ -164,23 +164,41 @@ def _wanted(
         found = "another edit" if provenance else "no complete edit"
         reason = f"{edited}: found {found}, run the edit again (--forcerun edit)"
         return _Edit(record.model_copy(update={"status": "missing", "error": reason}), [], None)
-
-    def item(place: str, sample: Sample, seed: int | None = None) -> Pending:
-        path = layout.judgement(folder, place, edit.id)
-        return judgements.item(job, sample, edited, edit.pixels_sha256 or "", path, seed=seed)
-
-    own = samples[position]
-    told = _other(samples, position) if job.settings.swapped_instruction else None
     try:
-        if (count := job.settings.repeats) == 1:
-            items = [item("", own)]
-        else:
-            seeds = [plan.sample_seed(base, f"{edit.id}/judge/{number}") for number in range(count)]
-            items = [item(f"repeat-{number}", own, seed) for number, seed in enumerate(seeds)]
-        return _Edit(record, items, None if told is None else item("swapped", told))
+        items, swapped = asked(samples, position, edited, edit.pixels_sha256, job, folder, base)
+        return _Edit(record, items, swapped)
     except TemplateError as error:
         failed = {"status": "judge_failed", "error": f"the rubric's template: {error}"}
         return _Edit(record.model_copy(update=failed), [], None)
+
+
+def asked(
+    samples: Sequence[Sample],
+    position: int,
+    edited: Path,
+    pixels: str | None,
+    job: Judging,
+    folder: Path,
+    base: int,
+) -> tuple[list[Pending], Pending | None]:
+    """Return the judgements that make the score of an edit, and the one of the swapped control.
+
+    Raises:
+        TemplateError: if the rubric's template cannot be filled in for its sample.
+    """
+    own = samples[position]
+
+    def item(place: str, sample: Sample, seed: int | None = None) -> Pending:
+        path = layout.judgement(folder, place, own.id)
+        return judgements.item(job, sample, edited, pixels or "", path, seed=seed)
+
+    told = _other(samples, position) if job.settings.swapped_instruction else None
+    if (count := job.settings.repeats) == 1:
+        items = [item("", own)]
+    else:
+        seeds = [plan.sample_seed(base, f"{own.id}/judge/{number}") for number in range(count)]
+        items = [item(f"repeat-{number}", own, seed) for number, seed in enumerate(seeds)]
+    return items, None if told is None else item("swapped", told)
 
 
 def _other(samples: Sequence[Sample], position: int) -> Sample | None:
