@@ -123,7 +123,7 @@ def similarity(folder: Path) -> Path:
 
 
 def shard(folder: Path, kind: str, number: int, shards: int) -> Path:
-    """Return a shard's records, of the kind `edits` or `scores`."""
+    """Return a shard's records, of the kind `edits`, `scores` or `asked`."""
     return folder / kind / plan.shard_file(number, shards)
 
 
@@ -147,6 +147,16 @@ def all_edits(results: Path, editor: str, category: str, shards: int) -> list[Pa
 
 def scores(results: Path, editor: str, category: str, number: int, shards: int) -> Path:
     return shard(folder(results, editor, category), "scores", number, shards)
+
+
+def asked(results: Path, editor: str, category: str, number: int, shards: int) -> Path:
+    """Return what the judge was asked in a shard of scores, and what it replied."""
+    return shard(folder(results, editor, category), "asked", number, shards)
+
+
+def known_asked(results: Path, editor: str, category: str) -> list[Path]:
+    """Return what the judge was asked, of all shards of scores that are there."""
+    return known_shards(folder(results, editor, category), "asked")
 
 
 def log(results: Path, stage: str, editor: str, category: str, shard: int, shards: int) -> Path:

@@ -107,11 +107,11 @@ def test_what_judging_takes_is_said_before_and_a_budget_stops_it_and_goes_on(wor
     failed = workflow.run(check=False)
     assert "judge: 2 judgements are due, 0 are cached" in failed, "by who reads the benchmark"
     assert "judge.budget: 0.00 of 1 is spent over all runs, so the run may stop" in failed
-    (claimed,) = set(re.findall(r"found 0\.0000 spent and up to (\d+)\.0000 needed", failed))
+    claimed = re.findall(r"found 0\.0000 spent and up to (\d+)\.0000 needed", failed)
     assert not server.requests
 
     # one judgement, but not another one
-    judge["budget"] = int(claimed) + 50
+    judge["budget"] = min(map(int, claimed)) + 50
     failed = workflow.run(check=False)
     assert f"judge.budget: expected at most {judge['budget']} spent over all runs" in failed
     assert len(server.requests) == 1

@@ -196,8 +196,8 @@ def scored(
     }
     if judge.instruction_shown != "original":
         made_of["rewritten"] = _rewritten(results, editor, category)
-    path = layout.scores(results, editor, category, shard, shards // share)
-    return Output(results, [path], made_of)
+    own = (results, editor, category, shard, shards // share)
+    return Output(results, [layout.scores(*own), layout.asked(*own)], made_of)
 
 
 def tabulated(settings: Config, editor: str, category: str, shards: int, rubric: Rubric) -> Output:

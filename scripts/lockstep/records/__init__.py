@@ -31,9 +31,12 @@ from lockstep.records.lines import each_record as each_record
 from lockstep.records.lines import json_line as json_line
 from lockstep.records.lines import read_manifest as read_manifest
 from lockstep.records.lines import read_records as read_records
+from lockstep.records.lines import rows_of as rows_of
 from lockstep.records.lines import with_paths as with_paths
 from lockstep.records.lines import write_records as write_records
 from lockstep.records.types import SERVER as SERVER
+from lockstep.records.types import Asked as Asked
+from lockstep.records.types import AskedRecord as AskedRecord
 from lockstep.records.types import EditRecord as EditRecord
 from lockstep.records.types import Picture as Picture
 from lockstep.records.types import PreservationRecord as PreservationRecord

@@ -15,7 +15,7 @@ from lockstep.records import EditRecord, Sample
 from lockstep.rubrics.rubric import Rubric
 from lockstep.scoring import tokens
 from lockstep.scoring.replies import Judging, Pending
-from lockstep.scoring.shard import asked
+from lockstep.scoring.shard import to_ask
 from lockstep.scoring.shown import as_shown
 
 LOOKED_AT = 2000
@@ -145,7 +145,7 @@ def _items(
 ) -> Iterator[Pending]:
     edited = layout.edited(folder, samples[place].id)
     try:
-        items, swapped = asked(samples, place, edited, pixels, job, folder, seed)
+        items, swapped = to_ask(samples, place, edited, pixels, job, folder, seed)
     except TemplateError:
         return
     yield from items

@@ -211,7 +211,7 @@ def _kept(item: Pending) -> ScoreRecord | None:
         schema_mass=kept.schema_mass,
         finish_reason=kept.finish_reason,
     )
-    same = ("rejected", "prompt_tokens", "reply_tokens", "judge_seconds", "versions")
+    same = ("rejected", "correction", "prompt_tokens", "reply_tokens", "judge_seconds", "versions")
     known = {name: getattr(kept, name) for name in same}
     record = scored_record(item, judgement).model_copy(
         update={**known, "cached": item.key not in _made_ahead}

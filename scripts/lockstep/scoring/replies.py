@@ -43,6 +43,8 @@ class Pending(NamedTuple):
     key: str
     path: Path
     """Where it is kept."""
+    which: str = ""
+    """Which of an edit's judgements; empty where it has but one."""
 
 
 def rejected(judgement: Judgement, rubric: Rubric) -> Rejected | None:
@@ -61,8 +63,10 @@ def record_of(item: Pending, judgements: Sequence[Judgement], seconds: float) ->
     """Return what came of an item that was asked once, or once more."""
     used = [judgement.usage for judgement in judgements if judgement.usage is not None]
     known = len(used) == len(judgements)
+    first = rejected(judgements[0], item.job.rubric) if len(judgements) > 1 else None
     took = {
-        "rejected": judgements[0].reply if len(judgements) > 1 else None,
+        "rejected": first and first.reply,
+        "correction": first and first.error,
         "prompt_tokens": sum(usage.prompt_tokens for usage in used) if known else None,
         "reply_tokens": sum(usage.reply_tokens for usage in used) if known else None,
         "judge_seconds": seconds,

@@ -19,7 +19,7 @@ from lockstep.records import EditRecord, Sample, ScoreRecord, recovery
 from lockstep.records.rows import aside
 from lockstep.rubrics.rubric import Rubric
 from lockstep.rubrics.ties import settled
-from lockstep.scoring import judgements
+from lockstep.scoring import asked, judgements
 from lockstep.scoring.judgements import Place
 from lockstep.scoring.replies import Judging, Pending
 from lockstep.scoring.shown import as_shown
@@ -73,14 +73,17 @@ def score_shard(
     """
     began = time.monotonic()
     category, folder = shard.manifest.stem, shard.folder
-    recovery.forget_other_counts(folder, "scores", len(place.devices))
+    for kind in ("scores", "asked"):
+        recovery.forget_other_counts(folder, kind, len(place.devices))
     wanted = _edits(shard)
     name = joined(place.own)
     done = judgements.judge_missing(shard.judge, _items(wanted), place, _ahead(later))
     scored = aside(_gather(edit, done) for edit in wanted)
     claimed()
-    path = layout.shard(folder, "scores", place.shard, len(place.devices))
-    records.write_records(path, scored)
+    told = (asked.record(_items([edit]), done) for edit in wanted)
+    own = (place.shard, len(place.devices))
+    records.write_records(layout.shard(folder, "asked", *own), filter(None, told))
+    records.write_records(layout.shard(folder, "scores", *own), scored)
     counts = Counter(record.status for record in scored)
     failed = counts["judge_failed"]
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -165,14 +168,14 @@ def _wanted(
         reason = f"{edited}: found {found}, run the edit again (--forcerun edit)"
         return _Edit(record.model_copy(update={"status": "missing", "error": reason}), [], None)
     try:
-        items, swapped = asked(samples, position, edited, edit.pixels_sha256, job, folder, base)
+        items, swapped = to_ask(samples, position, edited, edit.pixels_sha256, job, folder, base)
         return _Edit(record, items, swapped)
     except TemplateError as error:
         failed = {"status": "judge_failed", "error": f"the rubric's template: {error}"}
         return _Edit(record.model_copy(update=failed), [], None)
 
 
-def asked(
+def to_ask(
     samples: Sequence[Sample],
     position: int,
     edited: Path,
@@ -190,7 +193,8 @@ def asked(
 
     def item(place: str, sample: Sample, seed: int | None = None) -> Pending:
         path = layout.judgement(folder, place, own.id)
-        return judgements.item(job, sample, edited, pixels or "", path, seed=seed)
+        pending = judgements.item(job, sample, edited, pixels or "", path, seed=seed)
+        return pending._replace(which=place)
 
     told = _other(samples, position) if job.settings.swapped_instruction else None
     if (count := job.settings.repeats) == 1:
