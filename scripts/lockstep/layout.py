@@ -149,11 +149,6 @@ def scores(results: Path, editor: str, category: str, number: int, shards: int) 
     return shard(folder(results, editor, category), "scores", number, shards)
 
 
-def asked(results: Path, editor: str, category: str, number: int, shards: int) -> Path:
-    """Return what the judge was asked in a shard of scores, and what it replied."""
-    return shard(folder(results, editor, category), "asked", number, shards)
-
-
 def known_asked(results: Path, editor: str, category: str) -> list[Path]:
     """Return what the judge was asked, of all shards of scores that are there."""
     return known_shards(folder(results, editor, category), "asked")

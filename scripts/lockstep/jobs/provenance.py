@@ -196,8 +196,8 @@ def scored(
     }
     if judge.instruction_shown != "original":
         made_of["rewritten"] = _rewritten(results, editor, category)
-    own = (results, editor, category, shard, shards // share)
-    return Output(results, [layout.scores(*own), layout.asked(*own)], made_of)
+    path = layout.scores(results, editor, category, shard, shards // share)
+    return Output(results, [path], made_of)
 
 
 def tabulated(settings: Config, editor: str, category: str, shards: int, rubric: Rubric) -> Output:
@@ -348,9 +348,10 @@ def reported(settings: Config, devices: int, rubrics: Mapping[str, Rubric]) -> O
             _rewritten(results, name, category) for name in rewriters for category in categories
         ]
         made_of["rewritten"] = digest(told)
+    # what the judge was asked (asked-*.js) would take longer to hash than all else
     files = layout.report(results, names, categories, settings.series)
     files += [results / "report" / name for name in ("means.svg", "scores.csv")]
     for editor in names:
         for category in categories:
             files += layout.sheets(results, editor, category).values()
-    return Output(results, files, made_of, also="report/data/*.js")
+    return Output(results, files, made_of, also="report/data/[!a]*.js")
