@@ -11,6 +11,7 @@ from lockstep.judges import keys
 from lockstep.judges.settings import JudgeSettings
 from lockstep.models.backend import Usage
 from lockstep.models.budget import spent
+from lockstep.models.served_settings import ServedSettings
 from lockstep.records import EditRecord, Sample
 from lockstep.rubrics.rubric import Rubric
 from lockstep.scoring import tokens
@@ -162,9 +163,9 @@ def _kept(items: Iterator[Pending]) -> Due:
             found.judgements += 1
             continue
         found.kept += 1
-        used = (kept.get("prompt_tokens"), kept.get("reply_tokens"))
-        if all(isinstance(number, int) for number in used):
-            found.add(Due(known=1, known_prompt=used[0], known_reply=used[1]))
+        match (kept.get("prompt_tokens"), kept.get("reply_tokens")):
+            case (int(prompt), int(reply)):
+                found.add(Due(known=1, known_prompt=prompt, known_reply=reply))
     return found
 
 
@@ -201,20 +202,20 @@ def sentences(
             "and the longest replies"
         )
     yield f"judge: these take about {prompt:,} prompt and {most}{reply:,} reply tokens ({how})"
-    if not judge.served:
+    if not isinstance(judge, ServedSettings):
         return
     missing = [name for name in ("input_price", "output_price") if getattr(judge, name) is None]
     if missing:
         unset = " and ".join(f"judge.{name}" for name in missing)
         yield f"judge: their price is unknown, as {unset} is not set"
         return
-    price = judge.price(Usage(prompt, reply), 0)
+    price = judge.price(Usage(prompt, reply), 0) or 0
     yield (
         f"judge: they cost {most or 'about '}{price:,.2f} "
         f"(judge.input_price {judge.input_price:g}, judge.output_price {judge.output_price:g})"
     )
     if (budget := getattr(judge, "budget", None)) is None:
         return
-    used = judge.price(spent(layout.judge_spent(results)).usage, 0)
+    used = judge.price(spent(layout.judge_spent(results)).usage, 0) or 0
     enough = "which suffices" if used + price <= budget else "so the run may stop before its end"
     yield f"judge.budget: {used:,.2f} of {budget:g} is spent over all runs, {enough}"
