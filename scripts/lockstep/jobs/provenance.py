@@ -348,10 +348,10 @@ def reported(settings: Config, devices: int, rubrics: Mapping[str, Rubric]) -> O
             _rewritten(results, name, category) for name in rewriters for category in categories
         ]
         made_of["rewritten"] = digest(told)
-    # what the judge was asked (asked-*.js) would take longer to hash than all else
     files = layout.report(results, names, categories, settings.series)
     files += [results / "report" / name for name in ("means.svg", "scores.csv")]
     for editor in names:
         for category in categories:
             files += layout.sheets(results, editor, category).values()
+    # not what the judge was asked (asked-*.js), which hashing at each start would take longer for
     return Output(results, files, made_of, also="report/data/[!a]*.js")
