@@ -28,7 +28,14 @@ from lockstep.benchmark.categories import CATEGORIES, category_key
 from lockstep.config.run import Config
 from lockstep.demo import scenes
 from lockstep.figures import tables
-from lockstep.records import EditRecord, PreservationRecord, Sample, ScoreRecord
+from lockstep.records import (
+    Asked,
+    AskedRecord,
+    EditRecord,
+    PreservationRecord,
+    Sample,
+    ScoreRecord,
+)
 from lockstep.records.columns import SIMILARITIES
 from lockstep.report import write
 from lockstep.rubrics import combine, rubric
@@ -266,6 +273,8 @@ def _results(
     judged = [place / "scores" / "shard-0-of-1.jsonl"]
     records.write_records(shards[0], edits)
     records.write_records(judged[0], scores)
+    told = (_asked(*pair, asked) for pair in zip(samples, scores, strict=True) if pair[1].judge)
+    records.write_records(place / "asked" / "shard-0-of-1.jsonl", told)
     kept = _preserved(edits, random.Random(place.name))
     similar = {} if number else _similar(kept, random.Random(place.name))
     frame = tables.table(manifest, shards, judged, asked, place, kept, similar)
@@ -369,6 +378,14 @@ def _score(
         reasoning=f"The picture shows what was asked for: {sample.rationale} " * 3,
         judge=JUDGE,
         versions={"transformers": "5.17.0"},
+    )
+
+
+def _asked(sample: Sample, score: ScoreRecord, asked: rubric.Rubric) -> AskedRecord:
+    reply = f"{score.reasoning}\n{records.canonical_json(score.criteria)}"
+    told = {"system": asked.system, "prompt": asked.prompt(sample), "shown": ["source", "edited"]}
+    return AskedRecord(
+        id=sample.id, category=sample.category, judgements=[Asked(reply=reply, **told)]
     )
 
 

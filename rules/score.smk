@@ -10,7 +10,8 @@ rule score:
         model=computed.made_here(CONFIG.judge),
         because=because(SCORES),
     output:
-        SCORES,
+        scores=SCORES,
+        asked=f"{RESULTS}/{{editor}}/{{category}}/asked/shard-{{shard}}-of-{{shards}}.jsonl",
     log:
         f"{RESULTS}/logs/score/{{editor}}/{{category}}/shard-{{shard}}-of-{{shards}}.log",
     priority: lambda wildcards: RUN.priority("score", wildcards.editor, wildcards.category)

@@ -47,12 +47,17 @@ if workflow.remote_exec:
 
 
 onstart:
+    # it takes what a plan does without
+    from lockstep.jobs import due
+
     try:
         needed = list(workflow.dag.needrun_jobs())
         if mark.cache_info().currsize:
             stale.check_clock(BECAUSE, RESULTS)
         jobs = [(job.rule.script, job.wildcards_dict) for job in needed if job.rule.script]
         HELD.append(computed.begin(RUN, SOURCE, jobs, only_touches=workflow.touch))
+        for sentence in due.at_start(CONFIG, jobs):
+            print(media.entry(sentence), file=sys.stderr)
         os.environ[takeover.BY_JOBS] = "0"
     except LockstepError as error:
         raise WorkflowError(str(error)) from None

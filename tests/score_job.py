@@ -5,7 +5,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from lockstep import plan, records
+from lockstep import layout, plan, records
 from lockstep.devices import device
 from lockstep.devices.device import Device
 from lockstep.judges.settings import JudgeSettings
@@ -62,7 +62,13 @@ class Job:
         rubric = read_rubric(self.rubric)
         scoring_shard.score_shard(
             scoring_shard.Shard(judge, self.manifest, edits, rubric, self.category, seed=0),
-            Place(device.split(devices, 1), 0, "score", self.terminal),
+            Place(
+                device.split(devices, 1),
+                0,
+                "score",
+                self.terminal,
+                ledger=layout.judge_spent(self.folder),
+            ),
         )
         scores = self.category / "scores" / plan.shard_file(0, len(devices))
         return {record.id: record for record in records.read_records(scores, ScoreRecord)}

@@ -106,7 +106,7 @@ def judge_edit(
     editor: str = "",
     device: str = "cpu",
 ) -> ScoreRecord:
-    """Return what the judge says of one edit; nothing is kept.
+    """Return what the judge says of one edit; nothing is kept, and no budget counts it.
 
     Args:
         editor: name of the editor, for a judge that has finished scores.

@@ -128,7 +128,7 @@ def similarity(folder: Path) -> Path:
 
 
 def shard(folder: Path, kind: str, number: int, shards: int) -> Path:
-    """Return a shard's records, of the kind `edits` or `scores`."""
+    """Return a shard's records, of the kind `edits`, `scores` or `asked`."""
     return folder / kind / plan.shard_file(number, shards)
 
 
@@ -152,6 +152,11 @@ def all_edits(results: Path, editor: str, category: str, shards: int) -> list[Pa
 
 def scores(results: Path, editor: str, category: str, number: int, shards: int) -> Path:
     return shard(folder(results, editor, category), "scores", number, shards)
+
+
+def known_asked(results: Path, editor: str, category: str) -> list[Path]:
+    """Return what the judge was asked, of all shards of scores that are there."""
+    return known_shards(folder(results, editor, category), "asked")
 
 
 def log(results: Path, stage: str, editor: str, category: str, shard: int, shards: int) -> Path:
@@ -219,6 +224,11 @@ def comparison(results: Path) -> list[Path]:
 def agreement(results: Path) -> Path:
     """Return the judge's agreement with human scores."""
     return results / "agreement.json"
+
+
+def judge_spent(results: Path) -> Path:
+    """Return the sums of what judgements by a server took, over all runs."""
+    return results / "judge.spent"
 
 
 def anchors(results: Path) -> Path:

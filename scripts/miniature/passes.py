@@ -22,7 +22,7 @@ PIPELINE = 1024
 """Pixels of the sides to which the editor's pipeline brings a square picture."""
 
 
-@torch.compiler.disable
+@torch.compiler.disable  # type: ignore[untyped-decorator]
 def _resizing(to: int) -> torch.Tensor:
     """Return the matrix that brings a picture's lines to the pipeline's size and then to another.
 

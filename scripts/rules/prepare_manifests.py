@@ -4,7 +4,7 @@ from pathlib import Path
 
 from lockstep.benchmark import intake
 from lockstep.config.load import of_job
-from lockstep.jobs import provenance
+from lockstep.jobs import due, provenance
 from lockstep.jobs.joblog import job_log
 from lockstep.records import notes
 
@@ -19,5 +19,7 @@ with job_log(snakemake.log[0]) as terminal:
         listed = ", ".join(f"{count} {name}" for name, count in counts.left_out.items())
         print(f"  not configured, left out: {listed}", file=terminal)
     intake.check_left(counts, settings.benchmark)
+    for sentence in due.of_samples(settings):
+        print(f"  {sentence}", file=terminal)
     if counts.rejected:
         print(f"  the reasons are in {snakemake.output.rejected}", file=terminal)

@@ -16,6 +16,7 @@ from lockstep.foreign import media
 from lockstep.report import bundle, write
 from lockstep.report.page import VIEWS
 from lockstep.report.series import Place
+from lockstep.rubrics.rubric import read_rubric
 from tests.browser.conftest import made_up
 from tests.conftest import ROOT
 
@@ -255,6 +256,32 @@ def test_a_samples_link_opens_it_with_all_that_is_known_of_it(large, samples, op
     opened.go(link)
     opened.page.wait_for_selector("#facts h3")
     assert opened.page.inner_text("#viewer-title") == sample.id
+
+
+def test_what_the_judge_was_asked_and_replied_is_there_when_it_is_opened(large, samples, open_page):
+    one = next(one for one in samples[321:] if one["rows"][EDITORS[0]]["status"] == "ok")
+    row = one["rows"][EDITORS[0]]
+    opened = open_page(page_of(large), f"#samples?sample={one['sample'].id}")
+    opened.page.click(f"#viewer-editors >> text={EDITORS[0]}")
+    assert not opened.page.locator(".exchange pre").count()
+    assert not any("asked-" in url for url in opened.requests), "loaded when it is opened"
+    opened.page.click(".exchange summary")
+    opened.page.wait_for_selector(".exchange pre")
+    assert sum("asked-" in url for url in opened.requests) == 1
+    system, prompt, reply = opened.page.locator(".exchange pre").all_inner_texts()
+    asked = read_rubric(ROOT / "config" / "rubrics" / f"{row['category']}.yaml")
+    assert system.strip() == asked.system.strip()
+    assert prompt == asked.prompt(one["sample"])
+    assert reply.startswith(row["reasoning"].strip()[:40]) and reply.endswith("}")
+    assert opened.page.locator(".exchange h4").all_inner_texts() == [
+        "System text",
+        "Images",
+        "Text",
+        "Reply",
+    ]
+    # from the files alone: another editor's is loaded with it
+    opened.page.click(f"#viewer-editors >> text={EDITORS[1]}")
+    assert not opened.page.locator(".exchange pre").count()
 
 
 def test_source_and_edits_stand_side_by_side(large, samples, open_page):

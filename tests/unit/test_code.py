@@ -71,6 +71,7 @@ JUDGES = {
         "concurrency": 2,
         "timeout": 5.0,
         "attempts": 2,
+        "budget": 5.0,
     },
 }
 
@@ -84,7 +85,13 @@ BASES = {
         "url": "http://127.0.0.1:8000/v1",
     },
     Qwen3VLSettings: {"type": "qwen3_vl", "model": "some/model"},
-    OpenAISettings: {"type": "openai", "model": "some", "url": "http://127.0.0.1:8000/v1"},
+    OpenAISettings: {
+        "type": "openai",
+        "model": "some",
+        "url": "http://127.0.0.1:8000/v1",
+        "input_price": 1.0,
+        "output_price": 1.0,
+    },
 }
 
 

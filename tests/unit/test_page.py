@@ -22,7 +22,7 @@ from lockstep.config.run import Config
 from lockstep.figures.apart import begun
 from lockstep.figures.tables import read_table
 from lockstep.records import Picture
-from lockstep.report import bundle, charts, gallery, numbers, page, write
+from lockstep.report import asked, bundle, charts, gallery, numbers, page, write
 from lockstep.report.series import Place
 from lockstep.report.sheets import CELL, GAP, sheet, worst
 from lockstep.report.thumbnails import SIDE, make_ahead, make_thumbnails
@@ -94,12 +94,16 @@ def test_samples_are_those_of_any_editor_in_the_tables_order(monkeypatch):
     assert {row["said"] for own in samples for row in own.values()} == {*"XYZWU"}
 
 
-def test_scripts_say_the_same_however_many_samples_are_in_memory_at_a_time(written, monkeypatch):
-    root = written.parent
-    frames = {
+def frames_of(root):
+    return {
         editor: {c: read_table(root / editor / c / "table.csv") for c in made_up.CATEGORIES}
         for editor in EDITORS
     }
+
+
+def test_scripts_say_the_same_however_many_samples_are_in_memory_at_a_time(written, monkeypatch):
+    root = written.parent
+    frames = frames_of(root)
 
     def made():
         scripts = gallery.scripts(
@@ -108,9 +112,16 @@ def test_scripts_say_the_same_however_many_samples_are_in_memory_at_a_time(writt
             lambda some: {gallery.source_thumbnail(own[EDITORS[0]]) for own in some[::2]},
             lambda path, thumbnail: thumbnail,
             PLACES,
+            asked.of_results(root, frames),
         )
         found = {name: json.loads(text[text.index(b",") + 1 : -3]) for name, text in scripts}
         index = found.pop("data/index.js")
+        words = [
+            [[one["lines"][line] for line in own[0]["prompt"]] for own in editors if own]
+            for part in range(math.ceil(60 / index["details"]))
+            for one in [found.pop(f"data/asked-{part}.js")]
+            for editors in one["samples"]
+        ]
         told = [
             [one for part in range(count) for one in found.pop(f"data/{kind}-{part}.js")]
             for kind, count in (
@@ -119,16 +130,18 @@ def test_scripts_say_the_same_however_many_samples_are_in_memory_at_a_time(writt
             )
         ]
         assert not found
-        return index, told
+        return index, told, words
 
     whole = made()
     monkeypatch.setattr(gallery, "TEXTS", 14)
     monkeypatch.setattr(gallery, "DETAILS", 7)
-    index, told = made()
+    index, *told = made()
     # which is every second sample of those in memory
     assert index["pictured"].count("1") == 4 * 7 + 2
-    assert [len(part) for part in told] == [60, 60]
-    assert ({**index, "pictured": ""}, told) == ({**whole[0], "pictured": ""}, whole[1])
+    told, words = told
+    assert [len(part) for part in (*told, words)] == [60, 60, 60]
+    one, another = {**index, "pictured": ""}, {**whole[0], "pictured": ""}
+    assert (one, told, words) == (another, *whole[1:])
 
 
 def test_scripts_of_samples_that_are_gone_go(tmp_path):
@@ -392,3 +405,28 @@ def test_no_part_outlives_a_report_that_is_killed():
     for process in alive:
         process.kill()
     assert len(parts) == 2 and not alive
+
+
+def test_what_was_asked_is_each_line_once_and_reads_as_it_was(written):
+    frames = frames_of(written.parent)
+    find, samples = asked.of_results(written.parent, frames), list(gallery.Samples(frames))[:50]
+    made = asked.exchanges(samples, EDITORS, find)
+    assert len(set(made["lines"])) == len(made["lines"])
+    seen = []
+    for own, found in zip(samples, made["samples"], strict=True):
+        for editor, judgements in zip(EDITORS, found, strict=True):
+            row = own[editor]
+            record = find(editor, row["category"], row["id"])
+            assert bool(judgements) == (record is not None) == (row["judge"] is not None)
+            for one, kept in zip(judgements, record.judgements if record else [], strict=True):
+                for name in asked.TEXTS:
+                    text = one[name] and "\n".join(made["lines"][place] for place in one[name])
+                    assert text == getattr(kept, name)
+                seen.append(kept.prompt)
+    assert len(seen) > 100
+    assert len(json.dumps(made)) < sum(map(len, seen)) / 4, "samples share what they were asked"
+
+
+def test_of_a_run_that_did_not_record_it_nothing_is_known(written):
+    frames = {EDITORS[0]: {"other": pd.DataFrame()}}
+    assert asked.of_results(written.parent, frames)(EDITORS[0], "other", "x") is None

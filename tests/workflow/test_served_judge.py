@@ -1,5 +1,6 @@
 """A judge behind a server, as the workflow runs it."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -93,3 +94,31 @@ def test_what_the_judge_needs_is_known_before_the_first_edit(workflow, monkeypat
     judge["url"] = "http://127.0.0.1:9/v1"
     (workflow.results / EDITOR / "physical" / "table.csv").unlink()
     workflow.run("physical")
+
+
+def test_what_judging_takes_is_said_before_and_a_budget_stops_it_and_goes_on(workflow):
+    judge, server = workflow.config["judge"], workflow.server
+    workflow.config["benchmark"]["categories"] = ["physical"]
+    # each answer takes 100 prompt tokens, and a judgement claims some thousand
+    judge |= {"input_price": 1_000_000, "output_price": 0, "budget": 1, "concurrency": 1}
+    assert "judge: 2 judgements are due, 0 are cached" in workflow.run("import")
+    assert not (workflow.results / "manifest").exists()
+
+    failed = workflow.run(check=False)
+    assert "judge: 2 judgements are due, 0 are cached" in failed, "by who reads the benchmark"
+    assert "judge.budget: 0.00 of 1 is spent over all runs, so the run may stop" in failed
+    claimed = re.findall(r"found 0\.0000 spent and up to (\d+)\.0000 needed", failed)
+    assert not server.requests
+
+    # one judgement, but not another one
+    judge["budget"] = min(map(int, claimed)) + 50
+    failed = workflow.run(check=False)
+    assert f"judge.budget: expected at most {judge['budget']} spent over all runs" in failed
+    assert len(server.requests) == 1
+
+    judge["budget"] = 1e9
+    printed = workflow.run()
+    assert "judge: 1 judgements are due, 1 are cached" in printed
+    assert "about 100 prompt and 20 reply tokens (by the mean of 1 that are cached)" in printed
+    assert "judge.budget: 100.00 of 1e+09 is spent over all runs, which suffices" in printed
+    assert len(server.requests) == 2, "what was judged is not asked for again"

@@ -153,6 +153,6 @@ def known_key(category: str) -> str:
 RESERVED = frozenset(
     {"all", "edit", "logs", "manifest", "prepare", "report", "score"}
     | {"tabulate", "tiny", "tiny_models", "agreement", "anchor_set", "anchors", "bundle", "compare"}
-    | {"import", "rejected", "protocol", "overall", "rewrite", "rewrites"}
+    | {"import", "rejected", "protocol", "overall", "rewrite", "rewrites", "judge.spent"}
 )
 """Names of targets, rules, folders and files, which no editor and no category can take."""

@@ -12,7 +12,9 @@ from lockstep.benchmark.intake import Intake
 from lockstep.benchmark.settings import BenchmarkSettings
 from lockstep.config.run import Config
 from lockstep.errors import DamagedError
+from lockstep.jobs import due
 from lockstep.records import EditRecord, Rejected, Sample
+from lockstep.scoring.due import MEASURED
 
 SHOWN = 10
 """Rejected samples that are shown one by one."""
@@ -38,6 +40,8 @@ class Survey:
     references: int = 0
     """Samples with a reference image."""
     rejected: list[Rejected] = field(default_factory=list)
+    some: dict[str, list[Sample]] = field(default_factory=dict)
+    """The first samples of each category, which stand for all."""
 
 
 def survey(settings: BenchmarkSettings) -> Survey:
@@ -64,6 +68,9 @@ def _note(found: Survey, sample: Sample) -> None:
     found.pairs[sample.image_sha256, sample.instruction] += 1
     found.several += bool(sample.more)
     found.references += sample.reference is not None
+    some = found.some.setdefault(sample.category, [])
+    if len(some) < MEASURED:
+        some.append(sample)
 
 
 def lines(found: Survey, settings: Config, devices: int) -> Iterator[str]:
@@ -100,6 +107,7 @@ def lines(found: Survey, settings: Config, devices: int) -> Iterator[str]:
         yield f"  item {reject.position} ({reject.id or 'without an id'}): {reject.reason}"
     for editor in settings.editors:
         yield _estimate(editor.name, intake.counts.values(), Path(settings.results), devices)
+    yield from due.of_benchmark(settings, intake.counts, found.some)
 
 
 def _estimate(name: str, counts: Iterable[int], results: Path, devices: int) -> str:

@@ -181,7 +181,16 @@ def _score(
     # read once, so that the note is of what the scores were made with
     told = read_rubric(Path(job.rubric))
     title = f"score {job.category} {joined(job.own)}"
-    place = Place(job.groups, job.shard, title, terminal, job.settings, job.node_local, loaded)
+    place = Place(
+        job.groups,
+        job.shard,
+        title,
+        terminal,
+        job.settings,
+        job.node_local,
+        loaded,
+        layout.judge_spent(Path(job.results)),
+    )
     asked = (job.judge, job.seed, job.editor, job.category, job.shard)
     shards = len(job.devices) // job.edited_by
     with notes.noted(provenance.scored(results, *asked, shards, job.share, told)):
@@ -198,7 +207,16 @@ def _judge_anchors(job: AnchorJob, terminal: IO[str], loaded: Loaded[Any]) -> No
     from lockstep.scoring.judgements import Place
 
     title = f"score anchors {joined(job.own)}"
-    place = Place(job.groups, job.shard, title, terminal, job.settings, job.node_local, loaded)
+    place = Place(
+        job.groups,
+        job.shard,
+        title,
+        terminal,
+        job.settings,
+        job.node_local,
+        loaded,
+        layout.judge_spent(Path(job.results)),
+    )
     rubrics = {category: read_rubric(Path(file)) for category, file in job.rubrics.items()}
     results = Path(job.results)
     with notes.noted(provenance.anchored(results, job.judge, rubrics)):

@@ -10,6 +10,7 @@ from lockstep.config.section import PlainPath
 from lockstep.judges.protocol import Judge
 from lockstep.models.backend import BackendSettings, Lacking
 from lockstep.rubrics.protocol import PROTOCOL, read_protocol
+from lockstep.rubrics.questions import Question
 from lockstep.rubrics.rubric import Rubric
 
 
@@ -56,6 +57,7 @@ class JudgeSettings(BackendSettings):
         def instruction_shown(self) -> Literal["original", "rewritten", "both"]: ...
 
         # of one that is asked
+        def longest_reply(self, question: Question) -> int: ...
         @property
         def temperature(self) -> float: ...
 
@@ -173,3 +175,11 @@ class ModelJudgeSettings(JudgeSettings):
     anchors: PlainPath | None = Field(
         None, description="Folder of an anchor set, judged anew to see whether the judge drifts."
     )
+
+    def longest_reply(self, question: Question) -> int:
+        """Return the tokens of the longest reply: the reasoning, and one a character of the object.
+
+        A server cuts off what is longer.
+        """
+        reasoning = 0 if self.mode == "score_only" else self.max_reasoning_tokens
+        return reasoning + len(question.example)

@@ -13,6 +13,7 @@ from pydantic_core import from_json
 
 from lockstep.foreign.transport import Answer, Failed, Passing
 from lockstep.models.answers import failure_of, problem_in, words_in
+from lockstep.models.backend import Usage
 from lockstep.models.client import ServedModel
 from lockstep.models.completions import (
     BROKEN,
@@ -26,6 +27,9 @@ from lockstep.models.served_settings import ServedSettings
 
 LONGEST_ANSWER = 4 * 2**20
 """Most bytes of an answer; a reply has some kilobytes, a long reasoning some hundred."""
+
+FREE = Usage(0, 0)
+"""What an error takes."""
 
 
 class ChatModel(ServedModel):
@@ -67,11 +71,13 @@ class ChatModel(ServedModel):
             given = from_json(answer.text)
         except ValueError as error:
             if not answer.good:
+                self._use(FREE)
                 raise failure_of({}, answer, **asked) from None
             # it was cut off on its way
             raise Passing(f"{NO_COMPLETION} no JSON: {error} ({answer.said})") from None
         problem = problem_in(given)
         if problem is not None or not answer.good:
+            self._use(FREE)
             raise failure_of(problem or {}, answer, **asked)
         completion = completion_in(given, answer)
         self._use(completion.tokens)

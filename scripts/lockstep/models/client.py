@@ -3,10 +3,12 @@
 import logging
 import threading
 from collections.abc import Callable
+from pathlib import Path
 
 from lockstep.foreign.transport import Client, Failed, Limits
 from lockstep.models.answers import Refused
 from lockstep.models.backend import Usage
+from lockstep.models.budget import Budget
 from lockstep.models.served_settings import ServedSettings
 
 log = logging.getLogger(__name__)
@@ -32,6 +34,8 @@ class ServedModel:
         self._key = settings.key
         self.spend: Callable[[], None] = lambda: None
         """Called before each try of a request that may cost something; it may refuse."""
+        self._paid: Callable[[Usage], None] = lambda _: None
+        """Called, by the thread that asked, with what an answer took."""
         self._client = Client(settings.url, self._key, limits, lambda: self.spend())
         self._counting = threading.Lock()
         self.asked = 0
@@ -42,6 +46,22 @@ class ServedModel:
         """Tokens that the server has counted so far."""
         self.images = 0
         """Images that it has made so far."""
+
+    def pay_from(self, ledger: Path) -> Budget:
+        """Return what pays for all requests from now on.
+
+        Args:
+            ledger: file of what was spent.
+        """
+        asks = self._settings
+
+        def price(used: Usage) -> float:
+            return asks.price(used, 0) or 0
+
+        most = getattr(asks, "budget", None)
+        budget = Budget(f"{self.option}.budget", most, price, ledger)
+        self.spend, self._paid = budget.spend, budget.paid
+        return budget
 
     def stop(self) -> None:
         """Let what the server works on end, and try nothing again."""
@@ -61,6 +81,7 @@ class ServedModel:
     def _use(self, tokens: Usage | None) -> None:
         """Add what an answer took; it is paid for, whatever it is worth."""
         if tokens is not None:
+            self._paid(tokens)
             with self._counting:
                 self.usage = Usage(*map(sum, zip(self.usage, tokens, strict=True)))
 

@@ -57,6 +57,15 @@ def _record(path: Path, kind: type[R], number: int, line: bytes) -> R:
         ) from None
 
 
+def rows_of(path: Path, kind: type[R]) -> Rows[R]:
+    """Return the records of a file, each read when it is asked for.
+
+    Raises:
+        DamagedError: by what is read, if a line is none.
+    """
+    return rows.lines(path, lambda number, line: _record(path, kind, number, line))
+
+
 def read_manifest(path: Path) -> Rows[Sample]:
     """Return a category's samples, each read when it is asked for.
 

@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 from lockstep import records
 from lockstep.report import gallery
+from lockstep.report.asked import of_results
 from lockstep.report.gallery import Row
 from lockstep.report.series import Place
 from lockstep.report.terms import Frames
@@ -55,6 +56,7 @@ def write_bundle(
         lambda some: {small for _, small in images(some)},
         lambda _, small: quote(_copy_of(small)),
         places,
+        of_results(report.parent, frames),
     )
     with records.atomic(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as bundle:
         for own in files:

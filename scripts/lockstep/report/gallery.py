@@ -5,7 +5,8 @@ hands one value to `lockstep.receive(name, value)`:
 
 - `index`: columns over all samples, all that filters and sorting need but for texts;
 - `texts-{n}`: instruction and further searched text of `TEXTS` samples each;
-- `details-{n}`: everything else of `DETAILS` samples each.
+- `details-{n}`: everything else of `DETAILS` samples each;
+- `asked-{n}`: what the judge was asked of the same samples, and what it replied.
 """
 
 import json
@@ -22,6 +23,7 @@ from lockstep import records
 from lockstep.figures import preservation
 from lockstep.foreign import media
 from lockstep.records.columns import COLUMNS, MEASURES, SIMILARITIES
+from lockstep.report.asked import Asked, exchanges
 from lockstep.report.series import Place
 from lockstep.report.terms import Frames, colour
 from lockstep.report.thumbnails import edit_thumbnail, source_thumbnail
@@ -98,13 +100,19 @@ def write_gallery(
     folder: Path,
     pictured: Pictured,
     places: Mapping[str, Place],
+    asked: Asked,
 ) -> None:
     """Write the scripts into the report's folder; older ones in there go.
 
     Arguments are those of `scripts`; images are linked where they are.
     """
     found = scripts(
-        samples, editors, pictured, lambda path, _: quote(os.path.relpath(path, folder)), places
+        samples,
+        editors,
+        pictured,
+        lambda path, _: quote(os.path.relpath(path, folder)),
+        places,
+        asked,
     )
     written = set()
     for name, text in found:
@@ -121,6 +129,7 @@ def scripts(
     pictured: Pictured,
     link: Callable[[str, str], str],
     places: Mapping[str, Place],
+    asked: Asked,
 ) -> Iterator[tuple[str, bytes]]:
     """Yield the name of each script, relative to the report, and its text.
 
@@ -129,6 +138,7 @@ def scripts(
         pictured: asked for some samples after the other.
         link: gives the URL of an image by its path and that of its thumbnail.
         places: of the editors on the page.
+        asked: gives what was asked of an edit.
     """
     columns = []
     for number, part in enumerate(_parts(samples, TEXTS)):
@@ -136,6 +146,7 @@ def scripts(
         yield _script(f"texts-{number}", [_texts(own) for own in part])
         for place, few in enumerate(_parts(part, DETAILS), number * (TEXTS // DETAILS)):
             yield _script(f"details-{place}", [_details(own, editors, link) for own in few])
+            yield _script(f"asked-{place}", exchanges(few, editors, asked))
     yield _script("index", _index(columns, editors, places))
 
 

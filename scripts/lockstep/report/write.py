@@ -22,6 +22,7 @@ from lockstep.figures.tables import read_table
 from lockstep.foreign import media
 from lockstep.records import EditRecord, RewriteRecord
 from lockstep.report import gallery, page, texts
+from lockstep.report.asked import of_results
 from lockstep.report.numbers import of_run
 from lockstep.report.series import Place, places
 from lockstep.report.sheets import sheet, worst
@@ -186,7 +187,8 @@ def _write_images(
         shown.update(names)
         return names
 
-    gallery.write_gallery(gallery.Samples(frames), list(frames), folder, pictured, placed)
+    asked = of_results(folder.parent, frames)
+    gallery.write_gallery(gallery.Samples(frames), list(frames), folder, pictured, placed, asked)
     for path in (folder / "thumbs").rglob("*.jpg"):
         if path.relative_to(folder).as_posix() not in shown:
             path.unlink()

@@ -4,7 +4,7 @@ import logging
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -31,9 +31,11 @@ from lockstep.judges import keys
 from lockstep.judges.protocol import Judge, Judgement, Pair
 from lockstep.judges.settings import JudgeSettings
 from lockstep.models import server, staging
+from lockstep.models.budget import Budget, Exhausted
 from lockstep.records import Picture, Sample, ScoreRecord, alike
 from lockstep.rubrics.calls import Call
 from lockstep.rubrics.questions import Question
+from lockstep.scoring import tokens
 from lockstep.scoring.replies import (
     Judging,
     Pending,
@@ -47,6 +49,9 @@ log = logging.getLogger(__name__)
 
 READERS = 8
 """Edits whose images are read at a time."""
+
+ASKED = 2
+"""Requests that one judgement may need: the second asks once more."""
 
 
 class Place(NamedTuple):
@@ -65,6 +70,8 @@ class Place(NamedTuple):
     """Folder to which the judge is copied; None copies nothing."""
     loaded: Loaded[Judge] = loaded
     """Gives the judge on its device."""
+    ledger: Path | None = None
+    """Where it is counted what a server's judgements take; None counts nothing."""
 
     @property
     def own(self) -> Sequence[Device]:
@@ -72,6 +79,9 @@ class Place(NamedTuple):
 
 
 class _ServedJudge(Judge, server.Server, Protocol):
+    def pay_from(self, ledger: Path) -> Budget:
+        """Return what pays for its requests from now on."""
+
     def close(self) -> None:
         """Drop all connections."""
 
@@ -157,14 +167,20 @@ def judge_missing(
             log.info("judging %d edits of categories to come in the same batch", len(ahead))
             _made_ahead.update(item.key for item in ahead)
         both = [*pending, *ahead]
-        for item, record in _judge_pending(judge, both, settings, len(place.devices), watch):
-            done[item.path] = record
-            if record.key is not None:
-                records.write_records(item.path, [record])
-            log.info("%s %s %s", record.id, record.status, record.score)
-            if record.error:
-                log.warning("%s: %s", record.id, record.error)
-            progress.update()
+        try:
+            for item, record in _judge_pending(judge, both, settings, place, watch):
+                done[item.path] = record
+                if record.key is not None:
+                    records.write_records(item.path, [record])
+                log.info("%s %s %s", record.id, record.status, record.score)
+                if record.error:
+                    log.warning("%s: %s", record.id, record.error)
+                progress.update()
+        except Exhausted as error:
+            raise ServerError(
+                f"{error}; {len(items) - len(done)} of {len(items)} judgements of this job are "
+                "left, what is judged is kept; raise it and run again"
+            ) from None
     return done
 
 
@@ -203,7 +219,7 @@ def _kept(item: Pending) -> ScoreRecord | None:
         schema_mass=kept.schema_mass,
         finish_reason=kept.finish_reason,
     )
-    same = ("rejected", "prompt_tokens", "reply_tokens", "judge_seconds", "versions")
+    same = ("rejected", "correction", "prompt_tokens", "reply_tokens", "judge_seconds", "versions")
     known = {name: getattr(kept, name) for name in same}
     record = scored_record(item, judgement).model_copy(
         update={**known, "cached": item.key not in _made_ahead}
@@ -220,17 +236,24 @@ def _judge_pending(
     judge: Judge,
     items: Sequence[Pending],
     settings: JudgeSettings,
-    shards: int,
+    place: Place,
     watch: alike.Watch,
 ) -> Iterator[tuple[Pending, ScoreRecord]]:
     """Yield a record for each item: in order, or as replies come in from a server."""
     if not settings.served:
         return _judge_all(judge, items, settings.batch(judge), watch)
+    served = cast(_ServedJudge, judge)
+    budget = None if place.ledger is None else served.pay_from(place.ledger)
+
+    def ask(item: Pending) -> tuple[Pending, ScoreRecord]:
+        with budget.item(tokens.dearest(item), ASKED) if budget else nullcontext():
+            return next(_judge_all(judge, [item], 1, watch))
+
     return server.side_by_side(
-        cast(_ServedJudge, judge),
+        served,
         items,
-        lambda item: next(_judge_all(judge, [item], 1, watch)),
-        workers=settings.claims(shards)["requests"],
+        ask,
+        workers=settings.claims(len(place.devices))["requests"],
         max_failed_share=settings.max_failed_share,
     )
 

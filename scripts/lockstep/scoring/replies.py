@@ -15,7 +15,7 @@ from lockstep.models.fingerprints import versions
 from lockstep.records import Sample, ScoreRecord
 from lockstep.rubrics import combine
 from lockstep.rubrics.calls import Call
-from lockstep.rubrics.questions import Question
+from lockstep.rubrics.questions import IMAGES, Image, Question
 from lockstep.rubrics.replies import parse_reply
 from lockstep.rubrics.rubric import Rubric
 
@@ -47,11 +47,18 @@ class Pending(NamedTuple):
     """Where it is kept."""
     question: Question
     """What is asked: the rubric, or one call of it."""
+    which: str = ""
+    """Which of an edit's judgements; empty where it has but one."""
 
     @property
     def call(self) -> Call | None:
         """The call of a rubric that has several."""
         return self.question if isinstance(self.question, Call) else None
+
+    @property
+    def images(self) -> Sequence[Image]:
+        """Kinds of images that the judge is shown, in their order."""
+        return IMAGES if self.call is None else self.call.images
 
 
 def rejected(judgement: Judgement, question: Question) -> Rejected | None:
@@ -70,8 +77,10 @@ def record_of(item: Pending, judgements: Sequence[Judgement], seconds: float) ->
     """Return what came of an item that was asked once, or once more."""
     used = [judgement.usage for judgement in judgements if judgement.usage is not None]
     known = len(used) == len(judgements)
+    first = rejected(judgements[0], item.question) if len(judgements) > 1 else None
     took = {
-        "rejected": judgements[0].reply if len(judgements) > 1 else None,
+        "rejected": first and first.reply,
+        "correction": first and first.error,
         "prompt_tokens": sum(usage.prompt_tokens for usage in used) if known else None,
         "reply_tokens": sum(usage.reply_tokens for usage in used) if known else None,
         "judge_seconds": seconds,

@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
 from pathlib import Path
 from statistics import fmean, pstdev
 from typing import Any, NamedTuple
@@ -19,8 +20,8 @@ from lockstep.records import EditRecord, Sample, ScoreRecord, recovery
 from lockstep.records.rows import aside
 from lockstep.rubrics.rubric import Rubric
 from lockstep.rubrics.ties import settled
-from lockstep.scoring import judgements
-from lockstep.scoring.calls import Asked, asked, in_order, judge_calls, together
+from lockstep.scoring import asked, calls, judgements
+from lockstep.scoring.calls import Asked, in_order, judge_calls, together
 from lockstep.scoring.judgements import Place
 from lockstep.scoring.replies import Judging, Pending
 from lockstep.scoring.shown import as_shown
@@ -74,14 +75,17 @@ def score_shard(
     """
     began = time.monotonic()
     category, folder = shard.manifest.stem, shard.folder
-    recovery.forget_other_counts(folder, "scores", len(place.devices))
+    for kind in ("scores", "asked"):
+        recovery.forget_other_counts(folder, kind, len(place.devices))
     wanted = _edits(shard)
     name = joined(place.own)
     done = judge_calls(shard.judge, _items(wanted), place, _ahead(later))
     scored = aside(_gather(edit, done) for edit in wanted)
     claimed()
-    path = layout.shard(folder, "scores", place.shard, len(place.devices))
-    records.write_records(path, scored)
+    told = (asked.record(chain.from_iterable(_items([edit])), done) for edit in wanted)
+    own = (place.shard, len(place.devices))
+    records.write_records(layout.shard(folder, "asked", *own), filter(None, told))
+    records.write_records(layout.shard(folder, "scores", *own), scored)
     counts = Counter(record.status for record in scored)
     failed = counts["judge_failed"]
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -165,23 +169,42 @@ def _wanted(
         found = "another edit" if provenance else "no complete edit"
         reason = f"{edited}: found {found}, run the edit again (--forcerun edit)"
         return _Edit(record.model_copy(update={"status": "missing", "error": reason}), [], None)
-
-    def item(place: str, sample: Sample, seed: int | None = None) -> Asked:
-        path = layout.judgement(folder, place, edit.id)
-        return asked(job, sample, edited, edit.pixels_sha256 or "", path, seed=seed)
-
-    own = samples[position]
-    told = _other(samples, position) if job.settings.swapped_instruction else None
     try:
-        if (count := job.settings.repeats) == 1:
-            items = [item("", own)]
-        else:
-            seeds = [plan.sample_seed(base, f"{edit.id}/judge/{number}") for number in range(count)]
-            items = [item(f"repeat-{number}", own, seed) for number, seed in enumerate(seeds)]
-        return _Edit(record, items, None if told is None else item("swapped", told))
+        items, swapped = to_ask(samples, position, edited, edit.pixels_sha256, job, folder, base)
+        return _Edit(record, items, swapped)
     except TemplateError as error:
         failed = {"status": "judge_failed", "error": f"the rubric's template: {error}"}
         return _Edit(record.model_copy(update=failed), [], None)
+
+
+def to_ask(
+    samples: Sequence[Sample],
+    position: int,
+    edited: Path,
+    pixels: str | None,
+    job: Judging,
+    folder: Path,
+    base: int,
+) -> tuple[list[Asked], Asked | None]:
+    """Return the judgements that make the score of an edit, and the one of the swapped control.
+
+    Raises:
+        TemplateError: if the rubric's template cannot be filled in for its sample.
+    """
+    own = samples[position]
+
+    def item(place: str, sample: Sample, seed: int | None = None) -> Asked:
+        path = layout.judgement(folder, place, own.id)
+        made = calls.asked(job, sample, edited, pixels or "", path, seed=seed)
+        return tuple(pending._replace(which=place) for pending in made)
+
+    told = _other(samples, position) if job.settings.swapped_instruction else None
+    if (count := job.settings.repeats) == 1:
+        items = [item("", own)]
+    else:
+        seeds = [plan.sample_seed(base, f"{own.id}/judge/{number}") for number in range(count)]
+        items = [item(f"repeat-{number}", own, seed) for number, seed in enumerate(seeds)]
+    return items, None if told is None else item("swapped", told)
 
 
 def _other(samples: Sequence[Sample], position: int) -> Sample | None:

@@ -58,7 +58,7 @@ def request(settings: OpenAISettings, pair: Pair) -> dict[str, Any]:
     body = {
         "model": settings.model,
         "messages": messages,
-        "max_tokens": _max_tokens(settings, pair.rubric),
+        "max_tokens": settings.longest_reply(pair.rubric),
         "temperature": 0 if pair.seed is None else settings.temperature,
         "seed": pair.seed or 0,
         "response_format": _response_format(settings, pair.rubric),
@@ -72,9 +72,3 @@ def _response_format(settings: OpenAISettings, question: Question) -> dict[str, 
         return None
     schema = {"name": "scores", "strict": True, "schema": question.reply_schema}
     return {"type": "json_schema", "json_schema": schema}
-
-
-def _max_tokens(settings: OpenAISettings, rubric: Question) -> int:
-    """Return the longest reply: the reasoning, and each character of the object as a token."""
-    reasoning = 0 if settings.mode == "score_only" else settings.max_reasoning_tokens
-    return reasoning + len(rubric.example)

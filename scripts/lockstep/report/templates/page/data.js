@@ -14,7 +14,7 @@ window.lockstep = {
 
 function load(name) {
   if (!loads.has(name)) loads.set(name, request(name));
-  const old = [...loads.keys()].filter((key) => key.startsWith("details-"));
+  const old = [...loads.keys()].filter((key) => /^(details|asked)-/.test(key));
   for (const key of old.slice(0, -KEPT)) loads.delete(key);
   return loads.get(name);
 }
@@ -61,4 +61,18 @@ async function loadTexts(index) {
 async function loadDetails(index, i) {
   const part = await load(`details-${Math.floor(i / index.details)}`);
   return part[i % index.details];
+}
+
+// What the judge was asked of a sample and replied: for each editor a list of judgements.
+async function loadAsked(index, i) {
+  const { lines, samples } = await load(`asked-${Math.floor(i / index.details)}`);
+  const text = (places) => places?.map((place) => lines[place]).join("\n");
+  return samples[i % index.details].map((judgements) =>
+    judgements.map(({ which, shown, error, ...texts }) => ({
+      which,
+      shown,
+      error,
+      ...Object.fromEntries(Object.entries(texts).map(([name, places]) => [name, text(places)])),
+    })),
+  );
 }

@@ -175,8 +175,47 @@ function facts(state, editor, edit) {
     ...(edit?.kept ? part("Kept of the source", kept(edit.kept)) : []),
     ...(edit?.reasoning ? part("Reasoning of the judge", prose(edit.reasoning)) : []),
     ...(edit?.judge
-      ? [element("p", { className: "quiet" }, "judge ", element("a", { href: `#judge-${edit.judge}` }, edit.judge))]
+      ? [
+          element("p", { className: "quiet" }, "judge ", element("a", { href: `#judge-${edit.judge}` }, edit.judge)),
+          exchange(index, i, index.editors.indexOf(editor)),
+        ]
       : []),
+  ];
+}
+
+// What the judge was asked and replied, word for word, loaded when it is opened.
+function exchange(index, i, n) {
+  const summary = element("summary", {}, "What the judge was asked, and its reply");
+  const box = element("details", { className: "exchange" }, summary);
+  box.ontoggle = async () => {
+    if (!box.open || box.children.length > 1) return;
+    try {
+      const asked = await loadAsked(index, i);
+      box.replaceChildren(summary, ...asked[n].flatMap(judgement));
+      if (!asked[n].length) box.append(element("p", { className: "quiet" }, "not recorded"));
+    } catch (error) {
+      box.replaceChildren(summary, element("p", { className: "failed" }, error.message));
+    }
+  };
+  return box;
+}
+
+function judgement({ which, shown, error, system, prompt, rejected, correction, reply }) {
+  const told = [
+    ["System text", system],
+    ["Images", shown.join(", ") || undefined],
+    ["Text", prompt],
+    ...(rejected === undefined ? [] : [["First reply", rejected], ["Correction", correction]]),
+    ["Reply", reply ?? `none: ${error}`],
+  ];
+  return [
+    ...(which ? [element("h3", {}, which)] : []),
+    ...told.flatMap(([title, text]) => [
+      element("h4", {}, title),
+      text === undefined
+        ? element("p", { className: "quiet" }, "not recorded")
+        : element("pre", { dir: "auto" }, text),
+    ]),
   ];
 }
 
