@@ -71,13 +71,14 @@ test-cluster: setup
 
 # other people's benchmarks, each the whole way on the tiny models; some minutes
 formats: setup
-	pytest tests/whole -s
+	pytest --numprocesses 2 --dist worksteal tests/whole
 
-# an hour of broken benchmarks, replies, rubrics, records, tables and scores
+# an hour of broken benchmarks, replies, rubrics, records, tables and scores, or FOR seconds
+FOR ?= 3600
 fuzz: setup
-	python -m tests.fuzz 3600
+	python -m tests.fuzz $(FOR)
 
-# attacks that once broke something, and some seconds of what `fuzz` does; up to five minutes
+# of all tests, the attacks that once broke something; and a minute of `fuzz`; up to five minutes
 HOSTILE := $(addprefix tests/unit/,test_corpus.py test_foreign_files.py test_hostile.py \
   test_joblog.py test_links.py test_quarantine.py \
   test_media.py test_redaction.py test_replies.py test_sandbox.py test_transport.py test_waves.py \

@@ -1,13 +1,17 @@
 """Shared fixtures: the tiny models, made once, and samples to work on."""
 
 import os
+import pickle
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 # without a GPU Triton's kernels are interpreted; it asks when it is first imported
 os.environ["TRITON_INTERPRET"] = "1"
 
 import hypothesis
 import pytest
+from filelock import FileLock
 
 from lockstep.demo import tiny
 from lockstep.devices import pinning
@@ -34,10 +38,30 @@ def pytest_addoption(parser):
     parser.addoption("--fix", action="store_true", help="rewrite generated files that are stale")
 
 
+def once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], Any]) -> Any:
+    """Return what one of the test processes has made in a folder, for all of them.
+
+    Args:
+        make: takes the folder and returns what can be pickled.
+    """
+    base = factory.getbasetemp()
+    # xdist's processes have folders beside each other
+    base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    path = base / f"{name}.pickle"
+    with FileLock(base / f"{name}.lock"):
+        if not path.exists():
+            (base / name).mkdir()
+            path.write_bytes(pickle.dumps(make(base / name)))
+    return pickle.loads(path.read_bytes())
+
+
 @pytest.fixture(scope="session")
 def models(tmp_path_factory) -> Path:
     """Folder with `editor`, `plus`, `2511`, `flux`, `pix2pix` and `judge`: the tiny models."""
-    folder = tmp_path_factory.mktemp("models")
+    return once(tmp_path_factory, "models", make_models)
+
+
+def make_models(folder: Path) -> Path:
     tiny.make_editor(folder / "editor")
     tiny.make_editor(folder / "plus", plus=True)
     tiny.make_editor(folder / "2511", plus=True, zero_cond_t=True)

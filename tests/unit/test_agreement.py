@@ -16,6 +16,11 @@ JUDGE = [1.0, 4.0, 3.0, 8.0, 9.0, 6.0, 5.0, 7.0]
 HUMAN = [10, 30, 40, 70, 90, 90, 20, 60]
 
 
+@pytest.fixture(autouse=True)
+def few_resamples(monkeypatch):
+    monkeypatch.setattr("lockstep.figures.agreement.RESAMPLES", 99)
+
+
 @pytest.fixture
 def tables(tmp_path):
     """Write the tables of one editor in two categories."""
@@ -86,8 +91,7 @@ def test_edits_without_a_score_of_the_judge_do_not_count(tables, tmp_path):
     assert physical["pearson"] == pytest.approx(scipy_stats.pearsonr(JUDGE[1:], HUMAN[1:])[0])
 
 
-def test_scores_that_only_rounding_tells_apart_are_tied(tables, tmp_path, monkeypatch):
-    monkeypatch.setattr("lockstep.figures.agreement.RESAMPLES", 19)
+def test_scores_that_only_rounding_tells_apart_are_tied(tables, tmp_path):
     settled = [4.0, 4.0, 4.0, 4.0, 9.0, 1.0, 1.0, 6.0]
     human = [10, 40, 30, 20, 90, 15, 5, 60]
     frame = pd.read_csv(tables["e"]["physical"])
@@ -102,14 +106,13 @@ def test_scores_that_only_rounding_tells_apart_are_tied(tables, tmp_path, monkey
     assert abs(physical["spearman"] - split) > 0.01
 
 
-def test_a_published_correlation_with_many_ties_is_found_again(tables, tmp_path, monkeypatch):
+def test_a_published_correlation_with_many_ties_is_found_again(tables, tmp_path):
     """Gemini's scores of DiffEdit's edits against three raters, 0.0947 in VIEScore's notebook.
 
     Source: TIGER-AI-Lab/VIEScore, MIT, Copyright (c) 2024 Max W.F. Ku, commit 2cbea4e,
     paper_implementation: two values of semantic consistency and two of perceptual quality, and
     each rater's pair of both.
     """
-    monkeypatch.setattr("lockstep.figures.agreement.RESAMPLES", 19)
     rubric = read_rubric(ROOT / "config" / "rubrics" / "viescore.yaml")
     given = pd.read_csv(ROOT / "tests" / "unit" / "viescore_diffedit.csv")
     frame = pd.DataFrame({column: [None] * len(given) for column in COLUMNS})
@@ -130,10 +133,7 @@ def test_a_published_correlation_with_many_ties_is_found_again(tables, tmp_path,
     assert round(physical["spearman"], 4) == 0.0947
 
 
-def test_each_editor_has_its_own_correlation_and_all_their_mean_by_fishers_z(
-    tables, tmp_path, monkeypatch
-):
-    monkeypatch.setattr("lockstep.figures.agreement.RESAMPLES", 19)
+def test_each_editor_has_its_own_correlation_and_all_their_mean_by_fishers_z(tables, tmp_path):
     frame = pd.read_csv(tables["e"]["physical"])
     frame["score"] = other = [2.0, 1.0, 5.0, 4.0, 3.0, 8.0, 6.0, 9.0]
     frame.to_csv(tmp_path / "other.csv", index=False)

@@ -436,7 +436,7 @@ def test_a_csv_with_broken_rows_or_columns_is_told(tmp_path):
 @pytest.mark.parametrize("attack", fuzz.ATTACKS, ids=lambda attack: attack.__name__)
 def test_fuzzing_finds_nothing(tmp_path, monkeypatch, attack):
     monkeypatch.setenv("FUZZ_FOLDER", str(tmp_path))
-    hypothesis.settings(max_examples=300, deadline=None)(attack)()
+    hypothesis.settings(max_examples=100, deadline=None)(attack)()
 
 
 def test_reading_text_does_not_depend_on_where_chunks_end(tmp_path, monkeypatch):

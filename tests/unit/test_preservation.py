@@ -109,8 +109,10 @@ def test_a_zoom_is_told_within_five_percent(name, percent):
     assert abs(found["shift_x"]) < 0.05 and abs(found["shift_y"]) < 0.05
 
 
-@pytest.mark.parametrize("share", [0.05, 0.2, 0.4])
-@pytest.mark.parametrize(("percent", "x", "y"), [(0, 3, -2), (1, 1.5, -2), (-3, -4, 6)])
+@pytest.mark.parametrize(
+    ("share", "percent", "x", "y"),
+    [(0.05, 1, 1.5, -2), (0.4, 0, 3, -2), (0.4, 1, 1.5, -2), (0.4, -3, -4, 6)],
+)
 def test_a_new_part_of_the_image_does_not_hide_shift_and_zoom(share, percent, x, y):
     source, edited = zoomed(photograph(), percent, x, y)
     found = preservation.measure(source, as_jpeg(with_a_new_part(edited, share)))

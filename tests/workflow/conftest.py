@@ -19,7 +19,7 @@ from lockstep.config.load import load_config
 from lockstep.demo import tiny
 from lockstep.jobs import stale
 from lockstep.rubrics.rubric import read_rubric
-from tests.conftest import ROOT
+from tests.conftest import ROOT, once
 
 EDITOR = "small"
 
@@ -146,6 +146,8 @@ def configuration(models: Path, **changes) -> dict:
                 "model": str(models / "editor"),
                 "dtype": "float32",
                 "num_inference_steps": 2,
+                # it reads its source at one megapixel, whatever its own pixels
+                "call": {"width": 256, "height": 256},
             }
         ],
         "judge": {
@@ -188,6 +190,14 @@ def judge_by_files(workflow: Workflow) -> None:
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory, models) -> Workflow:
     """A finished run of all five categories on two CPU slots; tests work on copies."""
-    workflow = make(tmp_path_factory.mktemp("finished") / "work", models, per_category=2)
-    workflow.output = workflow.run()
+
+    def run(folder: Path) -> Workflow:
+        workflow = make(folder / "work", models, per_category=2)
+        workflow.output = workflow.run()
+        return workflow
+
+    made = once(tmp_path_factory, "finished", run)
+    # a dry run of one process writes where another one may copy
+    workflow = made.copy(tmp_path_factory.mktemp("finished") / "work")
+    workflow.output = made.output
     return workflow

@@ -11,7 +11,7 @@ from tests.workflow.conftest import Workflow
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory) -> Workflow:
-    """The demo's own configuration, one sample of each category."""
+    """The demo's own configuration, one sample of each category, on one CPU slot."""
     config = yaml.safe_load((ROOT / "config" / "demo.yaml").read_text(encoding="utf-8"))
     config["benchmark"] |= {"path": str(ROOT / config["benchmark"]["path"]), "limit": 1}
     config["editors"] = [e for e in config["editors"] if e["name"] in ("final", "identity")]
@@ -19,6 +19,7 @@ def demo(tmp_path_factory) -> Workflow:
         for key in ("model", "rubrics"):
             if key in section:
                 section[key] = str(ROOT / section[key])
+    config["devices"]["device_ids"] = [0]
     workflow = Workflow(tmp_path_factory.mktemp("demo"), config)
     workflow.run()
     return workflow
