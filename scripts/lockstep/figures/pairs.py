@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from statistics import fmean
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -101,11 +102,9 @@ def against_scores(
         winners have the higher score (`agree`), the lower one (`oppose`), or the same (`same`),
         and `opposed`, the comparisons with the largest differences against the verdict.
     """
-    means = {
-        editor: float(settled(np.mean(list(own.values())))) for editor, own in scores.items() if own
-    }
+    means = {editor: float(settled(fmean(own.values()))) for editor, own in scores.items() if own}
     known = [editor for editor in ratings if editor in means]
-    pairs = np.array([[settled(ratings[e]), means[e]] for e in known]).reshape(-1, 2)
+    pairs = settled(np.array([(ratings[e], means[e]) for e in known])).reshape(-1, 2)
     varied = len(known) > 2 and bool((np.ptp(pairs, axis=0) > 0).all())
     differences = []
     for each in comparisons:

@@ -11,6 +11,7 @@ Each comparison is two replies, one in each order. Two orders that disagree give
 in the strengths they are a tie.
 """
 
+import itertools
 import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -209,7 +210,7 @@ def _differences(
 ) -> list[dict[str, Any]]:
     """Compare all pairs of editors: difference of ratings, p-values as Holm corrects them."""
     rows: list[dict[str, Any]] = []
-    for one, other in zip(*np.triu_indices(len(editors), 1), strict=True):
+    for one, other in itertools.combinations(range(len(editors)), 2):
         direction = np.zeros(len(values))
         direction[[one, other]] = 1, -1
         difference = POINT * float(direction @ values)
