@@ -14,6 +14,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from lockstep import plan
 from lockstep.figures import design
 from lockstep.figures.pairs import Comparison, Reply, position_bias
 from lockstep.figures.strengths import ANCHOR, POINT, strengths
@@ -169,7 +170,7 @@ def main() -> None:
         Setting(8, 50, False, "reply"),
     ):
         own = summary([tournament(setting, seed) for seed in range(tournaments)])
-        kind = "all pairs" if setting.every or setting.editors <= design.FEW else "design"
+        kind = "all pairs" if setting.every or setting.editors <= plan.FEW_EDITORS else "design"
         print(
             f"| {setting.editors} | {setting.samples} | {own['comparisons']:.0f} ({kind}) | "
             f"{setting.noise} | {own['held']:.1%} ({own['least']:.1%}) | {own['bias_held']:.1%}, "

@@ -23,7 +23,7 @@ from lockstep.demo.files import TINY_FILES
 from lockstep.devices import device
 from lockstep.devices.device import Device
 from lockstep.errors import ConfigError, LockstepError
-from lockstep.jobs import ahead, allocation, early, provenance, workers
+from lockstep.jobs import ahead, allocation, early, paired, provenance, workers
 from lockstep.jobs import stale as outputs_that_do_not_fit
 from lockstep.jobs.ahead import Planned
 from lockstep.jobs.claims import Claims, claimed, limited
@@ -31,7 +31,12 @@ from lockstep.models.backend import BackendSettings
 from lockstep.records import notes, recovery
 from lockstep.rubrics.rubric import Rubric, read_rubric
 
-STAGES = {"edit_shard": "edit", "score_shard": "score", "judge_anchors": "anchors"}
+STAGES = {
+    "edit_shard": "edit",
+    "score_shard": "score",
+    "judge_anchors": "anchors",
+    "judge_pairs": "pairs",
+}
 """Stages that need models, by their scripts; who includes the rules may call them otherwise."""
 
 
@@ -121,6 +126,11 @@ class Run:
         """Return the report's files, the page first."""
         names = (self.editors, self.categories, self.series)
         return list(map(str, layout.report(self.results, *names)))
+
+    @property
+    def compares_pairs(self) -> bool:
+        """Return whether editors can be compared in pairs."""
+        return not self.only_compares and paired.can_compare(self.whole)
 
     @property
     def protocol(self) -> list[str]:
@@ -297,7 +307,7 @@ def begin(
     workers.sweep()
     records.sweep(run.results)
     # what only a judgement needs is asked for where any is to be made
-    if stages & {"score", "anchors"} and not only_touches:
+    if stages & {"score", "anchors", "pairs"} and not only_touches:
         check_server(settings, reach=settings.cluster is None)
     planned = _planned(run, jobs)
     if not only_touches:
@@ -332,7 +342,7 @@ def stages_of(scripts: Iterable[str]) -> set[str]:
 
 def claims(run: Run) -> Claims:
     """Return what jobs claim of this machine, or ask a cluster's scheduler for."""
-    none = Claims({}, {}, {}, {}, {})
+    none = Claims({}, {}, {}, {}, {}, {})
     return none if run.only_compares else claimed(run.whole, len(run.devices))
 
 

@@ -153,6 +153,6 @@ def known_key(category: str) -> str:
 RESERVED = frozenset(
     {"all", "edit", "logs", "manifest", "prepare", "report", "score"}
     | {"tabulate", "tiny", "tiny_models", "agreement", "anchor_set", "anchors", "bundle", "compare"}
-    | {"import", "rejected", "protocol", "overall"}
+    | {"import", "rejected", "protocol", "overall", "arena", "choose_pairs", "pairs"}
 )
 """Names of targets, rules, folders and files, which no editor and no category can take."""

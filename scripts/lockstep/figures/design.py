@@ -4,20 +4,18 @@ import heapq
 import itertools
 import math
 from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from scipy.special import expit
 
+from lockstep import records
 from lockstep.figures.pairs import Comparison
 from lockstep.figures.strengths import counts_of, fit
+from lockstep.plan import FEW_EDITORS, PAIR_ROUNDS
+from lockstep.records import ChosenPair, EditRecord
 from lockstep.records.hashes import sha256
-
-FEW = 4
-"""Editors up to which all pairs are compared, in one round."""
-
-ROUNDS = 4
-"""Rounds in which pairs of more editors are chosen."""
 
 UNKNOWN = 1e-4
 """Information that there is of a strength before any comparison."""
@@ -34,16 +32,43 @@ class Pair(NamedTuple):
 def budgets(samples: int, editors: int) -> list[int]:
     """Return how many pairs each round compares; the first can connect all editors.
 
-    Up to `FEW` editors that is all pairs in one round. Of more editors each edit is in two pairs on
-    average: further pairs of a sample tell less than those of another sample.
+    Up to `FEW_EDITORS` editors that is all pairs in one round. Of more editors each edit is in two
+    pairs on average: further pairs of a sample tell less than those of another sample.
     """
     every = math.comb(editors, 2)
-    if editors <= FEW:
+    if editors <= FEW_EDITORS:
         return [samples * every]
-    total = samples * max(editors, math.comb(FEW, 2))
-    first = min(total, max(total // ROUNDS, editors - 1))
-    ends = [(total - first) * k // (ROUNDS - 1) for k in range(ROUNDS)]
+    total = samples * max(editors, math.comb(FEW_EDITORS, 2))
+    first = min(total, max(total // PAIR_ROUNDS, editors - 1))
+    ends = [(total - first) * k // (PAIR_ROUNDS - 1) for k in range(PAIR_ROUNDS)]
     return [first, *(end - start for start, end in itertools.pairwise(ends))]
+
+
+def of_round(
+    category: str,
+    edits: Mapping[str, Sequence[Path]],
+    earlier: Sequence[Comparison],
+    number: int,
+) -> list[ChosenPair]:
+    """Return the pairs of a category that a round compares.
+
+    Args:
+        edits: records of the category's edits by editor.
+        earlier: what the rounds before have found, whose samples are called category/id.
+        number: of the round, from 0.
+    """
+    present: dict[str, list[str]] = {}
+    for editor, paths in edits.items():
+        for edit in records.each_record(paths, EditRecord):
+            own = present.setdefault(f"{category}/{edit.id}", [])
+            if edit.status == "ok":
+                own.append(editor)
+    budget = budgets(len(present), len(edits))[number]
+    chosen = choose(present, list(edits), earlier, budget)
+    return [
+        ChosenPair(id=pair.sample.removeprefix(f"{category}/"), one=pair.one, other=pair.other)
+        for pair in chosen
+    ]
 
 
 def choose(

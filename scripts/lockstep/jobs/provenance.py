@@ -96,7 +96,7 @@ def check_reported(results: Path, tables: Sequence[Path]) -> None:
         )
 
 
-def _of_backend(settings: BackendSettings) -> str:
+def of_backend(settings: BackendSettings) -> str:
     """Return what changes when settings do that decide results, or the files that they name."""
     apart = {*settings.neutral, *settings.places}
     if settings.model_folder is not None:
@@ -133,7 +133,7 @@ def edited(
     made_of = {
         "manifest": digest(sha256(manifest), _first(results, category) % shards),
         "seed": str(seed),
-        "editor": _of_backend(editor),
+        "editor": of_backend(editor),
         "code": code(*EDITING, module_of(editor)),
     }
     path = layout.edits(results, editor.name, category, shard, shards)
@@ -171,7 +171,7 @@ def scored(
     made_of = {
         "manifest": sha256(layout.manifest(results, category)),
         "edits": joint(edits),
-        "judge": _of_backend(judge),
+        "judge": of_backend(judge),
         "seed": str(seed) if judge.repeats > 1 else "",
         "rubric": rubric.sha256,
         "code": code(*JUDGING, module_of(judge)),
@@ -203,7 +203,7 @@ def tabulated(settings: Config, editor: str, category: str, shards: int, rubric:
     return Output(results, files, made_of)
 
 
-def _tables(settings: Config) -> list[Path]:
+def tables_of(settings: Config) -> list[Path]:
     """Return the tables and summaries of all editors and categories."""
     results = Path(settings.results)
     return [
@@ -219,7 +219,7 @@ def agreed(settings: Config) -> Output:
     results = Path(settings.results)
     made_of = {
         "human_scores": sha256(Path(str(settings.report.human_scores))),
-        "tables": joint(_tables(settings)),
+        "tables": joint(tables_of(settings)),
         "code": code("figures.agreement"),
     }
     return Output(results, [layout.agreement(results)], made_of)
@@ -230,7 +230,7 @@ def anchored(results: Path, judge: JudgeSettings, rubrics: Mapping[str, Rubric])
     anchors = Path(str(judge.anchors))
     made_of = {
         "anchors": joint(layout.anchor_files(anchors)),
-        "judge": _of_backend(judge),
+        "judge": of_backend(judge),
         "rubric": _of_rubrics(rubrics),
         "code": code("scoring.anchors", *JUDGING, module_of(judge)),
     }
@@ -241,7 +241,7 @@ def collected(settings: Config) -> Output:
     """Return the anchor set that is made of this run."""
     results = Path(settings.results)
     made_of = {
-        "tables": joint(_tables(settings)),
+        "tables": joint(tables_of(settings)),
         "config": digest([editor.name for editor in settings.editors]),
     }
     return Output(results, layout.anchor_files(layout.anchor_set(results)), made_of)
@@ -253,7 +253,7 @@ def summed_up(settings: Config, rubrics: Mapping[str, Rubric]) -> Output:
     made_of = {
         "protocol": _of_protocol(settings),
         "rubric": _of_rubrics(rubrics),
-        "tables": joint(_tables(settings)),
+        "tables": joint(tables_of(settings)),
         "code": code("figures.published", "figures.tables"),
     }
     return Output(results, layout.protocol(results), made_of)
@@ -309,15 +309,17 @@ def reported(settings: Config, devices: int, rubrics: Mapping[str, Rubric]) -> O
         for category in categories
         for path in layout.all_edits(results, editor.name, category, devices // editor.together)
     ]
+    # digests of reports without comparisons stay what they were
+    arena = [layout.arena(results)] if settings.judge.pairs else []
     _, drift = layout.anchor_scores(layout.anchors(results))
     made_of = {
         "manifest": sha256(layout.rejected(results)),
         "edits": joint(edits),
-        "tables": joint(_tables(settings)),
+        "tables": joint(tables_of(settings)),
         "rubric": _of_rubrics(rubrics),
         "protocol": _of_protocol(settings),
         "config": _of_config(settings),
-        "files": digest([sha256(path) for path in (drift, layout.agreement(results))]),
+        "files": digest([sha256(path) for path in (drift, layout.agreement(results), *arena)]),
         "code": code("report.write", templates=True),
     }
     files = layout.report(results, names, categories, settings.series)

@@ -147,6 +147,7 @@ class PrecomputedJudgeSettings(JudgeSettings):
     repeats: ClassVar[int] = 1
     swapped_instruction: ClassVar[bool] = False
     anchors: ClassVar[str | None] = None
+    pairs: ClassVar[bool] = False
     type: Literal["precomputed"]
     folder: PathText | None = Field(None, description="Folder of the replies.")
     scores: PlainPath | None = Field(

@@ -16,7 +16,7 @@ from lockstep.rubrics.rubric import Rubric
 class JudgeSettings(BackendSettings):
     """What all judges share."""
 
-    neutral: ClassVar[frozenset[str]] = frozenset({"rubrics", "anchors"})
+    neutral: ClassVar[frozenset[str]] = frozenset({"rubrics", "anchors", "pairs"})
     semantics: ClassVar[int] = 4
     """Raised by hand when code changes the replies that the same settings give."""
     rubrics: PlainPath = Field(
@@ -52,6 +52,8 @@ class JudgeSettings(BackendSettings):
         def swapped_instruction(self) -> bool: ...
         @property
         def anchors(self) -> str | None: ...
+        @property
+        def pairs(self) -> bool: ...
 
         # of one that is asked
         @property
@@ -157,6 +159,11 @@ class ModelJudgeSettings(JudgeSettings):
     swapped_instruction: bool = Field(
         False,
         description="Judge each edit against another sample's instruction too, as a control.",
+    )
+    pairs: bool = Field(
+        False,
+        description="Compare the editors' edits in pairs too, in both orders; `snakemake arena` "
+        "does so in any case.",
     )
     anchors: PlainPath | None = Field(
         None, description="Folder of an anchor set, judged anew to see whether the judge drifts."

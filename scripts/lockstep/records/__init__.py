@@ -30,7 +30,9 @@ from lockstep.records.lines import read_records as read_records
 from lockstep.records.lines import with_paths as with_paths
 from lockstep.records.lines import write_records as write_records
 from lockstep.records.types import SERVER as SERVER
+from lockstep.records.types import ChosenPair as ChosenPair
 from lockstep.records.types import EditRecord as EditRecord
+from lockstep.records.types import PairRecord as PairRecord
 from lockstep.records.types import Picture as Picture
 from lockstep.records.types import PreservationRecord as PreservationRecord
 from lockstep.records.types import Record as Record

@@ -28,6 +28,7 @@ REASONS = {
     "human_scores": "made-of-other-human-scores",
     "judge": "made-with-another-judge",
     "manifest": "made-of-other-samples",
+    "pairs": "made-of-other-pairs",
     "place": "made-in-another-place",
     "protocol": "made-with-another-protocol",
     "rubric": "made-with-another-rubric",

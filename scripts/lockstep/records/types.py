@@ -259,6 +259,38 @@ class ScoreRecord(Record):
         return sha256(canonical_json(decides).encode())[:12]
 
 
+class ChosenPair(Record):
+    """Two editors whose edits of a sample are compared, a line of `chosen.jsonl`."""
+
+    id: Id
+    """Of the sample."""
+    one: Id
+    """Name of an editor."""
+    other: Id
+
+
+Place = Literal["first", "second", "equal"]
+"""The edit that a judge names, by the place in which it is shown."""
+
+
+class PairRecord(ChosenPair):
+    """What the judge said of two edits of a sample, shown in both orders."""
+
+    category: str
+    status: Status
+    error: str | None = None
+    forward: Place | None = None
+    """Reply with the edit of `one` shown first; None unless status is ok."""
+    backward: Place | None = None
+    """Reply with the edit of `other` shown first; None unless status is ok."""
+    judge: str | None = None
+    """Fingerprint of the judge."""
+    judge_seconds: float | None = None
+    """Of both replies."""
+    cached: bool = False
+    """Whether both replies were there already."""
+
+
 class PreservationRecord(Record):
     """What an edit kept of its source; how each is measured is in `figures.preservation`."""
 
