@@ -70,7 +70,7 @@ def run(tmp_path_factory):
         folder,
         {
             "results": "results",
-            "plugins": ["bright.py"],
+            "plugins": [str(folder / "bright.py")],
             "benchmark": {"path": "benchmark.json", "categories": ["physical"]},
             "editors": [
                 {"name": name, "type": "precomputed", "folder": name, "size": "native"}
