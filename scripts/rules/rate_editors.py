@@ -14,6 +14,7 @@ with job_log(snakemake.log[0]) as terminal:
     results, keys = Path(settings.results), settings.benchmark.categories
     count = paired.rounds(settings)
     tables = {e.name: {k: layout.table(results, e.name, k) for k in keys} for e in settings.editors}
+    notes.check(paired.comparisons(settings, devices))
     with notes.noted(paired.summed_up(settings, devices)):
         pairs = {k: read_pairs(paired.earlier(settings, k, count, devices)) for k in keys}
         rows = arena(pairs, tables)

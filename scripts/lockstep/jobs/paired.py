@@ -109,7 +109,13 @@ def summed_up(settings: Config, devices: int) -> Output:
 
 
 def outputs(settings: Config, devices: int) -> Iterator[Output]:
-    """Yield all outputs of comparisons."""
+    """Yield all outputs of comparisons, and what they say."""
+    yield from comparisons(settings, devices)
+    yield summed_up(settings, devices)
+
+
+def comparisons(settings: Config, devices: int) -> Iterator[Output]:
+    """Yield the chosen pairs and what was found of them, round by round."""
     for category in settings.benchmark.categories:
         every = edits(settings, category, devices)
         for number in range(rounds(settings)):
@@ -117,4 +123,3 @@ def outputs(settings: Config, devices: int) -> Iterator[Output]:
             count = shards(settings, devices)
             own = (settings.judge, Path(settings.results), category, number, every)
             yield from (compared(*own, shard, count) for shard in range(count))
-    yield summed_up(settings, devices)
