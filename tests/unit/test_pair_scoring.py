@@ -2,6 +2,7 @@
 
 import io
 import json
+from contextlib import contextmanager
 
 import pytest
 from PIL import Image
@@ -10,8 +11,9 @@ from lockstep import layout, plan, records
 from lockstep.devices.device import Device
 from lockstep.errors import DamagedError
 from lockstep.judges.protocol import Judgement
+from lockstep.judges.qwen3_vl import Qwen3VLSettings
 from lockstep.judges.settings import ModelJudgeSettings
-from lockstep.records import ChosenPair, EditRecord, PairRecord, Picture
+from lockstep.records import ChosenPair, EditRecord, PairRecord, Picture, ScoreRecord
 from lockstep.rubrics.pairs import RUBRIC
 from lockstep.scoring.judgements import Place
 from lockstep.scoring.pairs import Round, compare_pairs
@@ -197,3 +199,25 @@ def test_the_question_names_the_images_in_their_order(sample):
     assert sample.instruction in told
     assert '{"better": <1-3>}' in told
     assert "{{" not in told
+
+
+def test_a_judge_in_this_process_answers_under_constraint(round_of, models):
+    settings = Qwen3VLSettings(
+        type="qwen3_vl", model=str(models / "judge"), dtype="float32", mode="score_only",
+        min_schema_mass=0,
+    )  # fmt: skip
+
+    @contextmanager
+    def loaded(devices, device_settings, load):
+        yield load("cpu")
+
+    place = Place([[Device("cpu", "0", "cpu0")]], 0, "pairs", io.StringIO(), loaded=loaded)
+    compare_pairs(round_of._replace(judge=settings), place)
+    path = layout.pairs(round_of.results, round_of.category, 0, 0, 1)
+    found = records.read_records(path, PairRecord)
+    assert [record.status for record in found] == ["ok"] * 6
+    assert {record.forward for record in found} <= {"first", "second", "equal"}
+    kept = layout.pair_judgement(round_of.results, round_of.category, "red", "green", "x")
+    (judgement,) = records.read_records(kept, ScoreRecord)
+    assert sum(judgement.probabilities["better"]) == pytest.approx(1)
+    assert len(judgement.probabilities["better"]) == 3
