@@ -131,6 +131,17 @@ def test_editors_that_nothing_connects_have_no_ratings(done, editors, reason):
     assert not found["editors"]
 
 
+@pytest.mark.parametrize("reply", [WON, EQUAL, FIRST])
+def test_samples_that_all_say_the_same_are_not_sure(reply):
+    few, more = (strengths(met("a", "b", *[reply] * n), ["a", "b"]) for n in (3, 30))
+    widths = [np.diff(found["editors"]["a"]["ci95"])[0] for found in (few, more)]
+    assert widths[0] > 300
+    assert widths[1] > 20
+    assert [few["editors"][name]["rank"] for name in "ab"] == [1, 1]
+    ranks = [more["editors"][name]["rank"] for name in "ab"]
+    assert ranks == ([1, 2] if reply == WON else [1, 1])
+
+
 def test_intervals_are_of_samples():
     # a sample's comparisons say the same, so that more of them say no more
     once = [Comparison(f"s{k}", "a", "b", *(WON if k % 3 else LOST)) for k in range(30)]

@@ -49,6 +49,8 @@ class Fit(NamedTuple):
     """What being shown first is worth, on the same scale."""
     margin: np.ndarray
     """Difference up to which edits are called equal, on the same scale."""
+    information: np.ndarray
+    """Second derivatives of −log likelihood by all parameters, in this order."""
 
 
 def fit(counts: np.ndarray, start: Fit | None = None) -> Fit:
@@ -107,7 +109,7 @@ def fit(counts: np.ndarray, start: Fit | None = None) -> Fit:
         if np.abs(step).max(initial=0) < CLOSE:
             break
     theta = found[..., :-2]
-    return Fit(theta - theta.mean(-1, keepdims=True), found[..., -2], found[..., -1])
+    return Fit(theta - theta.mean(-1, keepdims=True), found[..., -2], found[..., -1], curve)
 
 
 def counts_of(
@@ -131,7 +133,8 @@ def strengths(comparisons: Sequence[Comparison], editors: Sequence[str]) -> dict
 
     Intervals are of samples drawn anew, with all comparisons of each (`RESAMPLES` times, seeded),
     as `estimate ± t · standard error`, with Student's t of samples − 1 degrees of freedom and the
-    bootstrap's standard error times √(n / (n − 1)) (Efron and Tibshirani 1993, chapter 6).
+    bootstrap's standard error times √(n / (n − 1)) (Efron and Tibshirani 1993, chapter 6). Where
+    editors are `bounded`, or all samples say the same, the likelihood's own variance is added.
 
     Returns:
         `reason`, a sentence where there are no ratings (None otherwise), `anchor`, the number of
@@ -158,7 +161,11 @@ def strengths(comparisons: Sequence[Comparison], editors: Sequence[str]) -> dict
     best = fit(counts.sum(0))
     values = np.array([*best.strengths, best.bias, best.margin])
     drawn = _drawn(counts, best)
+    bounded = _bounded(counts.sum(0), editors)
     spread = None if drawn is None else np.cov(drawn, rowvar=False)
+    if spread is not None and (bounded or not np.ptp(drawn, axis=0).max() > CLOSE):
+        # samples that all say the same do not tell how sure they are; the model does
+        spread = spread + _of_model(best)
     differences = _differences(values, spread, len(samples), editors)
     ratings = {name: ANCHOR + POINT * values[k] for k, name in enumerate(editors)}
     ranked = ranks(ratings, differences)
@@ -170,8 +177,16 @@ def strengths(comparisons: Sequence[Comparison], editors: Sequence[str]) -> dict
     for name, rank in ranked.items():
         result["editors"][name] = {**row(editors.index(name), ANCHOR), "rank": rank}
     result.update(bias=row(-2), margin=row(-1), differences=differences)
-    result["bounded"] = _bounded(counts.sum(0), editors)
+    result["bounded"] = bounded
     return result
+
+
+def _of_model(best: Fit) -> np.ndarray:
+    """Return the parameters' covariance by the likelihood's curvature."""
+    editors = len(best.strengths)
+    centred = np.eye(editors + 2)
+    centred[:editors, :editors] -= 1 / editors
+    return centred @ np.linalg.inv(best.information) @ centred.T
 
 
 def _drawn(counts: np.ndarray, best: Fit) -> np.ndarray | None:
