@@ -163,7 +163,7 @@ def strengths(comparisons: Sequence[Comparison], editors: Sequence[str]) -> dict
     drawn = _drawn(counts, best)
     bounded = _bounded(counts.sum(0), editors)
     spread = None if drawn is None else np.cov(drawn, rowvar=False)
-    if spread is not None and (bounded or not np.ptp(drawn, axis=0).max() > CLOSE):
+    if spread is not None and (bounded or spread.diagonal().max() < CLOSE**2):
         # samples that all say the same do not tell how sure they are; the model does
         spread = spread + _of_model(best)
     differences = _differences(values, spread, len(samples), editors)
