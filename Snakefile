@@ -58,6 +58,10 @@ if not RUN.only_compares:
     include: "rules/report.smk"
     include: "rules/protocol.smk"
 
+    if RUN.compares_pairs:
+
+        include: "rules/pairs.smk"
+
 
 include: "rules/compare.smk"
 

@@ -13,7 +13,7 @@ from lockstep.config.load import with_own_files, with_rubrics
 from lockstep.demo import files as tiny
 from lockstep.errors import LockstepError
 from lockstep.foreign import media
-from lockstep.jobs import allocation, stale, takeover, workers
+from lockstep.jobs import allocation, paired, stale, takeover, workers
 
 SOURCE = " + ".join(map(str, workflow.configfiles))
 
@@ -42,6 +42,7 @@ EDITORS, CATEGORIES = RUN.editors, RUN.categories
     EDIT_CLAIMS,
     JUDGE_CLAIMS,
     ANCHOR_CLAIMS,
+    PAIR_CLAIMS,
     TABULATE_CLAIMS,
     CPU_CLAIMS,
     GROUP,

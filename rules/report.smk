@@ -36,6 +36,7 @@ rule report:
         rejected=f"{RESULTS}/manifest/rejected.jsonl",
         anchors=[f"{RESULTS}/anchors/drift.json"] if CONFIG.judge.anchors else [],
         agreement=[f"{RESULTS}/agreement.json"] if CONFIG.report.human_scores else [],
+        arena=[layout.arena(Path(RESULTS))] if CONFIG.judge.pairs and RUN.compares_pairs else [],
         because=because(RUN.report[0]),
         protocol=CONFIG.judge.protocol_file or [],
     output:

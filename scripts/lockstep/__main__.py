@@ -12,7 +12,7 @@ from lockstep.foreign import media
 from lockstep.jobs import workers
 from lockstep.jobs.verify import verify
 
-COMMANDS = ("verify", "workers")
+COMMANDS = ("verify", "votes", "workers")
 
 
 def main() -> None:
@@ -31,11 +31,13 @@ def _run(given: list[str]) -> int:
     arguments = _parser().parse_args(given)
     if arguments.command == "workers":
         return _workers(arguments.stop)
+    if arguments.command == "votes":
+        return _votes(arguments.file)
     return _verify(arguments.results)
 
 
 def _check_command(given: list[str]) -> None:
-    expected = " or ".join(COMMANDS)
+    expected = f"{', '.join(COMMANDS[:-1])} or {COMMANDS[-1]}"
     found = given[0] if given else ""
     if found not in (*COMMANDS, "-h", "--help"):
         hint = suggest(found, COMMANDS)
@@ -52,6 +54,13 @@ def _parser() -> argparse.ArgumentParser:
         "what was written.",
     )
     verifying.add_argument("results", nargs="?", type=Path, default=Path("results"))
+    voting = commands.add_parser(
+        "votes",
+        help="tell how often a judge votes on pairs of edits as people do",
+        description="Tell how often a judge votes on pairs of edits as people do, as GenAI-Bench "
+        "counts it.",
+    )
+    voting.add_argument("file", type=Path, help="CSV, JSON, JSON lines or Parquet file of votes")
     keeping = commands.add_parser(
         "workers",
         help="list or end the models kept on this machine's devices",
@@ -74,6 +83,14 @@ def _verify(results: Path) -> int:
     if faults:
         print("delete these files and run the workflow again: it makes them anew")
     return int(faults > 0)
+
+
+def _votes(file: Path) -> int:
+    # it takes scipy
+    from lockstep.figures import votes
+
+    print("\n".join(votes.lines(votes.vote_agreement(votes.read_votes(file)))))
+    return 0
 
 
 def _workers(stop: bool) -> int:

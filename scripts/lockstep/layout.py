@@ -231,6 +231,26 @@ def judge_spent(results: Path) -> Path:
     return results / "judge.spent"
 
 
+def chosen_pairs(results: Path, category: str, number: int) -> Path:
+    """Return the pairs that a round compares."""
+    return results / "pairs" / category / f"round-{number}" / "chosen.jsonl"
+
+
+def pairs(results: Path, category: str, number: int, shard: int, shards: int) -> Path:
+    """Return what a shard of a round's comparisons found."""
+    return chosen_pairs(results, category, number).with_name(plan.shard_file(shard, shards))
+
+
+def pair_judgement(results: Path, category: str, first: str, second: str, sample: str) -> Path:
+    """Return the judgement of two editors' edits in one order."""
+    return results / "pairs" / category / "judgements" / first / second / f"{sample}.json"
+
+
+def arena(results: Path) -> Path:
+    """Return ratings and all else that comparisons in pairs say of the editors."""
+    return results / "arena.json"
+
+
 def anchors(results: Path) -> Path:
     """Return the folder in which the anchor set is judged."""
     return results / "anchors"

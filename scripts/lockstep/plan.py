@@ -105,3 +105,25 @@ def shard_file(shard: int, shards: int) -> str:
 def shards_of(name: str) -> int:
     """Return the number of shards that `shard_file` was given for a name."""
     return int(name.removesuffix(".jsonl").rpartition("-")[2])
+
+
+FEW_EDITORS = 4
+"""Editors up to which all pairs are compared, in one round."""
+
+PAIR_ROUNDS = 4
+"""Rounds in which pairs of more editors are chosen."""
+
+
+def pair_rounds(editors: int) -> int:
+    """Return the number of rounds in which editors are compared in pairs."""
+    return 1 if editors <= FEW_EDITORS else PAIR_ROUNDS
+
+
+def pairs_of_shard(places: Sequence[int], shard: int, shards: int) -> list[int]:
+    """Return the numbers of the pairs that a shard judges, those of one sample together.
+
+    Args:
+        places: of each pair's sample in its category.
+    """
+    own = (number for number, place in enumerate(places) if place % shards == shard)
+    return sorted(own, key=lambda number: places[number])

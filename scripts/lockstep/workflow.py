@@ -23,7 +23,7 @@ from lockstep.demo.files import TINY_FILES
 from lockstep.devices import device
 from lockstep.devices.device import Device
 from lockstep.errors import ConfigError, LockstepError
-from lockstep.jobs import ahead, allocation, early, provenance, workers
+from lockstep.jobs import ahead, allocation, early, paired, provenance, workers
 from lockstep.jobs import run as jobs_run
 from lockstep.jobs import stale as outputs_that_do_not_fit
 from lockstep.jobs.ahead import Planned
@@ -34,7 +34,7 @@ from lockstep.rubrics.rubric import Rubric, read_rubric
 
 STAGES = {
     **{"rewrite_instructions": "rewrite", "edit_shard": "edit", "score_shard": "score"},
-    "judge_anchors": "anchors",
+    **{"judge_anchors": "anchors", "judge_pairs": "pairs"},
 }
 """Stages that need models, by their scripts; who includes the rules may call them otherwise."""
 
@@ -130,6 +130,11 @@ class Run:
         """Return the report's files, the page first."""
         names = (self.editors, self.categories, self.series)
         return list(map(str, layout.report(self.results, *names)))
+
+    @property
+    def compares_pairs(self) -> bool:
+        """Return whether editors can be compared in pairs."""
+        return not self.only_compares and paired.can_compare(self.whole)
 
     @property
     def protocol(self) -> list[str]:
@@ -255,7 +260,7 @@ def checked(run: Run, source: str, limits: Mapping[str, Any], dry: bool) -> Iter
         agreement.read_humans(Path(settings.report.human_scores), run.editors)
     recovery.check_tree(run.results)
     if dry:
-        for sentence in _told(partial(check_server, settings, reach=False)):
+        for sentence in _told(partial(settings.judge.check_environment, reach=False)):
             yield f"Before anything can be judged: {sentence}"
         own = run.editors
         for sentence in _told(partial(checks.check_editors, settings, own, own, reach=False)):
@@ -267,18 +272,6 @@ def _told(check: Callable[[], None]) -> Iterator[str]:
         check()
     except LockstepError as error:
         yield str(error)
-
-
-def check_server(settings: Config, reach: bool) -> None:
-    """Check what a judge behind a server needs, before the first edit.
-
-    Args:
-        reach: whether the server must be there.
-
-    Raises:
-        ConfigError: for the first mistake.
-    """
-    settings.judge.check_environment(reach)
 
 
 def begin(
@@ -307,8 +300,8 @@ def begin(
     workers.sweep()
     records.sweep(run.results)
     # what only a judgement needs is asked for where any is to be made
-    if stages & {"score", "anchors"} and not only_touches:
-        check_server(settings, reach=settings.cluster is None)
+    if stages & {"score", "anchors", "pairs"} and not only_touches:
+        settings.judge.check_environment(reach=settings.cluster is None)
     planned = _planned(run, jobs, "edit", "score")
     rewriting = _planned(run, jobs, "rewrite")
     if not only_touches:
@@ -347,7 +340,7 @@ def stages_of(scripts: Iterable[str]) -> set[str]:
 
 def claims(run: Run) -> Claims:
     """Return what jobs claim of this machine, or ask a cluster's scheduler for."""
-    none = Claims({}, {}, {}, {}, {}, {})
+    none = Claims({}, {}, {}, {}, {}, {}, {})
     return none if run.only_compares else claimed(run.whole, len(run.devices))
 
 

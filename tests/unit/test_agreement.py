@@ -198,11 +198,12 @@ def test_humans_are_read_from_any_file_of_scores(tables, tmp_path):
     frame = pd.DataFrame(rows, columns=["id", "score"])
     frame.to_parquet(tmp_path / "h.parquet")
     frame.to_json(tmp_path / "h.jsonl", orient="records", lines=True)
-    for name in ("h.parquet", "h.jsonl"):
+    frame.to_json(tmp_path / "h.json", orient="records")
+    for name in ("h.parquet", "h.jsonl", "h.json"):
         assert agreement(tables, tmp_path / name) == expected
     (tmp_path / "h.xlsx").touch()
     with pytest.raises(
-        ConfigError, match=r"expected a file of kind \.csv, \.jsonl, \.parquet, found '\.xlsx'"
+        ConfigError, match=r"a file of kind \.csv, \.json, \.jsonl, \.parquet, found '\.xlsx'"
     ):
         agreement(tables, tmp_path / "h.xlsx")
 

@@ -227,7 +227,7 @@ def test_the_lock_names_no_address_and_the_environments_have_its_pins():
 
 SCRIPTS = {
     "edit": ["edit_shard", "make_tiny_models", "rewrite_instructions"],
-    "score": ["score_shard", "judge_anchors", "collect_anchors"],
+    "score": ["score_shard", "judge_anchors", "collect_anchors", "judge_pairs"],
     "metrics": ["tabulate_scores"],
     "report": [
         "prepare_manifests",
@@ -238,6 +238,8 @@ SCRIPTS = {
         "measure_agreement",
         "compare_sources",
         "sum_up_protocol",
+        "choose_pairs",
+        "rate_editors",
     ],
 }
 """Scripts of the rules that name an environment file."""

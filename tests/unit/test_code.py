@@ -107,7 +107,7 @@ def test_what_moves_a_key_has_its_job_run(kind, field, value, sample):
         moved = editor_keys.identity(before, sample) != editor_keys.identity(after, sample)
     else:
         moved = judge_keys.identity(before) != judge_keys.identity(after)
-    runs = provenance._of_backend(before) != provenance._of_backend(after)
+    runs = provenance.of_backend(before) != provenance.of_backend(after)
     assert runs or not moved
     assert runs == (field not in kind.neutral)
 

@@ -18,7 +18,7 @@ def run(monkeypatch, *arguments):
 def test_the_help_has_a_line_for_each_command(monkeypatch, capsys):
     assert not run(monkeypatch, "--help")
     printed = capsys.readouterr().out
-    for command in ("verify", "workers"):
+    for command in ("verify", "votes", "workers"):
         (line,) = [each for each in printed.splitlines() if each.split()[:1] == [command]]
         assert len(line.split()) > 2
 
@@ -27,7 +27,7 @@ def test_the_help_has_a_line_for_each_command(monkeypatch, capsys):
     ("arguments", "found"),
     [
         (["verfy"], "'verfy' (did you mean 'verify'?)"),
-        (["hosts"], "'hosts'"),
+        (["hosts"], "'hosts' (did you mean 'votes'?)"),
         (["Verify", "results"], "'Verify' (did you mean 'verify'?)"),
         (["--stop"], "'--stop'"),
         (["train", "rows", "folder"], "'train'"),
@@ -36,7 +36,7 @@ def test_the_help_has_a_line_for_each_command(monkeypatch, capsys):
     ],
 )
 def test_an_unknown_command_is_one_sentence(arguments, found, monkeypatch, capsys):
-    expected = "Error: expected a command, verify or workers, found "
+    expected = "Error: expected a command, verify, votes or workers, found "
     assert run(monkeypatch, *arguments) == expected + found
     assert capsys.readouterr() == ("", "")
 

@@ -191,7 +191,7 @@ def test_with_several_editors_the_file_must_name_them(tmp_path):
     with pytest.raises(ConfigError, match="found no column 'editor', accepted is one that tells e"):
         check_scores(str(path), ["e", "f"], {"a": RUBRIC})
     (tmp_path / "scores.xlsx").touch()
-    with pytest.raises(ConfigError, match=r"kind .csv, .jsonl, .parquet, found '.xlsx'"):
+    with pytest.raises(ConfigError, match=r"kind .csv, .json, .jsonl, .parquet, found '.xlsx'"):
         read_score_file(tmp_path / "scores.xlsx")
 
 

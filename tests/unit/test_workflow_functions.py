@@ -367,9 +367,12 @@ def test_that_no_gpu_was_found_is_said_once_all_is_well(data, monkeypatch):
 def begun(data, monkeypatch):
     """A run behind a server, and what its begin did."""
     done = []
-    monkeypatch.setattr(workflow, "check_server", lambda settings, reach: done.append(reach))
+    run = judged_by(data, SERVER)
+    monkeypatch.setattr(
+        type(run.whole.judge), "check_environment", lambda judge, reach: done.append(reach)
+    )
     monkeypatch.setattr(workflow.workers, "sweep", lambda: done.append("workers"))
-    return judged_by(data, SERVER), done
+    return run, done
 
 
 @pytest.mark.parametrize(

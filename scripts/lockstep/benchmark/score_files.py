@@ -1,4 +1,4 @@
-"""Other people's scores: CSV, JSON lines or Parquet with a row for each sample.
+"""Other people's scores: CSV, JSON, JSON lines or Parquet with a row for each sample.
 
 Columns are `category`, `id`, optionally `editor` and `tags` (a list, or a text with commas), and
 `score` or one for each criterion; others are passed over. Only the file's own numbers count: an
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from lockstep import layout, records
+from lockstep.benchmark import streams
 from lockstep.benchmark.categories import known_key
 from lockstep.benchmark.streams import Fields, csv_rows, json_lines, plain_number
 from lockstep.errors import BenchmarkError, ConfigError, SampleError
@@ -133,15 +134,15 @@ def read_rows(path: str | Path) -> tuple[list[str], list[tuple[str, Mapping[str,
         raise ConfigError(f"{path}: expected a file of kind {kinds}, found {path.suffix!r}")
     numbered = []
     try:
-        for place, values in read(path):
+        for place, row in read(path):
             place = f"{path}: {place}"
-            if isinstance(values, SampleError):
-                raise values
-            if not isinstance(values, Mapping):
-                raise ConfigError(f"{place}: expected an object, found {values!r:.60}")
-            if isinstance(values, Fields) and values.twice is not None:
-                raise ConfigError(f"{place}: expected each key once, found {values.twice!r} twice")
-            numbered.append((place, values))
+            if isinstance(row, SampleError):
+                raise row
+            if not isinstance(row, Mapping):
+                raise ConfigError(f"{place}: expected an object, found {row!r:.60}")
+            if isinstance(row, Fields) and row.twice is not None:
+                raise ConfigError(f"{place}: expected each key once, found {row.twice!r} twice")
+            numbered.append((place, row))
     except FileNotFoundError:
         raise ConfigError(f"{path}: expected a file with scores, found none") from None
     except OSError as error:
@@ -266,6 +267,9 @@ def _parquet(path: Path) -> Iterator[tuple[str, Any]]:
 
 READERS: dict[str, Callable[[Path], Iterator[tuple[str, Any]]]] = {
     ".csv": _csv,
+    ".json": lambda path: (
+        (f"item {number}", value) for number, (_, value) in enumerate(streams.values(path), 1)
+    ),
     ".jsonl": lambda path: ((f"line {n}", value) for n, value in json_lines(path)),
     ".parquet": _parquet,
 }

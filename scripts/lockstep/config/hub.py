@@ -46,7 +46,7 @@ def _named(config: Config) -> Iterator[tuple[str, str, HubFile]]:
         for wanted in editor.on_hub():
             yield "edit", f"editors[{config.place(editor)}].{wanted.field}", wanted
     for wanted in config.judge.on_hub():
-        for stage in ("score", "anchors"):
+        for stage in ("score", "anchors", "pairs"):
             yield stage, f"judge.{wanted.field}", wanted
 
 

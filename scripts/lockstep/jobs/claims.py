@@ -37,6 +37,7 @@ class Claims(NamedTuple):
     edit: Resources
     judge: Resources
     anchors: Resources
+    pairs: Resources
     table: Resources
     cpu: Resources
     group: str | None = None
@@ -138,17 +139,23 @@ def _of_machine(settings: Config, devices: int) -> Claims:
         apart = settings.editor(wildcards.editor).together * settings.share(wildcards.editor)
         return range(int(wildcards.shard) * apart, int(wildcards.shard) * apart + together)
 
+    def comparing(wildcards: OfEdit) -> range:
+        return range(int(wildcards.shard) * together, (int(wildcards.shard) + 1) * together)
+
     edit: Resources = {f"gpu{k}": _own(k, editing) for k in range(devices)}
     edit["gpu"] = _taken(settings)
     judge: Resources = {}
     anchors: Resources = {}
+    pairs: Resources = {}
     if settings.judge.on_device:
         judge = {f"gpu{k}": _own(k, judging) for k in range(devices)}
         judge["gpu"] = together
         anchors = {**{f"gpu{k}": 1 for k in range(together)}, "gpu": together}
+        pairs = {f"gpu{k}": _own(k, comparing) for k in range(devices)}
+        pairs["gpu"] = together
     else:
-        judge = anchors = dict(settings.judge.claims(devices // together))
-    return Claims({}, edit, judge, anchors, {}, {})
+        judge = anchors = pairs = dict(settings.judge.claims(devices // together))
+    return Claims({}, edit, judge, anchors, pairs, {}, {})
 
 
 def _of_cluster(settings: Config, own: Claims) -> Claims:
@@ -176,9 +183,9 @@ def _of_cluster(settings: Config, own: Claims) -> Claims:
     else:
         judge = edit if on_cpu else {**edit, "gpu": settings.judge.together}
     if asked.allocation == "shard":
-        return Claims(cpu, edit, judge, judge, cpu, cpu)
+        return Claims(cpu, edit, judge, judge, judge, cpu, cpu)
     table = {**account, "runtime": _again(MINUTES_OF_A_TABLE)}
-    return Claims(cpu, edit, judge, judge, table, cpu, "{editor}-{category}")
+    return Claims(cpu, edit, judge, judge, judge, table, cpu, "{editor}-{category}")
 
 
 def _own(device: int, places: Callable[[OfEdit], range]) -> Callable[[OfEdit], int | None]:

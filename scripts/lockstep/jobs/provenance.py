@@ -96,7 +96,7 @@ def check_reported(results: Path, tables: Sequence[Path]) -> None:
         )
 
 
-def _of_backend(settings: BackendSettings) -> str:
+def of_backend(settings: BackendSettings) -> str:
     """Return what changes when settings do that decide results, or the files that they name."""
     apart = {*settings.neutral, *settings.places}
     if settings.model_folder is not None:
@@ -133,7 +133,7 @@ def edited(
     made_of = {
         "manifest": digest(sha256(manifest), _first(results, category) % shards),
         "seed": str(seed),
-        "editor": _of_backend(editor),
+        "editor": of_backend(editor),
         "code": code(*EDITING, module_of(editor)),
     }
     if editor.rewrite is not None:
@@ -147,7 +147,7 @@ def rewritten(results: Path, editor: EditorSettings, category: str) -> Output:
     assert editor.rewrite is not None
     made_of = {
         "manifest": sha256(layout.manifest(results, category)),
-        "rewriter": _of_backend(editor.rewrite),
+        "rewriter": of_backend(editor.rewrite),
         "code": code("editing.rewriting"),
     }
     path = layout.rewritten(layout.folder(results, editor.name, category))
@@ -189,7 +189,7 @@ def scored(
     made_of = {
         "manifest": sha256(layout.manifest(results, category)),
         "edits": joint(edits),
-        "judge": _of_backend(judge),
+        "judge": of_backend(judge),
         "seed": str(seed) if judge.repeats > 1 else "",
         "rubric": rubric.sha256,
         "code": code(*JUDGING, module_of(judge)),
@@ -224,7 +224,7 @@ def tabulated(settings: Config, editor: str, category: str, shards: int, rubric:
     return Output(results, files, made_of)
 
 
-def _tables(settings: Config) -> list[Path]:
+def tables_of(settings: Config) -> list[Path]:
     """Return the tables and summaries of all editors and categories."""
     results = Path(settings.results)
     return [
@@ -240,7 +240,7 @@ def agreed(settings: Config) -> Output:
     results = Path(settings.results)
     made_of = {
         "human_scores": sha256(Path(str(settings.report.human_scores))),
-        "tables": joint(_tables(settings)),
+        "tables": joint(tables_of(settings)),
         "code": code("figures.agreement"),
     }
     return Output(results, [layout.agreement(results)], made_of)
@@ -251,7 +251,7 @@ def anchored(results: Path, judge: JudgeSettings, rubrics: Mapping[str, Rubric])
     anchors = Path(str(judge.anchors))
     made_of = {
         "anchors": joint(layout.anchor_files(anchors)),
-        "judge": _of_backend(judge),
+        "judge": of_backend(judge),
         "rubric": _of_rubrics(rubrics),
         "code": code("scoring.anchors", *JUDGING, module_of(judge)),
     }
@@ -263,7 +263,7 @@ def collected(settings: Config) -> Output:
     results = Path(settings.results)
     names, shown = [editor.name for editor in settings.editors], settings.judge.instruction_shown
     made_of = {
-        "tables": joint(_tables(settings)),
+        "tables": joint(tables_of(settings)),
         "config": digest(names if shown == "original" else [*names, {"shown": shown}]),
     }
     return Output(results, layout.anchor_files(layout.anchor_set(results)), made_of)
@@ -275,7 +275,7 @@ def summed_up(settings: Config, rubrics: Mapping[str, Rubric]) -> Output:
     made_of = {
         "protocol": _of_protocol(settings),
         "rubric": _of_rubrics(rubrics),
-        "tables": joint(_tables(settings)),
+        "tables": joint(tables_of(settings)),
         "code": code("figures.published", "figures.tables"),
     }
     return Output(results, layout.protocol(results), made_of)
@@ -332,15 +332,17 @@ def reported(settings: Config, devices: int, rubrics: Mapping[str, Rubric]) -> O
         for path in layout.all_edits(results, editor.name, category, devices // editor.together)
     ]
     rewriters = [editor.name for editor in settings.editors if editor.rewrite is not None]
+    # digests of reports without comparisons stay what they were
+    arena = [layout.arena(results)] if settings.judge.pairs else []
     _, drift = layout.anchor_scores(layout.anchors(results))
     made_of = {
         "manifest": sha256(layout.rejected(results)),
         "edits": joint(edits),
-        "tables": joint(_tables(settings)),
+        "tables": joint(tables_of(settings)),
         "rubric": _of_rubrics(rubrics),
         "protocol": _of_protocol(settings),
         "config": _of_config(settings),
-        "files": digest([sha256(path) for path in (drift, layout.agreement(results))]),
+        "files": digest([sha256(path) for path in (drift, layout.agreement(results), *arena)]),
         "code": code("report.write", templates=True),
     }
     if rewriters:

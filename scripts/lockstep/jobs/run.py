@@ -12,8 +12,8 @@ from lockstep import layout, records
 from lockstep.config.run import AnyJudge
 from lockstep.devices.device import joined
 from lockstep.devices.pinning import Loaded, loaded
-from lockstep.jobs import ahead, provenance, workers
-from lockstep.jobs.types import AnchorJob, EditJob, Job, Request, ScoreJob
+from lockstep.jobs import ahead, paired, provenance, workers
+from lockstep.jobs.types import AnchorJob, EditJob, Job, PairJob, Request, ScoreJob
 from lockstep.jobs.workers import Wanted
 from lockstep.models import fingerprints, staging
 from lockstep.models.backend import BackendSettings
@@ -112,6 +112,8 @@ def run_here(
             _score(job, terminal, loaded, later, claimed)
         case AnchorJob():
             _judge_anchors(job, terminal, loaded)
+        case PairJob():
+            _compare(job, terminal, loaded)
 
 
 def model_key(model: BackendSettings) -> str:
@@ -221,3 +223,15 @@ def _judge_anchors(job: AnchorJob, terminal: IO[str], loaded: Loaded[Any]) -> No
     results = Path(job.results)
     with notes.noted(provenance.anchored(results, job.judge, rubrics)):
         score_anchors(job.judge, rubrics, results=layout.anchors(results), place=place)
+
+
+def _compare(job: PairJob, terminal: IO[str], loaded: Loaded[Any]) -> None:
+    from lockstep.scoring.judgements import Place
+    from lockstep.scoring.pairs import Round, compare_pairs
+
+    title = f"pairs {job.category} {joined(job.own)}"
+    place = Place(job.groups, job.shard, title, terminal, job.settings, job.node_local, loaded)
+    edits = {editor: list(map(Path, paths)) for editor, paths in job.edits.items()}
+    own = Round(job.judge, Path(job.results), job.category, job.round, edits)
+    with notes.noted(paired.compared(*own, job.shard, len(job.groups))):
+        compare_pairs(own, place)

@@ -13,6 +13,8 @@ from lockstep import layout, records
 from lockstep.benchmark.settings import BenchmarkSettings
 from lockstep.config.run import Config
 from lockstep.errors import ConfigError
+from lockstep.jobs import paired
+from lockstep.jobs.paired import can_compare
 from lockstep.jobs.provenance import (
     agreed,
     anchored,
@@ -85,6 +87,9 @@ def stale(settings: Config, devices: int, rubrics: Mapping[str, Rubric]) -> dict
         look(agreed(settings))
     if settings.judge.protocol_file is not None:
         look(summed_up(settings, rubrics))
+    if can_compare(settings):
+        for output in paired.outputs(settings, devices):
+            look(output)
     look(collected(settings))
     look(reported(settings, devices, rubrics))
     return found

@@ -132,7 +132,18 @@ class AnchorJob(_Judging):
     """File of each category's rubric."""
 
 
-Job = Annotated[EditJob | ScoreJob | AnchorJob, Field(discriminator="kind")]
+class PairJob(_Judging):
+    """Compare one shard of a round's pairs of a category."""
+
+    kind: Literal["pairs"] = "pairs"
+    category: str
+    round: int
+    """Number of the round, from 0."""
+    edits: dict[str, tuple[str, ...]]
+    """Records of the category's edits by editor."""
+
+
+Job = Annotated[EditJob | ScoreJob | AnchorJob | PairJob, Field(discriminator="kind")]
 
 
 class Request(BaseModel):

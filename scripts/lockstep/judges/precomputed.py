@@ -147,6 +147,7 @@ class PrecomputedJudgeSettings(JudgeSettings):
     swapped_instruction: ClassVar[bool] = False
     instruction_shown: ClassVar[Literal["original", "rewritten", "both"]] = "original"
     anchors: ClassVar[str | None] = None
+    pairs: ClassVar[bool] = False
 
     @property
     def finished(self) -> bool:

@@ -17,7 +17,7 @@ from lockstep.rubrics.rubric import Rubric
 class JudgeSettings(BackendSettings):
     """What all judges share."""
 
-    neutral: ClassVar[frozenset[str]] = frozenset({"rubrics", "anchors"})
+    neutral: ClassVar[frozenset[str]] = frozenset({"rubrics", "anchors", "pairs"})
     semantics: ClassVar[int] = 4
     """Raised by hand when code changes the replies that the same settings give."""
     rubrics: PlainPath = Field(
@@ -55,6 +55,8 @@ class JudgeSettings(BackendSettings):
         def anchors(self) -> str | None: ...
         @property
         def instruction_shown(self) -> Literal["original", "rewritten", "both"]: ...
+        @property
+        def pairs(self) -> bool: ...
 
         # of one that is asked
         def longest_reply(self, question: Question) -> int: ...
@@ -171,6 +173,11 @@ class ModelJudgeSettings(JudgeSettings):
         "original",
         description="Which instruction the judge sees of an editor with `rewrite`: the sample's "
         "own, what the editor was told, or one after the other.",
+    )
+    pairs: bool = Field(
+        False,
+        description="Compare the editors' edits in pairs too, in both orders; `snakemake arena` "
+        "does so in any case.",
     )
     anchors: PlainPath | None = Field(
         None, description="Folder of an anchor set, judged anew to see whether the judge drifts."

@@ -19,6 +19,10 @@ from lockstep.records.files import write_text as write_text
 from lockstep.records.hashes import canonical_json as canonical_json
 from lockstep.records.hashes import pixels_sha256 as pixels_sha256
 from lockstep.records.hashes import sha256 as sha256
+from lockstep.records.judged import Asked as Asked
+from lockstep.records.judged import AskedRecord as AskedRecord
+from lockstep.records.judged import ChosenPair as ChosenPair
+from lockstep.records.judged import PairRecord as PairRecord
 from lockstep.records.keys import edit_key as edit_key
 from lockstep.records.keys import rewrite_key as rewrite_key
 from lockstep.records.keys import score_key as score_key
@@ -35,8 +39,6 @@ from lockstep.records.lines import rows_of as rows_of
 from lockstep.records.lines import with_paths as with_paths
 from lockstep.records.lines import write_records as write_records
 from lockstep.records.types import SERVER as SERVER
-from lockstep.records.types import Asked as Asked
-from lockstep.records.types import AskedRecord as AskedRecord
 from lockstep.records.types import EditRecord as EditRecord
 from lockstep.records.types import Picture as Picture
 from lockstep.records.types import PreservationRecord as PreservationRecord

@@ -29,6 +29,7 @@ REASONS = {
     "judge": "made-with-another-judge",
     "manifest": "made-of-other-samples",
     "metrics": "made-with-other-metrics",
+    "pairs": "made-of-other-pairs",
     "place": "made-in-another-place",
     "protocol": "made-with-another-protocol",
     "rewriter": "made-with-another-rewriter",

@@ -283,45 +283,6 @@ class ScoreRecord(Record):
         return sha256(canonical_json(decides).encode())[:12]
 
 
-class Asked(Record):
-    """One judgement word for word: what the judge was shown and told, and what it replied."""
-
-    which: str = ""
-    """Empty where an edit has but one judgement; `repeat-0` and so on, and `swapped`; then the call
-    of a rubric that has several."""
-    key: str | None = None
-    """Score key of the reply, which covers all that the judge was told; None without a reply."""
-    judge: str | None = None
-    """Fingerprint of the judge."""
-    seed: int | None = None
-    """Seed that the reply was sampled with; None if it is greedy."""
-    shown: list[str] = []
-    """The images, in their order; they stand between both texts."""
-    system: str | None = None
-    """System text; None where no model was asked."""
-    prompt: str | None = None
-    """User text; None where no model was asked."""
-    rejected: str | None = None
-    """The first reply, where it held no valid score."""
-    correction: str | None = None
-    """What the judge was told then; None where that was not recorded."""
-    reply: str | None = None
-    """The last reply, as it came; None where there is none."""
-    error: str | None = None
-    """Why it gives no score."""
-    score: float | None = None
-    prompt_tokens: int | None = None
-    reply_tokens: int | None = None
-
-
-class AskedRecord(Record):
-    """All judgements of one edit, a line of `asked/shard-….jsonl`."""
-
-    id: Id
-    category: str
-    judgements: list[Asked]
-
-
 class PreservationRecord(Record):
     """What an edit kept of its source; how each is measured is in `figures.preservation`."""
 

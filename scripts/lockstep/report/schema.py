@@ -360,6 +360,8 @@ class Report(Numbers):
     """Drift from the anchor set's recorded scores."""
     agreement: list[dict[str, Any]] = Field(default=[])
     """Agreement with human scores."""
+    arena: list[dict[str, Any]] = Field(default=[])
+    """What comparisons in pairs say, as docs/pairs.md tells: a row for each category."""
     rejected: Rejects
     skipped: list[Skipped]
     cut: list[Cut] = Field(default=[])

@@ -1,0 +1,73 @@
+"""What comparisons in pairs say of the editors of a run, by category and over all of them."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from lockstep import records
+from lockstep.figures.pairs import Comparison, against_scores, matrix, position_bias
+from lockstep.figures.strengths import strengths
+from lockstep.figures.tables import read_table
+from lockstep.records import PairRecord
+
+
+def comparisons(found: Sequence[PairRecord]) -> list[Comparison]:
+    """Return the comparisons that have both replies."""
+    return [
+        Comparison(f"{each.category}/{each.id}", each.one, each.other, each.forward, each.backward)
+        for each in found
+        if each.status == "ok" and each.forward is not None and each.backward is not None
+    ]
+
+
+def read_pairs(paths: Sequence[Path]) -> list[PairRecord]:
+    return list(records.each_record(paths, PairRecord))
+
+
+def arena(
+    pairs: Mapping[str, Sequence[PairRecord]], tables: Mapping[str, Mapping[str, Path]]
+) -> list[dict[str, Any]]:
+    """Return a row for each category, and `overall` where there are several.
+
+    A row has `category`, all of `strengths.strengths`, `failed` comparisons, `matrix`, `position`
+    (see `pairs.position_bias`) and `scores` (see `pairs.against_scores`).
+
+    Args:
+        pairs: by category.
+        tables: `table.csv` of each editor and category.
+    """
+    editors = list(tables)
+    scores: dict[str, dict[str, float]] = {editor: {} for editor in editors}
+    for editor, files in tables.items():
+        for category, path in files.items():
+            frame = read_table(path)
+            kept = frame[frame["score"].notna()]
+            for sample, score in zip(kept["id"], kept["score"], strict=True):
+                scores[editor][f"{category}/{sample}"] = float(score)
+    parts = dict(pairs)
+    if len(parts) > 1:
+        parts["overall"] = [each for own in pairs.values() for each in own]
+    rows = []
+    for category, found in parts.items():
+        done = comparisons(found)
+        own = {
+            editor: {
+                sample: score
+                for sample, score in values.items()
+                if category == "overall" or sample.startswith(f"{category}/")
+            }
+            for editor, values in scores.items()
+        }
+        rated = strengths(done, editors)
+        ratings = {editor: row["rating"] for editor, row in rated["editors"].items()}
+        rows.append(
+            {
+                "category": category,
+                **rated,
+                "failed": len(found) - len(done),
+                "matrix": matrix(done, editors),
+                "position": position_bias(done),
+                "scores": against_scores(done, ratings, own),
+            }
+        )
+    return rows

@@ -1,0 +1,291 @@
+"""Strengths of editors from comparisons in pairs: Bradley and Terry's model with equal replies.
+
+The model is that of ordered replies (Rao and Kupper 1967; with the order of showing, Agresti 1992):
+an edit's merit is its editor's strength plus Gumbel noise, the place in which it is shown first is
+worth `bias`, and the judge names an edit whose merit is larger by more than `margin`. With σ the
+logistic function and x = strength of the first − strength of the second + bias,
+
+    P(first) = σ(x − margin)    P(second) = σ(−x − margin)    P(equal) = the rest.
+
+Each comparison is two replies, one in each order. Two orders that disagree give each editor one:
+in the strengths they are a tie.
+"""
+
+import itertools
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy.sparse.csgraph import connected_components
+from scipy.special import expit
+from scipy.stats import t
+
+from lockstep.figures.pairs import Comparison
+from lockstep.figures.stats import holm, is_clear, ranks
+
+ANCHOR = 1000.0
+"""Mean of all editors' ratings."""
+
+POINT = 400 / math.log(10)
+"""Rating points of a strength of 1: 400 points are odds of ten to one, as in Elo's ratings."""
+
+RESAMPLES = 999
+
+AT_A_TIME = 20_000_000
+"""Numbers that a fit may hold at a time: bounds memory and changes no result."""
+
+STEPS = 100
+
+CLOSE = 1e-8
+
+
+class Fit(NamedTuple):
+    """Parameters of the model; leading dimensions are those of the counts."""
+
+    strengths: np.ndarray
+    """Of each editor, natural logarithm of odds; their mean is 0."""
+    bias: np.ndarray
+    """What being shown first is worth, on the same scale."""
+    margin: np.ndarray
+    """Difference up to which edits are called equal, on the same scale."""
+    information: np.ndarray
+    """Second derivatives of −log likelihood by all parameters, in this order."""
+
+
+def fit(counts: np.ndarray, start: Fit | None = None) -> Fit:
+    """Return the parameters that make replies likeliest, a little drawn to equal strengths.
+
+    Each editor has half a win and half a loss more against one of strength 0, and there is one more
+    reply on two equal edits, half of it equal. So all parameters are finite whatever is won.
+    The likelihood is concave; its maximum is found by Newton's steps.
+
+    Args:
+        counts: of replies, of shape (…, editor shown first, editor shown second, 3): those that
+            name the first, the second, or call them equal.
+        start: parameters near those that are looked for.
+    """
+    counts = np.asarray(counts, dtype=float)
+    first, second, equal = np.moveaxis(counts, -1, 0)
+    editors, leading = counts.shape[-2], counts.shape[:-3]
+    # equal replies are those that neither editor wins with the margin against it
+    lower, upper = first + equal, equal + second
+    all_equal = equal.sum((-1, -2)) + 0.5
+    found = np.zeros((*leading, editors + 2))
+    found[..., -1] = 0.5
+    if start is not None:
+        found[:] = np.array([*start.strengths, start.bias, start.margin])
+    for _ in range(STEPS):
+        theta, bias, margin = found[..., :-2], found[..., -2], found[..., -1]
+        x = theta[..., :, None] - theta[..., None, :] + bias[..., None, None]
+        p, q = expit(x - margin[..., None, None]), expit(x + margin[..., None, None])
+        u, v = first - lower * p, equal - upper * q
+        a, b = lower * p * (1 - p), upper * q * (1 - q)
+        # the reply more, on two equal edits
+        p0, q0 = expit(bias - margin), expit(bias + margin)
+        u0, v0 = 0.25 - 0.75 * p0, 0.5 - 0.75 * q0
+        a0, b0 = 0.75 * p0 * (1 - p0), 0.75 * q0 * (1 - q0)
+        s, d, w, e = u + v, v - u, a + b, b - a
+        gap = np.expm1(2 * margin)
+        gradient = np.empty_like(found)
+        own = expit(theta)
+        gradient[..., :-2] = s.sum(-1) - s.sum(-2) + 0.5 - own
+        gradient[..., -2] = s.sum((-1, -2)) + u0 + v0
+        gradient[..., -1] = d.sum((-1, -2)) + v0 - u0 + 2 * all_equal / gap
+        curve = np.empty((*leading, editors + 2, editors + 2))
+        curve[..., :-2, :-2] = -(w + np.swapaxes(w, -1, -2))
+        place = np.arange(editors)
+        curve[..., place, place] += w.sum(-1) + w.sum(-2) + own * (1 - own)
+        for column, weight in ((-2, w), (-1, e)):
+            cross = weight.sum(-1) - weight.sum(-2)
+            curve[..., :-2, column] = curve[..., column, :-2] = cross
+        curve[..., -2, -2] = w.sum((-1, -2)) + a0 + b0
+        curve[..., -2, -1] = curve[..., -1, -2] = e.sum((-1, -2)) + b0 - a0
+        curve[..., -1, -1] = curve[..., -2, -2] + 4 * all_equal * (gap + 1) / gap**2
+        step = np.linalg.solve(curve, gradient[..., None])[..., 0]
+        step /= np.maximum(1, np.abs(step).max(-1, keepdims=True))
+        step[..., -1] = np.maximum(step[..., -1], -0.8 * margin)
+        found = found + step
+        if np.abs(step).max(initial=0) < CLOSE:
+            break
+    theta = found[..., :-2]
+    return Fit(theta - theta.mean(-1, keepdims=True), found[..., -2], found[..., -1], curve)
+
+
+def counts_of(
+    comparisons: Sequence[Comparison], editors: Sequence[str]
+) -> tuple[np.ndarray, list[str]]:
+    """Return the replies of each sample, as `fit` takes them, and the samples."""
+    place = {editor: number for number, editor in enumerate(editors)}
+    samples = list(dict.fromkeys(each.sample for each in comparisons))
+    row = {sample: number for number, sample in enumerate(samples)}
+    counts = np.zeros((len(samples), len(editors), len(editors), 3))
+    reply = {"first": 0, "second": 1, "equal": 2}
+    for each in comparisons:
+        one, other = place[each.one], place[each.other]
+        counts[row[each.sample], one, other, reply[each.forward]] += 1
+        counts[row[each.sample], other, one, reply[each.backward]] += 1
+    return counts, samples
+
+
+def strengths(comparisons: Sequence[Comparison], editors: Sequence[str]) -> dict[str, Any]:
+    """Rate editors by their comparisons.
+
+    Intervals are of samples drawn anew, with all comparisons of each (`RESAMPLES` times, seeded),
+    as `estimate ± t · standard error`, with Student's t of samples − 1 degrees of freedom and the
+    bootstrap's standard error times √(n / (n − 1)) (Efron and Tibshirani 1993, chapter 6). Where
+    editors are `bounded`, or all samples say the same, the likelihood's own variance is added.
+
+    Returns:
+        `reason`, a sentence where there are no ratings (None otherwise), `anchor`, the number of
+        `samples` and `comparisons`, `editors`: for each its `rating`, `ci95` and `rank` (editors
+        that are not clearly apart share ranks; see `stats.ranks`), `bias` and `margin`, each with
+        `rating` points and `ci95`, `bounded`: sentences on editors whose rating no comparison
+        bounds on one side, and `differences` of all pairs of editors. Intervals are None with one
+        sample.
+    """
+    counts, samples = counts_of(comparisons, editors)
+    result: dict[str, Any] = {
+        "reason": _unconnected(counts.sum(0), editors),
+        "anchor": ANCHOR,
+        "samples": len(samples),
+        "comparisons": len(comparisons),
+        "editors": {},
+        "bias": None,
+        "margin": None,
+        "bounded": [],
+        "differences": [],
+    }
+    if result["reason"] is not None:
+        return result
+    best = fit(counts.sum(0))
+    values = np.array([*best.strengths, best.bias, best.margin])
+    drawn = _drawn(counts, best)
+    bounded = _bounded(counts.sum(0), editors)
+    spread = None if drawn is None else np.cov(drawn, rowvar=False)
+    if spread is not None and (bounded or spread.diagonal().max() < CLOSE**2):
+        # samples that all say the same do not tell how sure they are; the model does
+        spread = spread + _of_model(best)
+    differences = _differences(values, spread, len(samples), editors)
+    ratings = {name: ANCHOR + POINT * values[k] for k, name in enumerate(editors)}
+    ranked = ranks(ratings, differences)
+
+    def row(k: int, base: float = 0) -> dict[str, Any]:
+        ci95 = _interval(base + POINT * values[k], spread, np.eye(len(values))[k], len(samples))
+        return {"rating": base + POINT * float(values[k]), "ci95": ci95}
+
+    for name, rank in ranked.items():
+        result["editors"][name] = {**row(editors.index(name), ANCHOR), "rank": rank}
+    result.update(bias=row(-2), margin=row(-1), differences=differences)
+    result["bounded"] = bounded
+    return result
+
+
+def _of_model(best: Fit) -> np.ndarray:
+    """Return the parameters' covariance by the likelihood's curvature."""
+    editors = len(best.strengths)
+    centred = np.eye(editors + 2)
+    centred[:editors, :editors] -= 1 / editors
+    return centred @ np.linalg.inv(best.information) @ centred.T
+
+
+def _drawn(counts: np.ndarray, best: Fit) -> np.ndarray | None:
+    """Return parameters of samples drawn anew, a row for each draw."""
+    samples, editors = counts.shape[:2]
+    if samples < 2:
+        return None
+    generator = np.random.default_rng(0)
+    times = generator.multinomial(samples, np.full(samples, 1 / samples), size=RESAMPLES)
+    flat = counts.reshape(samples, -1)
+    rows = []
+    most = max(1, AT_A_TIME // (12 * (editors + 2) ** 2))
+    for start in range(0, RESAMPLES, most):
+        part = times[start : start + most] @ flat
+        own = fit(part.reshape(-1, *counts.shape[1:]), best)
+        rows.append(np.column_stack([own.strengths, own.bias, own.margin]))
+    return np.concatenate(rows)
+
+
+def _interval(
+    value: float, spread: np.ndarray | None, direction: np.ndarray, samples: int
+) -> list[float] | None:
+    """Return the 95% interval of a number in rating points."""
+    if spread is None:
+        return None
+    half = t.ppf(0.975, samples - 1) * POINT * _error(spread, direction, samples)
+    return [float(value - half), float(value + half)]
+
+
+def _error(spread: np.ndarray, direction: np.ndarray, samples: int) -> float:
+    return math.sqrt(max(0.0, direction @ spread @ direction) * samples / (samples - 1))
+
+
+def _differences(
+    values: np.ndarray, spread: np.ndarray | None, samples: int, editors: Sequence[str]
+) -> list[dict[str, Any]]:
+    """Compare all pairs of editors: difference of ratings, p-values as Holm corrects them."""
+    rows: list[dict[str, Any]] = []
+    for one, other in itertools.combinations(range(len(editors)), 2):
+        direction = np.zeros(len(values))
+        direction[[one, other]] = 1, -1
+        difference = POINT * float(direction @ values)
+        error = 0.0 if spread is None else POINT * _error(spread, direction, samples)
+        p_value = float(2 * t.sf(abs(difference) / error, samples - 1)) if error else None
+        rows.append(
+            {
+                "first": editors[one],
+                "second": editors[other],
+                "difference": difference,
+                "ci95": _interval(difference, spread, direction, samples),
+                "p_value": p_value,
+            }
+        )
+    for row, corrected in zip(rows, holm([row["p_value"] for row in rows]), strict=True):
+        row["p_holm"] = corrected
+        row["clear"] = is_clear(row)
+    return rows
+
+
+def _unconnected(counts: np.ndarray, editors: Sequence[str]) -> str | None:
+    """Return why there are no ratings; None if comparisons connect all editors."""
+    if len(editors) < 2:
+        return f"expected at least two editors to compare, found {len(editors)}"
+    count, group = connected_components(counts.sum(-1), directed=False)
+    if count == 1:
+        return None
+    found = " | ".join(
+        ", ".join(name for name, own in zip(editors, group, strict=True) if own == each)
+        for each in range(count)
+    )
+    return f"expected comparisons that connect all editors, found none between {found}"
+
+
+def _bounded(counts: np.ndarray, editors: Sequence[str]) -> list[str]:
+    """Return sentences on groups of editors that win or lose all comparisons with the others.
+
+    Their ratings have no maximum of the likelihood (Ford 1957): what is drawn to equal strengths
+    alone makes them finite.
+    """
+    first, second, equal = np.moveaxis(counts, -1, 0)
+    # an edge where an editor took anything from another, in either order
+    took = first + second.T + equal + equal.T
+    number, group = connected_components(took, directed=True, connection="strong")
+    sentences = []
+    for each in range(number if number > 1 else 0):
+        inside = group == each
+        names = ", ".join(name for name, own in zip(editors, inside, strict=True) if own)
+        taken = took[~inside][:, inside].any(), took[inside][:, ~inside].any()
+        has, its, is_ = (
+            ("has", "its rating", "is") if inside.sum() == 1 else ("have", "their ratings", "are")
+        )
+        if not taken[0]:
+            what = "won every reply", "at least"
+        elif not taken[1]:
+            what = "lost every reply", "at most"
+        else:
+            continue
+        against = "against the other editors"
+        sentences.append(
+            f"{names} {has} {what[0]} {against}: {its} {is_} {what[1]} what stands here"
+        )
+    return sentences
