@@ -274,12 +274,12 @@ def test_a_sample_at_which_it_always_ends_fails_alone(settings, edited, tmp_path
     [
         (
             "sys.exit('no weights')",
-            "expected that it is ready, found the program ended with code 1",
+            'expected a line {"ready": true}, found the program ended with code 1',
         ),
         ("raise SystemExit(0)", "ended with code 0.*, and it said nothing"),
-        ("time.sleep(60)", "expected that it is ready within 1 s, found none"),
+        ("time.sleep(60)", 'expected a line {"ready": true} within 1 s, found none'),
         ("say(error='needs a GPU'); time.sleep(60)", "found needs a GPU"),
-        ("ready = {'ready': False}", "expected that the program is ready"),
+        ("ready = {'ready': False}", 'expected a line {"ready": true}, found {"ready": false}$'),
         ("ready['images'] = 0", 'expected a number as "images", found 0'),
         ("ready['images'] = 'all'", "found 'all'"),
     ],

@@ -18,6 +18,7 @@ BASE = {
     "judge": {"type": "qwen3_vl", "model": "Qwen/Qwen3-VL-8B-Instruct"},
 }
 SERVED = {"type": "openai", "url": "http://localhost:8000/v1"}
+IMAGES = {"name": "a", "type": "openai_images", "model": "m"}
 
 
 @pytest.fixture(autouse=True)
@@ -165,11 +166,19 @@ def load(**sections):
         ({"judge": SERVED | {"urll": 1}}, "judge.urll: found an unknown key (did you mean 'url'?)"),
         (
             {"judge": SERVED | {"url": "a.b:80"}},
-            "judge.url: found 'a.b:80', accepted is an address",
+            "judge.url: expected an address such as http://localhost:8000/v1, found 'a.b:80'",
         ),
         (
             {"judge": SERVED | {"url": "http://a.b:80o0/v1"}},
-            "judge.url: found 'http://a.b:80o0/v1', accepted is an address",
+            "judge.url: expected an address such as http://localhost:8000/v1, found 'http://a.b:80o",
+        ),
+        (
+            {"judge": SERVED | {"url": "http://a.b/v1/chat/completions/"}},
+            "judge.url: expected the server's address without /chat/completions, found 'http://a.b",
+        ),
+        (
+            {"editors": [IMAGES | {"url": "http://a.b/v1/images/edits"}]},
+            "editors[0].url: expected the server's address without /images/edits, found 'http://a",
         ),
         (
             {"judge": SERVED | {"max_failed_share": 2}},

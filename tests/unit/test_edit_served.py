@@ -165,7 +165,7 @@ def test_refusals_are_failed_edits_and_end_nothing(serve, tmp_path):
 def test_too_many_failures_end_the_job_and_lose_nothing(serve, tmp_path):
     server = serve(by_sample(dict.fromkeys(range(4, 30), problem(500))))
     job = Job(tmp_path, 30, server, concurrency=1)
-    with pytest.raises(ServerError, match=r"editors.e: 5 of 9 requests failed .* edited is kept"):
+    with pytest.raises(ServerError, match=r"editors.e: expected .* 5 of 9; what is edited is"):
         job.run()
     assert job.saved() == ["s0", "s1", "s2", "s3"]
     server.answers = [edit_as_asked]

@@ -125,7 +125,7 @@ def test_a_checkpoint_that_is_being_written_is_left_out_and_named(models, folder
         ({"050": "step-last"}, "expected the step's number in 'step-last.safetensors'"),
         (
             {step: f"other-{step}" for step in STEPS},
-            "found no finished checkpoint at 'ckpts/",
+            "expected a pattern of finished checkpoints, found none at 'ckpts/",
         ),
         ({"050": "step-" + 70 * "0"}, "editors[1].name: expected at most 64 characters"),
     ],
@@ -137,6 +137,12 @@ def test_a_series_without_clear_steps_is_one_sentence(models, folder, rename, se
         load_config(config(models), "c.yaml")
     assert sentence in str(error.value)
     assert str(error.value).count("\n") == 0
+
+
+def test_a_folder_in_the_place_of_a_pattern_is_told_how_to_name_its_files(models, folder):
+    with pytest.raises(ConfigError) as error:
+        load_config(config(models, "ckpts"), "c.yaml")
+    assert "expected a pattern of finished checkpoints, such as 'ckpts/step-*." in str(error.value)
 
 
 def test_a_mistake_that_all_checkpoints_share_is_said_once_where_it_was_made(models, folder):

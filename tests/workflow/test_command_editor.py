@@ -231,7 +231,7 @@ def test_a_program_that_does_not_start_stops_the_run_with_the_end_of_what_it_pri
     path.write_text("import no_such_model\n", encoding="utf-8")
     printed = workflow.run(*EDITS, "--retries", "0", check=False)
     sentence = (
-        "mine: expected that it is ready, found the program ended with code 1; it said last: "
+        'mine: expected a line {"ready": true}, found the program ended with code 1; it said last: '
     )
     assert sentence in printed
     assert "No module named 'no_such_model'" in printed

@@ -42,7 +42,10 @@ def members(editor: Any, source: str, found: Found) -> list[Any]:
     where = f"{source}: editors: {name}: checkpoints"
     paths = found(pattern)
     if not paths:
-        raise ConfigError(f"{where}: found no finished checkpoint at {pattern!r}, expected one")
+        files = f", such as '{pattern}/step-*.safetensors'" if Path(pattern).is_dir() else ""
+        raise ConfigError(
+            f"{where}: expected a pattern of finished checkpoints{files}, found none at {pattern!r}"
+        )
     steps: dict[int, tuple[str, str]] = {}
     for path in paths:
         digits = _digits(pattern, path, where)

@@ -110,8 +110,9 @@ def failure_of(
         return refused(answer.said, doing)
     if status & NO_USE or 402 in named:
         return ServerError(
-            f"{option}: {answer.said}, expected a server that runs at {option}.url, has "
-            f"{option}.model and takes the key in the variable that {option}.api_key_variable names"
+            f"{option}: {answer.said}, expected a server that runs at {option}.url (an "
+            f"address up to /v1), has {option}.model and takes the key in the variable that "
+            f"{option}.api_key_variable names"
         )
     if any(code in (408, 429) or code >= 500 for code in status):
         return Passing(answer.said)

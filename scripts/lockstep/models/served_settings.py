@@ -9,18 +9,25 @@ from lockstep.config.section import Seconds
 from lockstep.models.backend import BackendSettings, Usage
 from lockstep.plan import requests_at_a_time
 
+# what editors, judges and rewriters append to an address
+ENDPOINTS = ("/images/edits", "/chat/completions")
+
 
 def _plain_url(url: str) -> str:
     parts = urlsplit(url)
     if parts.username is not None or parts.query or parts.fragment:
         # it may hold a secret, so it is not shown
         raise ValueError(
-            "found more than an address, accepted is one without user, password and query "
-            "(api_key_variable names the key)"
+            "expected an address without user, password and query (api_key_variable names the "
+            "key), found more"
         )
     if parts.scheme not in ("http", "https") or not parts.hostname or not _has_port(parts):
-        raise ValueError(f"found {url!r}, accepted is an address such as http://localhost:8000/v1")
-    return url.rstrip("/")
+        raise ValueError(f"expected an address such as http://localhost:8000/v1, found {url!r}")
+    own = url.rstrip("/")
+    for end in ENDPOINTS:
+        if own.endswith(end):
+            raise ValueError(f"expected the server's address without {end}, found {url!r}")
+    return own
 
 
 def _has_port(parts: SplitResult) -> bool:

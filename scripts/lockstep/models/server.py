@@ -97,8 +97,7 @@ def _too_many(
     if failed <= max_failed_share * max(server.asked + known, min(items + known, ENOUGH)):
         return None
     return ServerError(
-        f"{server.option}: {failed} of {server.asked} requests failed "
-        f"(the last: {server.failures[-1]}), "
-        f"accepted is a share of {max_failed_share} ({server.option}.max_failed_share); "
-        f"what is {server.done} is kept, run again"
+        f"{server.option}: expected at most a share of {max_failed_share} of failed requests "
+        f"({server.option}.max_failed_share), found {failed} of {server.asked}; "
+        f"what is {server.done} is kept, run again; the last failure: {server.failures[-1]}"
     )

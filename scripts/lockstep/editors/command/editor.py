@@ -111,7 +111,7 @@ class CommandEditor:
             self._quarantine.ask(data, most)
             found = self._quarantine.answer()
             if found.suffix != ".png":
-                raise SampleError(f"expected a PNG, found one as {found.suffix} is")
+                raise SampleError(f"expected a PNG, found a file of kind {found.suffix}")
             if found.transparent:
                 raise SampleError("expected an opaque image, found transparent pixels")
             return open_rgb(io.BytesIO(data))

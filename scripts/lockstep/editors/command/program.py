@@ -44,6 +44,9 @@ BRACES = 20
 ENDING = 15.0
 """Seconds in which a program's guard ends all that the program has started."""
 
+READY = 'a line {"ready": true}'
+"""What a program says first."""
+
 TOLD = ("ready", "id", "error")
 """Keys of which an answer has one; other JSON is a text like any other."""
 
@@ -141,9 +144,9 @@ class Program:
         Raises:
             Lost: if it says so not in time, or ends.
         """
-        message = self._answer(time.monotonic() + seconds, seconds, "that it is ready")
+        message = self._answer(time.monotonic() + seconds, seconds, READY)
         if message.get("ready") is not True:
-            raise Lost(f"expected that the program is ready, found {_error(message)}")
+            raise Lost(f"expected {READY}, found {_told(message)}")
         return message
 
     def ask(self, request: dict[str, Any], seconds: float) -> None:
@@ -167,7 +170,8 @@ class Program:
                 break
             self._diary.add(f"{json.dumps(answer)} (no answer to what was asked, passed over)")
         if answer.get("ok") is not True or "error" in answer:
-            raise ValueError(_error(answer))
+            error = "" if _has_reason(answer) else 'expected "ok": true or an "error", found '
+            raise ValueError(error + _told(answer))
 
     def has_ended(self) -> bool:
         return self._process.poll() is not None
@@ -252,12 +256,15 @@ def _message(text: str) -> dict[str, Any] | None:
     return None
 
 
-def _error(message: Mapping[str, Any]) -> str:
-    """Return what a message says is wrong, or that it says nothing of the kind."""
-    if isinstance(error := message.get("error"), str) and error.strip():
-        return media.line(error)[:SHOWN]
-    text = media.line(json.dumps(message, ensure_ascii=False))[:100]
-    return f'expected {{"ready": true}}, "ok": true or an "error", found {text}'
+def _has_reason(message: Mapping[str, Any]) -> bool:
+    return isinstance(error := message.get("error"), str) and bool(error.strip())
+
+
+def _told(message: Mapping[str, Any]) -> str:
+    """Return what a message says is wrong, or else the message itself."""
+    if _has_reason(message):
+        return media.line(message["error"])[:SHOWN]
+    return media.line(json.dumps(message, ensure_ascii=False))[:100]
 
 
 def _let_go(requests: IO[bytes], lifeline: int) -> None:
