@@ -2,6 +2,7 @@
 
 import io
 import json
+import math
 import os
 import re
 from pathlib import Path
@@ -356,6 +357,10 @@ CHAT = {"type": "openai", "model": "m", "url": "http://localhost:1/v1", "prompt"
         (
             {**CHAT, "prompt": "Say it."},
             "expected a text with {instruction} in it, found 'Say it.'",
+        ),
+        (
+            {**CHAT, "request": {"a": [{"temperature": math.nan}]}},
+            "editors[0].rewrite.request.a[0].temperature: expected a finite number, found nan",
         ),
         ({**CHAT, "url": "there"}, "editors[0].rewrite.url: found 'there', accepted is an address"),
         ("file", "editors[0].rewrite: expected"),
