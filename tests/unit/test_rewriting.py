@@ -152,6 +152,25 @@ def test_a_rewriter_that_sees_the_source_is_asked_again_for_another_source(serve
 
 
 @pytest.mark.parametrize(
+    "spoil",
+    [
+        Path.unlink,
+        lambda path: path.write_bytes(b""),
+        lambda path: path.write_bytes(b"GIF89a"),
+        lambda path: path.write_bytes(path.read_bytes()[:60]),
+    ],
+)
+def test_a_source_that_cannot_be_shown_costs_one_sample(serve, tmp_path, spoil):
+    server = serve(better)
+    job = Job(tmp_path, 3, chat(server, image=True))
+    spoil(Path(records.read_manifest(job.manifest)[1].image))
+    found = job.run()
+    assert [r.status for r in found] == ["ok", "rewrite_failed", "ok"]
+    assert found[1].error.startswith("rewriting 's1' failed: expected ")
+    assert len(server.requests) == 2
+
+
+@pytest.mark.parametrize(
     ("given", "sentence"),
     [
         (REFUSED, "the server's content filter refused to rewrite ("),
