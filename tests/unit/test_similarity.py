@@ -170,13 +170,6 @@ def test_small_and_narrow_images_have_what_can_be_told(made, size):
         assert all(map(np.isfinite, told(name, made[name], *pair).numbers.values()))
 
 
-@pytest.mark.parametrize(("width", "known"), [(31, False), (60, True)])
-def test_what_is_reduced_below_what_a_model_takes_has_no_number(made, monkeypatch, width, known):
-    monkeypatch.setattr(similarity, "LARGEST", 32 * 300)
-    pair = [picture(seed, size=(width, 420)) for seed in (0, 1)]
-    assert bool(told("lpips", made["lpips"], *pair).numbers) is known
-
-
 def test_an_instruction_that_clip_cuts_is_said(made):
     long = "Let go of the ball. " * 20
     found = told("clip", made["clip"], picture(), picture(1), long)

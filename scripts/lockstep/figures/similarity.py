@@ -190,13 +190,12 @@ def _lpips(folder: str) -> Tell:
         raise ConfigError(f"{path}: expected weights of torchvision's AlexNet ({what})") from None
 
     def tell(source: Image.Image, edited: Image.Image, _: str) -> Told:
-        pair = [
-            reduced(i, LARGEST) for i in (source, images.resize(edited, source.size, "lanczos"))
-        ]
-        if min(pair[0].size) < SMALLEST:
+        if min(source.size) < SMALLEST:
             return Told({})
+        alike = images.resize(edited, source.size, "lanczos")
         one, other = (
-            torch.from_numpy(np.array(image)).permute(2, 0, 1)[None] / 255 for image in pair
+            torch.from_numpy(np.array(reduced(image, LARGEST))).permute(2, 0, 1)[None] / 255
+            for image in (source, alike)
         )
         return Told({"lpips": model(one, other, normalize=True).item()})
 
