@@ -217,3 +217,18 @@ def test_an_adapter_is_a_file_or_in_a_folder_or_on_a_hub(tmp_path):
     assert file(path=str(tmp_path), weight_name="b.safetensors") == str(tmp_path / "b.safetensors")
     with pytest.raises(ValueError, match=r"found 2 \.safetensors files"):
         file(path=str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    "editor",
+    [
+        {"type": "diffusers", "model": "a/b", "call": {"x": math.inf}},
+        {"type": "command", "command": "true", "version": "1", "arguments": {"x": math.inf}},
+        {"preset": "gpt-image", "request": {"x": math.inf}},
+    ],
+)
+def test_a_number_without_end_is_one_sentence_where_any_value_may_stand(editor):
+    with pytest.raises(
+        ConfigError, match=r"^c\.yaml: editors\[0\]\.[a-z]+\.x: expected a finite n"
+    ):
+        load(**editor)

@@ -4,6 +4,7 @@ import io
 import itertools
 import re
 import threading
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -150,6 +151,20 @@ def test_a_repeated_request_that_fails_says_nothing(serve, tmp_path):
     job = Job(tmp_path, 1, server)
     assert {record.served.seed for record in [*job.run(), *job.run()]} == {"unknown"}
     assert len(server.requests) == 2
+
+
+@pytest.mark.parametrize("spoil", [Path.unlink, lambda path: path.write_bytes(b"GIF89a")])
+def test_edits_whose_source_is_gone_are_kept_and_seeds_unknown_for_now(serve, tmp_path, spoil):
+    job = Job(tmp_path, 2, serve(edit_as_asked))
+    job.run()
+    layout.seed(job.results, "e").unlink()
+    source = Path(records.read_manifest(job.manifest)[0].image)
+    kept = source.read_bytes()
+    spoil(source)
+    found = job.run()
+    assert [(r.status, r.cached, r.served.seed) for r in found] == [("ok", True, "unknown")] * 2
+    source.write_bytes(kept)
+    assert {record.served.seed for record in job.run()} == {"honoured"}
 
 
 def test_refusals_are_failed_edits_and_end_nothing(serve, tmp_path):

@@ -165,6 +165,15 @@ def test_an_address_that_fails_for_a_while_costs_no_second_edit(serve, edit):
         ("https://me:word@example.org/a.png", "an address with a user"),
         ("https://[", "cannot be one"),
         ("https://example.org:0/a", "no address of http"),
+        ("https://example.org:99999/a", "cannot be one"),
+        ("https://xn--a/a", "cannot be one"),
+        ("https://example.org/a\0b", "cannot be one"),
+        ("https://127。0。0。1/a", "cannot be one"),
+        # what systems take for addresses although it is none
+        ("https://127.1/a", "not public"),
+        ("https://2130706433/a", "not public"),
+        ("https://0X7f.1./a", "not public"),
+        ("https://[::ffff:10.0.0.1]/a", "not public"),
     ],
 )
 def test_addresses_that_lead_into_a_network_are_not_asked(address, fault):
@@ -172,7 +181,13 @@ def test_addresses_that_lead_into_a_network_are_not_asked(address, fault):
 
 
 def test_public_addresses_and_the_servers_own_host_are_asked():
-    for address in ("https://example.org/a.png", "https://8.8.8.8/a", "http://10.1.1.1:9000/b"):
+    named = (
+        "https://example.org/a.png",
+        "https://例え.jp/a",
+        "https://x.a1/a",
+        "https://8.8.8.8/a",
+    )
+    for address in (*named, "http://10.1.1.1:9000/b"):
         assert check_named(address, "http://10.1.1.1:8000/v1") is None
     assert check_named("http://localhost:9/a", "http://127.0.0.1:8/v1") is None
 
@@ -211,6 +226,8 @@ def test_what_passes_is_tried_again(serve, edit, failure):
         (edited({"b64_json": base64.b64encode(b"<html>").decode()}), 1, "found something else: "),
         (edited({"b64_json": base64.b64encode(png(MADE)[:-60]).decode()}), 1, "something else: "),
         (edited({"url": "http://example.org/a.png"}), 1, "found another host without https"),
+        (edited({"url": "http://[::1"}), 1, "found an address that cannot be one"),
+        (edited({"url": "a\0b.png"}), 1, "found an address that cannot be one"),
         (edited({"url": "files/none.png"}), 1, "found something else: "),
         (edited(Image.new("RGB", (4000, 2))), 1, "found something else: .*side"),
         (problem(429, after=999), 1, "asks for a pause of 999 s, expected at most 120 s"),

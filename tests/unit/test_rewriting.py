@@ -2,6 +2,7 @@
 
 import io
 import json
+import math
 import os
 import re
 from pathlib import Path
@@ -148,6 +149,25 @@ def test_a_rewriter_that_sees_the_source_is_asked_again_for_another_source(serve
     records.write_records(job.manifest, [made.model_copy(update={"image_sha256": "2" * 64})])
     job.run()
     assert len(server.requests) == 3
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        Path.unlink,
+        lambda path: path.write_bytes(b""),
+        lambda path: path.write_bytes(b"GIF89a"),
+        lambda path: path.write_bytes(path.read_bytes()[:60]),
+    ],
+)
+def test_a_source_that_cannot_be_shown_costs_one_sample(serve, tmp_path, spoil):
+    server = serve(better)
+    job = Job(tmp_path, 3, chat(server, image=True))
+    spoil(Path(records.read_manifest(job.manifest)[1].image))
+    found = job.run()
+    assert [r.status for r in found] == ["ok", "rewrite_failed", "ok"]
+    assert found[1].error.startswith("rewriting 's1' failed: expected ")
+    assert len(server.requests) == 2
 
 
 @pytest.mark.parametrize(
@@ -358,6 +378,10 @@ CHAT = {"type": "openai", "model": "m", "url": "http://localhost:1/v1", "prompt"
             "expected a text with {instruction} in it, found 'Say it.'",
         ),
         ({**CHAT, "url": "there"}, "editors[0].rewrite.url: expected an address such as http://"),
+        (
+            {**CHAT, "request": {"a": [{"temperature": math.nan}]}},
+            "editors[0].rewrite.request.a[0].temperature: expected a finite number, found nan",
+        ),
         ("file", "editors[0].rewrite: expected"),
     ],
 )

@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import os
 import shutil
 
 import pytest
@@ -106,7 +107,12 @@ def empty(path):
     path.write_bytes(b"")
 
 
-@pytest.mark.parametrize("spoil", [cut, begun, empty])
+def piped(path):
+    path.unlink()
+    os.mkfifo(path)
+
+
+@pytest.mark.parametrize("spoil", [cut, begun, empty, piped])
 def test_a_checkpoint_that_is_being_written_is_left_out_and_named(models, folder, spoil):
     spoil(folder / "step-200.safetensors")
     said = []

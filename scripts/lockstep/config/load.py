@@ -1,8 +1,9 @@
 """Reading a configuration: from plain values to types, with one sentence for each mistake."""
 
 import json
+import math
 import os
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -128,13 +129,35 @@ def _validated(
         places: of each editor, where it stands in the list that was given.
     """
     try:
-        return kind.model_validate_json(json.dumps(data))
+        typed = kind.model_validate_json(json.dumps(data))
     except ValidationError as error:
         items = [{**item, "loc": _as_given(item["loc"], places)} for item in error.errors()]
         said = dict.fromkeys(sentences(items, kind, backends.known()))
         raise ConfigError("\n".join(f"{source}: {text}" for text in said)) from None
     except (TypeError, ValueError) as error:
         raise ConfigError(f"{source}: found a value that YAML alone can hold ({error})") from None
+    # where any value may stand no type has refused it, and keys would hold null in its place
+    for steps, value in _unending(data):
+        place = "".join(
+            f"[{step}]" if isinstance(step, int) else f".{step}"
+            for step in _as_given(steps, places)
+        )
+        raise ConfigError(f"{source}: {place[1:]}: expected a finite number, found {value}")
+    return typed
+
+
+def _unending(
+    value: Any, steps: tuple[int | str, ...] = ()
+) -> Iterator[tuple[tuple[int | str, ...], float]]:
+    """Yield the numbers that are not finite, each with the steps that lead to it."""
+    if isinstance(value, float) and not math.isfinite(value):
+        yield steps, value
+    elif isinstance(value, Mapping):
+        for key, own in value.items():
+            yield from _unending(own, (*steps, str(key)))
+    elif isinstance(value, list | tuple):
+        for number, own in enumerate(value):
+            yield from _unending(own, (*steps, number))
 
 
 def _as_given(loc: tuple[int | str, ...], places: Sequence[int]) -> tuple[int | str, ...]:

@@ -10,7 +10,7 @@ import filelock
 from lockstep import layout, records
 from lockstep.editors.rewriting import ChatRewriteSettings
 from lockstep.editors.settings import EditorSettings, ServedEditorSettings
-from lockstep.errors import EditError, ServerError
+from lockstep.errors import EditError, ServerError, one_sentence
 from lockstep.records import EditRecord
 
 log = logging.getLogger(__name__)
@@ -68,7 +68,8 @@ def find_out(
 ) -> Verdict:
     """Find out once, with one request more, how an editor's server treats seeds.
 
-    A server that is of no use by now may be asked by the next job.
+    Where the server is of no use by now, or the source cannot be read any more, the next job may
+    ask.
 
     Args:
         done: records of the edits that are there.
@@ -91,8 +92,9 @@ def find_out(
             verdict = "honoured" if again(first.id) == first.pixels_sha256 else "ignored"
         except EditError as error:
             verdict, said = "unknown", str(error)
-        except ServerError as error:
-            log.warning("%s (%s)", SAID["unknown"], error)
+        except Exception as error:  # a server of no use, or any kind that a bad source image has
+            log.debug("traceback", exc_info=True)
+            log.warning("%s (%s)", SAID["unknown"], one_sentence(error))
             return "unknown"
         found = {"seed": verdict, "sample": first.id, "error": said, "asked": _asked(editor)}
         records.write_json(path, found)

@@ -2,6 +2,7 @@
 
 import ipaddress
 import os
+import re
 import ssl
 import urllib.request
 from urllib.parse import urlsplit
@@ -9,6 +10,9 @@ from urllib.parse import urlsplit
 import httpx
 
 from lockstep.errors import ConfigError, one_sentence
+
+NUMBER = re.compile(r"(^|\.)(0x[0-9a-f]*|[0-9]+)\.?$", re.IGNORECASE)
+"""End of a host that is no name: no domain ends in a number."""
 
 
 def read_key(variable: str | None, option: str) -> str | None:
@@ -102,23 +106,29 @@ def check_named(address: str, server: str) -> str | None:
     have this machine look into the network that it stands in.
     """
     try:
-        parts = urlsplit(address)
-        port = parts.port
-    except ValueError:
+        parts, sent = urlsplit(address), httpx.URL(address)
+        port, host = parts.port, parts.hostname
+        # what sends it may read another host in it
+        same = sent.host == (host or "")
+    except (ValueError, httpx.InvalidURL):
+        same = False
+    if not same:
         return "an address that cannot be one"
-    if parts.scheme not in ("http", "https") or not parts.hostname or port == 0:
+    if parts.scheme not in ("http", "https") or not host or port == 0:
         return "no address of http or https"
     if parts.username is not None:
         return "an address with a user"
-    host, own = parts.hostname, urlsplit(server).hostname or ""
+    own = urlsplit(server).hostname or ""
     if host == own or (_loopback(host) and _loopback(own)):
         return None
     if parts.scheme != "https":
         return f"another host without https ({host:.100})"
     try:
-        public = ipaddress.ip_address(host).is_global
+        found = ipaddress.ip_address(host)
+        public = (getattr(found, "ipv4_mapped", None) or found).is_global
     except ValueError:
-        public = not _loopback(host)
+        # systems take 127.1, 0x7f.1 and 2130706433 for addresses, too
+        public = not _loopback(host) and not NUMBER.search(host)
     return None if public else f"an address that is not public ({host:.100})"
 
 

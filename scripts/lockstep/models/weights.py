@@ -8,6 +8,7 @@ count. Here a model runs only as all of what is on disk.
 import json
 import os
 import re
+import stat
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -325,7 +326,11 @@ def check_there(path: Path) -> int:
     if path.is_dir():
         raise ConfigError(f"{path}: found a folder, expected a file")
     try:
-        size = path.stat().st_size
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode):
+            # to open a pipe would wait for who writes to it
+            raise ConfigError(f"{path}: found no regular file, expected one")
+        size = found.st_size
         with open(path, "rb") as file:
             begin = file.read(64).lstrip().lower()
     except FileNotFoundError:

@@ -161,7 +161,11 @@ class OpenAIImagesEditor(ServedModel):
     def _fetched(self, url: str) -> bytes:
         """Return what lies at an address that the server names; only the server gets its key."""
         own = self._asks.url
-        address = urljoin(f"{own}/", url)
+        try:
+            address = urljoin(f"{own}/", url)
+        except ValueError:
+            # not even joined, and refused as it is
+            address = url
         if fault := check_named(address, own):
             raise Failed(f"{NO_IMAGE} {fault} in place of its address")
         there = origin(address)

@@ -2,9 +2,11 @@
 
 from typing import Any, NamedTuple
 
+from PIL import Image
+
 from lockstep.benchmark import items
 from lockstep.editors.rewriting import INSTRUCTION, ChatRewriteSettings
-from lockstep.errors import SampleError
+from lockstep.errors import SampleError, one_sentence
 from lockstep.foreign.images import open_rgb
 from lockstep.foreign.transport import Failed
 from lockstep.models.backend import Usage
@@ -68,7 +70,7 @@ def _request(settings: ChatRewriteSettings, sample: Sample) -> dict[str, Any]:
     content: list[dict[str, Any]] = [{"type": "text", "text": told}]
     if settings.image:
         shown = [sample.image, *(picture.image for picture in sample.more)]
-        content = [*(image_part(open_rgb(path, sample.background)) for path in shown), *content]
+        content = [*(image_part(_opened(path, sample.background)) for path in shown), *content]
     body = {
         "model": settings.model,
         "messages": [{"role": "user", "content": content if settings.image else told}],
@@ -78,3 +80,14 @@ def _request(settings: ChatRewriteSettings, sample: Sample) -> dict[str, Any]:
         **settings.request,
     }
     return {name: value for name, value in body.items() if value is not None}
+
+
+def _opened(path: str, background: str) -> Image.Image:
+    try:
+        return open_rgb(path, background)
+    except SampleError:
+        raise
+    except Exception as error:  # Pillow raises many kinds on what is broken
+        raise SampleError(
+            f"expected a source image to read, found none ({one_sentence(error)})"
+        ) from None
