@@ -323,7 +323,7 @@ def test_an_id_that_is_there_twice_has_no_text(tmp_path):
         ("t.json", "{}", "expected rewritten instructions, found none"),
         ("t.csv", "id,rewritten\n", "expected rewritten instructions, found none"),
         ("t.csv", "id,rewritten\ns0,a,b\n", "line 2: expected 2 cells, found 3"),
-        ("t.txt", "s0 a", "expected a file of kind .csv, .jsonl, .parquet, .json"),
+        ("t.txt", "s0 a", "expected a file of kind .csv, .json, .jsonl, .parquet"),
     ],
 )
 def test_a_file_that_is_none_is_one_sentence_before_any_edit(tmp_path, name, text, sentence):

@@ -53,7 +53,7 @@ def _rows(path: str) -> tuple[list[str], list[tuple[str, Mapping[str, Any]]]]:
     """Return the columns of a file, and where each row stands with its values."""
     if Path(path).suffix.lower() != ".json":
         if Path(path).suffix.lower() not in score_files.READERS:
-            kinds = ", ".join((*score_files.READERS, ".json"))
+            kinds = ", ".join(score_files.READERS)
             raise ConfigError(f"{path}: expected a file of kind {kinds}, found another")
         return score_files.read_rows(path)
     rows: list[tuple[str, Mapping[str, Any]]] = []
