@@ -2,14 +2,18 @@
 
 import io
 import json
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import pytest
 from PIL import Image
 
 from lockstep import layout, plan, records
 from lockstep.devices.device import Device
+from lockstep.devices.settings import DeviceSettings
 from lockstep.errors import DamagedError
+from lockstep.jobs import run
+from lockstep.jobs.types import PairJob
+from lockstep.judges.openai_api import OpenAISettings
 from lockstep.judges.protocol import Judgement
 from lockstep.judges.qwen3_vl import Qwen3VLSettings
 from lockstep.judges.settings import ModelJudgeSettings
@@ -221,3 +225,21 @@ def test_a_judge_in_this_process_answers_under_constraint(round_of, models):
     (judgement,) = records.read_records(kept, ScoreRecord)
     assert sum(judgement.probabilities["better"]) == pytest.approx(1)
     assert len(judgement.probabilities["better"]) == 3
+
+
+def test_comparisons_count_against_the_budget_of_all_judgements(round_of, monkeypatch):
+    own = round_of
+    job = PairJob(
+        judge=OpenAISettings(type="openai", model="some", url="http://127.0.0.1:1/v1"),
+        results=str(own.results), category=own.category, round=0,
+        edits={name: tuple(map(str, paths)) for name, paths in own.edits.items()},
+        devices=(Device("cpu", "0", "cpu0"),), shard=0, log="",
+        settings=DeviceSettings(), resident=True,
+    )  # fmt: skip
+    places = []
+    monkeypatch.setattr(run.notes, "noted", lambda output: nullcontext())
+    monkeypatch.setattr(
+        "lockstep.scoring.pairs.compare_pairs", lambda own, place: places.append(place)
+    )
+    run.run_here(job, io.StringIO(), None)
+    assert [place.ledger for place in places] == [layout.judge_spent(own.results)]

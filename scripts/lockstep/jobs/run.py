@@ -6,7 +6,7 @@ A worker gets a job as JSON and does what this process would do.
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from lockstep import layout, records
 from lockstep.config.run import AnyJudge
@@ -19,6 +19,9 @@ from lockstep.models import fingerprints, staging
 from lockstep.models.backend import BackendSettings
 from lockstep.records import notes
 from lockstep.rubrics.rubric import Rubric, read_rubric
+
+if TYPE_CHECKING:
+    from lockstep.scoring.judgements import Place
 
 LIBRARY = Path(__file__).parents[1]
 
@@ -171,7 +174,6 @@ def _score(
     later: Sequence[Job],
     claimed: Callable[[], None],
 ) -> None:
-    from lockstep.scoring.judgements import Place
     from lockstep.scoring.shard import Shard, score_shard
 
     def shard_of(job: ScoreJob, rubric: Rubric) -> Shard:
@@ -182,17 +184,7 @@ def _score(
     results = Path(job.results)
     # read once, so that the note is of what the scores were made with
     told = read_rubric(Path(job.rubric))
-    title = f"score {job.category} {joined(job.own)}"
-    place = Place(
-        job.groups,
-        job.shard,
-        title,
-        terminal,
-        job.settings,
-        job.node_local,
-        loaded,
-        layout.judge_spent(Path(job.results)),
-    )
+    place = _place(job, f"score {job.category}", terminal, loaded)
     asked = (job.judge, job.seed, job.editor, job.category, job.shard)
     shards = len(job.devices) // job.edited_by
     with notes.noted(provenance.scored(results, *asked, shards, job.share, told)):
@@ -206,19 +198,8 @@ def _score(
 
 def _judge_anchors(job: AnchorJob, terminal: IO[str], loaded: Loaded[Any]) -> None:
     from lockstep.scoring.anchors import score_anchors
-    from lockstep.scoring.judgements import Place
 
-    title = f"score anchors {joined(job.own)}"
-    place = Place(
-        job.groups,
-        job.shard,
-        title,
-        terminal,
-        job.settings,
-        job.node_local,
-        loaded,
-        layout.judge_spent(Path(job.results)),
-    )
+    place = _place(job, "score anchors", terminal, loaded)
     rubrics = {category: read_rubric(Path(file)) for category, file in job.rubrics.items()}
     results = Path(job.results)
     with notes.noted(provenance.anchored(results, job.judge, rubrics)):
@@ -226,12 +207,28 @@ def _judge_anchors(job: AnchorJob, terminal: IO[str], loaded: Loaded[Any]) -> No
 
 
 def _compare(job: PairJob, terminal: IO[str], loaded: Loaded[Any]) -> None:
-    from lockstep.scoring.judgements import Place
     from lockstep.scoring.pairs import Round, compare_pairs
 
-    title = f"pairs {job.category} {joined(job.own)}"
-    place = Place(job.groups, job.shard, title, terminal, job.settings, job.node_local, loaded)
+    place = _place(job, f"pairs {job.category}", terminal, loaded)
     edits = {editor: list(map(Path, paths)) for editor, paths in job.edits.items()}
     own = Round(job.judge, Path(job.results), job.category, job.round, edits)
     with notes.noted(paired.compared(*own, job.shard, len(job.groups))):
         compare_pairs(own, place)
+
+
+def _place(
+    job: ScoreJob | AnchorJob | PairJob, title: str, terminal: IO[str], loaded: Loaded[Any]
+) -> "Place":
+    """Return where judgements are made, and where it is counted what they take."""
+    from lockstep.scoring.judgements import Place
+
+    return Place(
+        job.groups,
+        job.shard,
+        f"{title} {joined(job.own)}",
+        terminal,
+        job.settings,
+        job.node_local,
+        loaded,
+        layout.judge_spent(Path(job.results)),
+    )
