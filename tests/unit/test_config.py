@@ -49,11 +49,11 @@ def load(**sections):
             {"editors": [{"name": "a" * 65, "type": "identity"}]},
             "expected at most 64 characters",
         ),
-        ({"benchmark": {"limit": "x"}}, 'benchmark.limit: expected a valid integer, found "x"'),
+        ({"benchmark": {"limit": "x"}}, 'benchmark.limit: expected a whole number, found "x"'),
         ({"benchmark": {"limit": 0}}, "benchmark.limit: expected greater than 0, found 0"),
         (
             {"benchmark": {"strict": "maybe"}},
-            'benchmark.strict: expected a valid boolean, found "maybe"',
+            'benchmark.strict: expected true or false, found "maybe"',
         ),
         ({"benchmark": {"language": "fr"}}, "expected 'en' or 'zh', found"),
         (
@@ -196,7 +196,7 @@ def load(**sections):
         ({"benchmark": {"path": "docs"}}, "benchmark.path: expected a file, found a folder 'docs'"),
         ({"devices": {"device_ids": []}}, "device_ids: found an empty list"),
         ({"devices": {"device_ids": "all"}}, "expected 'auto' or a valid array, found \"all\""),
-        ({"devices": {"device_ids": [1.5]}}, "expected a valid integer or a valid string"),
+        ({"devices": {"device_ids": [1.5]}}, "expected a whole number or a text (in quotes)"),
         (
             {"devices": {"schedule": "queue", "enable_batch_sync": False}},
             "c.yaml: devices: expected one schedule, found schedule: queue beside "

@@ -10,6 +10,19 @@ from lockstep.config.section import Section
 from lockstep.editors import rewriting
 from lockstep.errors import suggest
 
+PLAIN = {
+    "a valid string": "a text (in quotes)",
+    "a valid integer": "a whole number",
+    "a valid number": "a number",
+    "a valid boolean": "true or false",
+    "a valid list": "a list",
+    "a valid dictionary": "keys and values",
+}
+"""Names of kinds of values for those who do not program, by pydantic's."""
+
+OWN = ("call", "request", "arguments")
+"""Keys of a section under which a model's own arguments stand."""
+
 
 def sentences(errors: list[dict[str, Any]], root: type[Section], kinds: Backends) -> list[str]:
     """Return one sentence per place; a union's arms report theirs separately.
@@ -69,7 +82,8 @@ def _sentence(
         case "extra_forbidden":
             fields = _fields_at(error["loc"][:-1], root, kinds)
             close = suggest(str(error["loc"][-1]), fields)
-            return f"{where}: found an unknown key{close}; expected one of {', '.join(fields)}"
+            own = "".join(f" (the model's own stand in {key})" for key in OWN if key in fields)
+            return f"{where}: found an unknown key{close}; expected one of {', '.join(fields)}{own}"
         case "missing":
             return f"{where}: found nothing, a value is needed"
         case "union_tag_not_found":
@@ -93,6 +107,7 @@ def _sentence(
             messages = (re.split(", (?:got|unable) ", e["msg"])[0] for e in errors)
             words = r"^\w+ should (be|have) | after validation.*"
             several = dict.fromkeys(re.sub(words, "", text) for text in messages)
+            several = dict.fromkeys(PLAIN.get(text, text) for text in several)
             return f"{where}: expected {' or '.join(several)}, found {found}"
 
 
