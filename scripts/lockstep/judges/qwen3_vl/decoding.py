@@ -4,31 +4,27 @@ The reasoning is what the model writes by itself, until it begins an object, end
 enough. The object's fixed parts are not generated but fed, each in one step; where a value is due,
 the model's own probabilities of the integers from 0 to 10 are read, and one of them is taken.
 
-"10" is two tokens. Behind each fixed part a "1" is fed on trial, which nothing after it sees: what
-the model puts on a "0" behind it, and on an end of the number there, splits the probability of "1"
-between 10 and 1. So the probabilities of all values are known, given the values before, without a
-step of their own. That a number ends after another digit than 1 is taken for granted here; where
-that digit is the one taken, `schema_mass` says how true it is.
+"10" is two tokens, unless a tokenizer has one of its own. Where it is two, a "1" is fed on trial
+behind each fixed part, which nothing after it sees: what the model puts on a "0" behind it, and on
+an end of the number there, splits the probability of "1" between 10 and 1. So the probabilities of
+all values are known, given the values before, without a step of their own. That a number ends after
+another digit than 1 is taken for granted here; where that digit is the one taken, `schema_mass`
+says how true it is.
 """
 
 import math
 import random
 from collections import deque
-from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple, Protocol
 
 import torch
 import transformers
 
-from lockstep.errors import ConfigError
-from lockstep.judges.qwen3_vl.prompts import Prefixes, Prompt
-from lockstep.judges.qwen3_vl.slots import WIDE, Slots
+from lockstep.judges.qwen3_vl.vocabulary import Vocabulary
 
-DIGITS = "0123456789"
-
-ENDS = (",", "}", "Ġ", "Ċ", "č", "ĉ")
-"""How tokens begin that may follow a number; byte-level tokenizers write white space so."""
-
+WIDE = 16
+"""Tokens to whose multiple a step of several may be filled up, so that few are captured."""
 
 AHEAD = 2
 """Steps that the device is told of before the one after which it may stop is over."""
@@ -60,50 +56,37 @@ class Reply(NamedTuple):
     """Length of the reply."""
 
 
-class Vocabulary:
-    """Tokens that mean something here.
+class Rows(Protocol):
+    """What a model has read of some rows. `Slots` reads them side by side, `PlainRow` one alone."""
 
-    Raises:
-        ConfigError: if digits are not tokens of their own.
-    """
+    def fit(self, count: int, room: int) -> bool:
+        """Tell whether so many rows with so much room behind their prompts find place."""
 
-    def __init__(self, tokenizer: transformers.PreTrainedTokenizerBase) -> None:
-        self._tokenizer = tokenizer
-        tokens = [self.encode(digit) for digit in DIGITS]
-        parts = [self.encode('{"a": '), tokens[1], tokens[0], self.encode(', "b": ')]
-        joined = [token for part in (*parts, tokens[7], self.encode("}")) for token in part]
-        single = all(len(digit) == 1 for digit in tokens)
-        if not single or self.encode('{"a": 10, "b": 7}') != joined:
-            raise ConfigError(
-                "judge: found a tokenizer that joins digits with what stands beside them, "
-                "accepted is one with a token for each digit, as Qwen's"
-            )
-        self.digits = [digit for (digit,) in tokens]
-        known = tokenizer.get_vocab()
-        self.opening = {number for token, number in known.items() if "{" in token}
-        """Tokens that begin an object."""
-        self.ends = sorted(number for token, number in known.items() if token.startswith(ENDS))
-        """Tokens that may follow a number."""
+    def begin(self, prompts: Iterable[Any]) -> torch.Tensor:
+        """Forget all rows, read new prompts and return the logits behind them."""
 
-    def encode(self, text: str) -> list[int]:
-        return self._tokenizer.encode(text, add_special_tokens=False)
+    def step(self, tokens: torch.Tensor, kept: torch.Tensor) -> torch.Tensor:
+        """Read one token behind each row that keeps it, and return the logits."""
 
-    def decode(self, tokens: Sequence[int]) -> str:
-        text = self._tokenizer.decode(
-            list(tokens), skip_special_tokens=True, clean_up_tokenization_spaces=False
-        )
-        return str(text)
+    def append(
+        self,
+        rows: Sequence[Sequence[int]],
+        width: int,
+        asked: Sequence[Sequence[int]],
+        trial: bool = False,
+    ) -> torch.Tensor:
+        """Read tokens behind each row and return the logits after those that are asked for."""
 
 
 class Decoder:
     """A model that replies.
 
     Args:
-        model: a Qwen-VL model.
+        model: any that writes text.
         vocabulary: of its tokenizer.
         max_reasoning_tokens: longest reasoning; 0 asks for none.
         temperature: of sampled replies.
-        prefixes: first parts of prompts that were read already.
+        make_rows: makes memory for so many rows, with so many tokens behind each prompt.
     """
 
     def __init__(
@@ -112,16 +95,15 @@ class Decoder:
         vocabulary: Vocabulary,
         max_reasoning_tokens: int,
         temperature: float,
-        prefixes: Prefixes,
+        make_rows: Callable[[int, int], Rows],
     ) -> None:
-        self._model = model
         self._vocabulary = vocabulary
-        self._prefixes = prefixes
-        self._digits, self._ends = (
+        self._make_rows = make_rows
+        self._single, self._ends = (
             torch.tensor(tokens, device=model.device)
-            for tokens in (vocabulary.digits, vocabulary.ends)
+            for tokens in (vocabulary.single, vocabulary.ends)
         )
-        self._slots: Slots | None = None
+        self._slots: Rows | None = None
         self._max_reasoning_tokens = max_reasoning_tokens
         self._temperature = temperature
         stops = model.generation_config.eos_token_id
@@ -131,12 +113,12 @@ class Decoder:
 
     @torch.inference_mode()
     def reply(
-        self, prompts: Iterable[Prompt], requests: Sequence[Request], count: int
+        self, prompts: Iterable[Any], requests: Sequence[Request], count: int
     ) -> list[Reply | None]:
         """Reply to each row.
 
         Args:
-            prompts: of each row.
+            prompts: of each row, as `Rows` reads them.
             count: rows that are computed, whether there is a prompt for them or not.
 
         Returns:
@@ -153,7 +135,8 @@ class Decoder:
                 break
             width = max(row.longest(number) for row in rows)
             tokens, asked = [part.tokens for part in fed], [part.asked() for part in fed]
-            logits = slots.append(tokens, width, asked, trial=True)
+            trial = any(part.trial for part in fed)
+            logits = slots.append(tokens, width, asked, trial)
             for row, part, logs in zip(rows, fed, self._logs(logits), strict=True):
                 row.read(part, logs, self._temperature)
         return [row.reply() for row in rows]
@@ -162,7 +145,7 @@ class Decoder:
         """Give the memory of the rows back."""
         self._slots = None
 
-    def _slots_for(self, rows: Sequence["_Row"], count: int) -> Slots:
+    def _slots_for(self, rows: Sequence["_Row"], count: int) -> Rows:
         """Return memory for rows; that of the last ones, if it suffices."""
         # what is fed is filled up to a grain, and never longer than this
         parts = max(
@@ -171,10 +154,10 @@ class Decoder:
         room = self._max_reasoning_tokens + parts + WIDE
         if self._slots is None or not self._slots.fit(count, room):
             self.forget()
-            self._slots = Slots(self._model, count, room, self._prefixes)
+            self._slots = self._make_rows(count, room)
         return self._slots
 
-    def _reason(self, slots: Slots, logits: torch.Tensor, rows: Sequence["_Row"]) -> None:
+    def _reason(self, slots: Rows, logits: torch.Tensor, rows: Sequence["_Row"]) -> None:
         """Let each row write until it stops by itself or has written enough.
 
         The device takes the tokens, and is told of the next steps before it has done so.
@@ -207,11 +190,11 @@ class Decoder:
         """Return what the logits after each token of each row say of numbers there."""
         logits = logits.float()
         total = logits.logsumexp(-1, keepdim=True)
-        digits, ends = (
-            logits.index_select(-1, tokens) - total for tokens in (self._digits, self._ends)
+        numbers, ends = (
+            logits.index_select(-1, tokens) - total for tokens in (self._single, self._ends)
         )
         found = zip(
-            digits.tolist(), ends.logsumexp(-1).tolist(), ends.amax(-1).tolist(), strict=True
+            numbers.tolist(), ends.logsumexp(-1).tolist(), ends.amax(-1).tolist(), strict=True
         )
         return [_Logs(*row) for row in found]
 
@@ -236,8 +219,8 @@ class _Flag:
 class _Logs(NamedTuple):
     """Log probabilities after each token of a part after which the model is asked."""
 
-    digits: list[list[float]]
-    """Of each digit."""
+    numbers: list[list[float]]
+    """Of each token that is a whole number, ascending: of the digits, and of 10 where it is one."""
     ends: list[float]
     """Of the end of a number."""
     best_ends: list[float]
@@ -275,6 +258,11 @@ class _Row:
         self._broken = False
         """Whether the model gave no numbers."""
 
+    @property
+    def _two_tokens(self) -> bool:
+        """Tell whether 10 is two tokens."""
+        return len(self._vocabulary.ten) == 2
+
     def draws(self, count: int) -> list[float] | None:
         """Return the next numbers of the row's own generator, which stays where it is."""
         if self.random is None:
@@ -296,13 +284,14 @@ class _Row:
         """Return what comes before the value of a criterion, or after the last one's."""
         if self._broken or number > len(self.names):
             return _Part([], 0, False)
-        digits = self._vocabulary.digits
-        taken = [digits[int(digit)] for digit in str(self._values[-1])] if number else []
+        taken = self._vocabulary.number(self._values[-1]) if number else []
         if number == len(self.names):
             return _Part(taken, len(taken), False)
         before = ", " if number else self._opening()
         fixed = self._vocabulary.encode(f'{before}"{self.names[number]}": ')
-        return _Part([*taken, *fixed, digits[1]], len(taken), True)
+        if not self._two_tokens:
+            return _Part([*taken, *fixed], len(taken), False)
+        return _Part([*taken, *fixed, *self._vocabulary.number(1)], len(taken), True)
 
     def longest(self, number: int) -> int:
         """Return how many tokens a part can have at most, whatever the row has said before."""
@@ -323,20 +312,25 @@ class _Row:
         self._tokens += len(part.tokens) - part.trial
         # what the number taken allowed behind each of its digits: its end, and behind 1 a 0
         for place in range(part.taken):
-            zero = [logs.digits[place][0]] if self._values[-1] in (1, 10) and place == 0 else []
+            ten = self._two_tokens and self._values[-1] in (1, 10) and place == 0
+            zero = [logs.numbers[place][0]] if ten else []
             self._masses.append(math.exp(_log_sum([logs.ends[place], *zero])))
-        if part.trial:
+        if len(self._values) < len(self.names) and part.tokens:
             self._take(logs, temperature)
 
     def _take(self, logs: "_Logs", temperature: float) -> None:
         """Take a value by the log probabilities of its digits.
 
         Args:
-            logs: the last ones behind a 1, those before them where it stands.
+            logs: where 10 is two tokens, the last ones behind a 1, those before them where it
+                stands; else the last ones where it stands.
         """
-        digits, zero, end = logs.digits[-2], logs.digits[-1][0], logs.ends[-1]
-        values = [*digits, digits[1] + zero - _log_sum([zero, end])]
-        values[1] += end - _log_sum([zero, end])
+        if self._two_tokens:
+            digits, zero, end = logs.numbers[-2], logs.numbers[-1][0], logs.ends[-1]
+            values = [*digits, digits[1] + zero - _log_sum([zero, end])]
+            values[1] += end - _log_sum([zero, end])
+        else:
+            digits = values = logs.numbers[-1]
         if len(self._allowed) < len(values):
             self._take_allowed([values[value] for value in self._allowed], temperature)
             return
@@ -352,7 +346,8 @@ class _Row:
             return
         # token by token, as in any greedy reply
         first = digits.index(max(digits))
-        self._values.append(10 if first == 1 and zero >= logs.best_ends[-1] else first)
+        is_ten = self._two_tokens and first == 1 and logs.numbers[-1][0] >= logs.best_ends[-1]
+        self._values.append(10 if is_ten else first)
 
     def _take_allowed(self, values: list[float], temperature: float) -> None:
         """Take one of the allowed values by their log probabilities."""
