@@ -99,7 +99,14 @@ def qwen_vision(**more: Any) -> dict[str, Any]:
     }
 
 
-def make_qwen(folder: Path, kind: str, text: dict[str, Any], vision: dict[str, Any]) -> Any:
+def make_qwen(
+    folder: Path,
+    kind: str,
+    text: dict[str, Any],
+    vision: dict[str, Any],
+    head: str = "ForConditionalGeneration",
+    **more: Any,
+) -> None:
     """Write a model that has Qwen3-VL's processor."""
     tokenizer = tiny.make_tokenizer()
     rope = {"rope": {"mrope_section": [2, 1, 1], "mrope_interleaved": True}}
@@ -107,17 +114,16 @@ def make_qwen(folder: Path, kind: str, text: dict[str, Any], vision: dict[str, A
         text_config=text_config(tokenizer, **rope, **text),
         vision_config=qwen_vision(**vision),
         **parts.vision_token_ids(tokenizer),
+        **more,
     )
     processor = parts.make_processor(tokenizer, 16, 64, 128, judge=True, **parts.AROUND_HALF)
     processor.chat_template = parts.CHAT_TEMPLATE + (
         "{% if enable_thinking is not defined or enable_thinking %}<think>{% endif %}"
     )
-    return write(
-        folder, getattr(transformers, f"{kind}ForConditionalGeneration"), config, processor
-    )
+    write(folder, getattr(transformers, f"{kind}{head}"), config, processor)
 
 
-def make_glm(folder: Path, kind: str, text: dict[str, Any]) -> Any:
+def make_glm(folder: Path, kind: str, text: dict[str, Any]) -> None:
     family = "Glm46V" if kind == "Glm46V" else "Glm4v"
     marks = {"image": "<|image|>", "video": "<|video|>"}
     marks |= {"image_start": "<|begin_of_image|>", "image_end": "<|end_of_image|>"}
@@ -137,12 +143,10 @@ def make_glm(folder: Path, kind: str, text: dict[str, Any]) -> Any:
         video_processor=getattr(transformers, f"{family}VideoProcessor")(),
         chat_template=TEMPLATE.replace("IMAGE", "<|begin_of_image|><|image|><|end_of_image|>"),
     )
-    return write(
-        folder, getattr(transformers, f"{kind}ForConditionalGeneration"), config, processor
-    )
+    write(folder, getattr(transformers, f"{kind}ForConditionalGeneration"), config, processor)
 
 
-def make_gemma(folder: Path) -> Any:
+def make_gemma(folder: Path) -> None:
     marks = {"image": "<|image|>", "boi": "<|image>", "eoi": "<image|>"}
     marks |= {"audio": "<|audio|>", "boa": "<|audio>", "eoa": "<audio|>"}
     tokenizer = pieces_tokenizer({f"{name}_token": mark for name, mark in marks.items()})
@@ -182,10 +186,10 @@ def make_gemma(folder: Path) -> Any:
         eoa_token_index=tokenizer.convert_tokens_to_ids(marks["eoa"]),
         video_token_id=tokenizer.convert_tokens_to_ids("<|video|>"),
     )
-    return write(folder, transformers.Gemma4ForConditionalGeneration, config, processor)
+    write(folder, transformers.Gemma4ForConditionalGeneration, config, processor)
 
 
-def make_internvl(folder: Path) -> Any:
+def make_internvl(folder: Path) -> None:
     marks = {"start_image": "<img>", "end_image": "</img>", "context_image": "<IMG_CONTEXT>"}
     marks |= {"video": "<video>"}
     tokenizer = bytes_tokenizer(
@@ -215,10 +219,40 @@ def make_internvl(folder: Path) -> Any:
         image_token_id=tokenizer.convert_tokens_to_ids("<IMG_CONTEXT>"),
         image_seq_length=4,
     )
-    return write(folder, transformers.InternVLForConditionalGeneration, config, processor)
+    write(folder, transformers.InternVLForConditionalGeneration, config, processor)
 
 
-def write(folder: Path, kind: Any, config: Any, processor: Any) -> Any:
+def make_gemma3_reward(folder: Path, numbers: int) -> None:
+    marks = {"image": "<image_soft_token>", "boi": "<start_of_image>", "eoi": "<end_of_image>"}
+    tokenizer = pieces_tokenizer({f"{name}_token": mark for name, mark in marks.items()})
+    text = text_config(tokenizer)
+    del text["rope_parameters"]
+    config = transformers.Gemma3Config(
+        text_config={**text, "sliding_window": 64, "pad_token_id": tokenizer.pad_token_id},
+        vision_config={
+            "hidden_size": 32,
+            "intermediate_size": 64,
+            "num_hidden_layers": 1,
+            "num_attention_heads": 2,
+            "image_size": 56,
+            "patch_size": 14,
+        },
+        mm_tokens_per_image=4,
+        **ids(tokenizer, image_token_id=marks["image"]),
+        boi_token_index=tokenizer.convert_tokens_to_ids(marks["boi"]),
+        eoi_token_index=tokenizer.convert_tokens_to_ids(marks["eoi"]),
+        num_labels=numbers,
+    )
+    processor = transformers.Gemma3Processor(
+        image_processor=transformers.Gemma3ImageProcessor(size={"height": 56, "width": 56}),
+        tokenizer=tokenizer,
+        image_seq_length=4,
+        chat_template="{{ bos_token }}" + TEMPLATE.replace("IMAGE", "<start_of_image>"),
+    )
+    write(folder, transformers.Gemma3ForSequenceClassification, config, processor)
+
+
+def write(folder: Path, kind: Any, config: Any, processor: Any) -> None:
     torch.manual_seed(0)
     config.dtype = "float32"
     kind(config).save_pretrained(folder)
@@ -251,3 +285,11 @@ MAKE = {
     "internvl": make_internvl,
 }
 """What writes a tiny judge into a folder, by its `model_type`."""
+
+MAKE_REWARD = {
+    "qwen3_5": lambda folder, numbers: make_qwen(
+        folder, "Qwen3_5", GATED, {}, "ForSequenceClassification", num_labels=numbers
+    ),
+    "gemma3": make_gemma3_reward,
+}
+"""What writes a tiny reward model of so many numbers into a folder, by its `model_type`."""

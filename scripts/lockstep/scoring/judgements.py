@@ -28,10 +28,11 @@ from lockstep.errors import (
 )
 from lockstep.foreign import images
 from lockstep.judges import keys
-from lockstep.judges.protocol import Judge, Judgement, Pair
+from lockstep.judges.protocol import Finished, Judge, Judgement, Pair
 from lockstep.judges.settings import JudgeSettings
 from lockstep.models import server, staging
 from lockstep.records import Picture, Sample, ScoreRecord, alike
+from lockstep.rubrics import combine
 from lockstep.scoring.replies import (
     Judging,
     Pending,
@@ -186,14 +187,19 @@ def _kept(item: Pending) -> ScoreRecord | None:
         (kept,) = records.read_records(item.path, ScoreRecord)
     except (FileNotFoundError, ValueError):
         return None
-    if kept.key != item.key or kept.reply is None:
+    if kept.key != item.key or (kept.reply is None and not kept.criteria):
         return None
+    finished = None
+    if kept.reply is None:
+        score = combine.score(item.job.rubric, kept.criteria, item.sample.tags)
+        finished = Finished(kept.criteria, score)
     # the reply is what took the judge; its score follows from today's rules
     judgement = Judgement(
         kept.reply,
         probabilities=kept.probabilities or None,
         schema_mass=kept.schema_mass,
         finish_reason=kept.finish_reason,
+        finished=finished,
     )
     same = ("rejected", "prompt_tokens", "reply_tokens", "judge_seconds", "versions")
     known = {name: getattr(kept, name) for name in same}
