@@ -117,24 +117,46 @@ def test_probabilities_are_those_of_a_pass_without_a_cache(judge):
         (judgement,) = judge.judge([pair])
     finally:
         judge._decoder._max_reasoning_tokens = most
-    values, text, least = parse_reply(judgement.reply, RUBRIC).criteria, "", 1.0
+    values, text, masses = parse_reply(judgement.reply, RUBRIC).criteria, "", []
+    digits, splits = vocabulary.digits, len(vocabulary.ten) == 2
     for name, before in (("a", "{"), ("b", ", ")):
         text += f'{before}"{name}": '
         own = logs(judge, pair, text).exp().tolist()
-        shares = [own[token] for token in vocabulary.digits]
-        least = min(least, sum(shares))
-        if len(vocabulary.ten) == 2:
-            behind = logs(judge, pair, text + "1").exp().tolist()
-            ten, one = behind[vocabulary.digits[0]], sum(behind[t] for t in vocabulary.ends)
+        shares = [own[token] for token in vocabulary.single]
+        masses.append(sum(shares))
+        behind_1 = logs(judge, pair, text + "1").exp().tolist()
+        ten, one = behind_1[digits[0]], sum(behind_1[token] for token in vocabulary.ends)
+        if splits:
             shares += [shares[1] * ten / (ten + one)]
             shares[1] *= one / (ten + one)
-        else:
-            shares.append(own[vocabulary.ten[0]])
-            least = min(least, sum(shares))
         expected = [share / sum(shares) for share in shares]
         assert judgement.probabilities[name] == pytest.approx(expected, abs=2e-5)
+        if splits and values[name] in (1, 10):
+            masses.append(ten + one)
+        if not splits or values[name] != 1:
+            behind = logs(judge, pair, text + str(values[name])).exp().tolist()
+            masses.append(sum(behind[token] for token in vocabulary.ends))
         text += str(values[name])
-    assert judgement.schema_mass <= round(least + 5e-5, 4)
+    assert judgement.schema_mass == pytest.approx(min(masses), abs=1e-4)
+
+
+@pytest.mark.parametrize("begins", ["{", "<|im_end|>"])
+def test_reasoning_ends_where_the_model_begins_the_object_or_stops(recurrent, begins):
+    head = recurrent._model.lm_head
+    bias = torch.zeros(head.out_features)
+    bias[recurrent._processor.tokenizer.convert_tokens_to_ids(begins)] = 1000.0
+    bias[recurrent._decoder._vocabulary.single] = 990.0
+    hook = head.register_forward_hook(lambda *called: called[2] + bias)
+    decoder = recurrent._decoder
+    most = decoder._max_reasoning_tokens
+    try:
+        found = recurrent.judge(pairs(1))
+        decoder._max_reasoning_tokens = 0
+        assert recurrent.judge(pairs(1)) == found
+    finally:
+        hook.remove()
+        decoder._max_reasoning_tokens = most
+    assert found[0].reply.startswith("{")
 
 
 def test_reasoning_is_what_generate_writes(judge):
@@ -222,18 +244,15 @@ def test_both_types_take_the_path_of_the_model(models, folder_of, kind):
         assert type(settings(type=kind, model=str(folder), **given).load("cpu")) is path
 
 
-def test_layers_with_windows_are_not_for_the_fast_path():
-    config = transformers.Qwen2_5_VLConfig(
-        text_config={
-            "num_hidden_layers": 4,
-            "use_sliding_window": True,
-            "sliding_window": 64,
-            "max_window_layers": 2,
-        }
-    )
-    assert paths._has_windows(config)
-    assert not paths._has_windows(transformers.Qwen2_5_VLConfig())
-    assert not paths._has_windows(transformers.Qwen3VLConfig())
+@pytest.mark.parametrize("windows", [False, True])
+def test_layers_with_windows_are_not_for_the_fast_path(tmp_path, monkeypatch, windows):
+    own = {"use_sliding_window": True, "sliding_window": 64, "max_window_layers": 2}
+    text = {"num_hidden_layers": 4, **(own if windows else {})}
+    transformers.Qwen2_5_VLConfig(text_config=text).save_pretrained(tmp_path)
+    for name in ("PlainJudge", "Qwen3VLJudge"):
+        monkeypatch.setattr(paths, name, lambda *_, name=name: name)
+    expected = "PlainJudge" if windows else "Qwen3VLJudge"
+    assert settings_of(tmp_path).load("cpu") == expected
 
 
 @pytest.mark.parametrize(
