@@ -233,7 +233,7 @@ def agree(judge: Qwen3VLJudge) -> None:
     """
     (pair,) = pairs(1)
     inputs = judge._processor(
-        text=[judge._chat(pair)], images=[pair.source, pair.edited], return_tensors="pt"
+        text=[judge._chat.text(pair)], images=[pair.source, pair.edited], return_tensors="pt"
     ).to(judge._model.device)
     expected = judge._model(**inputs, logits_to_keep=1).logits[0, -1].float()
     judge._prefixes.clear()
@@ -256,7 +256,7 @@ def generate_alone(judge: Qwen3VLJudge, folder: Path) -> float:
         torch.cuda.synchronize()
         began = time.perf_counter()
         inputs = judge._processor(
-            text=[judge._chat(pair)], images=[pair.source, pair.edited], return_tensors="pt"
+            text=[judge._chat.text(pair)], images=[pair.source, pair.edited], return_tensors="pt"
         ).to("cuda")
         model.generate(**inputs, max_new_tokens=TOKENS, min_new_tokens=TOKENS, do_sample=False)
         torch.cuda.synchronize()

@@ -12,6 +12,7 @@ from lockstep.judges import keys as judge_keys
 from lockstep.judges.openai_api import OpenAISettings
 from lockstep.judges.precomputed import PrecomputedJudgeSettings
 from lockstep.judges.qwen3_vl import Qwen3VLSettings
+from lockstep.judges.reward import RewardSettings
 
 EDITORS = {
     DiffusersSettings: {
@@ -60,6 +61,12 @@ JUDGES = {
         "use_batch_inference": False,
         "gpus_per_judge": 2,
     },
+    RewardSettings: {
+        "model": "other/model",
+        "revision": "abc",
+        "dtype": "float32",
+        "outputs": {"quality": {"output": 1, "lowest": 0, "highest": 1}},
+    },
     OpenAISettings: {
         "model": "other",
         "revision": "abc",
@@ -85,6 +92,11 @@ BASES = {
         "url": "http://127.0.0.1:8000/v1",
     },
     Qwen3VLSettings: {"type": "qwen3_vl", "model": "some/model"},
+    RewardSettings: {
+        "type": "reward",
+        "model": "some/model",
+        "outputs": {"quality": {"output": 0, "lowest": 0, "highest": 1}},
+    },
     OpenAISettings: {
         "type": "openai",
         "model": "some",

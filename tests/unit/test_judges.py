@@ -232,7 +232,6 @@ def test_what_was_used_longest_ago_makes_room(score_only, monkeypatch):
     (expected,), widths = passes(score_only, [first])
     prefixes = Prefixes(int(2.5 * widths[0]))
     monkeypatch.setattr(score_only, "_prefixes", prefixes)
-    monkeypatch.setattr(score_only._decoder, "_prefixes", prefixes)
     score_only._decoder.forget()
 
     def told_in(pair):
@@ -262,7 +261,7 @@ def test_a_warm_up_changes_no_reply_and_keeps_nothing(score_only):
 def plain(judge, pair, text):
     """Return the log probabilities after a text, from one pass without cache and padding."""
     inputs = judge._processor(
-        text=[judge._chat(pair) + text], images=[pair.source, pair.edited], return_tensors="pt"
+        text=[judge._chat.text(pair) + text], images=[pair.source, pair.edited], return_tensors="pt"
     )
     with torch.inference_mode():
         return judge._model(**inputs).logits[0, -1].log_softmax(-1).tolist()
@@ -312,7 +311,7 @@ def test_the_reasoning_is_what_the_model_writes_by_itself(reasoned):
     (pair,) = pairs(1)
     (judgement,) = judge.judge([pair])
     inputs = judge._processor(
-        text=[judge._chat(pair)], images=[pair.source, pair.edited], return_tensors="pt"
+        text=[judge._chat.text(pair)], images=[pair.source, pair.edited], return_tensors="pt"
     )
     output = judge._model.generate(**inputs, max_new_tokens=16, do_sample=False)
     free = judge._processor.decode(
@@ -404,8 +403,8 @@ def test_a_judge_that_would_have_said_more_is_told_from_one_that_would_not(score
 def test_a_judge_asked_once_more_sees_its_reply_and_the_error(judge):
     (pair,) = pairs(1)
     again = pair._replace(rejected=Rejected("I give it 7/10.", "Found no object."))
-    chat = judge._chat(again)
-    assert chat.startswith(judge._chat(pair))
+    chat = judge._chat.text(again)
+    assert chat.startswith(judge._chat.text(pair))
     assert "<|im_start|>assistant\nI give it 7/10.<|im_end|>" in chat
     assert "<|im_start|>user\nFound no object.<|im_end|>" in chat
     assert chat.endswith("<|im_start|>assistant\n")
@@ -489,12 +488,14 @@ def test_what_did_not_fit_is_given_back_before_less_is_tried(score_only, monkeyp
 def test_a_tokenizer_that_joins_digits_is_refused():
     class Joining:
         def encode(self, text, **_):
-            return list(text.replace("10", "X").encode())
+            return list(text.replace("0,", "X").encode())
 
         def get_vocab(self):
             return {}
 
-    with pytest.raises(ConfigError, match="a token for each digit"):
+    with pytest.raises(
+        ConfigError, match="expected a tokenizer that writes numbers in tokens of their own"
+    ):
         Vocabulary(Joining())
 
 
@@ -611,7 +612,7 @@ def test_a_large_model_is_spread_evenly_and_not_onto_the_host(tmp_path):
     )
     given = settings_of(tmp_path, gpus_per_judge=2, dtype="bfloat16")
     with pretended_gpus(2, free=75 * 10**9):
-        found = qwen3_vl._device_map(given, "cuda")
+        found = qwen3_vl.device_map(given, "cuda")
     layers = [place for name, place in found.items() if ".layers." in name]
     assert layers == sorted(layers) and 24 <= layers.count(0) <= 40 and len(layers) == 64
     assert found["model.visual"] == 0
@@ -623,12 +624,12 @@ def test_a_large_model_is_spread_evenly_and_not_onto_the_host(tmp_path):
     )
     small = settings_of(tmp_path / "small", gpus_per_judge=2, dtype="bfloat16")
     with pretended_gpus(2, free=75 * 10**9):
-        assert not any("visual." in name for name in qwen3_vl._device_map(small, "cuda"))
+        assert not any("visual." in name for name in qwen3_vl.device_map(small, "cuda"))
     with (
         pretended_gpus(2, free=30 * 10**9),
         pytest.raises(ConfigError, match="gpus_per_judge: found too little memory on 2 for"),
     ):
-        qwen3_vl._device_map(given, "cuda")
+        qwen3_vl.device_map(given, "cuda")
 
 
 def test_a_judge_with_missing_weights_is_refused_and_not_random(models, tmp_path):

@@ -231,7 +231,9 @@ def test_probabilities_are_those_of_plain_passes_over_each_answer(judges, kind, 
 
     def shares(text):
         inputs = judge._processor(
-            text=[judge._chat(pair) + text], images=[pair.source, pair.edited], return_tensors="pt"
+            text=[judge._chat.text(pair) + text],
+            images=[pair.source, pair.edited],
+            return_tensors="pt",
         )
         with torch.inference_mode():
             return judge._model(**inputs).logits[0, -1].softmax(-1).tolist()
@@ -266,6 +268,19 @@ def test_probabilities_are_those_of_plain_passes_over_each_answer(judges, kind, 
         for length in range(len(taken) + 1)
     )
     assert judgement.schema_mass == pytest.approx(least, abs=1e-4)
+
+
+def test_integers_that_are_read_at_once_are_those_of_their_tree(judges, monkeypatch):
+    """As where a tokenizer joins digits."""
+    judge = judges["score_only"]
+    given = pairs(4, rubric(YES_NO, {**INTEGERS, "maximum": 10}, LIST))
+    at_once = judge.judge(given)
+    monkeypatch.setattr(judge._decoder._vocabulary, "digits", [])
+    for one, other in zip(judge.judge(given), at_once, strict=True):
+        assert (one.reply, one.usage) == (other.reply, other.usage)
+        assert one.schema_mass == pytest.approx(other.schema_mass, abs=2e-4)
+        for name, shares in other.probabilities.items():
+            assert one.probabilities[name] == pytest.approx(shares, abs=1e-5)
 
 
 def test_each_answer_is_taken_by_its_probability(judges):

@@ -125,7 +125,7 @@ def teach(folder: Path, pairs, replies):
     torch.manual_seed(0)
     judge = Qwen3VLJudge(here(folder), "cpu")
     model, processor = judge._model, judge._processor
-    prompts = [judge._chat(pair) for pair in pairs]
+    prompts = [judge._chat.text(pair) for pair in pairs]
     inputs = processor(
         text=[f"{p}{reply}<|im_end|>" for p, reply in zip(prompts, replies, strict=True)],
         images=[image for pair in pairs for image in (pair.source, pair.edited)],

@@ -26,7 +26,8 @@ log = logging.getLogger(__name__)
 OURS = (
     *("lockstep.editors.diffusers", "lockstep.editors.command", "lockstep.editors.openai_images"),
     *("lockstep.editors.precomputed", "lockstep.editors.identity"),
-    *("lockstep.judges.qwen3_vl", "lockstep.judges.openai_api", "lockstep.judges.precomputed"),
+    *("lockstep.judges.qwen3_vl", "lockstep.judges.reward", "lockstep.judges.openai_api"),
+    "lockstep.judges.precomputed",
 )
 
 GROUP = "lockstep.backends"

@@ -55,10 +55,8 @@ def join_weights(text: Module) -> None:
     """
     for layer in text.layers:
         mlp = layer.mlp
-        # experts have no such halves
-        if hasattr(mlp, "gate_proj"):
-            mlp.joined = _joined(mlp.gate_proj, mlp.up_proj)
-            mlp.is_silu = text.config.hidden_act == "silu"
+        mlp.joined = _joined(mlp.gate_proj, mlp.up_proj)
+        mlp.is_silu = text.config.hidden_act == "silu"
     for layer in text.layers:
         attention = layer.self_attn
         attention.joined = _joined(attention.q_proj, attention.k_proj, attention.v_proj)
@@ -209,8 +207,6 @@ def _add_norm(x: torch.Tensor, y: torch.Tensor, norm: Module) -> tuple[torch.Ten
 
 def _perceive(mlp: Module, x: torch.Tensor) -> torch.Tensor:
     """Return what a perceptron says."""
-    if not hasattr(mlp, "joined"):
-        return mlp(x)
     both = F.linear(x, *mlp.joined)
     if _is_fast(x) and mlp.is_silu:
         return mlp.down_proj(kernels.silu_mul(both))

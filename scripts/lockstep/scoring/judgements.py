@@ -22,17 +22,19 @@ from lockstep.errors import (
     ConfigError,
     DeviceError,
     OutOfMemory,
+    ReplyError,
     SampleError,
     ServerError,
     one_sentence,
 )
 from lockstep.foreign import images
 from lockstep.judges import keys
-from lockstep.judges.protocol import Judge, Judgement, Pair
+from lockstep.judges.protocol import Finished, Judge, Judgement, Pair
 from lockstep.judges.settings import JudgeSettings
 from lockstep.models import server, staging
 from lockstep.models.budget import Budget, Exhausted
 from lockstep.records import Picture, Sample, ScoreRecord, alike
+from lockstep.rubrics import combine
 from lockstep.rubrics.calls import Call
 from lockstep.rubrics.questions import Question
 from lockstep.scoring import tokens
@@ -210,7 +212,12 @@ def _kept(item: Pending) -> ScoreRecord | None:
         (kept,) = records.read_records(item.path, ScoreRecord)
     except (FileNotFoundError, ValueError):
         return None
-    if kept.key != item.key or kept.reply is None:
+    if kept.key != item.key or (kept.reply is None and not kept.criteria):
+        return None
+    try:
+        finished = _finished(item, kept.criteria) if kept.reply is None else None
+    except ReplyError:
+        # by today's rules they make no score, which the judge says anew
         return None
     # the reply is what took the judge; its score follows from today's rules
     judgement = Judgement(
@@ -218,6 +225,7 @@ def _kept(item: Pending) -> ScoreRecord | None:
         probabilities=kept.probabilities or None,
         schema_mass=kept.schema_mass,
         finish_reason=kept.finish_reason,
+        finished=finished,
     )
     same = ("rejected", "correction", "prompt_tokens", "reply_tokens", "judge_seconds", "versions")
     known = {name: getattr(kept, name) for name in same}
@@ -230,6 +238,10 @@ def _kept(item: Pending) -> ScoreRecord | None:
         # how they ended
         return None
     return record
+
+
+def _finished(item: Pending, criteria: dict[str, float]) -> Finished:
+    return Finished(criteria, combine.score(item.job.rubric, criteria, item.sample.tags))
 
 
 def _judge_pending(

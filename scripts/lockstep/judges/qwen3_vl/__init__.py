@@ -1,4 +1,4 @@
-"""Qwen3-VL in the jobs themselves, on their devices: what a user may say of it."""
+"""Models of transformers in the jobs themselves, on their devices: what a user may say of them."""
 
 import logging
 import time
@@ -20,11 +20,11 @@ from lockstep.rubrics.rubric import Rubric
 log = logging.getLogger(__name__)
 
 
-class Qwen3VLSettings(ModelJudgeSettings):
-    """Qwen3-VL in the jobs themselves, on their devices."""
+class LocalSettings(ModelJudgeSettings):
+    """What all judges share that run in the jobs themselves and write text."""
 
     on_device: ClassVar[bool] = True
-    imports: ClassVar[str] = "lockstep.judges.qwen3_vl.judge"
+    imports: ClassVar[str] = "lockstep.judges.qwen3_vl.paths"
     semantics: ClassVar[int] = 5
     neutral: ClassVar[frozenset[str]] = JudgeSettings.neutral | {
         "use_batch_inference",
@@ -32,7 +32,6 @@ class Qwen3VLSettings(ModelJudgeSettings):
         "gpus_per_judge",
         "device_map",
     }
-    type: Literal["qwen3_vl"]
     model: PathText = Field(description="Hub id or folder.")
     revision: str | None = Field(None, description="Commit or branch of a hub id.")
     dtype: Dtype = Field("bfloat16", description="Number format of the weights.")
@@ -111,7 +110,19 @@ class Qwen3VLSettings(ModelJudgeSettings):
 
     def load(self, torch_device: str) -> Judge:
         began = time.monotonic()
-        from lockstep.judges.qwen3_vl.judge import Qwen3VLJudge
+        from lockstep.judges.qwen3_vl import paths
 
         log.info("imports took %.1f s", time.monotonic() - began)
-        return Qwen3VLJudge(self, torch_device)
+        return paths.load(self, torch_device)
+
+
+class Qwen3VLSettings(LocalSettings):
+    """Qwen3-VL in the jobs themselves, on their devices."""
+
+    type: Literal["qwen3_vl"]
+
+
+class TransformersSettings(LocalSettings):
+    """A model of transformers that reads images and writes text, in the jobs themselves."""
+
+    type: Literal["transformers"]

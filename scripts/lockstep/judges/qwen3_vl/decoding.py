@@ -7,29 +7,50 @@ the model's own probabilities of all values that its kind allows are read, and o
 """
 
 from collections import deque
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
+from typing import Any, Protocol
 
 import torch
 import transformers
 
-from lockstep.judges.qwen3_vl.prompts import Prefixes, Prompt
-from lockstep.judges.qwen3_vl.rows import NOTHING, Logs, Part, Reply, Request, Row
-from lockstep.judges.qwen3_vl.slots import WIDE, Slots
+from lockstep.judges.qwen3_vl.rows import NOTHING, WIDE, Logs, Part, Reply, Request, Row
 from lockstep.judges.qwen3_vl.vocabulary import Vocabulary
 
 AHEAD = 2
 """Steps that the device is told of before the one after which it may stop is over."""
 
 
+class Rows(Protocol):
+    """What a model has read of some rows. `Slots` reads them side by side, `PlainRow` one alone."""
+
+    def fit(self, count: int, room: int) -> bool:
+        """Tell whether so many rows with so much room behind their prompts find place."""
+
+    def begin(self, prompts: Iterable[Any]) -> torch.Tensor:
+        """Forget all rows, read new prompts and return the logits behind them."""
+
+    def step(self, tokens: torch.Tensor, kept: torch.Tensor) -> torch.Tensor:
+        """Read one token behind each row that keeps it, and return the logits."""
+
+    def append(
+        self,
+        rows: Sequence[Sequence[int]],
+        width: int,
+        asked: Sequence[Sequence[int]],
+        forgotten: Sequence[int] = (),
+    ) -> torch.Tensor:
+        """Read tokens behind each row and return the logits after those that are asked for."""
+
+
 class Decoder:
     """A model that replies.
 
     Args:
-        model: a Qwen-VL model.
+        model: any that writes text.
         vocabulary: of its tokenizer.
         max_reasoning_tokens: longest reasoning; 0 asks for none.
         temperature: of sampled replies.
-        prefixes: first parts of prompts that were read already.
+        make_rows: makes memory for so many rows, with so many tokens behind each prompt.
     """
 
     def __init__(
@@ -38,32 +59,32 @@ class Decoder:
         vocabulary: Vocabulary,
         max_reasoning_tokens: int,
         temperature: float,
-        prefixes: Prefixes,
+        make_rows: Callable[[int, int], Rows],
     ) -> None:
-        self._model = model
+        self._device = model.device
         self._vocabulary = vocabulary
-        self._prefixes = prefixes
-        self._digits = torch.tensor(vocabulary.digits, device=model.device)
+        self._make_rows = make_rows
+        self._digits = torch.tensor(vocabulary.digits, dtype=torch.long, device=self._device)
         self._ends = {
-            kind: torch.tensor(tokens, device=model.device)
+            kind: torch.tensor(tokens, device=self._device)
             for kind, tokens in vocabulary.ends.items()
         }
-        self._slots: Slots | None = None
+        self._slots: Rows | None = None
         self._max_reasoning_tokens = max_reasoning_tokens
         self._temperature = temperature
         stops = model.generation_config.eos_token_id
         stops = stops if isinstance(stops, list) else [stops]
         known = vocabulary.opening | {token for token in stops if token is not None}
-        self._stops = torch.tensor(sorted(known), device=model.device)
+        self._stops = torch.tensor(sorted(known), device=self._device)
 
     @torch.inference_mode()
     def reply(
-        self, prompts: Iterable[Prompt], requests: Sequence[Request], count: int
+        self, prompts: Iterable[Any], requests: Sequence[Request], count: int
     ) -> list[Reply | None]:
         """Reply to each row.
 
         Args:
-            prompts: of each row.
+            prompts: of each row, as `Rows` reads them.
             count: rows that are computed, whether there is a prompt for them or not.
 
         Returns:
@@ -80,7 +101,7 @@ class Decoder:
             tokens, asked = [part.tokens for part in fed], [part.asked() for part in fed]
             width, forgotten = max(part.width for part in fed), [part.forgotten for part in fed]
             # of another width, sums of a GPU have another order
-            width = self.width(requests[0]) if self._model.device.type == "cuda" else width
+            width = self.width(requests[0]) if self._device.type == "cuda" else width
             logits = slots.append(tokens, width, asked, forgotten)
             fed = [
                 _after(parts, logs) if part.tokens else NOTHING
@@ -97,17 +118,17 @@ class Decoder:
         """Give the memory of the rows back."""
         self._slots = None
 
-    def _slots_for(self, rows: Sequence[Row], requests: Sequence[Request], count: int) -> Slots:
+    def _slots_for(self, rows: Sequence[Row], requests: Sequence[Request], count: int) -> Rows:
         """Return memory for rows; that of the last ones, if it suffices."""
         # what is fed is filled up to a grain, and never longer than this
         room = self._max_reasoning_tokens + max(row.room for row in rows)
         room += max(self.width(request) for request in requests)
         if self._slots is None or not self._slots.fit(count, room):
             self.forget()
-            self._slots = Slots(self._model, count, room, self._prefixes)
+            self._slots = self._make_rows(count, room)
         return self._slots
 
-    def _reason(self, slots: Slots, logits: torch.Tensor, rows: Sequence[Row]) -> None:
+    def _reason(self, slots: Rows, logits: torch.Tensor, rows: Sequence[Row]) -> None:
         """Let each row write until it stops by itself or has written enough.
 
         The device takes the tokens, and is told of the next steps before it has done so.

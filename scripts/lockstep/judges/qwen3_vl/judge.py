@@ -5,34 +5,29 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import accelerate
 import torch
 import transformers
 from PIL import Image
-from safetensors import SafetensorError
 
-from lockstep.config.section import is_folder
 from lockstep.errors import ConfigError, DeviceError, OutOfMemory, one_sentence
 from lockstep.fast.qwen_vl import join_weights, optimize_perceptrons
-from lockstep.foreign.plain_text import speller
+from lockstep.judges import loading
+from lockstep.judges.chat import Chat
 from lockstep.judges.protocol import Judgement, Pair, Usage
-from lockstep.judges.qwen3_vl import Qwen3VLSettings
+from lockstep.judges.qwen3_vl import LocalSettings
 from lockstep.judges.qwen3_vl.decoding import Decoder
 from lockstep.judges.qwen3_vl.prompts import Prefixes, Prompt, make_prompt
-from lockstep.judges.qwen3_vl.rows import Request
-from lockstep.judges.qwen3_vl.slots import layer_devices
+from lockstep.judges.qwen3_vl.rows import Reply, Request
+from lockstep.judges.qwen3_vl.slots import Slots, layer_devices
 from lockstep.judges.qwen3_vl.vocabulary import Vocabulary
 from lockstep.models.qwen_vl import optimize_vision
-from lockstep.models.weights import check_model, check_taken
 from lockstep.rubrics.questions import Blank
 
 log = logging.getLogger(__name__)
-
-# its bars would fill the log
-transformers.utils.logging.disable_progress_bar()
 
 LARGEST = 64
 """Edits judged at a time where memory is no matter: more bring next to nothing."""
@@ -64,34 +59,18 @@ class Qwen3VLJudge:
         ConfigError: if the model cannot be found, or is none that it can be.
     """
 
-    def __init__(self, settings: Qwen3VLSettings, torch_device: str) -> None:
+    def __init__(self, settings: LocalSettings, torch_device: str) -> None:
         if torch_device == "cpu":
             # with more threads the order of sums, and so the last bits, depends on their number
             torch.set_num_threads(1)
         began = time.monotonic()
-        try:
-            _check_files(settings)
-            self._processor = transformers.AutoProcessor.from_pretrained(
-                settings.model, revision=settings.revision
-            )
-            # its type says nothing of the second value
-            loaded: Any = transformers.AutoModelForImageTextToText.from_pretrained(
-                settings.model,
-                revision=settings.revision,
-                dtype=getattr(torch, settings.dtype),
-                device_map=_device_map(settings, torch_device),
-                output_loading_info=True,
-                # what has another shape is told with what is missing
-                ignore_mismatched_sizes=True,
-            )
-            self._model, info = loaded
-        except torch.AcceleratorError:
-            raise
-        except (OSError, ValueError, RuntimeError, ImportError, SafetensorError) as error:
-            raise ConfigError(
-                f"judge: cannot load {settings.model!r} ({one_sentence(error)})"
-            ) from None
-        check_taken(f"judge: {settings.model}", self._model, info)
+        self._processor, self._model = loading.load(
+            settings.model,
+            settings.revision,
+            settings.dtype,
+            transformers.AutoModelForImageTextToText,
+            partial(device_map, settings, torch_device),
+        )
         for part in (self._model.model.visual, *self._model.model.language_model.layers):
             if len({parameter.device for parameter in part.parameters()}) > 1:
                 raise ConfigError(
@@ -99,11 +78,10 @@ class Qwen3VLJudge:
                     "accepted is each layer and the vision tower on one"
                 )
         self._settings = settings
-        self._check_template()
-        self._spell = speller([self._processor.tokenizer])
+        # its models do without switches, and their replies are kept
+        self._chat = Chat(settings.model, self._processor, switched=False)
         self._most: int | None = None
         """Rows beyond which memory has not sufficed."""
-        self._model.eval()
         optimize_vision(self._model.model.visual)
         optimize_perceptrons(self._model.model.visual)
         join_weights(self._model.model.language_model)
@@ -129,13 +107,13 @@ class Qwen3VLJudge:
             Vocabulary(self._processor.tokenizer),
             max_reasoning_tokens=max_reasoning_tokens,
             temperature=self._settings.temperature,
-            prefixes=self._prefixes,
+            make_rows=lambda count, room: Slots(self._model, count, room, self._prefixes),
         )
 
     def _warm_up(self) -> None:
         """Have kernels compiled before the first edit comes, for as few rows as will do."""
         began = time.monotonic()
-        said = self._rendered([("system", "Rules."), ("user", "Task.")], images=2)
+        said = self._chat.rendered([("system", "Rules."), ("user", "Task.")], images=2)
         shown = [Image.new("RGB", (1024, 1024), "gray")] * 2
         prompt = make_prompt(self._processor, self._model, said, shown, self._prefixes)
         try:
@@ -251,87 +229,30 @@ class Qwen3VLJudge:
 
         requests = [Request(pair.rubric.form, pair.seed) for pair in pairs]
         replies = self._decoder.reply(prompts(), requests, count)
-        return [
-            Judgement(None, error="the model gave no numbers, try another judge.dtype")
-            if reply is None
-            else Judgement(
-                reply.text,
-                # sums over a large vocabulary differ in their last bits between batch sizes
-                probabilities={
-                    name: tuple(round(share, 6) for share in shares)
-                    for name, shares in reply.probabilities.items()
-                },
-                schema_mass=round(reply.schema_mass, 4),
-                usage=Usage(count, reply.tokens),
-            )
-            for reply, count in zip(replies, counts, strict=True)
-        ]
+        return [judgement_of(reply, count) for reply, count in zip(replies, counts, strict=True)]
 
     def _prompt(self, pair: Pair) -> Prompt:
-        return make_prompt(
-            self._processor, self._model, self._chat(pair), pair.shown, self._prefixes
-        )
-
-    def _chat(self, pair: Pair) -> str:
-        system = pair.rubric.system
-        said = [*([] if system is None else [("system", system)]), ("user", pair.prompt)]
-        if pair.rejected is not None:
-            said += [("assistant", pair.rejected.reply), ("user", pair.rejected.error)]
-        spelled = [(role, self._spell(text)) for role, text in said]
-        return self._rendered(spelled, len(pair.shown))
-
-    def _rendered(self, said: Sequence[tuple[str, str]], images: int) -> str:
-        """Return a conversation as the model's template writes it, the user's images first.
-
-        Args:
-            said: roles and texts.
-        """
-        messages: list[dict[str, Any]] = [
-            {"role": role, "content": [{"type": "text", "text": text}]} for role, text in said
-        ]
-        first = next(own for own in messages if own["role"] == "user")
-        first["content"][:0] = [{"type": "image"}] * images
-        return self._processor.apply_chat_template(
-            messages, tokenize=False, add_generation_prompt=True
-        )
-
-    def _check_template(self) -> None:
-        """Refuse a model without a chat template, or with one that leaves out what it is told.
-
-        Raises:
-            ConfigError: saying what it leaves out.
-        """
-        where = f"judge: {self._settings.model}"
-        if not self._processor.chat_template:
-            raise ConfigError(
-                f"{where}: found no chat template, expected the model's own (chat_template.jinja)"
-            )
-        said = [("system", "Rules."), ("user", "Task."), ("assistant", "Reply."), ("user", "More.")]
-        try:
-            text = self._rendered(said, images=2)
-        except Exception as error:  # a template is a program
-            raise ConfigError(
-                f"{where}: its chat template cannot be used ({one_sentence(error)})"
-            ) from None
-        lost = [f"the {role}'s text" for role, words in said if words not in text]
-        if text.count(self._processor.image_token) != 2:
-            lost.append("images")
-        if lost:
-            raise ConfigError(
-                f"{where}: found a chat template that leaves out {lost[0]}, expected one that "
-                "writes all texts, and each image once"
-            )
+        text = self._chat.text(pair)
+        return make_prompt(self._processor, self._model, text, pair.shown, self._prefixes)
 
 
-def _check_files(settings: Qwen3VLSettings) -> None:
-    if is_folder(settings.model):
-        try:
-            check_model(settings.model)
-        except ConfigError as error:
-            raise ConfigError(f"judge: {error}") from None
+def judgement_of(reply: Reply | None, prompt_tokens: int) -> Judgement:
+    """Return a reply as a judgement, or that there is none."""
+    if reply is None:
+        return Judgement(None, error="the model gave no numbers, try another judge.dtype")
+    return Judgement(
+        reply.text,
+        # sums over a large vocabulary differ in their last bits between batch sizes
+        probabilities={
+            name: tuple(round(share, 6) for share in shares)
+            for name, shares in reply.probabilities.items()
+        },
+        schema_mass=round(reply.schema_mass, 4),
+        usage=Usage(prompt_tokens, reply.tokens),
+    )
 
 
-def _device_map(settings: Qwen3VLSettings, torch_device: str) -> str | dict[str, Any]:
+def device_map(settings: LocalSettings, torch_device: str) -> str | dict[str, Any]:
     """Return which device holds which module."""
     if settings.together == 1:
         return torch_device
@@ -344,7 +265,7 @@ def _device_map(settings: Qwen3VLSettings, torch_device: str) -> str | dict[str,
     return modules if torch_device == "cuda" else dict.fromkeys(modules, "cpu")
 
 
-def _balanced(settings: Qwen3VLSettings) -> dict[str, int]:
+def _balanced(settings: LocalSettings) -> dict[str, int]:
     """Return a map that gives each visible GPU about as much of a model."""
     dtype = getattr(torch, settings.dtype)
     given = transformers.AutoConfig.from_pretrained(settings.model, revision=settings.revision)
@@ -352,7 +273,8 @@ def _balanced(settings: Qwen3VLSettings) -> dict[str, int]:
         empty = transformers.AutoModelForImageTextToText.from_config(given, dtype=dtype)
     empty.tie_weights()
     # transformers takes the parts of a vision tower apart too, and cannot run them so
-    whole = [*empty._no_split_modules, type(empty.model.visual).__name__]
+    towers = [empty.model.visual] if hasattr(empty.model, "visual") else []
+    whole = [*empty._no_split_modules, *(type(tower).__name__ for tower in towers)]
     memory = accelerate.utils.get_max_memory()
     if torch.cuda.is_available():
         # what has no place on a GPU would go to the host, unseen and hundreds of times slower

@@ -3,16 +3,16 @@
 The object of a reply has blanks (`rubrics.questions.Blank`). Before each, its fixed text is fed;
 then the model's own probabilities of all answers that may stand there are read.
 
-Integers from 0 to 10 take no step of their own. "10" is two tokens: behind each fixed part a "1" is
-fed on trial, which nothing after it sees; what the model puts on a "0" behind it, and on an end of
-the number there, splits the probability of "1" between 10 and 1. That a number ends after another
-digit than 1 is taken for granted; where that digit is the one taken, `schema_mass` says how true it
-is.
+Where numbers are written by their digits, integers from 0 to 10 take no step of their own. "10" is
+two tokens: behind each fixed part a "1" is fed on trial, which nothing after it sees; what the
+model puts on a "0" behind it, and on an end of the number there, splits the probability of "1"
+between 10 and 1. That a number ends after another digit than 1 is taken for granted; where that
+digit is the one taken, `schema_mass` says how true it is.
 
-Other answers make a tree of tokens. Where two of them part, or one ends where another goes on, the
-tokens up to there are fed on trial, and what the model puts on each way on splits the probability.
-What has next to none before is not looked into. So the probabilities of all answers are known,
-given those before.
+Other answers, and all numbers of a tokenizer that joins digits, make a tree of tokens. Where two of
+them part, or one ends where another goes on, the tokens up to there are fed on trial, and what the
+model puts on each way on splits the probability. What has next to none before is not looked into.
+So the probabilities of all answers are known, given those before.
 """
 
 import math
@@ -20,9 +20,11 @@ import random
 from collections.abc import Generator, Sequence
 from typing import NamedTuple
 
-from lockstep.judges.qwen3_vl.slots import WIDE
 from lockstep.judges.qwen3_vl.vocabulary import Node, Tree, Vocabulary
 from lockstep.rubrics.questions import Blank, filled
+
+WIDE = 16
+"""Tokens to whose multiple a step of several may be filled up, so that few are captured."""
 
 ASKED = 4
 """Tokens of a part after which the model is asked: its first two and its last two."""
@@ -31,7 +33,7 @@ NEGLIGIBLE = math.log(1e-7)
 """Share of a branch of answers, as its logarithm, that no record shows."""
 
 TENS = {str(number) for number in range(11)}
-"""Integers whose probabilities take no step of their own."""
+"""Integers whose probabilities take no step of their own, where they are written by digits."""
 
 LONGEST = 2
 """Digits of the longest of them."""
@@ -122,7 +124,7 @@ class Row:
         widths = [
             self._before(number, [0] * bool(number))[1] + 1 for number in range(len(self._form))
         ]
-        others = [own.options for own in self._form if not TENS.issuperset(own.options)]
+        others = [own.options for own in self._form if not self._at_once(own)]
         return max(
             *widths, *(len(self._vocabulary.encode(text)) for own in others for text in own), 1
         )
@@ -133,10 +135,14 @@ class Row:
         return sum(self._room(blank) for blank in self._form)
 
     def _room(self, blank: Blank) -> int:
-        if TENS.issuperset(blank.options):
+        if self._at_once(blank):
             return len(self._vocabulary.encode(blank.name)) + 2 * WIDE
         longest = max(len(self._vocabulary.encode(text)) for text in blank.options)
         return len(self._vocabulary.encode(blank.before)) + 2 * longest + 4 * WIDE
+
+    def _at_once(self, blank: Blank) -> bool:
+        """Tell whether the probabilities of a blank's answers take no step of their own."""
+        return bool(self._vocabulary.digits) and TENS.issuperset(blank.options)
 
     def draws(self, count: int) -> list[float] | None:
         """Return the next numbers of the row's own generator, which stays where it is."""
@@ -166,7 +172,7 @@ class Row:
                 self._note(taken, (yield self._fed(Part(taken, LONGEST, end))))
                 taken = []
             before, width = self._before(number, taken)
-            if TENS.issuperset(blank.options):
+            if self._at_once(blank):
                 part = Part([*taken, *before, digits[1]], width + 1, blank.end, 1)
                 logs = yield self._fed(part)
                 self._note(taken, logs)
@@ -208,9 +214,9 @@ class Row:
 
     def _note(self, taken: Sequence[int], logs: Logs) -> None:
         """Note what was on valid tokens behind each digit: an end, and behind a first 1 a 0."""
-        one = self._vocabulary.digits[1]
         for place, token in enumerate(taken):
-            zero = [logs.digits[place][0]] if token == one and place == 0 else []
+            is_one = place == 0 and token == self._vocabulary.digits[1]
+            zero = [logs.digits[place][0]] if is_one else []
             self._masses.append(math.exp(_log_sum([logs.ends[place], *zero])))
 
     def _take_integer(self, blank: Blank, logs: Logs, temperature: float) -> int | None:

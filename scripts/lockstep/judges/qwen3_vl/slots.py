@@ -20,6 +20,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from lockstep.fast import qwen_vl
 from lockstep.judges.qwen3_vl.prompts import Chunk, Prefix, Prefixes, Prompt
+from lockstep.judges.qwen3_vl.rows import WIDE
 from lockstep.judges.qwen3_vl.vision import Eyes, handed
 
 KERNELS = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
@@ -29,9 +30,6 @@ HALF_KERNELS = [SDPBackend.CUDNN_ATTENTION, *KERNELS]
 
 GRAIN = 512
 """Slots by whose number the memory of a row grows."""
-
-WIDE = 16
-"""Tokens to whose multiple a step of several is filled up, so that few are captured."""
 
 
 class Slots:

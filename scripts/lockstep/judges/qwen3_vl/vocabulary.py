@@ -8,33 +8,25 @@ from lockstep.errors import ConfigError
 
 DIGITS = "0123456789"
 
-ENDS = {
-    "number": (",", "}", "Ġ", "Ċ", "č", "ĉ"),
-    "list": (",", "]", "Ġ", "Ċ", "č", "ĉ"),
-    "text": ('"',),
-}
-"""How tokens begin that may follow a value; byte-level tokenizers write white space so."""
+SPACE = ("Ġ", "Ċ", "č", "ĉ", "▁", "\n", "\r", "\t")
+"""How tokens of white space begin: byte-level tokenizers write it by the letters with marks,
+SentencePiece's a space by the bar."""
+
+ENDS = {"number": (",", "}", *SPACE), "list": (",", "]", *SPACE), "text": ('"',)}
+"""How tokens begin that may follow a value."""
 
 
 class Vocabulary:
     """Tokens that mean something here.
 
     Raises:
-        ConfigError: if digits are not tokens of their own.
+        ConfigError: if numbers are joined with what stands beside them.
     """
 
     def __init__(self, tokenizer: transformers.PreTrainedTokenizerBase) -> None:
         self._tokenizer = tokenizer
-        tokens = [self.encode(digit) for digit in DIGITS]
-        parts = [self.encode('{"a": '), tokens[1], tokens[0], self.encode(', "b": ')]
-        joined = [token for part in (*parts, tokens[7], self.encode("}")) for token in part]
-        single = all(len(digit) == 1 for digit in tokens)
-        if not single or self.encode('{"a": 10, "b": 7}') != joined:
-            raise ConfigError(
-                "judge: found a tokenizer that joins digits with what stands beside them, "
-                "accepted is one with a token for each digit, as Qwen's"
-            )
-        self.digits = [digit for (digit,) in tokens]
+        self.digits = self._digits()
+        """Token of each digit, where numbers are written by them; none where some are joined."""
         known = tokenizer.get_vocab()
         self.opening = {number for token, number in known.items() if "{" in token}
         """Tokens that begin an object."""
@@ -43,6 +35,24 @@ class Vocabulary:
             for kind, signs in ENDS.items()
         }
         """Tokens that may follow a value of each kind."""
+
+    def _digits(self) -> list[int]:
+        """Return the token of each digit.
+
+        Raises:
+            ConfigError: as above.
+        """
+        parts = ('{"a": ', "10", ', "b": ', "7", "}")
+        if self.encode("".join(parts)) != [token for own in parts for token in self.encode(own)]:
+            raise ConfigError(
+                "judge: expected a tokenizer that writes numbers in tokens of their own, as "
+                "Qwen's, found one that joins them with what stands beside them"
+            )
+        digits = [self.encode(digit) for digit in DIGITS]
+        alone = all(len(own) == 1 for own in digits)
+        if not alone or self.encode("10") != [*digits[1], *digits[0]]:
+            return []
+        return [digit for (digit,) in digits]
 
     def encode(self, text: str) -> list[int]:
         return self._tokenizer.encode(text, add_special_tokens=False)
