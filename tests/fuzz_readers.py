@@ -30,8 +30,9 @@ from lockstep.models.answers import failure_of, problem_in
 from lockstep.models.weights import read_header
 from lockstep.records import EditRecord, Rejected, RewriteRecord, Sample, ScoreRecord, notes
 from lockstep.rubrics.protocol import read_protocol
+from lockstep.rubrics.questions import VARIABLES
 from lockstep.rubrics.replies import parse_reply
-from lockstep.rubrics.rubric import VARIABLES, read_rubric
+from lockstep.rubrics.rubric import read_rubric
 from lockstep.scoring.anchors import Anchor
 from tests.conftest import ROOT
 from tests.fake_server import REPLY, answer, edited

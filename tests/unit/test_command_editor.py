@@ -421,7 +421,7 @@ def test_a_changed_file_is_another_model_in_memory_and_another_state(settings, t
         ({"command": ["a\0"]}, "command: expected words that a program can be given, found a NUL"),
         ({"command": None}, "command: found nothing|command: expected"),
         ({"version": None}, "version: "),
-        ({"version": 1.0}, "version: expected a text (in quotes), found 1.0"),
+        ({"version": 1.0}, r"version: expected a text \(in quotes\), found 1.0"),
         ({"depends_on": ["no-file"]}, r"depends_on\[0\]: found no file"),
         ({"folder": "no-folder"}, "folder: found no folder 'no-folder'"),
         (

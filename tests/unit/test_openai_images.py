@@ -266,7 +266,7 @@ def test_a_refusal_is_said_as_one_and_not_tried_again(serve, edit, refusal):
 @pytest.mark.parametrize("failure", [problem(401), problem(402), problem(404)], ids=str)
 def test_a_server_of_no_use_ends_the_job(serve, edit, failure):
     server = serve(failure)
-    said = r"editors.e: the server answered 4\d\d .* at editors.e.url, has editors.e.model"
+    said = r"editors.e: the server answered 4\d\d .* at editors.e.url .*, has editors.e.model"
     with pytest.raises(ServerError, match=said):
         edit(server)[1]()
     assert len(server.requests) == 1

@@ -7,7 +7,8 @@ import pytest
 
 from lockstep.errors import RubricError, TemplateError
 from lockstep.foreign import sandbox
-from lockstep.rubrics.rubric import VARIABLES, read_rubric
+from lockstep.rubrics.questions import VARIABLES
+from lockstep.rubrics.rubric import read_rubric
 from tests.conftest import ROOT, make_sample
 
 RUBRICS = [p for p in sorted((ROOT / "config" / "rubrics").rglob("*.yaml")) if p.stem != "protocol"]

@@ -99,7 +99,9 @@ def test_each_device_loads_the_editor_and_the_judge_once(finished):
         for stage, model in (("edit", "QwenImageEdit"), ("score", "Qwen3VL")):
             logs = finished.logs(f"{stage}/**/shard-{k}-of-2.log")
             assert (own + logs).count(f"loaded {model}") == 1
-        assert finished.logs(f"edit/**/shard-{k}-of-2.log").count("already") == 5
+        # the last wave of a category may have made all that a shard of the next one needs
+        edit = finished.logs(f"edit/**/shard-{k}-of-2.log")
+        assert edit.count("already") + edit.count("no model is loaded") == 5
 
 
 def test_the_edits_of_a_category_ran_side_by_side_and_before_all_scoring(finished):
