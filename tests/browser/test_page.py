@@ -268,9 +268,9 @@ def test_what_the_judge_was_asked_and_replied_is_there_when_it_is_opened(large, 
     opened.page.click(".exchange summary")
     opened.page.wait_for_selector(".exchange pre")
     assert sum("asked-" in url for url in opened.requests) == 1
-    system, prompt, reply = opened.page.locator(".exchange pre").all_inner_texts()
+    system, shown, prompt, reply = opened.page.locator(".exchange pre").all_inner_texts()
     asked = read_rubric(ROOT / "config" / "rubrics" / f"{row['category']}.yaml")
-    assert system.strip() == asked.system.strip()
+    assert system.strip() == asked.system.strip() and shown.endswith("edited")
     assert prompt == asked.prompt(one["sample"])
     assert reply.startswith(row["reasoning"].strip()[:40]) and reply.endswith("}")
     assert opened.page.locator(".exchange h4").all_inner_texts() == [
