@@ -49,7 +49,7 @@ class Setting(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What a tournament found."""
+    """Results of one simulated tournament."""
 
     comparisons: int
     held: np.ndarray

@@ -275,7 +275,7 @@ def test_a_file_may_be_what_a_run_wrote_or_an_object_by_id(serve, tmp_path):
     write(tmp_path / "by_id.json", {"s0": "First.", "s1": 3, "s2": "Third."})
     by_id = by_server.of({"type": "file", "path": str(tmp_path / "by_id.json")}, "g").run()
     assert [r.rewritten for r in by_id] == ["First.", None, "Third."]
-    assert "item 2: sample 's1': rewritten: expected a text, found 3" in by_id[1].error
+    assert "item 2: sample 's1': value of an id: expected a text, found 3" in by_id[1].error
 
 
 @pytest.mark.parametrize(

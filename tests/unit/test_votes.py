@@ -6,7 +6,8 @@ import pandas as pd
 import pytest
 
 from lockstep.errors import ConfigError
-from lockstep.figures.votes import judge_vote, lines, read_votes, vote_agreement
+from lockstep.figures.votes import lines, read_votes, vote_agreement
+from lockstep.rubrics.replies import vote_in
 from tests.unit.test_command_line import run
 
 HUMAN = ["leftvote", "rightvote", "tievote", "bothbad_vote"]
@@ -56,7 +57,7 @@ def test_a_wilson_interval_is_the_published_one():
 def as_voted(row):
     from lockstep.figures.votes import BY_HUMANS, Voted
 
-    return Voted(BY_HUMANS[row["human_vote"]], judge_vote(row["judge_vote"]))
+    return Voted(BY_HUMANS[row["human_vote"]], vote_in(row["judge_vote"]))
 
 
 @pytest.mark.parametrize(
@@ -76,7 +77,7 @@ def as_voted(row):
     ],
 )
 def test_a_judges_vote_is_what_stands_in_double_brackets(reply, vote):
-    assert judge_vote(reply) == vote
+    assert vote_in(reply) == vote
 
 
 def test_files_as_the_benchmark_writes_them_are_read(tmp_path):

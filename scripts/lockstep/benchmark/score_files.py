@@ -21,6 +21,9 @@ from lockstep.errors import BenchmarkError, ConfigError, SampleError
 from lockstep.foreign import media
 from lockstep.foreign.ids import same_id
 
+OF_ID = "value of an id"
+"""Column of the values of a JSON object that has one for each id."""
+
 BATCH = 1000
 """Rows of a Parquet file that are read at a time."""
 
@@ -144,7 +147,7 @@ def read_rows(path: str | Path) -> tuple[list[str], list[tuple[str, Mapping[str,
                 raise ConfigError(f"{place}: expected each key once, found {row.twice!r} twice")
             numbered.append((place, row))
     except FileNotFoundError:
-        raise ConfigError(f"{path}: expected a file with scores, found none") from None
+        raise ConfigError(f"{path}: expected a file, found none") from None
     except OSError as error:
         raise ConfigError(f"{path}: found no readable {path.suffix} ({error})") from None
     except (BenchmarkError, SampleError) as error:
@@ -265,11 +268,16 @@ def _parquet(path: Path) -> Iterator[tuple[str, Any]]:
         yield f"row {number}", {**others, **values}
 
 
+def _json(path: Path) -> Iterator[tuple[str, Any]]:
+    """Yield the rows of a list, or of an object that has a value for each id."""
+    for number, (key, value) in enumerate(streams.values(path), 1):
+        is_text = key is not None and not isinstance(value, Mapping)
+        yield f"item {number}", {"id": key, OF_ID: value} if is_text else value
+
+
 READERS: dict[str, Callable[[Path], Iterator[tuple[str, Any]]]] = {
     ".csv": _csv,
-    ".json": lambda path: (
-        (f"item {number}", value) for number, (_, value) in enumerate(streams.values(path), 1)
-    ),
+    ".json": _json,
     ".jsonl": lambda path: ((f"line {n}", value) for n, value in json_lines(path)),
     ".parquet": _parquet,
 }

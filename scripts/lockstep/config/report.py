@@ -30,8 +30,8 @@ class ReportSettings(Section):
     )
     human_scores: PlainPath | None = Field(
         None,
-        description="Human scores (CSV, JSONL or Parquet with id, score, editor) to compare the "
-        "judge with.",
+        description="Human scores (CSV, JSON, JSONL or Parquet with id, score, editor) to compare "
+        "the judge with.",
     )
 
     def threshold_on(self, scale: tuple[float, float]) -> float:

@@ -82,7 +82,7 @@ def _sentence(
         case "extra_forbidden":
             fields = _fields_at(error["loc"][:-1], root, kinds)
             close = suggest(str(error["loc"][-1]), fields)
-            own = "".join(f" (the model's own stand in {key})" for key in OWN if key in fields)
+            own = "".join(f"; arguments of the model go under {k}" for k in OWN if k in fields)
             return f"{where}: found an unknown key{close}; expected one of {', '.join(fields)}{own}"
         case "missing":
             return f"{where}: found nothing, a value is needed"

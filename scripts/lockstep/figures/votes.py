@@ -1,38 +1,25 @@
 """Votes of people on pairs of edits, and a judge's agreement with them, as GenAI-Bench counts it.
 
 A row has `human_vote` (or `vote_type`): leftvote, rightvote, tievote or bothbad_vote; and the
-judge's vote in the first of the columns `judge_vote`, `model_vote` and `response` that is there:
-the text from its first [[ to the last ]] of a line (Jiang et al. 2024, `parse_response`).
+judge's reply in the first of the columns `judge_vote`, `model_vote` and `response` that is there.
 """
 
-import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 from scipy.stats import binomtest
 
 from lockstep.benchmark.score_files import read_rows
 from lockstep.errors import ConfigError, suggest
-
-Vote = Literal["A better", "B better", "both good", "both bad", "equal"]
+from lockstep.rubrics.replies import Vote, vote_in
 
 BY_HUMANS: dict[str, Vote] = {
     "leftvote": "A better",
     "rightvote": "B better",
     "tievote": "both good",
     "bothbad_vote": "both bad",
-}
-
-BY_JUDGES: dict[str, Vote] = {
-    "[[A>B]]": "A better",
-    "[[A>>B]]": "A better",
-    "[[B>A]]": "B better",
-    "[[B>>A]]": "B better",
-    "[[A=B=Good]]": "both good",
-    "[[A=B=Bad]]": "both bad",
-    "[[A=B]]": "equal",
 }
 
 EQUAL = ("both good", "both bad", "equal")
@@ -61,15 +48,8 @@ def read_votes(path: Path) -> list[Voted]:
         raise ConfigError(f"{path}: expected votes, found none")
     human, judge = (_column(path, columns, names) for names in (HUMAN_COLUMNS, JUDGE_COLUMNS))
     return [
-        Voted(_human(place, human, row.get(human)), judge_vote(row.get(judge)))
-        for place, row in rows
+        Voted(_human(place, human, row.get(human)), vote_in(row.get(judge))) for place, row in rows
     ]
-
-
-def judge_vote(reply: Any) -> Vote | None:
-    """Return the vote that a reply holds; None if it holds none that is valid."""
-    found = re.search(r"\[\[.*\]\]", reply) if isinstance(reply, str) else None
-    return BY_JUDGES.get(found[0]) if found else None
 
 
 def vote_agreement(votes: Sequence[Voted]) -> dict[str, Any]:

@@ -48,17 +48,22 @@ def load(
     revision: str | None,
     dtype: str,
     kind: Any,
-    device_map: Callable[[], str | dict[str, Any]],
+    torch_device: str,
+    device_map: Callable[[], str | dict[str, Any]] | None = None,
 ) -> tuple[Any, Any]:
     """Return a model's processor and the model.
 
     Args:
         kind: class of transformers that loads it.
-        device_map: returns which device holds which module.
+        torch_device: cpu or cuda.
+        device_map: returns which device holds which module; None puts all on one.
 
     Raises:
         ConfigError: if the model cannot be found, or is none that it can be.
     """
+    if torch_device == "cpu":
+        # with more threads the order of sums, and so the last bits, depends on their number
+        torch.set_num_threads(1)
     with _told(model):
         _check_files(model)
         processor = transformers.AutoProcessor.from_pretrained(model, revision=revision)
@@ -66,7 +71,7 @@ def load(
             model,
             revision=revision,
             dtype=getattr(torch, dtype),
-            device_map=device_map(),
+            device_map=torch_device if device_map is None else device_map(),
             output_loading_info=True,
             # what has another shape is told with what is missing
             ignore_mismatched_sizes=True,

@@ -157,7 +157,7 @@ class PrecomputedJudgeSettings(JudgeSettings):
     folder: PathText | None = Field(None, description="Folder of the replies.")
     scores: PlainPath | None = Field(
         None,
-        description="CSV, JSONL or Parquet with category, id, a column for each criterion or "
+        description="CSV, JSON, JSONL or Parquet with category, id, a column for each criterion or "
         "score, and optionally editor.",
     )
 

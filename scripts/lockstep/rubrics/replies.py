@@ -6,7 +6,7 @@ defaulted, clipped or guessed.
 
 import json
 import re
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from pydantic import ValidationError
 
@@ -15,6 +15,21 @@ from lockstep.rubrics.questions import Question
 
 MAX_BROKEN = 100
 """Places of a reply that begin like an object and are none; each costs a look at what follows."""
+
+
+Vote = Literal["A better", "B better", "both good", "both bad", "equal"]
+"""A vote on two edits, A and B."""
+
+VOTES: dict[str, Vote] = {
+    "[[A>B]]": "A better",
+    "[[A>>B]]": "A better",
+    "[[B>A]]": "B better",
+    "[[B>>A]]": "B better",
+    "[[A=B=Good]]": "both good",
+    "[[A=B=Bad]]": "both bad",
+    "[[A=B]]": "equal",
+}
+"""By what stands for them in a reply, as GenAI-Bench has it."""
 
 
 class Scores(NamedTuple):
@@ -52,6 +67,16 @@ def parse_reply(reply: str, question: Question) -> Scores:
     before = reply[: answers[0].start].rstrip()
     reasoning = re.sub(r"```(json)?$", "", before).strip()
     return Scores(question.values(values[0]), reasoning, values[0])
+
+
+def vote_in(reply: Any) -> Vote | None:
+    """Return the vote that a reply holds; None if it holds none that is valid.
+
+    It is the text from the first [[ to the last ]] of a line (Jiang et al. 2024, `parse_response`
+    of GenAI-Bench).
+    """
+    found = re.search(r"\[\[.*\]\]", reply) if isinstance(reply, str) else None
+    return VOTES.get(found[0]) if found else None
 
 
 class _Object(NamedTuple):

@@ -81,8 +81,8 @@ class FileRewriteSettings(BackendSettings):
     places: ClassVar[frozenset[str]] = frozenset({"path"})
     type: Literal["file"]
     path: PlainPath = Field(
-        description="CSV, JSONL or Parquet with id and rewritten (or instruction), JSON with a "
-        "list of such objects or with a text for each id, or the rewritten.jsonl of a run."
+        description="CSV, JSON, JSONL or Parquet with id and rewritten (or instruction), JSON "
+        "with a text for each id, or the rewritten.jsonl of a run."
     )
 
     def state(self) -> list[Any]:

@@ -1,16 +1,13 @@
 """A file of rewritten instructions, by the ids of samples."""
 
-from collections.abc import Iterable, Mapping
-from pathlib import Path
-from typing import Any
+from collections.abc import Mapping
 
 from lockstep.benchmark import items, score_files
-from lockstep.benchmark.streams import Fields, values
-from lockstep.errors import BenchmarkError, ConfigError, SampleError
+from lockstep.errors import ConfigError, SampleError
 from lockstep.foreign.ids import same_id
 
-TEXT = ("rewritten", "instruction")
-"""Columns of the text, the first that a file has: a run's own file has both."""
+TEXT = ("rewritten", "instruction", score_files.OF_ID)
+"""Columns of the text, the first that a file has: a run's own file has two of them."""
 
 Texts = Mapping[str, str | SampleError]
 """By what is equal of ids that may be mixed up: the text, or why there is none."""
@@ -22,7 +19,7 @@ def read_texts(path: str) -> Texts:
     Raises:
         ConfigError: if it cannot be read, or a row does not say which sample it is of.
     """
-    columns, rows = _rows(path)
+    columns, rows = score_files.read_rows(path)
     if not rows:
         raise ConfigError(f"{path}: expected rewritten instructions, found none")
     column = next((name for name in TEXT if name in columns), None)
@@ -47,31 +44,3 @@ def read_texts(path: str) -> Texts:
         except SampleError as error:
             found[key] = SampleError(f"{place}: sample {own!r}: {error}")
     return found
-
-
-def _rows(path: str) -> tuple[list[str], list[tuple[str, Mapping[str, Any]]]]:
-    """Return the columns of a file, and where each row stands with its values."""
-    if Path(path).suffix.lower() != ".json":
-        if Path(path).suffix.lower() not in score_files.READERS:
-            kinds = ", ".join(score_files.READERS)
-            raise ConfigError(f"{path}: expected a file of kind {kinds}, found another")
-        return score_files.read_rows(path)
-    rows: list[tuple[str, Mapping[str, Any]]] = []
-    try:
-        for number, (key, value) in enumerate(values(Path(path)), 1):
-            place = f"{path}: item {number}"
-            row = value if key is None else {"id": key, TEXT[0]: value}
-            if not isinstance(row, Mapping):
-                raise ConfigError(f"{place}: expected an object, found {row!r:.60}")
-            if isinstance(row, Fields) and row.twice is not None:
-                raise ConfigError(f"{place}: expected each key once, found {row.twice!r} twice")
-            rows.append((place, row))
-    except BenchmarkError as error:
-        raise ConfigError(str(error)) from None
-    except OSError as error:
-        raise ConfigError(f"{path}: found no readable .json ({error})") from None
-    return _columns(row for _, row in rows), rows
-
-
-def _columns(rows: Iterable[Mapping[str, Any]]) -> list[str]:
-    return list(dict.fromkeys(name for row in rows for name in row))

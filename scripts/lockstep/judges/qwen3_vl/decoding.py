@@ -97,12 +97,12 @@ class Decoder:
             self._reason(slots, logits, rows)
         growing = [row.parts(self._temperature) for row in rows]
         fed = [next(parts, NOTHING) for parts in growing]
+        # of another width, sums of a GPU have another order
+        wide = self.width(requests[0]) if self._device.type == "cuda" else None
         while any(part.tokens for part in fed):
             tokens, asked = [part.tokens for part in fed], [part.asked() for part in fed]
-            width, forgotten = max(part.width for part in fed), [part.forgotten for part in fed]
-            # of another width, sums of a GPU have another order
-            width = self.width(requests[0]) if self._device.type == "cuda" else width
-            logits = slots.append(tokens, width, asked, forgotten)
+            width = wide or max(part.width for part in fed)
+            logits = slots.append(tokens, width, asked, [part.forgotten for part in fed])
             fed = [
                 _after(parts, logs) if part.tokens else NOTHING
                 for parts, part, logs in zip(growing, fed, self._logs(logits, fed), strict=True)

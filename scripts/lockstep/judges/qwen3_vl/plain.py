@@ -39,15 +39,13 @@ class PlainJudge:
     """
 
     def __init__(self, settings: LocalSettings, torch_device: str) -> None:
-        if torch_device == "cpu":
-            # with more threads the order of sums, and so the last bits, depends on their number
-            torch.set_num_threads(1)
         began = time.monotonic()
         self._processor, self._model = loading.load(
             settings.model,
             settings.revision,
             settings.dtype,
             transformers.AutoModelForImageTextToText,
+            torch_device,
             partial(device_map, settings, torch_device),
         )
         self._chat = Chat(settings.model, self._processor)

@@ -35,9 +35,6 @@ class RewardJudge:
     """
 
     def __init__(self, settings: RewardSettings, torch_device: str) -> None:
-        if torch_device == "cpu":
-            # with more threads the order of sums, and so the last bits, depends on their number
-            torch.set_num_threads(1)
         began = time.monotonic()
         self._outputs = settings.outputs
         kind = transformers.AutoModelForSequenceClassification
@@ -55,7 +52,7 @@ class RewardJudge:
                     f"{count}, counted from 0; found {own.output}"
                 )
         self._processor, self._model = loading.load(
-            settings.model, settings.revision, settings.dtype, kind, lambda: torch_device
+            settings.model, settings.revision, settings.dtype, kind, torch_device
         )
         self._chat = Chat(settings.model, self._processor)
         log.info(
