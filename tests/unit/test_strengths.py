@@ -106,12 +106,9 @@ def test_whatever_is_won_ratings_are_finite(replies, count):
 def test_who_wins_or_loses_all_is_named():
     done = met("a", "b", WON, WON) + met("b", "c", WON, LOST) + met("a", "c", WON)
     (top, bottom) = sorted(strengths(done, ["a", "b", "c"])["bounded"])
-    assert top == (
-        "a has won every reply against the other editors: its rating is at least what stands here"
-    )
+    assert top == ("a won every reply against the other editors: its rating is a lower bound")
     assert bottom == (
-        "b, c have lost every reply against the other editors: their ratings are at most what "
-        "stands here"
+        "b, c lost every reply against the other editors: their ratings are upper bounds"
     )
     assert not strengths([*done, *met("a", "c", FIRST)], ["a", "b", "c"])["bounded"]
 

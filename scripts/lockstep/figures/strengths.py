@@ -275,17 +275,16 @@ def _bounded(counts: np.ndarray, editors: Sequence[str]) -> list[str]:
         inside = group == each
         names = ", ".join(name for name, own in zip(editors, inside, strict=True) if own)
         taken = took[~inside][:, inside].any(), took[inside][:, ~inside].any()
-        has, its, is_ = (
-            ("has", "its rating", "is") if inside.sum() == 1 else ("have", "their ratings", "are")
-        )
         if not taken[0]:
-            what = "won every reply", "at least"
+            what, bound = "won", "lower"
         elif not taken[1]:
-            what = "lost every reply", "at most"
+            what, bound = "lost", "upper"
         else:
             continue
-        against = "against the other editors"
+        alone = inside.sum() == 1
+        its = f"its rating is a{'n' * (bound == 'upper')} {bound} bound"
         sentences.append(
-            f"{names} {has} {what[0]} {against}: {its} {is_} {what[1]} what stands here"
+            f"{names} {what} every reply against the other editors: "
+            f"{its if alone else f'their ratings are {bound} bounds'}"
         )
     return sentences
