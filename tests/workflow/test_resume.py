@@ -178,7 +178,7 @@ def test_a_killed_worker_costs_the_edit_in_its_hand_and_holds_nobody_up(
     held.release()
     assert run.poll() is None
     worker.kill()
-    run.wait(60)
+    until(lambda: run.poll() is not None, 60, workflow.printed)
     assert "FAILED editing physical with control, shard 0" in workflow.printed()
     assert "Traceback" not in workflow.printed()
     if retries:
@@ -251,7 +251,7 @@ def test_a_worker_killed_while_it_saves_costs_that_image_and_the_next_and_holds_
     kept = times(workflow, "images/*.png")
     assert len(kept) == 3
     job.kill()
-    run.wait(60)
+    until(lambda: run.poll() is not None, 60, workflow.printed)
     assert run.returncode != 0
     held.release()
     assert times(workflow, "images/*.png") == kept
@@ -264,17 +264,18 @@ def test_in_a_queue_a_free_device_does_the_others_part_and_a_kill_costs_the_edit
 ):
     workflow = prepared.copy(tmp_path / "work")
     workflow.config["devices"]["schedule"] = "queue"
-    held = Held(workflow, 0)
+    # each shard begins with one of its own: else who is early prepares the other's first sample
+    held, others_first = Held(workflow, 0), Held(workflow, 1)
     run = workflow.start(*EDITS, "--retries", "1")
-    until(held.in_hand, 60, workflow.printed)
+    until(lambda: held.in_hand() and others_first.in_hand(), 60, workflow.printed)
+    others_first.give()
     until(lambda: len(times(workflow, "images/*.png")) == 5, 60, workflow.printed)
     kept = times(workflow, "images/*.png")
-    # its shard's, or who took it before that began
     worker = held.worker(run)
     held.release()
     assert run.poll() is None
     worker.kill()
-    run.wait(60)
+    until(lambda: run.poll() is not None, 60, workflow.printed)
     assert run.returncode == 0, workflow.printed()
     assert "Traceback" not in workflow.printed()
     assert "samples: 6, devices: 2, from a queue" in workflow.logs("edit/**/*.log")
@@ -375,7 +376,7 @@ def test_a_second_run_in_the_same_working_folder_is_told_who_holds_the_results(p
     assert "Traceback" not in output
     assert len(output.splitlines()) <= 4
     held.give()
-    assert run.wait(60) == 0
+    until(lambda: run.poll() == 0, 60, workflow.printed)
     assert "Nothing to be done" in workflow.run(*EDITS)
 
 
@@ -391,7 +392,7 @@ def test_a_judge_killed_in_its_work_costs_the_judgement_in_its_hand(prepared, tm
     until(lambda: len(times(workflow, "judgements/*.json")) == 4, 60, workflow.printed)
     until(lambda: len(times(workflow, "scores/*")) == 1, 60, workflow.printed)
     held.worker(run).kill()
-    run.wait(60)
+    until(lambda: run.poll() is not None, 60, workflow.printed)
     assert run.returncode != 0
     held.release()
     kept = times(workflow, "judgements/*.json")
