@@ -86,7 +86,7 @@ for key in CATEGORIES:
                 f"tables of {name} ready"
 
 
-for name, members in ({editor: [editor] for editor in EDITORS} | RUN.series).items():
+for name, members in RUN.targets.items():
 
     rule:
         name:

@@ -89,7 +89,7 @@ def edit_image(
         )
     model, edits = editor.load(device), []
     for sample in samples:
-        own = plan.sample_seed(seed, sample.id, sample.source_seed)
+        own = plan.sample_seed(seed, sample.id, sample.source_seed, editor.seed_number)
         made = model.edit(model.prepare(sample), sample, own)
         image = made.image if isinstance(made, Told) else made
         if editor.size == "source":

@@ -56,15 +56,19 @@ def assignment(samples: int, devices: Sequence[str], first: int = 0, few: int = 
     return "\n".join(lines)
 
 
-def sample_seed(base: int, sample_id: str, source_seed: int | None = None) -> int:
+def sample_seed(base: int, sample_id: str, source_seed: int | None = None, number: int = 0) -> int:
     """Derive a sample's seed from the base seed and its id, 0 ≤ seed < 2**48.
 
     It depends on neither order nor number of devices, and never equals the seed that the
     source image was generated with, which can break an edit.
+
+    Args:
+        number: which of the sample's seeds, from 0.
     """
-    attempt = 0
+    # the first seed is the one that a sample with a single seed has
+    start, attempt = f"{base}+{number}" if number else str(base), 0
     while True:
-        digest = hashlib.sha256(f"{base}/{sample_id}/{attempt}".encode()).digest()
+        digest = hashlib.sha256(f"{start}/{sample_id}/{attempt}".encode()).digest()
         seed = int.from_bytes(digest[: SEED_BITS // 8], "big")
         if seed != source_seed:
             return seed

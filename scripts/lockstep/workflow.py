@@ -72,6 +72,11 @@ class Run:
         return {} if self.only_compares else self.whole.series
 
     @cached_property
+    def targets(self) -> dict[str, list[str]]:
+        """Return the editors that each target stands for."""
+        return {} if self.only_compares else self.whole.targets
+
+    @cached_property
     def categories(self) -> list[str]:
         return [] if self.only_compares else list(self.whole.benchmark.categories or ())
 

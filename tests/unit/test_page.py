@@ -32,7 +32,7 @@ spec = importlib.util.spec_from_file_location("page_benchmark", ROOT / "benchmar
 made_up = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(made_up)
 EDITORS = list(made_up.EDITORS)
-PLACES = {editor: Place(number, True) for number, editor in enumerate(EDITORS)}
+PLACES = {editor: Place(number, True, editor) for number, editor in enumerate(EDITORS)}
 MORE = [Picture(image="images/more.png", sha256="0" * 64, width=1, height=1)]
 
 

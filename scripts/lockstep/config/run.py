@@ -9,8 +9,11 @@ from pydantic import (
     BeforeValidator,
     Field,
     NonNegativeInt,
+    PositiveInt,
     SerializeAsAny,
     TypeAdapter,
+    ValidationInfo,
+    field_validator,
     model_validator,
 )
 
@@ -21,7 +24,7 @@ from lockstep.config import backends
 from lockstep.config.cluster import ClusterSettings
 from lockstep.config.metrics import MetricsSettings
 from lockstep.config.report import CompareSettings, ReportSettings, threshold_of_one_scale
-from lockstep.config.section import PathText, PlainPath, Section
+from lockstep.config.section import MAX_LENGTH, PathText, PlainPath, Section
 from lockstep.devices.settings import DeviceSettings
 from lockstep.editors.settings import EditorSettings
 from lockstep.errors import ConfigError
@@ -73,6 +76,11 @@ class Config(Section):
     seed: NonNegativeInt = Field(
         0, description="Base seed; a sample's seed follows from it and the id."
     )
+    seeds_per_sample: PositiveInt = Field(
+        1,
+        le=100,
+        description="How many times each editor edits each sample, each time with another seed.",
+    )
     benchmark: BenchmarkSettings
     plugins: Plugins = Field(
         (),
@@ -90,6 +98,32 @@ class Config(Section):
     metrics: MetricsSettings = MetricsSettings()
     report: ReportSettings = ReportSettings()
     compare: CompareSettings | None = Field(None, description="What `snakemake compare` compares.")
+
+    @field_validator("editors")
+    @classmethod
+    def _with_all_seeds(
+        cls, editors: tuple[EditorSettings, ...], info: ValidationInfo
+    ) -> tuple[EditorSettings, ...]:
+        """Put each editor's further seeds after it; some may be there already."""
+        given = {(editor.first_seed, editor.seed_number): editor for editor in editors}
+        for name, _ in given:
+            if (name, 0) not in given:
+                raise ValueError(f"expected an editor {name!r} beside its further seeds")
+        numbers = range(info.data.get("seeds_per_sample", 1))
+        found = (
+            (number and given.get((editor.name, number))) or editor.with_seed(number)
+            for editor in editors
+            if editor.further_seed is None
+            for number in numbers
+        )
+        known = tuple(editor for editor in found if editor is not None)
+        for name in (editor.name for editor in known):
+            if len(name) > MAX_LENGTH:
+                raise ValueError(
+                    f"expected names of at most {MAX_LENGTH} characters, seeds included, found "
+                    f"{name!r}, which has {len(name)} characters"
+                )
+        return known
 
     @model_validator(mode="after")
     def _distinct_editors(self) -> "Config":
@@ -139,14 +173,35 @@ class Config(Section):
         """Names of the editors of each training run's checkpoints, in the order of their steps."""
         found: dict[str, list[str]] = {}
         for editor in self.editors:
-            if editor.member is not None:
+            if editor.member is not None and editor.further_seed is None:
                 found.setdefault(editor.member.name, []).append(editor.name)
         return found
 
+    @property
+    def seeds(self) -> dict[str, list[str]]:
+        """Names of each editor with all its seeds, the first of them first."""
+        found: dict[str, list[str]] = {}
+        for editor in self.editors:
+            found.setdefault(editor.first_seed, []).append(editor.name)
+        return found
+
+    @property
+    def targets(self) -> dict[str, list[str]]:
+        """Names of the editors that each name stands for: of one, all its seeds, of a series."""
+        own = {editor.name: [editor.name] for editor in self.editors}
+        series = {
+            name: [seed for member in members for seed in self.seeds[member]]
+            for name, members in self.series.items()
+        }
+        return own | self.seeds | series
+
     def place(self, editor: EditorSettings) -> int:
         """Return an editor's place in the list that was given, where a series is one entry."""
-        given = dict.fromkeys(e.member.name if e.member else e.name for e in self.editors)
-        return list(given).index(editor.member.name if editor.member else editor.name)
+
+        def given(own: EditorSettings) -> str:
+            return own.member.name if own.member else own.first_seed
+
+        return list(dict.fromkeys(map(given, self.editors))).index(given(editor))
 
     def share(self, editor: str) -> int:
         """Return how many shards of an editor's edits one shard of scores judges."""

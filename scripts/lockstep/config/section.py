@@ -9,7 +9,10 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 MAX_PATH, MAX_NAME = 4095, 255
 """Bytes of a path, and of each name in it, on Linux."""
 
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=64)]
+MAX_LENGTH = 64
+"""Characters of a name."""
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=MAX_LENGTH)]
 
 
 def _possible(path: str) -> str:

@@ -241,7 +241,7 @@ def _job(
 
 
 def _item(sample: Sample, base: int, editor: EditorSettings, folder: Path) -> Edit:
-    seed = plan.sample_seed(base, sample.id, sample.source_seed)
+    seed = plan.sample_seed(base, sample.id, sample.source_seed, editor.seed_number)
     key = records.edit_key(sample, keys.identity(editor, sample), seed)
     return Edit(sample, seed, key, layout.edited(folder, sample.id))
 

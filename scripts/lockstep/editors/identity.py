@@ -1,6 +1,6 @@
 """The source image itself: the control that a judge must score low."""
 
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 from PIL import Image
 
@@ -25,6 +25,9 @@ class IdentitySettings(EditorSettings):
 
     copies_source: ClassVar[bool] = True
     type: Literal["identity"]
+
+    def with_seed(self, number: int) -> Self | None:
+        return None if number else self
 
     def identity(self, sample: Sample) -> dict[str, Any]:
         return {}

@@ -3,7 +3,7 @@
 import io
 from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 from PIL import Image
 from pydantic import Field
@@ -19,6 +19,8 @@ from lockstep.foreign.quarantine import Quarantine
 from lockstep.models.backend import Lacking, absent, without_files
 from lockstep.models.fingerprints import all_files, folder_state
 from lockstep.records import Sample
+
+SEED = "{seed}"
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".avif")
 
@@ -76,7 +78,16 @@ class PrecomputedEditorSettings(EditorSettings):
 
     places: ClassVar[frozenset[str]] = frozenset({"folder"})
     type: Literal["precomputed"]
-    folder: PathText = Field(description="Folder of the images.")
+    folder: PathText = Field(
+        description="Folder of the images; `{seed}` in it stands for the number of the seed, from "
+        "0, where there are several."
+    )
+
+    def with_seed(self, number: int) -> Self | None:
+        own = super().with_seed(number)
+        if own is None or SEED not in self.folder:
+            return None if number else self
+        return own.model_copy(update={"folder": self.folder.replace(SEED, str(number))})
 
     def identity(self, sample: Sample) -> dict[str, Any]:
         """Name a sample's finished image: its file and, below transparency, a colour."""

@@ -19,10 +19,17 @@ class Series(Section):
     step: NonNegativeInt = Field(description="Step of the training.")
 
 
+class FurtherSeed(Section):
+    """Which of several seeds a sample an editor edits with; the first one needs no word."""
+
+    editor: Name = Field(description="Name of the same editor with the first seed.")
+    number: PositiveInt = Field(description="Number of the seed; the first one is 0.")
+
+
 class EditorSettings(BackendSettings):
     """What all editors share."""
 
-    neutral: ClassVar[frozenset[str]] = frozenset({"name", "preset", "rewrite"})
+    neutral: ClassVar[frozenset[str]] = frozenset({"name", "preset", "rewrite", "further_seed"})
     copies_source: ClassVar[bool] = False
     """Whether it returns the source: the control that a judge must score low."""
     name: Name = Field(description="Name in paths, targets and tables.")
@@ -45,6 +52,11 @@ class EditorSettings(BackendSettings):
         exclude_if=lambda given: given is None,
         description="What rewrites the instructions before the editor sees them; null leaves them.",
     )
+    further_seed: FurtherSeed | None = Field(
+        None,
+        exclude_if=lambda given: given is None,
+        description="Which of several seeds it edits with; `seeds_per_sample` gives it.",
+    )
 
     @model_validator(mode="after")
     def _of_its_own(self) -> Self:
@@ -63,6 +75,36 @@ class EditorSettings(BackendSettings):
     def member(self) -> Series | None:
         """Place in a training run; None of what is no checkpoint of one."""
         return getattr(self, "series", None)
+
+    @property
+    def seed_number(self) -> int:
+        """Which of a sample's seeds it edits with, from 0."""
+        return 0 if self.further_seed is None else self.further_seed.number
+
+    @property
+    def first_seed(self) -> str:
+        """Name of the same editor with the first seed."""
+        return self.name if self.further_seed is None else self.further_seed.editor
+
+    @property
+    def held(self) -> Self:
+        if self.further_seed is None:
+            return self
+        # one model edits with all seeds
+        return self.model_copy(update={"name": self.first_seed, "further_seed": None})
+
+    def with_seed(self, number: int) -> Self | None:
+        """Return this editor with another seed; None of one whose edits no seed changes.
+
+        Args:
+            number: of the seed, from 0, which is the editor itself.
+        """
+        if not number:
+            return self
+        further = FurtherSeed(editor=self.name, number=number)
+        return self.model_copy(
+            update={"name": f"{self.name}-seed{number}", "further_seed": further}
+        )
 
     def identity(self, sample: Sample) -> dict[str, Any]:
         """Return what decides a sample's pixels beside its source, instruction, seed and size."""

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from lockstep import layout, plan
 from lockstep.config.run import Config
+from lockstep.editors.settings import EditorSettings
 from lockstep.jobs.code import code, module_of
 from lockstep.jobs.provenance import of_backend, tables_of
 from lockstep.judges.settings import JudgeSettings, ModelJudgeSettings
@@ -14,7 +15,7 @@ from lockstep.rubrics.pairs import RUBRIC
 
 def can_compare(settings: Config) -> bool:
     """Tell whether there are edits to compare, and a judge to ask."""
-    return len(settings.editors) > 1 and isinstance(settings.judge, ModelJudgeSettings)
+    return len(_editors(settings)) > 1 and isinstance(settings.judge, ModelJudgeSettings)
 
 
 def shards(settings: Config, devices: int) -> int:
@@ -23,7 +24,7 @@ def shards(settings: Config, devices: int) -> int:
 
 
 def rounds(settings: Config) -> int:
-    return plan.pair_rounds(len(settings.editors))
+    return plan.pair_rounds(len(_editors(settings)))
 
 
 def edits(settings: Config, category: str, devices: int) -> dict[str, list[Path]]:
@@ -32,8 +33,13 @@ def edits(settings: Config, category: str, devices: int) -> dict[str, list[Path]
         editor.name: layout.all_edits(
             Path(settings.results), editor.name, category, devices // editor.together
         )
-        for editor in settings.editors
+        for editor in _editors(settings)
     }
+
+
+def _editors(settings: Config) -> list[EditorSettings]:
+    """Return the editors that are compared, each with its first seed alone."""
+    return [editor for editor in settings.editors if editor.further_seed is None]
 
 
 def every_edit(settings: Config, category: str, devices: int) -> list[Path]:

@@ -52,6 +52,7 @@ def twins(
 
     The settings of twins are the same but for those that decide no edit.
     """
+    editors = [editor for editor in editors if editor.further_seed is None]
     plain = [editor for editor in editors if editor.rewrite is None]
     wanted = [
         (editor.name, direct.name)

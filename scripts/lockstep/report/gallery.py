@@ -234,6 +234,7 @@ def _index(
                 "name": editor,
                 "colour": colour(places[editor].number),
                 "standing": places[editor].standing,
+                "first_seed": places[editor].first_seed,
                 "status": "".join(of_editor(number, "status")),
                 "score": of_editor(number, "score"),
                 "uncertainty": of_editor(number, "uncertainty"),

@@ -17,7 +17,7 @@ from lockstep.figures import preservation, published, stats, tables
 from lockstep.figures.apart import begun
 from lockstep.models.fingerprints import is_random
 from lockstep.records import Rejected
-from lockstep.report import schema, series
+from lockstep.report import schema, seeds, series
 from lockstep.report.comparisons import leaderboard, pairs, twins
 from lockstep.report.terms import Frames, Headlines, Scale, Terms
 from lockstep.rubrics.protocol import read_protocol
@@ -51,10 +51,12 @@ def of_run(
         editor: {category: records.read_json(path) for category, path in files.items()}
         for editor, files in summaries.items()
     }
-    headlines, headline = _headlines(settings, frames)
+    each, (each_headline, headline) = frames, _headlines(settings, frames)
+    frames, headlines = seeds.averaged(settings.seeds, each, each_headline)
+    categories = seeds.summaries(settings.seeds, frames, categories, settings.report)
     terms = Terms(settings.report, SCALE, {}, headline)
     best = series.best_of(settings.series, frames, headlines, terms)
-    standing = series.shown(list(frames), settings.series, best)
+    standing = series.shown(list(settings.seeds), settings.series, best)
     comparisons = begun(processes, pairs, {e: frames[e] for e in standing}, headlines, terms)
     steps_of = {e.name: e.member.step for e in settings.editors if e.member is not None}
     told = (settings.series, steps_of, best, frames, headlines, terms)
@@ -63,19 +65,25 @@ def of_run(
         editor: {
             "categories": categories[editor],
             **_over_categories(own, terms),
-            "preservation": preservation.summarise(pd.concat(own.values(), ignore_index=True)),
+            "preservation": preservation.summarise(
+                pd.concat(each[editor].values(), ignore_index=True)
+            ),
             "lockstep": steps[editor],
             "served": asked.get(editor),
             "rewriting": rewriting.get(editor),
         }
         for editor, own in frames.items()
     }
+    ranked = sorted(
+        standing, key=lambda editor: -(editors[editor]["overall"]["micro"]["mean"] or 0)
+    )
     report = {
         **_compared(frames, headlines, editors, terms, comparisons(), standing),
         "series": checkpoints(),
+        **seeds.told(settings.seeds, each, each_headline, ranked),
         "twins": twins(settings.editors, frames, headlines, terms),
         "random_weights": _random(settings),
-        "controls": _controls(settings, frames),
+        "controls": _controls(settings, each),
         **{
             key: [row for path in paths for row in records.read_json(path)]
             for key, paths in further.items()
@@ -84,8 +92,8 @@ def of_run(
             "count": len(rejects),
             "samples": [reject.model_dump(mode="json") for reject in rejects],
         },
-        "skipped": _skipped(frames),
-        "cut": _cut(frames),
+        "skipped": _skipped(each),
+        "cut": _cut(each),
         "settings": settings.model_dump(mode="json"),
         "versions": {
             "lockstep": __version__,

@@ -52,3 +52,50 @@ class Rewriting(Part):
     """Of the texts that stand here; null without a price."""
     models: list[str]
     """What the server calls its model."""
+
+
+class Seeds(Part):
+    """An editor with several seeds a sample; its own numbers are of the means over them."""
+
+    editor: str
+    names: list[str]
+    """The editor with each seed, the first of them first."""
+    samples: int
+    """Samples with a score for any seed."""
+    edits: int
+    """Edits with all seeds, without skipped ones."""
+    failed: int
+    """Those of them without a score."""
+    means: list[float | None]
+    """Mean of each seed's scores, in the headline number."""
+    best: float | None
+    """Mean over the samples of the best score among their seeds, in the headline number."""
+    within_std: float | None
+    """Standard deviation between seeds of one sample, pooled over samples; null where no sample has
+    two scores."""
+    between_std: float | None
+    """Standard deviation between samples, without what seeds add to their means."""
+
+
+class Power(Part):
+    """Which differences of two editors, neighbours in the ranking, a run could find.
+
+    A paired test at 5% finds them in 80% of all cases, by the variances between samples and seeds.
+    """
+
+    first: str
+    second: str
+    samples: int
+    """That both have a score for."""
+    difference: float
+    """Mean of first − second."""
+    within_std: float
+    """Of the difference between seeds: both editors' variances together."""
+    between_std: float
+    """Of the difference between samples, without what seeds add."""
+    seeds: list[int]
+    """Numbers of seeds that the lists below are of."""
+    detectable: dict[str, list[float]]
+    """Smallest difference that is found, by number of samples."""
+    needed: list[int | None]
+    """Samples that it takes to find this difference; null where there is none."""

@@ -10,7 +10,7 @@ from typing import Any, Final, Literal
 
 from pydantic import Field
 
-from lockstep.report.part import Interval, Part, Rewriting, Served
+from lockstep.report.part import Interval, Part, Power, Rewriting, Seeds, Served
 
 SCHEMA_VERSION: Final = 3
 
@@ -352,6 +352,9 @@ class Report(Numbers):
 
     editors: Mapping[str, EditorOfRun]
     series: list[Series] = Field(default=[])
+    seeds: list[Seeds] = Field(default=[])
+    """Of the editors that edit each sample several times."""
+    power: list[Power] = Field(default=[])
     twins: list[Twins] = Field(default=[])
     random_weights: list[str]
     """Models with random weights; if there are any, scores mean nothing."""

@@ -47,9 +47,11 @@ class Place(NamedTuple):
     """Where an editor stands on the page."""
 
     number: int
-    """Of its colour, which the checkpoints of a series share."""
+    """Of its colour, which the checkpoints of a series share, and the seeds of an editor."""
     standing: bool
     """Whether it stands in rankings and charts."""
+    first_seed: str
+    """Name of the same editor with the first seed."""
 
 
 def places(report: Mapping[str, Any]) -> dict[str, Place]:
@@ -57,10 +59,16 @@ def places(report: Mapping[str, Any]) -> dict[str, Place]:
     series = {one["name"]: [step["editor"] for step in one["steps"]] for one in report["series"]}
     best = {one["name"]: one["best"] for one in report["series"] if one["best"]}
     groups = {editor: name for name, members in series.items() for editor in members}
-    order = list(dict.fromkeys(groups.get(editor, editor) for editor in report["editors"]))
-    standing = shown(list(report["editors"]), series, best)
+    firsts = {name: one["editor"] for one in report["seeds"] for name in one["names"]}
+
+    def group(editor: str) -> str:
+        first = firsts.get(editor, editor)
+        return groups.get(first, first)
+
+    order = list(dict.fromkeys(map(group, report["editors"])))
+    standing = shown([e for e in report["editors"] if firsts.get(e, e) == e], series, best)
     return {
-        editor: Place(order.index(groups.get(editor, editor)), editor in standing)
+        editor: Place(order.index(group(editor)), editor in standing, firsts.get(editor, editor))
         for editor in report["editors"]
     }
 

@@ -21,7 +21,7 @@ from lockstep.figures.apart import begun
 from lockstep.figures.tables import read_table
 from lockstep.foreign import media
 from lockstep.records import EditRecord, RewriteRecord
-from lockstep.report import gallery, page, texts
+from lockstep.report import gallery, page, seeds, texts
 from lockstep.report.asked import of_results
 from lockstep.report.numbers import of_run
 from lockstep.report.series import Place, places
@@ -90,8 +90,10 @@ def write_report(
     numbers = of_run(settings, frames, summaries, steps, *told)
     report = numbers.model_dump(mode="json")
     parts = max(1, threads // DRAWING)
+    # charts of scores show the means over the seeds
+    shown = seeds.averaged_scores(settings.seeds, frames)
     drawings = [
-        begun(threads, page.draw, report, settings, frames, part, parts) for part in range(parts)
+        begun(threads, page.draw, report, settings, shown, part, parts) for part in range(parts)
     ]
     records.write_json(folder / "report.json", report)
     plain = settings.model_dump(mode="json")

@@ -287,10 +287,11 @@ class DiffusersSettings(DeviceEditorSettings):
 
     @property
     def held(self) -> Self:
+        own = super().held
         if self.series is None or not self.adapters or not self._can_change:
-            return self
+            return own
         base = {"name": self.series.name, "adapters": (), "series": None}
-        return self.model_copy(update=base)
+        return own.model_copy(update=base)
 
     @property
     def _can_change(self) -> bool:

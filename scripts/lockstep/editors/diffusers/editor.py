@@ -256,7 +256,7 @@ def _pipeline(settings: DiffusersSettings, torch_device: str, kept: "Kept") -> p
     pipeline = _load(settings, kind, index, torch_device if offload == "none" else "cpu", places)
     pipeline.set_progress_bar_config(disable=True)
     pipelines.set_scheduler(pipeline, settings.scheduler)
-    if settings.held is not settings:
+    if settings.held.adapters != settings.adapters:
         series.keep(pipeline, checked, kept)
     if checked:
         adapters.fuse(pipeline, settings, checked)

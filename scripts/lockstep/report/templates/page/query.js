@@ -5,7 +5,8 @@ const EMPTY = {
 };
 
 function shownEditors(index, query) {
-  const own = index.editors.filter((editor) => editor.name === query.editor);
+  // the first seed stands for all seeds of an editor
+  const own = index.editors.filter((editor) => [editor.name, editor.first_seed].includes(query.editor));
   return own.length ? own : index.editors.filter((editor) => editor.standing);
 }
 
