@@ -95,3 +95,9 @@ for name, members in RUN.targets.items():
             [RUN.table(editor, key) for editor in members for key in CATEGORIES],
         message:
             f"tables of {name} ready"
+
+
+# who asks for another target is told of them
+os.environ["LOCKSTEP_TARGETS"] = " ".join(
+    own.name for own in workflow.rules if not own.has_wildcards()
+)

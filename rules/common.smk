@@ -16,6 +16,8 @@ from lockstep.foreign import media
 from lockstep.jobs import allocation, paired, stale, takeover, workers
 
 SOURCE = " + ".join(map(str, workflow.configfiles))
+if workflow.config_settings.config_args:
+    SOURCE += " + --config"
 
 FOLDERS = list(map(os.path.dirname, workflow.configfiles))
 

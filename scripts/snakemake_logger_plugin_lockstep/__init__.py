@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from snakemake.exceptions import WorkflowError
 from snakemake.logging import ColorizingTextHandler, DefaultFilter, DefaultFormatter
 from snakemake_interface_logger_plugins.base import LogHandlerBase
 from snakemake_interface_logger_plugins.common import LogEvent
 from snakemake_interface_logger_plugins.settings import LogHandlerSettingsBase
 
+from lockstep.config import checks
 from lockstep.errors import ConfigError
 from lockstep.foreign import media, yaml_files
 from lockstep.records import recovery
@@ -26,6 +26,13 @@ NOISE = re.compile(
     "|Execute |Job stats|Provided|Rules claiming|Select jobs|Using shell|host: |localrules"
     "|Reasons:|.*occurring in jobs|.*missing provenance/metadata|Rules with missing metadata"
 )
+
+FRAME = re.compile(
+    r"WorkflowError in file \"[^\n]*\", line \d+:\n(?P<text>.*?)(\n  File \"[^\n]*)*\n?", re.DOTALL
+)
+"""What Snakemake puts around a sentence: where in its own files it was said."""
+
+NO_RULE = re.compile(r"MissingRuleException:\nNo rule to produce (?P<target>[^/\n]+?) \(if you ")
 
 BECAUSE = ".snakemake/because/"
 """Where the files lie that the workflow calls by the reasons why outputs are made again."""
@@ -91,15 +98,29 @@ class LogHandler(LogHandlerBase, ColorizingTextHandler):
 
 
 def _check_configuration() -> None:
-    """Refuse files of the command line on which Snakemake, which reads them next, would hang."""
+    """Refuse what Snakemake, which reads it next, would hang on or answer with a traceback.
+
+    Raises:
+        SystemExit: with a sentence on a file or an entry of the command line.
+    """
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--configfile", "--configfiles", nargs="+", type=Path, default=[])
+    parser.add_argument("--config", "-C", nargs="*", default=[])
     given, _ = parser.parse_known_args()
     try:
-        for file in filter(Path.is_file, given.configfile):
-            yaml_files.check_file(file, ConfigError)
+        for file in given.configfile:
+            _check_file(file)
+        for entry in given.config:
+            yaml_files.parse_entry(entry, ConfigError)
     except ConfigError as error:
-        raise WorkflowError(str(error)) from None
+        raise SystemExit(media.entry(f"Error: {error}")) from None
+
+
+def _check_file(file: Path) -> None:
+    if not file.is_file():
+        hint = "" if file.suffix else "; what is to be made goes before --configfile"
+        raise ConfigError(f"--configfile: found no file '{file}'{hint}")
+    yaml_files.check_file(file, ConfigError)
 
 
 class _Lines(DefaultFormatter):
@@ -126,6 +147,11 @@ class _Lines(DefaultFormatter):
         if event is None and record.levelno < logging.WARNING and not self._verbose:
             message = record.getMessage()
             return "" if NOISE.match(message.strip()) else message.strip("\n")
+        if framed := FRAME.fullmatch(record.getMessage()):
+            return f"Error: {framed['text']}"
+        if (lacking := NO_RULE.match(record.getMessage())) and "LOCKSTEP_TARGETS" in os.environ:
+            known = os.environ["LOCKSTEP_TARGETS"].split()
+            return f"Error: {checks.no_target(lacking['target'], known)}"
         if "Directory cannot be locked" in record.getMessage():
             return _held() or super().format(record)
         return super().format(record)

@@ -77,7 +77,7 @@ def load(**sections):
             {"benchmark": {"categories": ["物理", "physical"]}},
             "expected each category once, found ['physical', 'physical']",
         ),
-        ({"cluster": {}}, "c.yaml: cluster.shards: found nothing, a value is needed"),
+        ({"cluster": {}}, "c.yaml: cluster.shards: expected a value, found nothing"),
         ({"cluster": {"shards": 2, "gpus": 1}}, "cluster.gpus: found an unknown key"),
         (
             {"cluster": {"shards": 2}, "devices": {"device_ids": [0, 1]}},
@@ -195,7 +195,7 @@ def load(**sections):
         ({"identity": 1}, "c.yaml: identity: found an unknown key"),
         ({"benchmark": {"path": "docs"}}, "benchmark.path: expected a file, found a folder 'docs'"),
         ({"devices": {"device_ids": []}}, "device_ids: found an empty list"),
-        ({"devices": {"device_ids": "all"}}, "expected 'auto' or a valid array, found \"all\""),
+        ({"devices": {"device_ids": "all"}}, "expected 'auto' or a list, found \"all\""),
         ({"devices": {"device_ids": [1.5]}}, "expected a whole number or a text (in quotes)"),
         (
             {"devices": {"schedule": "queue", "enable_batch_sync": False}},
@@ -291,7 +291,7 @@ def test_several_mistakes_are_a_sentence_each():
 
 def test_a_missing_section_is_named():
     data = {key: value for key, value in BASE.items() if key != "judge"}
-    with pytest.raises(ConfigError, match="judge: found nothing, a value is needed"):
+    with pytest.raises(ConfigError, match="judge: expected a value, found nothing"):
         load_config(data, "c.yaml")
 
 

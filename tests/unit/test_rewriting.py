@@ -365,7 +365,7 @@ CHAT = {"type": "openai", "model": "m", "url": "http://localhost:1/v1", "prompt"
             "editors[0].rewrite.type: found 'opena' (did you mean 'openai'?)",
         ),
         ({}, "editors[0].rewrite.type: found nothing; expected one of openai, file"),
-        ({"type": "file"}, "editors[0].rewrite.path: found nothing, a value is needed"),
+        ({"type": "file"}, "editors[0].rewrite.path: expected a value, found nothing"),
         ({"type": "file", "path": "/none.csv"}, "rewrite.path: expected a file, found none at '/n"),
         ({"type": "file", "path": "/tmp"}, "rewrite.path: expected a file, found none at '/tmp'"),
         (

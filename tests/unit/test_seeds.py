@@ -9,9 +9,11 @@ import pytest
 
 from lockstep import plan
 from lockstep.config.load import load_config
+from lockstep.editors import keys
 from lockstep.errors import ConfigError
 from lockstep.figures import seeds
 from lockstep.jobs.run import model_key
+from lockstep.records import canonical_json
 from lockstep.records.columns import COLUMNS
 from tests.conftest import ROOT
 
@@ -32,14 +34,16 @@ def config(editors, **given):
 MODEL = {"name": "own", "type": "diffusers", "model": "some/model"}
 
 
-def test_an_editor_stands_once_for_each_seed_and_one_that_no_seed_changes_once(tmp_path):
+def test_an_editor_stands_once_for_each_seed_and_one_that_no_seed_changes_once(
+    tmp_path, models, sample
+):
     for number in range(3):
         (tmp_path / f"seed-{number}").mkdir()
         (tmp_path / f"seed-{number}" / "a.png").touch()
     finished = {"name": "theirs", "type": "precomputed"}
     editors = [
         {"name": "control", "type": "identity"},
-        MODEL,
+        {**MODEL, "model": str(models / "editor")},
         {**finished, "folder": f"{tmp_path}/seed-{{seed}}"},
         {**finished, "name": "once", "folder": f"{tmp_path}/seed-0"},
     ]
@@ -57,6 +61,8 @@ def test_an_editor_stands_once_for_each_seed_and_one_that_no_seed_changes_once(t
     assert [editor.seed_number for editor in own] == [0, 1, 2]
     assert len({model_key(editor.held) for editor in own}) == 1
     assert len({settings.place(editor) for editor in own}) == 1
+    # the seed alone tells their keys apart
+    assert len({canonical_json(keys.identity(editor, sample)) for editor in own}) == 1
     # what a report writes down gives the same, and fewer or more can be asked for
     written = json.loads(json.dumps(settings.model_dump(mode="json")))
     assert load_config(written, "c.yaml") == settings

@@ -151,8 +151,31 @@ def test_a_mistake_on_the_command_line_is_not_blamed_on_a_file():
         ConfigError, match=r"^--config benchmark: line 1: found the key 'limit' twi"
     ):
         parse_entry("benchmark={limit: 1, limit: 2}", ConfigError)
-    with pytest.raises(ConfigError, match=r"^--config x: line [0-9]: found aliases"):
-        parse_entry("x=" + bomb("list"), ConfigError)
+    with pytest.raises(ConfigError, match=r"^--config xs: line [0-9]: found aliases"):
+        parse_entry("xs=" + bomb("list"), ConfigError)
+
+
+@pytest.mark.parametrize(
+    ("entry", "sentence"),
+    [
+        ("config/demo.yaml", "expected KEY=VALUE, and a file stands after --configfile, found"),
+        ("seed", "expected KEY=VALUE, found 'seed'"),
+        ("=5", "expected KEY=VALUE, found '=5'"),
+        ("benchmark.limit=2", "; benchmark='{limit: 2}' gives a nested value"),
+    ],
+)
+def test_what_is_no_key_with_a_value_is_told_as_such(entry, sentence):
+    with pytest.raises(ConfigError, match=r"^--config: ") as caught:
+        parse_entry(entry, ConfigError)
+    assert sentence in str(caught.value)
+
+
+@pytest.mark.parametrize(("text", "found"), [("", "an empty file"), ("- a\n", "none at its top")])
+def test_a_file_without_keys_is_told_as_such(tmp_path, text, found):
+    path = tmp_path / "c.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=f"c.yaml: expected keys and values, .* found {found}"):
+        check_file(path, ConfigError)
 
 
 def test_free_keys_keep_the_kinds_of_their_values():

@@ -124,6 +124,29 @@ def test_a_misspelt_folder_of_a_model_stops_a_run_and_is_said_in_a_dry_run(workf
     assert sentence not in workflow.run("import")
 
 
+def test_a_mistake_is_one_line_on_the_terminal(workflow):
+    path = workflow.folder / "own.yaml"
+    path.write_text(yaml.safe_dump(workflow.config), encoding="utf-8")
+    for arguments, sentence in (
+        (
+            ("-n", "--config", "seed=abc"),
+            f'{path} + --config: seed: expected a whole number, found "',
+        ),
+        (("-n", "--config", "results"), "--config: expected KEY=VALUE, found 'results'"),
+        (("phisical", "-n"), "found no target 'phisical' (did you mean 'physical'?); expected one"),
+        (("agreement", "-n"), "target 'agreement': expected report.human_scores in the configurat"),
+    ):
+        code, printed = run(workflow, path, *arguments)
+        lines = [line for line in printed.splitlines() if "profile profiles/" not in line]
+        assert code == 1
+        assert len(lines) == 1 and lines[0].startswith(f"Error: {sentence}"), printed
+    code, printed = run(workflow, "physical", "-n")
+    assert (code, "found no file 'physical'; what is to be made goes before" in printed) == (
+        1,
+        True,
+    )
+
+
 def test_a_dry_run_says_that_nothing_can_be_written(workflow):
     folder = workflow.folder / "closed"
     folder.mkdir(mode=0o500)

@@ -90,7 +90,8 @@ class BenchmarkSettings(Section):
         if (known := BY_FORMAT[form]) is None:
             found = _sentence_of(BenchmarkError, own_categories, path, form)
             raise ValueError(
-                f"expected a list of them, found nothing; the first items have {found[:60]}"
+                "expected a list of the benchmark's categories, found nothing; the first items "
+                f"have {found[:60]}"
             )
         return tuple(known)
 

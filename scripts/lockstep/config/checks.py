@@ -7,8 +7,33 @@ from lockstep import layout
 from lockstep.config.run import Config
 from lockstep.editors.rewriting import ChatRewriteSettings
 from lockstep.editors.settings import ServedEditorSettings
-from lockstep.errors import ConfigError
+from lockstep.errors import ConfigError, suggest
 from lockstep.models.backend import Lacking, absent, without_files
+
+NEEDS = {
+    "agreement": "report.human_scores",
+    "anchors": "judge.anchors",
+    "arena": "two editors and a judge with a model",
+    "compare": "compare.sources",
+    "protocol": "rubrics with a protocol (judge.rubrics)",
+    "rewrite": "an editor with a rewriter (editors[].rewrite)",
+}
+"""What the configuration needs for targets that are not always there."""
+
+
+def no_target(wanted: str, known: Collection[str]) -> str:
+    """Return a sentence on a target that nothing makes.
+
+    Args:
+        known: names of all rules without wildcards.
+    """
+    if wanted in NEEDS:
+        return f"target {wanted!r}: expected {NEEDS[wanted]} in the configuration, found none"
+    names = sorted(known)
+    return (
+        f"found no target {wanted!r}{suggest(wanted, names)}; expected one of {', '.join(names)}, "
+        "or a path below results"
+    )
 
 
 def check_files(config: Config, source: str, made: Collection[str]) -> None:

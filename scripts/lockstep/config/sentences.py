@@ -15,8 +15,8 @@ PLAIN = {
     "a valid integer": "a whole number",
     "a valid number": "a number",
     "a valid boolean": "true or false",
-    "a valid list": "a list",
-    "a valid dictionary": "keys and values",
+    **dict.fromkeys(("a valid list", "a valid array", "a valid tuple"), "a list"),
+    **dict.fromkeys(("a valid dictionary", "an object"), "keys and values"),
 }
 """Names of kinds of values for those who do not program, by pydantic's."""
 
@@ -83,9 +83,13 @@ def _sentence(
             fields = _fields_at(error["loc"][:-1], root, kinds)
             close = suggest(str(error["loc"][-1]), fields)
             own = "".join(f"; arguments of the model go under {k}" for k in OWN if k in fields)
-            return f"{where}: found an unknown key{close}; expected one of {', '.join(fields)}{own}"
+            key = str(error["loc"][-1])
+            # as in `{limit:2}`
+            glued = f" {key!r}, which has no blank after its colon" if ":" in key else ""
+            found = f"found an unknown key{glued}{close}"
+            return f"{where}: {found}; expected one of {', '.join(fields)}{own}"
         case "missing":
-            return f"{where}: found nothing, a value is needed"
+            return f"{where}: expected a value, found nothing"
         case "union_tag_not_found":
             return f"{where}.type: found nothing; expected one of {listed}"
         case "union_tag_invalid":

@@ -62,7 +62,7 @@ def parse_yaml(text: str, where: str, kind: type[LockstepError], none: bool = Fa
 
 
 def check_file(path: Path, kind: type[LockstepError]) -> None:
-    """Refuse a YAML or JSON file that another program will read, as `read_yaml` would.
+    """Refuse a file of keys and values that another program will read, as `read_yaml` would.
 
     Raises:
         LockstepError: of that kind.
@@ -73,9 +73,12 @@ def check_file(path: Path, kind: type[LockstepError]) -> None:
         # YAML takes no tabs between values; in JSON none can be inside them
         text = text.replace("\t", " ")
     try:
-        _composed(_Loader(text))
+        node = _composed(_Loader(text))
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise kind(f"{path}: {_reason(error)}") from None
+    if not isinstance(node, yaml.MappingNode):
+        found = "an empty file" if node is None else "none at its top"
+        raise kind(f"{path}: expected keys and values, such as 'results: out', found {found}")
 
 
 def parse_entry(entry: str, kind: type[LockstepError]) -> dict[str, Any]:
@@ -86,7 +89,12 @@ def parse_entry(entry: str, kind: type[LockstepError]) -> dict[str, Any]:
     Raises:
         LockstepError: of that kind, for a key twice and the like.
     """
-    key, _, text = entry.partition("=")
+    key, sign, text = entry.partition("=")
+    if not sign or not KEY.fullmatch(key):
+        outer, dot, inner = key.partition(".")
+        nested = f"; {outer}='{{{inner}: {text}}}' gives a nested value" if sign and dot else ""
+        file = ", and a file stands after --configfile" if "/" in entry and not sign else ""
+        raise kind(f"--config: expected KEY=VALUE{file}, found {entry[:80]!r}{nested}")
     # quotes around all of it are the shell's
     inner = text.strip("'\"")
     text = inner if inner.startswith(("{", "[")) else text
@@ -95,6 +103,10 @@ def parse_entry(entry: str, kind: type[LockstepError]) -> dict[str, Any]:
     except (yaml.YAMLError, RecursionError):
         return {key: inner}
     return {key: parse_yaml(text, f"--config {key}", kind, none=True)}
+
+
+KEY = re.compile(r"[a-zA-Z_][\w-]*\w")
+"""A key of the command line, as Snakemake takes it."""
 
 
 class _Broken(ValueError):

@@ -2,8 +2,10 @@
 
 import logging
 import os
+import re
 import time
 from collections.abc import Collection, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -19,6 +21,7 @@ from pydantic import (
 from lockstep.config.section import Dtype, PathText, Section, is_folder
 from lockstep.editors.protocol import Editor
 from lockstep.editors.settings import DeviceEditorSettings, Series
+from lockstep.errors import suggest
 from lockstep.foreign.plain_text import spelling
 from lockstep.models import adapter_scale
 from lockstep.models.backend import HubFile, Lacking, broken
@@ -46,15 +49,25 @@ OWN_ARGUMENTS = {
 MODULAR = "modular_model_index.json"
 """File of a modular pipeline, which is loaded and called in other ways."""
 
+PIPELINE = re.compile(r'"(\w*Pipeline\w*)"')
+
 APART = frozenset(
     {"name", "preset", "type", "size", "resize_filter", "offload", "optimize", "on_cut"}
-    | {"gpus_per_editor", "rewrite"}
+    | {"gpus_per_editor", "rewrite", "further_seed"}
     | {"model", "revision", "adapters", "checkpoints", "series"}
 )
 """Settings of a diffusers editor that decide no pixels, or that its identity names otherwise."""
 
 ADDED = frozenset({"image_argument", "prompt_form", "result", "size_multiple"})
 """Settings that an identity names only where they are not at their defaults, as in its old keys."""
+
+
+def pipelines_known() -> list[str]:
+    """Return the names of diffusers' pipelines, without importing it, which takes seconds."""
+    found = find_spec("diffusers")
+    if found is None or found.origin is None:
+        return []
+    return PIPELINE.findall(Path(found.origin).read_text(encoding="utf-8"))
 
 
 class Adapter(Section):
@@ -316,6 +329,12 @@ class DiffusersSettings(DeviceEditorSettings):
         return [*model, *(adapter.identity() for adapter in self.adapters)]
 
     def missing(self, made: Collection[str]) -> Iterator[Lacking]:
+        known = [] if self.pipeline is None else pipelines_known()
+        # a machine that only starts jobs may lack diffusers
+        if known and self.pipeline not in known:
+            hint = suggest(str(self.pipeline), known)
+            found = f"found {self.pipeline!r}{hint}, expected a pipeline of diffusers"
+            yield Lacking("pipeline", found)
         if Path(self.model, MODULAR).exists() and not Path(self.model, "model_index.json").exists():
             found = f"{self.model}: found {MODULAR} alone, expected model_index.json"
             yield Lacking("model", f"{found}; diffusers' modular pipelines do not run here")
