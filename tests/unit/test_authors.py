@@ -1,19 +1,14 @@
 """Prompts and formats of replies of a benchmark's authors."""
 
 import json
-import math
-import random
-import re
 
 import pytest
 import yaml
 
 from lockstep.errors import ConfigError, ReplyError, RubricError
 from lockstep.judges.qwen3_vl import Qwen3VLSettings
-from lockstep.rubrics import combine
 from lockstep.rubrics.replies import parse_reply
 from lockstep.rubrics.rubric import read_rubric
-from tests.conftest import ROOT
 
 TEN = {"type": "integer", "minimum": 0, "maximum": 10}
 YES_NO = {"type": "yes_no"}
@@ -187,34 +182,6 @@ def test_a_judge_on_the_device_is_not_asked_for_what_it_cannot_be_held_to(tmp_pa
     settings.check_scores([], {"physical": read(tmp_path, template="x", reply="json_object")})
     with pytest.raises(ConfigError, match=r"rubric.yaml: calls: one: reply: .* found json_list"):
         settings.check_scores([], {"physical": read(tmp_path, template="x", reply="json_list")})
-
-
-def test_the_documented_rubric_of_gedit_runs_its_authors_arithmetic(tmp_path, sample):
-    text = (ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8")
-    block = re.search(r"gedit_authors.*?```yaml\n(.*?)```", text, re.DOTALL)[1]
-    path = tmp_path / "gedit_authors.yaml"
-    path.write_text(block, encoding="utf-8")
-    prompts = tmp_path / "Step1X-Edit/GEdit-Bench/viescore/vie_prompts.py"
-    prompts.parent.mkdir(parents=True)
-    names = re.findall(r"_(?:context|prompts)_[a-zA-Z0-9_]+", block)
-    told = {name: f"text of {name}" for name in names}
-    told["_prompts_0shot_tie_rule_SC"] += " <instruction>"
-    prompts.write_text("".join(f"{n} = {t!r}\n" for n, t in told.items()), encoding="utf-8")
-    rubric = read_rubric(path)
-    first, second = rubric.calls
-    assert first.prompt(sample).endswith(f"_prompts_0shot_tie_rule_SC {sample.instruction}")
-    assert first.prompt(sample).count("\n") == 2
-    assert (second.images, second.edited_size) == (("edited",), "source")
-    assert sample.instruction not in second.prompt(sample)
-    generator = random.Random(0)
-    for _ in range(30):
-        given = [[generator.randint(0, 10) for _ in range(2)] for _ in range(2)]
-        replies = (json.dumps({"score": own, "reasoning": "so"}) for own in given)
-        values = {}
-        for reply, call in zip(replies, rubric.calls, strict=True):
-            values |= parse_reply(reply, call).criteria
-        expected = math.sqrt(min(given[0]) * min(given[1]))
-        assert combine.score(rubric, values) == pytest.approx(expected, abs=1e-9)
 
 
 def test_texts_are_joined_and_replaced_as_authors_do(tmp_path, sample):
