@@ -234,7 +234,7 @@ def rise(pick, i):
     category = ("temporal_reasoning", "causal_reasoning", "spatial_reasoning", "logical_reasoning")[
         i % 4
     ]
-    beside, free, image = (pick.random() < share for share in (0.5, 0.3, 0.5))
+    beside, free, image = (bool(i // 4 & bit) for bit in (1, 2, 4))
     expected = "" if image and category == "logical_reasoning" else "What is right."
     tags = ["reasoning_img"] * beside + ["consistency_free"] * free
 
