@@ -216,7 +216,8 @@ def kris(pick, i):
     calls = [
         [said(first), images, reply("consistency_score")],
         [said(second), follows, reply(*[n for n in names if n[0] in "ik"])],
-        [said("quality"), ["edited"], reply("quality_score")],
+        # its braces are doubled as they are in the file
+        [text(file, "prompt_quality"), ["edited"], reply("quality_score")],
     ]
     numbers = {name: (value - 1) * (100.0 / 4) for name, value in values.items()}
     # a temporal sample has a reference that no call shows

@@ -86,8 +86,8 @@ def filled_in(call: Mapping[str, Any], rubric: Path) -> dict[str, Any]:
         return found
 
     replaced, placeholders = (prompts.get(name) or {} for name in ("replace", "placeholders"))
-    by_category = isinstance(key, Mapping)
-    texts = {name: text(own) for name, own in key.items()} if by_category else text(key)
+    ways = key.items() if isinstance(key, Mapping) else ()
+    texts = {name: text(own) for name, own in ways} or text(key)
     return {**call, "prompts": {**prompts, "text": texts}}
 
 
