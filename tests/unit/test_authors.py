@@ -212,6 +212,9 @@ def test_each_category_has_its_own_text(tmp_path, sample):
     message = "expected a key for the category 'causal', found those of physical, social"
     with pytest.raises(TemplateError, match=message):
         call.prompt(sample.model_copy(update={"category": "causal"}))
+    with pytest.raises(RubricError, match=f"rubric.yaml: .*{message}"):
+        read_rubric(tmp_path / "rubric.yaml", "causal")
+    read_rubric(tmp_path / "rubric.yaml", "social")
     with pytest.raises(RubricError, match="expected one of b, found 'c'"):
         read(tmp_path, prompts={**prompts, "key": {**key, "causal": "a.c"}})
     with pytest.raises(RubricError, match="expected a text, found int"):

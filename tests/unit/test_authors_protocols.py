@@ -24,9 +24,11 @@ from PIL import Image
 
 from lockstep import records
 from lockstep.devices.device import Device
+from lockstep.errors import ConfigError
 from lockstep.figures import published
 from lockstep.judges import keys
 from lockstep.judges.openai_api import OpenAISettings
+from lockstep.judges.qwen3_vl import Qwen3VLSettings
 from lockstep.records import Picture
 from lockstep.rubrics.protocol import PROTOCOL, read_protocol
 from lockstep.rubrics.rubric import read_rubric
@@ -502,6 +504,22 @@ def test_calls_are_asked_as_authors_do_and_count_what_they_count(name, folder, s
             low, high = protocol.scale
             score = low + record.score / 10 * (high - low)
             assert score == pytest.approx(one.numbers["score"], abs=1e-9, rel=0)
+
+
+ON_DEVICE = ("viescore", "gedit", "editscore", "kris", "re_edit")
+
+
+@pytest.mark.parametrize("name", PROTOCOLS)
+def test_a_judge_on_the_device_takes_those_that_ask_for_an_object(name, folder):
+    rubrics = str(folder / "config" / "authors" / name)
+    settings = Qwen3VLSettings(type="qwen3_vl", model="a/b", rubrics=rubrics)
+    found = {case.category for case in drawn(name)}
+    read = {own: read_rubric(settings.rubric_file(own), own) for own in found}
+    if name in ON_DEVICE:
+        settings.check_scores([], read)
+        return
+    with pytest.raises(ConfigError, match="expected kinds of answer or json_object"):
+        settings.check_scores([], read)
 
 
 def frame(rubric, category, cases, found):

@@ -202,8 +202,20 @@ def _check_variables(path: Path, question: Question) -> None:
         )
 
 
-def read_rubric(path: Path) -> Rubric:
+def _check_prompts(question: Question, category: str | None) -> None:
+    """Refuse texts that cannot be filled in, or a category without one."""
+    every = question.categories or (_EXAMPLE.category,)
+    for name in every if category is None else (category,):
+        example = _EXAMPLE.model_copy(update={"category": name})
+        for reasoned in (True, False):
+            question.prompt(example, reasoned)
+
+
+def read_rubric(path: Path, category: str | None = None) -> Rubric:
     """Read a rubric file.
+
+    Args:
+        category: that it must have texts for, where they differ by category.
 
     Raises:
         RubricError: with a clause for each mistake.
@@ -219,10 +231,7 @@ def read_rubric(path: Path) -> Rubric:
         rubric = Rubric.model_validate(value)
         for question in rubric.asks:
             _check_variables(path, question)
-            for category in question.categories or (_EXAMPLE.category,):
-                example = _EXAMPLE.model_copy(update={"category": category})
-                for reasoned in (True, False):
-                    question.prompt(example, reasoned)
+            _check_prompts(question, category)
     except ValidationError as error:
         mistakes = (f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
         raise RubricError(f"{path}: {'; '.join(mistakes)}") from None
