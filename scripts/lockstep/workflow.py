@@ -100,7 +100,7 @@ class Run:
             RubricError: if one is none.
         """
         judge = self.whole.judge
-        return {key: read_rubric(Path(judge.rubric_file(key))) for key in self.categories}
+        return {key: read_rubric(Path(judge.rubric_file(key)), key) for key in self.categories}
 
     def edits(self, editor: str, category: str) -> list[str]:
         """Return the records of all edits of an editor and category."""

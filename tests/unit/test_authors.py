@@ -1,18 +1,20 @@
 """Prompts and formats of replies of a benchmark's authors."""
 
 import json
-import math
-import random
 import re
+from pathlib import Path
 
 import pytest
 import yaml
 
-from lockstep.errors import ConfigError, ReplyError, RubricError
+from lockstep.errors import ConfigError, ReplyError, RubricError, TemplateError
 from lockstep.judges.qwen3_vl import Qwen3VLSettings
 from lockstep.rubrics import combine
+from lockstep.rubrics.protocol import PROTOCOL, read_protocol
 from lockstep.rubrics.replies import parse_reply
 from lockstep.rubrics.rubric import read_rubric
+from lockstep.scoring.calls import asked
+from lockstep.scoring.replies import Judging
 from tests.conftest import ROOT
 
 TEN = {"type": "integer", "minimum": 0, "maximum": 10}
@@ -121,6 +123,8 @@ VALID = {
         "Scores: 9, 4\n",
         "why\n[9, 4]\n\n",
         "Why.\nFit: 9\nLook: 4",
+        "**Fit:** **9**\n**Look**: 4",
+        "**Scores:** **9, 4**",
     ],
     "tagged": ["<ca>9</ca><cb> 4 </cb>", "So. <cb>4</cb> and <ca>\n9\n</ca>"],
 }
@@ -141,6 +145,7 @@ BROKEN = {
         "9",
         "9 4 1",
         "9/10 4/10",
+        "**1-9** 4",
         "nine 4",
         "-9 4",
         "9 11",
@@ -189,37 +194,175 @@ def test_a_judge_on_the_device_is_not_asked_for_what_it_cannot_be_held_to(tmp_pa
         settings.check_scores([], {"physical": read(tmp_path, template="x", reply="json_list")})
 
 
-def test_the_documented_rubric_of_gedit_runs_its_authors_arithmetic(tmp_path, sample):
-    text = (ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8")
-    block = re.search(r"gedit_authors.*?```yaml\n(.*?)```", text, re.DOTALL)[1]
-    path = tmp_path / "gedit_authors.yaml"
-    path.write_text(block, encoding="utf-8")
-    prompts = tmp_path / "Step1X-Edit/GEdit-Bench/viescore/vie_prompts.py"
-    prompts.parent.mkdir(parents=True)
-    names = re.findall(r"_(?:context|prompts)_[a-zA-Z0-9_]+", block)
-    told = {name: f"text of {name}" for name in names}
-    told["_prompts_0shot_tie_rule_SC"] += " <instruction>"
-    prompts.write_text("".join(f"{n} = {t!r}\n" for n, t in told.items()), encoding="utf-8")
-    rubric = read_rubric(path)
-    first, second = rubric.calls
-    assert first.prompt(sample).endswith(f"_prompts_0shot_tie_rule_SC {sample.instruction}")
-    assert first.prompt(sample).count("\n") == 2
-    assert (second.images, second.edited_size) == (("edited",), "source")
-    assert sample.instruction not in second.prompt(sample)
-    generator = random.Random(0)
-    for _ in range(30):
-        given = [[generator.randint(0, 10) for _ in range(2)] for _ in range(2)]
-        replies = (json.dumps({"score": own, "reasoning": "so"}) for own in given)
-        values = {}
-        for reply, call in zip(replies, rubric.calls, strict=True):
-            values |= parse_reply(reply, call).criteria
-        expected = math.sqrt(min(given[0]) * min(given[1]))
-        assert combine.score(rubric, values) == pytest.approx(expected, abs=1e-9)
-
-
 def test_texts_are_joined_and_replaced_as_authors_do(tmp_path, sample):
     prompts = {"file": "t.json", "key": ["a.b", "list.0"], "replace": {"Was": "Is"}}
     (call,) = read(tmp_path, prompts=prompts).calls
     assert call.prompt(sample) == f"{TEXT}\n{TEXT}".replace("Was", "Is")
     with pytest.raises(RubricError, match="expected '10' in the text"):
         read(tmp_path, prompts={"file": "t.txt", "replace": {"10": "25"}})
+
+
+def test_each_category_has_its_own_text(tmp_path, sample):
+    key = {"physical": "a.b", "social": ["list.0", "a.b"]}
+    prompts = {"file": "t.json", "key": key, "placeholders": {"<edit>": "instruction"}}
+    (call,) = read(tmp_path, prompts=prompts).calls
+    one = TEXT.replace("<edit>", sample.instruction)
+    assert call.prompt(sample) == one
+    assert call.prompt(sample.model_copy(update={"category": "social"})) == f"{one}\n{one}"
+    message = "expected a key for the category 'causal', found those of physical, social"
+    with pytest.raises(TemplateError, match=message):
+        call.prompt(sample.model_copy(update={"category": "causal"}))
+    with pytest.raises(RubricError, match=f"rubric.yaml: .*{message}"):
+        read_rubric(tmp_path / "rubric.yaml", "causal")
+    read_rubric(tmp_path / "rubric.yaml", "social")
+    with pytest.raises(RubricError, match="expected one of b, found 'c'"):
+        read(tmp_path, prompts={**prompts, "key": {**key, "causal": "a.c"}})
+    with pytest.raises(RubricError, match="expected a text, found int"):
+        read(tmp_path, prompts={**prompts, "key": {**key, "causal": "n"}})
+
+
+def test_another_text_for_a_category_is_another_rubric(tmp_path):
+    prompts = {"file": "t.json", "key": {"physical": "a.b"}}
+    first = read(tmp_path, prompts=prompts)
+    other = read(tmp_path, prompts={**prompts, "key": {"physical": ["a.b", "list.0"]}})
+    assert other.sha256 != first.sha256
+
+
+@pytest.mark.parametrize(
+    ("when", "message"),
+    [
+        ({"tag/": "yes"}, "when: tag/: expected a tag, found ''"),
+        ({"sample/size": "yes"}, "expected one of reference, .*, found 'size'"),
+        ({"sample/tags": "no"}, "expected one of reference, .*, found 'tags'"),
+        ({"tag/old": "maybe"}, "when: tag/old: expected yes or no, found 'maybe'"),
+        ({"sample/reference": 1}, "expected yes or no, found 1"),
+    ],
+)
+def test_a_condition_that_no_sample_can_meet_is_one_clear_error(tmp_path, when, message):
+    with pytest.raises(RubricError, match=message):
+        read(tmp_path, template="x", when=when)
+
+
+@pytest.mark.parametrize("name", ["tag", "sample"])
+def test_no_call_is_named_as_what_a_sample_has(tmp_path, name):
+    with pytest.raises(RubricError, match=f"other than tag and sample, found {name}"):
+        read(tmp_path, template="x", name=name)
+
+
+def test_a_call_is_made_for_the_samples_that_it_names(tmp_path, sample):
+    when = {"tag/old": "yes", "sample/expected": "no"}
+    rubric = read(tmp_path, template="x", when=when)
+    old = sample.model_copy(update={"tags": ["old"]})
+    known = old.model_copy(update={"expected": "A ball."})
+    assert [rubric.calls[0].applies(own) for own in (sample, old, known)] == [False, True, False]
+    settings = Qwen3VLSettings(type="qwen3_vl", model="a/b", rubrics="x")
+    job = Judging(settings, {}, rubric, "e")
+    assert len(asked(job, old, Path("a.png"), "0", tmp_path / "a.json")) == 1
+    with pytest.raises(TemplateError, match="expected a call that is made for this sample"):
+        asked(job, sample, Path("a.png"), "0", tmp_path / "a.json")
+
+
+def test_a_criterion_is_found_by_its_key_and_kept_by_its_name(tmp_path):
+    criteria = [{"name": "ca", "key": "score", "reply": YES_NO}, {"name": "cb"}]
+    (call,) = read(tmp_path, template="x", reply="json_object", criteria=criteria).calls
+    for word in ("yes", "Yes", "YES "):
+        reply = json.dumps({"score": word, "cb": 4, "why": "so"})
+        assert parse_reply(reply, call).criteria == {"ca": 1, "cb": 4}
+    for word in ("y", "yes, but", True):
+        with pytest.raises(ReplyError):
+            parse_reply(json.dumps({"score": word, "cb": 4}), call)
+    assert call.example.startswith('{"score": ')
+    (own,) = read(tmp_path, template="x", criteria=criteria).calls
+    with pytest.raises(ReplyError):
+        parse_reply('{"score": "Yes", "cb": 4}', own)
+    criteria[1]["key"] = "score"
+    with pytest.raises(RubricError, match="expected each key of the reply once"):
+        read(tmp_path, template="x", criteria=criteria)
+
+
+@pytest.mark.parametrize("how", ["weighted_mean", "geometric_mean", "min"])
+def test_a_criterion_of_weight_0_moves_no_score(tmp_path, how):
+    criteria = [{"name": "ca"}, {"name": "cb", "weight": 0}]
+    rubric = read(tmp_path, template="x", criteria=criteria)
+    rubric = rubric.model_copy(update={"combine": how})
+    for other in (0, 4, 10):
+        assert combine.score(rubric, {"ca": 9, "cb": other}) == 9
+    assert combine.counted(rubric, []) == ["ca", "cb"]
+    with pytest.raises(ReplyError, match="answers that do not count"):
+        combine.score(rubric, {"cb": 4})
+    criteria[0]["weight"] = 0
+    with pytest.raises(RubricError, match="expected a criterion with a weight above 0"):
+        read(tmp_path, template="x", criteria=criteria)
+
+
+def test_an_aspect_of_weight_0_has_a_value_and_moves_no_score(tmp_path):
+    criteria = [
+        {"name": "ca", "aspect": "a"},
+        {"name": "cb", "aspect": "b", "weight": 0},
+        {"name": "cc", "aspect": "b", "weight": 0},
+    ]
+    rubric = read(tmp_path, template="x", criteria=[{**c, "aspect": None} for c in criteria])
+    assert rubric.combine_aspect is None
+    path = tmp_path / "rubric.yaml"
+    whole = yaml.safe_load(path.read_text(encoding="utf-8"))
+    for how, value in (("min", 2), ("weighted_mean", 3)):
+        whole |= {"combine_aspect": how}
+        whole["calls"][0]["criteria"] = criteria
+        path.write_text(yaml.safe_dump(whole), encoding="utf-8")
+        rubric = read_rubric(path)
+        values = {"ca": 9, "cb": 2, "cc": 4}
+        assert combine.score(rubric, values) == 9
+        assert combine.aspects(rubric, values) == {"a": 9, "b": value}
+
+
+def test_a_choice_of_numbers_is_read_from_a_line(tmp_path):
+    kind = {"type": "choice", "values": {"0": 1, "1": 5}}
+    criteria = [{"name": "ca", "reply": kind}]
+    (call,) = read(tmp_path, template="x", reply="last_number_line", criteria=criteria).calls
+    assert parse_reply("**Final Score**: **1**", call).criteria == {"ca": 5}
+    for reply in ("Final Score: 2", "Final Score: 1.0", "Final Score: 01"):
+        with pytest.raises(ReplyError):
+            parse_reply(reply, call)
+
+
+def test_a_protocol_is_like_another_but_for_what_it_says(tmp_path):
+    base = ROOT / "config" / "rubrics" / "kris" / PROTOCOL
+    path = tmp_path / PROTOCOL
+    path.write_text(f"like: {base}\nfailed_as: 0\nrubric: own.yaml\n", encoding="utf-8")
+    own, other = read_protocol(path), read_protocol(base)
+    assert (own.groups, own.name, own.scale) == (other.groups, other.name, other.scale)
+    assert (own.failed_as, own.rubrics) == (0, {})
+    assert own.rubric_file("physics") == str(tmp_path / "own.yaml")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("like: gone.yaml\nrubric: x", "like: expected the file .*gone.yaml, found none"),
+        ("like: 3\nrubric: x", "like: expected a protocol's file, found 3"),
+        ("like: protocol.yaml\nrubric: x", "like"),
+        (f"like: {ROOT}/config/rubrics/kris/protocol.yaml", "rubric: Field required"),
+        (f"like: {ROOT}/config/rubrics/kris/rubric.yaml\nrubric: x", "kris/rubric.yaml"),
+    ],
+)
+def test_a_protocol_like_none_is_one_clear_error(tmp_path, text, message):
+    path = tmp_path / PROTOCOL
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(RubricError, match=message):
+        read_protocol(path)
+
+
+def test_the_documented_rubric_is_one(tmp_path, sample):
+    text = (ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8")
+    block = re.search(r"A rubric of your own is written.*?```yaml\n(.*?)```", text, re.DOTALL)[1]
+    path = tmp_path / "rubric.yaml"
+    path.write_text(block, encoding="utf-8")
+    told = "".join(
+        f"{name}_PROMPT = 'Did it {name}: <instruction>'\n" for name in ("ADD", "REMOVE")
+    )
+    (tmp_path / "prompts.py").write_text(told, encoding="utf-8")
+    (call,) = read_rubric(path).calls
+    removed = sample.model_copy(update={"category": "remove"})
+    assert call.prompt(removed) == f"Did it REMOVE: {sample.instruction}"
+    assert parse_reply('{"score": 7, "reason": "so"}', call).criteria == {"followed": 7}
+    assert not call.applies(removed)

@@ -1,5 +1,9 @@
 """Each published format gives samples with all that its files say."""
 
+import json
+import math
+from pathlib import Path
+
 import pytest
 
 from lockstep import records
@@ -73,6 +77,21 @@ def test_rise_gives_references_as_texts_and_as_images(tmp_path):
     assert spatial.reference.sha256 == records.sha256(formats.draw(5))
     assert logical.expected == "Seven."
     assert logical.tags == ["Life Progression"]
+
+
+@pytest.mark.parametrize(
+    ("given", "tagged"),
+    [("a.png", True), (False, True), (True, True), (None, False), (math.nan, False)],
+)
+def test_rise_marks_what_is_judged_beside_the_source_as_its_authors_do(tmp_path, given, tagged):
+    made = formats.rise(tmp_path / "b", 4)
+    path = Path(made.settings["path"])
+    first, *others = json.loads(path.read_text(encoding="utf-8"))
+    first["reasoning_img"] = given
+    path.write_text(json.dumps([first, *others]), encoding="utf-8")
+    samples, _ = prepare(tmp_path, made)
+    tags = [sample.tags for sample in samples.values()]
+    assert ["reasoning_img" in own for own in tags] == [tagged, False, False, False]
 
 
 def test_uniredit_tells_the_editor_the_rules(tmp_path):

@@ -303,7 +303,7 @@ def test_the_uncertainty_is_the_mean_entropy():
     ("old", "new", "message"),
     [
         ("weight: ", "wieght: ", "wieght"),
-        ("weight: 3", "weight: 0", "weight"),
+        ("weight: 3", "weight: -1", "weight"),
         ("name: quality", "name: score", "a column of the tables"),
         ("name: quality", "name: physics", "expected each criterion once"),
         ("      3: ", "      4: ", r"no anchor for \[3\]"),

@@ -125,7 +125,8 @@ def _judgement(
         for name, value in (combine.aspects(rubric, given) | counted).items()
     }
     if protocol.accuracy:
-        found["accuracy"] = float(all(settled(v) == rubric.scale[1] for v in counted.values()))
+        moving = [counted[name] for name in combine.weighed(rubric, tags) if name in counted]
+        found["accuracy"] = float(all(settled(v) == rubric.scale[1] for v in moving))
     return found
 
 

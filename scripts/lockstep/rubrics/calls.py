@@ -37,7 +37,8 @@ class Call(Question):
     edited_size: Literal["own", "source"] = "own"
     """Whether the edited image is brought to the size of the source (bicubic)."""
     when: dict[str, Answers] = Field(default_factory=dict)
-    """Criteria of earlier calls, `call/criterion`, and the answers to which the call is made."""
+    """Criteria of earlier calls, `call/criterion`, and the answers to which the call is made; also
+    `tag/name` and `sample/field` (one of `FIELDS`): yes or no, whether the sample has it."""
 
     @model_validator(mode="after")
     def _sane(self) -> "Call":
@@ -55,6 +56,20 @@ class Call(Question):
     @property
     def reads(self) -> Format | None:
         return self.authors
+
+    @property
+    def categories(self) -> tuple[str, ...]:
+        return () if self.prompts is None else self.prompts.categories
+
+    @property
+    def waits(self) -> bool:
+        """Whether it hangs on an earlier call."""
+        return not all(_of_sample(where) for where in self.when)
+
+    def applies(self, sample: Sample) -> bool:
+        """Tell whether the sample is one that the call may be made for."""
+        known = {where: _has(sample, where) for where in self.when if _of_sample(where)}
+        return all(("yes" if has else "no") in self.when[where] for where, has in known.items())
 
     def prompt(self, sample: Sample, reasoned: bool = True) -> str:
         named = "images" in self.model_fields_set and "reference" in self.images
@@ -80,14 +95,28 @@ class Call(Question):
                 raise ValueError(f"expected an answer to {criterion!r}, found {answer!r}")
 
     def holds(self, answers: Mapping[str, Mapping[str, Any]]) -> bool:
-        """Tell whether the call is made.
+        """Tell whether earlier answers are those to which the call is made.
 
         Args:
             answers: of earlier calls by name, each by criterion; none of a call that was not made.
         """
-        places = (where.partition("/") for where in self.when)
+        earlier = {where: own for where, own in self.when.items() if not _of_sample(where)}
+        places = (where.partition("/") for where in earlier)
         given = [answers.get(call, {}).get(criterion) for call, _, criterion in places]
-        return all(own in wanted for own, wanted in zip(given, self.when.values(), strict=True))
+        return all(own in wanted for own, wanted in zip(given, earlier.values(), strict=True))
+
+
+FIELDS = ("reference", "expected", "rationale", "more")
+"""What a sample may have, in `when` of a call."""
+
+
+def _of_sample(where: str) -> bool:
+    return where.partition("/")[0] in ("tag", "sample")
+
+
+def _has(sample: Sample, where: str) -> bool:
+    first, _, name = where.partition("/")
+    return name in sample.tags if first == "tag" else bool(getattr(sample, name))
 
 
 def check(calls: Sequence[Call]) -> None:
@@ -100,15 +129,31 @@ def check(calls: Sequence[Call]) -> None:
     for call in calls:
         if call.name in before:
             raise ValueError(f"calls: expected each name once, found {call.name!r} twice")
+        if _of_sample(call.name):
+            raise ValueError(f"calls: expected a name other than tag and sample, found {call.name}")
         for where, answers in call.when.items():
             earlier, _, criterion = where.partition("/")
             try:
+                if _of_sample(where):
+                    _check_fact(where, answers)
+                    continue
                 if earlier not in before:
                     raise ValueError(f"expected an earlier call, found {earlier!r}")
                 before[earlier].check_answers(criterion, answers)
             except ValueError as error:
                 raise ValueError(f"{call.name}: when: {where}: {error}") from None
         before[call.name] = call
+
+
+def _check_fact(where: str, answers: Sequence[str | float]) -> None:
+    """Refuse what a sample cannot have, and answers but yes and no."""
+    first, _, name = where.partition("/")
+    if not name or (first == "sample" and name not in FIELDS):
+        wanted = "a tag" if first == "tag" else f"one of {', '.join(FIELDS)}"
+        raise ValueError(f"expected {wanted}, found {name!r}")
+    for answer in answers:
+        if answer not in ("yes", "no"):
+            raise ValueError(f"expected yes or no, found {answer!r}")
 
 
 def with_shared(given: Mapping[str, Any]) -> dict[str, Any]:

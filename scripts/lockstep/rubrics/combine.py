@@ -29,7 +29,7 @@ def score(rubric: Rubric, criteria: Mapping[str, float], tags: Sequence[str] = (
     Raises:
         ReplyError: if no criterion that counts for the sample has a value.
     """
-    if not set(counted(rubric, tags)) & criteria.keys():
+    if not set(weighed(rubric, tags)) & criteria.keys():
         raise ReplyError("expected a criterion with a value, found answers that do not count")
     return float(settled(_score(rubric, counting(rubric, criteria), tags)))
 
@@ -62,6 +62,12 @@ def counted(rubric: Rubric, tags: Sequence[str]) -> list[str]:
     """Return the criteria that count for a sample with these tags."""
     weights = _weights(rubric, tags)
     return rubric.names if weights is None else [name for name in rubric.names if name in weights]
+
+
+def weighed(rubric: Rubric, tags: Sequence[str]) -> list[str]:
+    """Return the criteria that move the score of a sample with these tags: none of weight 0."""
+    weights = {valued.name: valued.weight for valued in rubric.valued}
+    return [name for name in counted(rubric, tags) if weights[name]]
 
 
 def aspects(rubric: Rubric, criteria: Mapping[str, float]) -> dict[str, float]:
@@ -197,6 +203,8 @@ def combined(how: Combine, parts: Sequence[tuple[float, float]]) -> float:
 
 
 def _combined(how: Combine, parts: Sequence[tuple[Number, float]]) -> Number:
+    # an aspect of weight 0 has a value, too
+    parts = [part for part in parts if part[1]] or [(value, 1.0) for value, _ in parts]
     total = sum(weight for _, weight in parts)
     least = reduce(np.minimum, (value for value, _ in parts))
     most = reduce(np.maximum, (value for value, _ in parts))

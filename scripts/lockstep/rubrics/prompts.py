@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from lockstep.errors import RubricError, SampleError
+from lockstep.errors import RubricError, SampleError, TemplateError
 from lockstep.foreign.files import read_file
 from lockstep.foreign.yaml_files import MAX_BYTES, parse_yaml
 from lockstep.records import Sample
@@ -24,25 +24,40 @@ class Prompts(BaseModel):
 
     file: str
     """JSON, YAML, Python or any other text; relative to the rubric's folder."""
-    key: str | tuple[str, ...] | None = None
+    key: str | tuple[str, ...] | dict[str, str | tuple[str, ...]] | None = None
     """Way to the text in a file that has several, with dots; several texts are joined by a new
-    line; None takes the whole file."""
+    line; by category where each has its own; None takes the whole file."""
     replace: dict[Sign, str] = Field(default_factory=dict)
     """What stands in the text → the text in its place, as authors replace it."""
     placeholders: dict[Sign, Told] = Field(default_factory=dict)
     """What stands in the text → what of the sample takes its place."""
-    text: str = ""
-    """The text, as it was read from the file."""
+    text: str | dict[str, str] = ""
+    """The text, as it was read from the file; by category where each has its own."""
+
+    @property
+    def categories(self) -> tuple[str, ...]:
+        """Categories that have texts of their own."""
+        return () if isinstance(self.text, str) else tuple(self.text)
 
     def rendered(self, sample: Sample) -> str:
-        """Return the text for one sample; what is put in is not looked through again."""
+        """Return the text for one sample; what is put in is not looked through again.
+
+        Raises:
+            TemplateError: if there is none for its category.
+        """
+        text = self.text if isinstance(self.text, str) else self.text.get(sample.category)
+        if text is None:
+            raise TemplateError(
+                f"prompts: expected a key for the category {sample.category!r}, found those of "
+                f"{', '.join(self.categories)}"
+            )
         if not self.placeholders:
-            return self.text
+            return text
         signs = sorted(self.placeholders, key=len, reverse=True)
         return re.sub(
             "|".join(map(re.escape, signs)),
             lambda found: str(getattr(sample, self.placeholders[found[0]])),
-            self.text,
+            text,
         )
 
 
@@ -60,16 +75,20 @@ def filled_in(call: Mapping[str, Any], rubric: Path) -> dict[str, Any]:
         raise RubricError(f"{where}: expected a file, found a text beside it")
     path = rubric.parent / prompts["file"]
     key, values = prompts.get("key"), _values(path, where)
-    keys = key if isinstance(key, list) else [key]
-    text = "\n".join(_found(values, own, f"{where}: {path}") for own in keys)
-    for sign, other in (prompts.get("replace") or {}).items():
-        if sign not in text:
-            raise RubricError(f"{where}: expected {sign!r} in the text of {path}, found none")
-        text = text.replace(sign, str(other))
-    for sign in prompts.get("placeholders") or {}:
-        if sign not in text:
-            raise RubricError(f"{where}: expected {sign!r} in the text of {path}, found none")
-    return {**call, "prompts": {**prompts, "text": text}}
+
+    def text(way: Any) -> str:
+        ways = way if isinstance(way, list) else [way]
+        found = "\n".join(_found(values, own, f"{where}: {path}") for own in ways)
+        for sign, other in {**dict.fromkeys(placeholders), **replaced}.items():
+            if sign not in found:
+                raise RubricError(f"{where}: expected {sign!r} in the text of {path}, found none")
+            found = found if other is None else found.replace(sign, str(other))
+        return found
+
+    replaced, placeholders = (prompts.get(name) or {} for name in ("replace", "placeholders"))
+    ways = key.items() if isinstance(key, Mapping) else ()
+    texts = {name: text(own) for name, own in ways} or text(key)
+    return {**call, "prompts": {**prompts, "text": texts}}
 
 
 def _values(path: Path, where: str) -> Any:

@@ -7,7 +7,7 @@ means, whatever the original does with it (docs/benchmarks.md).
 
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -19,7 +19,10 @@ PROTOCOL = "protocol.yaml"
 
 
 class Protocol(BaseModel):
-    """How a benchmark sums up; a file `protocol.yaml`."""
+    """How a benchmark sums up; a file `protocol.yaml`.
+
+    With `like: file`, it is that protocol with other rubrics and whatever else it says itself.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -80,11 +83,31 @@ def read_protocol(path: Path) -> Protocol:
 @lru_cache(maxsize=8)
 def _read(path: Path, _: int) -> Protocol:
     """Read a file as it is at a time: it is asked for once for each category and job."""
+    value = read_yaml(path, RubricError)
+    if isinstance(value, dict) and "like" in value:
+        value = _like(path, value)
+    return _validated(path, value)
+
+
+def _validated(path: Path, value: Any) -> Protocol:
+    if not isinstance(value, dict) or "folder" in value:
+        raise RubricError(f"{path}: found no protocol")
     try:
-        value = read_yaml(path, RubricError)
-        if not isinstance(value, dict) or "folder" in value:
-            raise RubricError(f"{path}: found no protocol")
         return Protocol.model_validate({**value, "folder": str(path.parent)})
     except ValidationError as error:
         mistakes = (f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
         raise RubricError(f"{path}: {'; '.join(mistakes)}") from None
+
+
+def _like(path: Path, value: dict[str, Any]) -> dict[str, Any]:
+    """Return a protocol's values with those of the one that it is like."""
+    named = value["like"]
+    if not isinstance(named, str):
+        raise RubricError(f"{path}: like: expected a protocol's file, found {named!r:.60}")
+    other = path.parent / named
+    try:
+        known = _validated(other, read_yaml(other, RubricError))
+    except OSError:
+        raise RubricError(f"{path}: like: expected the file {other}, found none") from None
+    given = known.model_dump(exclude_unset=True, exclude={"folder", "rubric", "rubrics"})
+    return {**given, **{name: own for name, own in value.items() if name != "like"}}

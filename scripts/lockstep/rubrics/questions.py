@@ -4,7 +4,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, create_model, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    FiniteFloat,
+    create_model,
+    model_validator,
+)
 
 from lockstep.foreign import sandbox
 from lockstep.records import Sample
@@ -37,9 +44,12 @@ class Criterion(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: Annotated[str, Field(pattern="^[a-z][a-z_]*$")]
-    """Key in the reply and column in the tables."""
-    weight: PositiveFloat = 1
-    """Share in the score, relative to the other weights; the minimum knows none."""
+    """Column in the tables, and key in the reply."""
+    key: Annotated[str, Field(pattern="^[a-z][a-z_]*$")] | None = None
+    """Key in the reply, where it is another than the name."""
+    weight: Annotated[FiniteFloat, Field(ge=0)] = 1
+    """Share in the score, relative to the other weights; the minimum knows none. One of 0 is in the
+    tables and moves no score."""
     aspect: str | None = None
     """Criteria of one aspect are combined first, by `combine_aspect`."""
     question: str = ""
@@ -48,6 +58,11 @@ class Criterion(BaseModel):
     """What values on the scale mean."""
     reply: AnyKind | None = None
     """Kind of its answer, where it is another than that of the rubric."""
+
+    @property
+    def said(self) -> str:
+        """Its key in the reply."""
+        return self.key or self.name
 
 
 class Valued(NamedTuple):
@@ -89,6 +104,11 @@ class Question(BaseModel):
     """Kind of each criterion's answer that says no other."""
 
     @property
+    def categories(self) -> tuple[str, ...]:
+        """Categories that it has texts of their own for; none where one is for all."""
+        return ()
+
+    @property
     def reads(self) -> Format | None:
         """How authors have a reply written; None is one object with exactly the criteria."""
         return None
@@ -98,6 +118,9 @@ class Question(BaseModel):
         names = self.names
         if len(set(names)) < len(names):
             raise ValueError(f"expected each criterion once, found {names}")
+        keys = [criterion.said for criterion in self.criteria]
+        if len(set(keys)) < len(keys):
+            raise ValueError(f"expected each key of the reply once, found {keys}")
         for name in names:
             if name in COLUMNS:
                 raise ValueError(f"found criterion {name!r}, a column of the tables")
@@ -128,7 +151,7 @@ class Question(BaseModel):
     @cached_property
     def reply_model(self) -> type[BaseModel]:
         """Type of the object that a reply must hold."""
-        fields: dict[str, Any] = {c.name: (self.kind(c).annotation, ...) for c in self.criteria}
+        fields: dict[str, Any] = {c.said: (self.kind(c).annotation, ...) for c in self.criteria}
         return create_model("Reply", __config__=ConfigDict(extra="forbid"), **fields)
 
     @property
@@ -139,7 +162,7 @@ class Question(BaseModel):
     @property
     def example(self) -> str:
         """The object that a reply must hold, with what is allowed in place of its values."""
-        members = (f'"{c.name}": {_shown(self.kind(c))}' for c in self.criteria)
+        members = (f'"{c.said}": {_shown(self.kind(c))}' for c in self.criteria)
         return "{" + ", ".join(members) + "}"
 
     @property
@@ -152,7 +175,7 @@ class Question(BaseModel):
             quote = '"' if kind.quoted else ""
             end = "list" if several else "text" if kind.quoted else "number"
             options = tuple(option.text for option in kind.options)
-            text += f'"{criterion.name}": ' + ("[" if several else quote)
+            text += f'"{criterion.said}": ' + ("[" if several else quote)
             for name in kind.entries if isinstance(kind, Numbers) else (criterion.name,):
                 found.append(Blank(name, text, options, end))
                 text = ", "
@@ -165,7 +188,7 @@ class Question(BaseModel):
 
     def _values(self, answers: Mapping[str, Any]) -> Iterator[tuple[str, float | None]]:
         for criterion in self.criteria:
-            kind, answer = self.kind(criterion), answers[criterion.name]
+            kind, answer = self.kind(criterion), answers[criterion.said]
             if isinstance(kind, Numbers):
                 yield from zip(kind.entries, answer, strict=True)
             else:
@@ -209,7 +232,7 @@ class Question(BaseModel):
         return {
             "system": self.system,
             "prompt": prompt,
-            "criteria": [criterion.name for criterion in self.criteria],
+            "criteria": [criterion.said for criterion in self.criteria],
             "reply": own[0].asked() if alike else [kind.asked() for kind in own],
             **({} if self.reads is None else {"written": self.reads}),
         }

@@ -57,7 +57,7 @@ def parse_reply(reply: str, question: Question) -> Scores:
     if question.reads not in (None, "json_object"):
         given, reasoning = written(reply, question)
         return Scores(question.values(given), reasoning, given)
-    keys = {criterion.name for criterion in question.criteria}
+    keys = {criterion.said for criterion in question.criteria}
     answers = [found for found in _objects(reply) if _keys(found.text) & keys]
     if not answers:
         raise ReplyError(f"found no JSON object with the criteria in the reply ({_start(reply)})")
@@ -146,8 +146,8 @@ def _validate(answer: _Object, question: Question) -> dict[str, Any]:
         pairs = json.loads(answer.text, object_pairs_hook=_once, parse_constant=_no_constant)
         if question.reads == "json_object":
             # authors ask for a reason within it
-            keys = {criterion.name for criterion in question.criteria}
-            pairs = {key: value for key, value in pairs.items() if key in keys}
+            keys = {criterion.said for criterion in question.criteria}
+            pairs = {key: _word(value) for key, value in pairs.items() if key in keys}
         return question.reply_model.model_validate(pairs).model_dump()
     except ValidationError as error:
         first = error.errors()[0]
@@ -156,6 +156,12 @@ def _validate(answer: _Object, question: Question) -> dict[str, Any]:
         raise ReplyError(f"found no valid score in the reply ({reason})") from None
     except ValueError as error:
         raise ReplyError(f"found no valid score in the reply ({error})") from None
+
+
+def _word(value: Any) -> Any:
+    """Return a yes or no in small letters, as authors read it, and all else as it is."""
+    word = value.strip().lower() if isinstance(value, str) else None
+    return word if word in ("yes", "no") else value
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -175,7 +181,7 @@ def written(reply: str, question: Question) -> tuple[dict[str, Any], str]:
     Raises:
         ReplyError: if they are not there exactly once, or are no answers of their kinds.
     """
-    names = [criterion.name for criterion in question.criteria]
+    names = [criterion.said for criterion in question.criteria]
     try:
         match question.reads:
             case "json_list":
@@ -188,6 +194,11 @@ def written(reply: str, question: Question) -> tuple[dict[str, Any], str]:
                 before, given = "", [_tagged(reply, name) for name in names]
         if len(given) != len(names):
             raise ValueError(f"expected {len(names)} answers, found {len(given)}")
+        words = [question.kind(criterion).quoted for criterion in question.criteria]
+        given = [
+            str(own) if word and isinstance(own, int) else own
+            for own, word in zip(given, words, strict=True)
+        ]
         answers = question.reply_model.model_validate(dict(zip(names, given, strict=True)))
     except ValidationError as error:
         first = error.errors()[0]
@@ -225,7 +236,7 @@ def _lines(reply: str, count: int) -> tuple[str, list[str]]:
 def _number_line(reply: str, count: int) -> tuple[str, list[Any]]:
     """Return the numbers of the last line, or those of as many lines with a number each.
 
-    A line holds nothing else but words before a colon.
+    A line holds nothing else but words before a colon, and asterisks that make it bold.
     """
     before, (line,) = _lines(reply, 1)
     if len(numbers := _numbers(line)) == 1 < count:
@@ -235,7 +246,8 @@ def _number_line(reply: str, count: int) -> tuple[str, list[Any]]:
 
 
 def _numbers(line: str) -> list[Any]:
-    texts = line.rpartition(":")[2].strip().strip("[]()").replace(",", " ").split()
+    bare = line.replace("*", " ").rpartition(":")[2]
+    texts = bare.strip().strip("[]()").replace(",", " ").split()
     if not texts or not all(_NUMBER.fullmatch(text) for text in texts):
         raise ValueError(f"expected numbers in the last line, found {line[:60]!r}")
     return [json.loads(text) for text in texts]

@@ -106,6 +106,8 @@ class Rubric(Question):
         for where, name in used:
             if name not in self.names:
                 raise ValueError(f"{where}: expected one of {self.names}, found {name!r}")
+        if not any(valued.weight for valued in self.valued):
+            raise ValueError("expected a criterion with a weight above 0, found none")
         if all(valued.kind.scale is None for valued in self.valued):
             raise ValueError("expected a criterion whose answers count, found none")
         return self
@@ -145,6 +147,9 @@ class Rubric(Question):
         for criterion in said["criteria"]:
             if criterion["reply"] is None:
                 del criterion["reply"]
+        for criterion in (c for own in (said, *said.get("calls", ())) for c in own["criteria"]):
+            if criterion["key"] is None:
+                del criterion["key"]
         for call in said.get("calls", ()):
             # where a text lies is none of it
             if call["prompts"] is not None:
@@ -197,8 +202,20 @@ def _check_variables(path: Path, question: Question) -> None:
         )
 
 
-def read_rubric(path: Path) -> Rubric:
+def _check_prompts(question: Question, category: str | None) -> None:
+    """Refuse texts that cannot be filled in, or a category without one."""
+    every = question.categories or (_EXAMPLE.category,)
+    for name in every if category is None else (category,):
+        example = _EXAMPLE.model_copy(update={"category": name})
+        for reasoned in (True, False):
+            question.prompt(example, reasoned)
+
+
+def read_rubric(path: Path, category: str | None = None) -> Rubric:
     """Read a rubric file.
+
+    Args:
+        category: that it must have texts for, where they differ by category.
 
     Raises:
         RubricError: with a clause for each mistake.
@@ -214,8 +231,7 @@ def read_rubric(path: Path) -> Rubric:
         rubric = Rubric.model_validate(value)
         for question in rubric.asks:
             _check_variables(path, question)
-            for reasoned in (True, False):
-                question.prompt(_EXAMPLE, reasoned)
+            _check_prompts(question, category)
     except ValidationError as error:
         mistakes = (f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
         raise RubricError(f"{path}: {'; '.join(mistakes)}") from None

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from lockstep import layout
-from lockstep.errors import ReplyError
+from lockstep.errors import ReplyError, TemplateError
 from lockstep.judges.settings import JudgeSettings
 from lockstep.records import Sample, ScoreRecord, canonical_json, sha256
 from lockstep.rubrics.replies import parse_reply
@@ -31,13 +31,16 @@ def asked(
         seed: seed of the sampling; None is greedy.
 
     Raises:
-        TemplateError: if a template cannot be filled in for this sample.
+        TemplateError: if a template cannot be filled in for this sample, or no call is for it.
     """
     if job.settings.finished or not job.rubric.calls:
         return (item(job, sample, edited, pixels, path, seed),)
+    calls = [call for call in job.rubric.calls if call.applies(sample)]
+    if not calls:
+        raise TemplateError("expected a call that is made for this sample, found none (when)")
     return tuple(
         item(job, sample, edited, pixels, layout.of_call(path, call.name), seed, call)
-        for call in job.rubric.calls
+        for call in calls
     )
 
 
@@ -54,7 +57,7 @@ def _by_call(pending: Sequence[Pending]) -> list[Pending]:
 
 
 def _waits(pending: Pending) -> bool:
-    return pending.call is not None and bool(pending.call.when)
+    return pending.call is not None and pending.call.waits
 
 
 def judge_calls(
