@@ -93,7 +93,13 @@ def test_a_sample_keeps_what_the_benchmark_says(tmp_path):
         ),
         ({"edit_instruction_en": None}, "language_fallback: true would take edit_instruction"),
         ({"subset": "phsical"}, r"subset: found category 'phsical' \(did you mean 'physical'\?\)"),
-        ({"subset": None}, "subset: found category ''"),
+        ({"subset": None}, "subset: expected the name of a category, found no such field"),
+        ({"subset": " "}, "subset: expected the name of a category, found an empty text"),
+        (
+            {"edit_instruction_en": None},
+            "edit_instruction_en: expected an instruction, found no such field",
+        ),
+        ({"original_image_path": None}, "original_image_path: .*, found no such field"),
         (
             {"original_image_path": "../../etc/passwd"},
             "original_image_path: expected a relative path .*, found '../../etc",

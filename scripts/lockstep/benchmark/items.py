@@ -158,8 +158,15 @@ def needed(value: Any, field: str, expected: str = "a text") -> str:
     """
     found = text(value, field)
     if not found:
-        raise SampleError(f"{field}: expected {expected}, found nothing")
+        raise SampleError(f"{field}: expected {expected}, found {nothing(value, field)}")
     return found
+
+
+def nothing(value: Any, field: str) -> str:
+    """Return in words that a field says nothing: it may be empty, null, or not there at all."""
+    if given(value, field) is not None:
+        return "an empty text"
+    return "nothing" if isinstance(value, Mapping) and field in value else "no such field"
 
 
 def label(value: Any, field: str) -> str:

@@ -31,11 +31,11 @@ def read(settings: BenchmarkSettings) -> Iterator[items.Item | SampleError]:
 
 def _item(settings: BenchmarkSettings, value: Any) -> items.Item:
     value = items.fields(value)
-    subset = items.text(value, "subset")
+    subset = items.needed(value, "subset", "the name of a category")
     category = items.known_category(subset, "subset", CATEGORIES)
     tags = value.get("tags")
     return items.Item(
-        id=_id(items.text(value, "original_image_path")),
+        id=_id(items.needed(value, "original_image_path", "a path whose stem is the id")),
         subset=subset,
         category=category,
         instruction=_instruction(value, settings),
@@ -71,7 +71,9 @@ def _instruction(value: Mapping[str, Any], settings: BenchmarkSettings) -> str:
     hint = ""
     if not settings.language_fallback and items.text(value, other):
         hint = f" (benchmark.language_fallback: true would take {other})"
-    raise SampleError(f"{field}: expected an instruction, found an empty text{hint}")
+    raise SampleError(
+        f"{field}: expected an instruction, found {items.nothing(value, field)}{hint}"
+    )
 
 
 def _translated(value: Mapping[str, Any], field: str, settings: BenchmarkSettings) -> str:
