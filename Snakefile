@@ -57,6 +57,7 @@ if not RUN.only_compares:
     include: "rules/controls.smk"
     include: "rules/report.smk"
     include: "rules/protocol.smk"
+    include: "rules/judges.smk"
 
     if RUN.compares_pairs:
 
@@ -81,7 +82,7 @@ for key in CATEGORIES:
             name:
                 name
             input:
-                [RUN.table(editor, key) for editor in EDITORS],
+                RUN.done(EDITORS, [key]),
             message:
                 f"tables of {name} ready"
 
@@ -92,6 +93,6 @@ for name, members in ({editor: [editor] for editor in EDITORS} | RUN.series).ite
         name:
             name
         input:
-            [RUN.table(editor, key) for editor in members for key in CATEGORIES],
+            RUN.done(members, CATEGORIES),
         message:
             f"tables of {name} ready"

@@ -8,6 +8,7 @@ from lockstep.config.run import Config
 from lockstep.editors.rewriting import ChatRewriteSettings
 from lockstep.editors.settings import ServedEditorSettings
 from lockstep.errors import ConfigError
+from lockstep.judges.settings import JudgeSettings
 from lockstep.models.backend import Lacking, absent, without_files
 
 
@@ -56,17 +57,11 @@ def _lacking(config: Config, made: Collection[str]) -> Iterator[Lacking]:
         if editor.rewrite is not None:
             yield from _below(f"{key}.rewrite", editor.rewrite.missing(made))
     names = [editor.name for editor in config.editors]
-    yield from _below("judge", config.judge.missing(made))
-    yield from _below("judge", config.judge.lacking_of(names))
-    yield from _below("judge", _of_anchors(config, made))
-    for category in config.benchmark.categories:
-        file = config.judge.rubric_file(category)
-        if not Path(file).is_file():
-            yield Lacking(
-                "judge.rubrics",
-                f"found no file {file!r}, the rubric of {category!r}; expected a file for each "
-                "category, or the path of one .yaml file for all",
-            )
+    for judge in config.each_judge.values():
+        yield from _below(judge.option, judge.missing(made))
+        yield from _below(judge.option, judge.lacking_of(names))
+        yield from _below(judge.option, _of_anchors(config, judge.anchors, made))
+        yield from _below(judge.option, _of_rubrics(config, judge))
     yield from _below("metrics", config.metrics.missing())
     if config.report.human_scores is not None:
         yield from absent("report.human_scores", config.report.human_scores, made)
@@ -86,8 +81,18 @@ def _of_benchmark(config: Config, made: Collection[str]) -> Iterator[Lacking]:
         yield Lacking("path", f"expected a file, found a folder {own.path!r}")
 
 
-def _of_anchors(config: Config, made: Collection[str]) -> Iterator[Lacking]:
-    anchors = config.judge.anchors
+def _of_rubrics(config: Config, judge: JudgeSettings) -> Iterator[Lacking]:
+    for category in config.benchmark.categories:
+        file = judge.rubric_file(category)
+        if not Path(file).is_file():
+            yield Lacking(
+                "rubrics",
+                f"found no file {file!r}, the rubric of {category!r}; expected a file for each "
+                "category, or the path of one .yaml file for all",
+            )
+
+
+def _of_anchors(config: Config, anchors: str | None, made: Collection[str]) -> Iterator[Lacking]:
     if anchors is None:
         return
     for path in layout.anchor_files(Path(anchors)):

@@ -30,6 +30,10 @@ class Judging(NamedTuple):
     """Of the judge."""
     rubric: Rubric
     editor: str
+    below: str = ""
+    """Folder of the judge among others; the first one has none."""
+    others: Sequence[str] = ()
+    """Folders of other judges of which judgements are there; they may have stood otherwise."""
 
 
 class Pending(NamedTuple):
@@ -49,6 +53,8 @@ class Pending(NamedTuple):
     """What is asked: the rubric, or one call of it."""
     which: str = ""
     """Which of an edit's judgements; empty where it has but one."""
+    elsewhere: Sequence[Path] = ()
+    """Where it is kept if the judge stood in another place of the configuration then."""
 
     @property
     def call(self) -> Call | None:

@@ -1,0 +1,31 @@
+if RUN.judges:
+
+    rule judges:
+        input:
+            tables=RUN.tables,
+            scores=several.every_score(CONFIG, len(RUN.devices)),
+            because=because(layout.judges(Path(RESULTS))[0]),
+        output:
+            layout.judges(Path(RESULTS)),
+        log:
+            f"{RESULTS}/logs/judges.log",
+        conda:
+            "../envs/report.yaml"
+        resources:
+            **CPU_CLAIMS,
+        params:
+            devices=len(RUN.devices),
+        message:
+            f"comparing the judges {', '.join(judge.name for judge in CONFIG.judges)}"
+        script:
+            "../scripts/rules/compare_judges.py"
+
+    for name, judge in zip(CONFIG.each_judge, CONFIG.judges):
+
+        rule:
+            name:
+                judge.name
+            input:
+                [p for editor in EDITORS for key in CATEGORIES for p in RUN.scores(editor, key, name)],
+            message:
+                f"scores of {judge.name} ready"
