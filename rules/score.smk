@@ -1,4 +1,6 @@
 SCORES = f"{RESULTS}/{{editor}}/{{category}}/scores/shard-{{shard}}-of-{{shards}}.jsonl"
+BESIDE = f"{RESULTS}/{{editor}}/{{category}}/scores/{{judge}}/shard-{{shard}}-of-{{shards}}.jsonl"
+ASKED_BESIDE = BESIDE.replace("/scores/", "/asked/")
 
 
 rule score:
@@ -27,10 +29,6 @@ rule score:
         "../scripts/rules/score_shard.py"
 
 
-BESIDE = f"{RESULTS}/{{editor}}/{{category}}/scores/{{judge}}/shard-{{shard}}-of-{{shards}}.jsonl"
-ASKED_BESIDE = BESIDE.replace("/scores/", "/asked/")
-
-
 for name, judge in list(CONFIG.each_judge.items())[1:]:
 
     rule:
@@ -51,9 +49,8 @@ for name, judge in list(CONFIG.each_judge.items())[1:]:
             "shard-{shard}-of-{shards}.log",
         wildcard_constraints:
             judge=re.escape(name),
-        priority: lambda wildcards: RUN.priority(
-            "score", wildcards.editor, wildcards.category, wildcards.judge
-        )
+        priority:
+            lambda own: RUN.priority("score", own.editor, own.category, own.judge)
         group:
             GROUP
         conda:

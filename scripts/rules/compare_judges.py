@@ -11,24 +11,20 @@ from lockstep.records import notes
 
 with job_log(snakemake.log[0]) as terminal:
     settings, devices = of_job(snakemake.config), snakemake.params.devices
-    results, keys = Path(settings.results), settings.benchmark.categories
-    files = {
-        editor.name: {
-            key: [
-                layout.table(results, editor.name, key),
-                *(
-                    several.scores(settings, folder, editor.name, key, devices)
-                    for folder in several.beside(settings)
-                ),
-            ]
-            for key in keys
-        }
-        for editor in settings.editors
-    }
+    results, ensemble = Path(settings.results), settings.report.ensemble
+    names = [str(judge.name) for judge in settings.judges]
+
+    def files(editor, category):
+        folders = several.beside(settings)
+        beside = [several.scores(settings, own, editor, category, devices) for own in folders]
+        return layout.table(results, editor, category), beside
+
+    keys, editors = settings.benchmark.categories, [editor.name for editor in settings.editors]
     notes.check(several.judged(settings, devices))
     with notes.noted(several.compared(settings, devices)):
-        frame = judges.scores([str(judge.name) for judge in settings.judges], files)
-        rows = judges.compared(frame, settings.report.ensemble)
+        of_editors = {editor: {key: files(editor, key) for key in keys} for editor in editors}
+        frame = judges.scores(names, of_editors)
+        rows = judges.compared(names, frame, ensemble)
         records.write_json(snakemake.output[0], rows)
-        records.write_text(snakemake.output[1], judges.to_csv(frame, settings.report.ensemble))
+        records.write_text(snakemake.output[1], judges.to_csv(names, frame, ensemble))
     print(judges.sentence(rows[-1]), file=terminal)

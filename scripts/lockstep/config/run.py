@@ -87,7 +87,8 @@ class Config(Section):
     judge: AnyJudge = Field(None, description="Who scores; needed where there are no `judges`.")
     judges: tuple[AnyJudge, ...] = Field(
         (),
-        description="Several judges in place of `judge`, each with a name; the first one ranks.",
+        description="Several judges in place of `judge`, each with its keys and a name; the first one "
+        "ranks.",
     )
     devices: DeviceSettings = DeviceSettings()
     cluster: ClusterSettings | None = Field(

@@ -100,8 +100,10 @@ def score_shard(
         time.monotonic() - began,
     )
     if failed:
+        by = f" by {shard.below}" if shard.below else ""
         print(
-            f"{category} {name}: {failed} of {len(scored)} judgements failed", file=place.terminal
+            f"{category} {name}: {failed} of {len(scored)} judgements{by} failed",
+            file=place.terminal,
         )
 
 
