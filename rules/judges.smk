@@ -26,6 +26,11 @@ if RUN.judges:
             name:
                 judge.name
             input:
-                [p for editor in EDITORS for key in CATEGORIES for p in RUN.scores(editor, key, name)],
+                [
+                    p
+                    for editor in EDITORS
+                    for key in CATEGORIES
+                    for p in RUN.scores(editor, key, name)
+                ],
             message:
                 f"scores of {judge.name} ready"

@@ -49,8 +49,7 @@ for name, judge in list(CONFIG.each_judge.items())[1:]:
             "shard-{shard}-of-{shards}.log",
         wildcard_constraints:
             judge=re.escape(name),
-        priority:
-            lambda own: RUN.priority("score", own.editor, own.category, own.judge)
+        priority: lambda own: RUN.priority("score", own.editor, own.category, own.judge)
         group:
             GROUP
         conda:

@@ -11,7 +11,6 @@ from typing import NamedTuple
 
 from lockstep import plan
 
-
 OF_JUDGEMENTS = re.compile(r"(calls|swapped|repeat-\d+|.*\.jsonl?)\Z")
 """Names that stand beside the folders of judges, in those of scores and judgements."""
 

@@ -94,13 +94,9 @@ class Run:
 
     @cached_property
     def rubrics(self) -> dict[str, Rubric]:
-        """Return the rubric of each category.
-
-        Raises:
-            RubricError: if one is none.
-        """
-        judge = self.whole.judge
-        return {key: read_rubric(Path(judge.rubric_file(key))) for key in self.categories}
+        """Return the rubric of each category, or raise RubricError if one is none."""
+        file = self.whole.judge.rubric_file
+        return {key: read_rubric(Path(file(key))) for key in self.categories}
 
     def edits(self, editor: str, category: str) -> list[str]:
         """Return the records of all edits of an editor and category."""
@@ -124,10 +120,9 @@ class Run:
 
     def done(self, editors: Iterable[str], categories: Iterable[str]) -> list[str]:
         """Return the tables of some editors and categories, and all judges' scores of them."""
-        found = []
-        for own in product(editors, categories):
-            found += [self.table(*own), *chain(*(self.scores(*own, name) for name in self.judges))]
-        return found
+        pairs = list(product(editors, categories))
+        scores = (self.scores(*own, judge) for judge in self.judges for own in pairs)
+        return [*(self.table(*own) for own in pairs), *chain(*scores)]
 
     def table(self, editor: str, category: str) -> str:
         return str(layout.table(self.results, editor, category))
@@ -135,7 +130,7 @@ class Run:
     @property
     def tables(self) -> list[str]:
         """Return the tables of all editors and categories."""
-        return [self.table(editor, key) for editor in self.editors for key in self.categories]
+        return [self.table(*own) for own in product(self.editors, self.categories)]
 
     @property
     def report(self) -> list[str]:
@@ -220,9 +215,8 @@ def load(data: Mapping[str, Any], source: str) -> Run:
 
 def of_job(data: Mapping[str, Any]) -> Run:
     """Return the run of a job, which may run before what others look for is made."""
-    if only_compares(data):
-        return Run(load_comparison(data, "configuration"))
-    return _with_devices(config_of_job(data))
+    only = only_compares(data)
+    return Run(load_comparison(data, "job")) if only else _with_devices(config_of_job(data))
 
 
 def _with_devices(settings: Config, left_out: Sequence[str] = ()) -> Run:
@@ -266,9 +260,7 @@ def checked(run: Run, source: str, limits: Mapping[str, Any], dry: bool) -> Iter
         yield from _told(partial(recovery.check_writable, run.results))
     else:
         recovery.check_writable(run.results)
-    for judge in settings.each_judge.values():
-        rubrics = {key: read_rubric(Path(judge.rubric_file(key))) for key in run.categories}
-        judge.check_scores(run.editors, rubrics)
+    checks.check_scores(settings)
     if settings.report.human_scores is not None:
         # it takes pandas
         from lockstep.figures import agreement
@@ -276,8 +268,8 @@ def checked(run: Run, source: str, limits: Mapping[str, Any], dry: bool) -> Iter
         agreement.read_humans(Path(settings.report.human_scores), run.editors)
     recovery.check_tree(run.results)
     if dry:
-        for judge in settings.each_judge.values():
-            for sentence in _told(partial(judge.check_environment, reach=False)):
+        for judge in settings.each_judge:
+            for sentence in _told(partial(checks.check_judges, settings, [judge], reach=False)):
                 yield f"Before anything can be judged: {sentence}"
         own = run.editors
         for sentence in _told(partial(checks.check_editors, settings, own, own, reach=False)):
@@ -294,9 +286,8 @@ def _told(check: Callable[[], None]) -> Iterator[str]:
 def begin(
     run: Run, source: str, jobs: Iterable[tuple[str, Mapping[str, str]]], only_touches: bool
 ) -> BaseFileLock:
-    """Begin a run: hold its results, look for its models, and remove what earlier ones have left.
-
-    What takes long to load begins to load.
+    """Begin a run: hold its results, look for its models, remove what earlier ones have left, and
+    load what takes long.
 
     Args:
         source: what to call the configuration in messages.
@@ -318,12 +309,11 @@ def begin(
     records.sweep(run.results)
     planned = _planned(run, jobs, "edit", "score")
     # what only a judgement needs is asked for where any is to be made
-    asked = {own.judge for own in planned if own.stage == "score"}
-    asked |= {""} if stages & {"anchors", "pairs"} else set()
-    for name in asked if not only_touches else ():
-        settings.each_judge[name].check_environment(reach=settings.cluster is None)
+    judging = {own.judge for own in planned if own.stage == "score"}
+    judging |= {""} if stages & {"anchors", "pairs"} else set()
     rewriting = _planned(run, jobs, "rewrite")
     if not only_touches:
+        checks.check_judges(settings, judging, reach=settings.cluster is None)
         editing = {own.editor for own in planned if own.stage == "edit"}
         asking = {own.editor for own in rewriting}
         checks.check_editors(settings, editing, asking, reach=settings.cluster is None)
@@ -391,9 +381,7 @@ def library_files(*names: str) -> list[str]:
 
 
 def stale(run: Run) -> dict[Path, str]:
-    """Return the outputs that do not fit what is asked for, each with the reason.
-
-    Nothing is changed.
+    """Return the outputs that do not fit what is asked for, each with the reason; change nothing.
 
     Raises:
         LockstepError: if a source of a comparison is not to be used.

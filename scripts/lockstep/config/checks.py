@@ -10,6 +10,7 @@ from lockstep.editors.settings import ServedEditorSettings
 from lockstep.errors import ConfigError
 from lockstep.judges.settings import JudgeSettings
 from lockstep.models.backend import Lacking, absent, without_files
+from lockstep.rubrics.rubric import read_rubric
 
 
 def check_files(config: Config, source: str, made: Collection[str]) -> None:
@@ -24,6 +25,33 @@ def check_files(config: Config, source: str, made: Collection[str]) -> None:
     """
     for key, sentence in _lacking(config, made):
         raise ConfigError(f"{source}: {key}: {sentence}")
+
+
+def check_judges(config: Config, asked: Collection[str], reach: bool) -> None:
+    """Check what judges need beside files, before the first judgement.
+
+    Args:
+        asked: which of `Config.each_judge`.
+        reach: whether their servers must be there.
+
+    Raises:
+        ConfigError: for the first mistake.
+    """
+    for name in asked:
+        config.each_judge[name].check_environment(reach)
+
+
+def check_scores(config: Config) -> None:
+    """Check scores that judges have already.
+
+    Raises:
+        ConfigError: for the first mistake.
+        RubricError: if a rubric is none.
+    """
+    names = [editor.name for editor in config.editors]
+    for judge in config.each_judge.values():
+        keys = config.benchmark.categories
+        judge.check_scores(names, {k: read_rubric(Path(judge.rubric_file(k))) for k in keys})
 
 
 def check_editors(

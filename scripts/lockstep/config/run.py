@@ -2,7 +2,7 @@
 
 import json
 from functools import cache
-from typing import Annotated, Any, TypeVar, Union
+from typing import Annotated, Any, TypeVar, Union, cast
 
 from pydantic import (
     AfterValidator,
@@ -84,11 +84,13 @@ class Config(Section):
     editors: tuple[AnyEditor, ...] = Field(
         description="Editors to compare; results stand side by side."
     )
-    judge: AnyJudge = Field(None, description="Who scores; needed where there are no `judges`.")
+    judge: AnyJudge = Field(
+        cast(Any, None), description="Who scores; needed where there are no `judges`."
+    )
     judges: tuple[AnyJudge, ...] = Field(
         (),
-        description="Several judges in place of `judge`, each with its keys and a name; the first one "
-        "ranks.",
+        description="Several judges in place of `judge`, each with its keys and a name; the first "
+        "one ranks.",
     )
     devices: DeviceSettings = DeviceSettings()
     cluster: ClusterSettings | None = Field(
@@ -201,7 +203,7 @@ class Config(Section):
 
     @property
     def each_judge(self) -> dict[str, AnyJudge]:
-        """All judges, the first one first, by the folder of their scores; that one has none ("")."""
+        """All judges in their order, by the folder of their scores; the first one has none ("")."""
         return {"": self.judge, **{str(judge.name): judge for judge in self.judges[1:]}}
 
     def share(self, editor: str, judge: str = "") -> int:

@@ -135,7 +135,7 @@ def _pair(
     means = [
         (row["mean"], by_judge[other][editor]["mean"]) for editor, row in by_judge[one].items()
     ]
-    known = settled([pair for pair in means if None not in pair]).reshape(-1, 2)
+    known = settled(np.array([pair for pair in means if None not in pair])).reshape(-1, 2)
     signs = [np.sign(first - second).prod() for first, second in combinations(known, 2)]
     return {
         "first": one,
@@ -158,7 +158,7 @@ def _kendall(means: np.ndarray) -> float | None:
 
 def _disagreements(judges: Iterable[str], frame: pd.DataFrame) -> list[dict[str, Any]]:
     """Return the edits whose standardised scores differ most, the most first."""
-    apart = frame[settled(frame["spread"]) > 0]
+    apart = frame[settled(frame["spread"].to_numpy()) > 0]
     ordered = apart.sort_values("spread", ascending=False, kind="stable").head(DISAGREEMENTS)
     return [
         {

@@ -81,8 +81,8 @@ def is_last(job: Job) -> bool:
 def first_score(job: EditJob, judge: AnyJudge) -> ScoreJob | None:
     """Return the job that judges first on a device, if an edit job is the last one there.
 
-    None of another judge than the first of several, none of a device that another one judges for, and none while the editor has edited nothing yet:
-    nobody knows then what memory it takes.
+    None of another judge than the first of several, none of a device that another one judges for,
+    and none while the editor has edited nothing yet: nobody knows then what memory it takes.
     """
     after = _after(job)
     planned = next((planned for planned in after if planned.stage == "score"), None)

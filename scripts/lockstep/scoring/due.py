@@ -178,9 +178,7 @@ def _record(path: Path) -> dict[str, Any]:
         return {}
 
 
-def sentences(
-    due: Due, judge: JudgeSettings, ledger: Path, is_known: bool = True
-) -> Iterator[str]:
+def sentences(due: Due, judge: JudgeSettings, ledger: Path, is_known: bool = True) -> Iterator[str]:
     """Yield what is due, what it takes and what it costs, in sentences.
 
     Args:
