@@ -188,7 +188,7 @@ def _write_images(
         shown.update(names)
         return names
 
-    asked = of_results(folder.parent, frames)
+    asked = of_results(folder.parent, frames, list(settings.each_judge))
     gallery.write_gallery(gallery.Samples(frames), list(frames), folder, pictured, placed, asked)
     for path in (folder / "thumbs").rglob("*.jpg"):
         if path.relative_to(folder).as_posix() not in shown:

@@ -159,7 +159,8 @@ def judge_missing(
     ):
         if keys.identity(settings) != pending[0].job.identity:
             raise ConfigError(
-                "judge: expected the scores that were there at first, found others; run again"
+                f"{settings.option}: expected the scores that were there at first, found others; "
+                "run again"
             )
         spare = -len(pending) % settings.batch(judge) if settings.on_device else 0
         ahead = (

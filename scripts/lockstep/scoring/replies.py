@@ -119,7 +119,7 @@ def scored_record(item: Pending, judgement: Judgement) -> ScoreRecord:
         if mass is not None and mass < least:
             raise ReplyError(
                 f"the judge put a probability of {mass} on valid scores, "
-                f"accepted is at least {least} (judge.min_schema_mass)"
+                f"accepted is at least {least} ({settings.option}.min_schema_mass)"
             )
         scores = parse_reply(judgement.reply, item.question)
         told = {"criteria": scores.criteria, "reasoning": scores.reasoning}
