@@ -75,24 +75,22 @@ rule all:
         "report ready: {input[0]}"
 
 
-for key in CATEGORIES:
-    for name in CONFIG.benchmark.named[key].targets:
-
-        rule:
-            name:
-                name
-            input:
-                RUN.done(EDITORS, [key]),
-            message:
-                f"tables of {name} ready"
-
-
+TARGETS = {
+    name: RUN.done(EDITORS, [key])
+    for key in CATEGORIES
+    for name in CONFIG.benchmark.named[key].targets
+}
 for name, members in ({editor: [editor] for editor in EDITORS} | RUN.series).items():
+    TARGETS[name] = RUN.done(members, CATEGORIES)
+SCORED = {} if RUN.only_compares else several.targets(CONFIG, len(RUN.devices))
+
+
+for name, files in {**TARGETS, **SCORED}.items():
 
     rule:
         name:
             name
         input:
-            RUN.done(members, CATEGORIES),
+            files,
         message:
-            f"tables of {name} ready"
+            f"{'scores' if name in SCORED else 'tables'} of {name} ready"

@@ -19,18 +19,3 @@ if RUN.judges:
             f"comparing the judges {', '.join(judge.name for judge in CONFIG.judges)}"
         script:
             "../scripts/rules/compare_judges.py"
-
-    for name, judge in zip(CONFIG.each_judge, CONFIG.judges):
-
-        rule:
-            name:
-                judge.name
-            input:
-                [
-                    p
-                    for editor in EDITORS
-                    for key in CATEGORIES
-                    for p in RUN.scores(editor, key, name)
-                ],
-            message:
-                f"scores of {judge.name} ready"

@@ -106,7 +106,7 @@ def test_the_report_shows_scores_by_judge_and_how_they_agree(demo):
     assert "Where the judges disagree most" in page and shown in page
     assert "## Several judges" in (demo.results / "report" / "report.md").read_text("utf-8")
     rows = (demo.results / "judges.csv").read_text("utf-8").splitlines()
-    assert len(rows) == 5 and rows[0].count("score_") == 2
+    assert len(rows) == 5 and rows[0].count("score_") == 3
 
 
 def test_removing_a_judge_redoes_nothing(demo, server):

@@ -27,15 +27,25 @@ def scores(settings: Config, judge: str, editor: str, category: str, devices: in
     return layout.all_scores(Path(settings.results), editor, category, shards, judge)
 
 
-def every_score(settings: Config, devices: int) -> list[Path]:
-    """Return all scores of all judges but the first one."""
+def all_scores(settings: Config, judge: str, devices: int) -> list[Path]:
+    """Return a judge's scores of all editors and categories."""
     return [
         path
-        for judge in beside(settings)
         for editor in settings.editors
         for category in settings.benchmark.categories
         for path in scores(settings, judge, editor.name, category, devices)
     ]
+
+
+def every_score(settings: Config, devices: int) -> list[Path]:
+    """Return all scores of all judges but the first one."""
+    return [path for own in beside(settings) for path in all_scores(settings, own, devices)]
+
+
+def targets(settings: Config, devices: int) -> dict[str, list[Path]]:
+    """Return all scores of each of several judges, by its name."""
+    each = zip(settings.judges, settings.each_judge, strict=False)
+    return {str(judge.name): all_scores(settings, own, devices) for judge, own in each}
 
 
 def judged(settings: Config, devices: int) -> Iterator[Output]:
