@@ -85,6 +85,8 @@ def test_the_first_of_several_judges_stands_for_the_one(given):
         ({"judges": [A, B | {"name": "swapped"}]}, "judges: found name 'swapped', which"),
         ({"judges": [A, B | {"name": "s1.json"}]}, "judges: found name 's1.json', which"),
         ({"judges": [A, B | {"name": "x"}]}, "judges: found name 'x', which the workflow uses"),
+        ({"judges": [A, B, C | {"name": "score_b"}]}, "judges: found name 'score_b', which"),
+        ({"judges": [A | {"name": "score_b"}, B]}, "judges: found name 'b', which the workflow"),
         ({"judges": [A | {"name": "report"}, B]}, "judges: found name 'report', which"),
         ({"judges": [A, B | {"name": "物理"}]}, "judges[1].name: expected letters, digits"),
         ({"judges": [A, B | {"name": "physical"}]}, "judges: found name 'physical', which"),

@@ -151,6 +151,7 @@ class Config(Section):
                         f"found {str(given).lower()}"
                     )
             seen.add(name)
+            taken |= {name, f"score_{name}"}
 
     @model_serializer(mode="wrap")
     def _as_given(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
