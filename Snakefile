@@ -57,6 +57,7 @@ if not RUN.only_compares:
     include: "rules/controls.smk"
     include: "rules/report.smk"
     include: "rules/protocol.smk"
+    include: "rules/judges.smk"
 
     if RUN.compares_pairs:
 
@@ -74,27 +75,25 @@ rule all:
         "report ready: {input[0]}"
 
 
-for key in CATEGORIES:
-    for name in CONFIG.benchmark.named[key].targets:
-
-        rule:
-            name:
-                name
-            input:
-                [RUN.table(editor, key) for editor in EDITORS],
-            message:
-                f"tables of {name} ready"
+TARGETS = {
+    name: RUN.done(EDITORS, [key])
+    for key in CATEGORIES
+    for name in CONFIG.benchmark.named[key].targets
+}
+for name, members in ({} if RUN.only_compares else CONFIG.targets).items():
+    TARGETS[name] = RUN.done(members, CATEGORIES)
+SCORED = {} if RUN.only_compares else several.targets(CONFIG, len(RUN.devices))
 
 
-for name, members in RUN.targets.items():
+for name, files in {**TARGETS, **SCORED}.items():
 
     rule:
         name:
             name
         input:
-            [RUN.table(editor, key) for editor in members for key in CATEGORIES],
+            files,
         message:
-            f"tables of {name} ready"
+            f"{'scores' if name in SCORED else 'tables'} of {name} ready"
 
 
 # who asks for another target is told of them

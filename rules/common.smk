@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import sys
 import uuid
 from functools import cache
@@ -13,7 +14,7 @@ from lockstep.config.load import with_own_files, with_rubrics
 from lockstep.demo import files as tiny
 from lockstep.errors import LockstepError
 from lockstep.foreign import media
-from lockstep.jobs import allocation, paired, stale, takeover, workers
+from lockstep.jobs import allocation, paired, several, stale, takeover, workers
 
 SOURCE = " + ".join(map(str, workflow.configfiles))
 if workflow.config_settings.config_args:
@@ -48,6 +49,7 @@ EDITORS, CATEGORIES = RUN.editors, RUN.categories
     TABULATE_CLAIMS,
     CPU_CLAIMS,
     GROUP,
+    BESIDE_CLAIMS,
 ) = computed.claims(RUN)
 
 

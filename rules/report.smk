@@ -37,6 +37,7 @@ rule report:
         anchors=[f"{RESULTS}/anchors/drift.json"] if CONFIG.judge.anchors else [],
         agreement=[f"{RESULTS}/agreement.json"] if CONFIG.report.human_scores else [],
         arena=[layout.arena(Path(RESULTS))] if CONFIG.judge.pairs and RUN.compares_pairs else [],
+        judges=layout.judges(Path(RESULTS))[:1] if RUN.judges else [],
         because=because(RUN.report[0]),
         protocol=CONFIG.judge.protocol_file or [],
     output:

@@ -1,4 +1,6 @@
 SCORES = f"{RESULTS}/{{editor}}/{{category}}/scores/shard-{{shard}}-of-{{shards}}.jsonl"
+BESIDE = f"{RESULTS}/{{editor}}/{{category}}/scores/{{judge}}/shard-{{shard}}-of-{{shards}}.jsonl"
+ASKED_BESIDE = BESIDE.replace("/scores/", "/asked/")
 
 
 rule score:
@@ -25,3 +27,37 @@ rule score:
         "scoring {wildcards.category} of {wildcards.editor}, shard {wildcards.shard}"
     script:
         "../scripts/rules/score_shard.py"
+
+
+for name, judge in list(CONFIG.each_judge.items())[1:]:
+
+    rule:
+        name:
+            f"score_{name}"
+        input:
+            manifest=f"{RESULTS}/manifest/{{category}}.jsonl",
+            edits=lambda wildcards: RUN.judged(
+                wildcards.editor, wildcards.category, int(wildcards.shard), wildcards.judge
+            ),
+            model=computed.made_here(judge),
+            because=because(BESIDE),
+        output:
+            scores=BESIDE,
+            asked=ASKED_BESIDE,
+        log:
+            f"{RESULTS}/logs/score/{{editor}}/{{category}}/{{judge}}/"
+            "shard-{shard}-of-{shards}.log",
+        wildcard_constraints:
+            judge=re.escape(name),
+        priority: lambda own: RUN.priority("score", own.editor, own.category, own.judge)
+        group:
+            GROUP
+        conda:
+            "../envs/score.yaml"
+        resources:
+            **BESIDE_CLAIMS[name],
+        message:
+            "scoring {wildcards.category} of {wildcards.editor} by {wildcards.judge}, "
+            "shard {wildcards.shard}"
+        script:
+            "../scripts/rules/score_shard.py"

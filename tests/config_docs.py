@@ -38,8 +38,12 @@ def json_schema() -> str:
         __doc__=Config.__doc__,
         editors=(editors, Field(description=fields["editors"].description)),
         judge=(judge, Field(description=fields["judge"].description)),
+        judges=(tuple[judge, ...], Field(description=fields["judges"].description)),
     )
     schema = kind.model_json_schema()
+    for name in ("judge", "judges"):
+        schema["required"].remove(name)
+    schema["oneOf"] = [{"required": ["judge"]}, {"required": ["judges"]}]
     # a preset may give what an editor needs
     for each in KINDS.editors.values():
         schema["$defs"][each.__name__]["required"] = ["name"]
@@ -65,6 +69,9 @@ def _rows(prefix: str, fields: Mapping[str, Any]) -> Iterator[str]:
             else f"`{json.dumps(field.default, ensure_ascii=False)}`"
         )
         yield f"| `{prefix}{name}` | {default} | {field.description or ''} |"
+        if name == "judges":
+            # each has the keys of `judge`
+            continue
         if name in UNIONS:
             yield from _union_rows(*UNIONS[name])
         elif (item := section_in(kind)) is not None:

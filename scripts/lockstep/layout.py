@@ -3,11 +3,16 @@
 Nothing else joins such a path or takes one apart. `folder` is that of an editor's category.
 """
 
+import os
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from lockstep import plan
+
+OF_JUDGEMENTS = re.compile(r"(calls|swapped|repeat-\d+|.*\.jsonl?)\Z")
+"""Names that stand beside the folders of judges, in those of scores and judgements."""
 
 
 class Place(NamedTuple):
@@ -108,8 +113,28 @@ def waves(folder: Path) -> Path:
     return folder / "waves"
 
 
-def judgement(folder: Path, which: str, sample: str) -> Path:
-    return folder / "judgements" / which / f"{sample}.json"
+def judgement(folder: Path, which: str, sample: str, judge: str = "") -> Path:
+    """Return where a judgement is kept; see `shard` for the judge."""
+    return folder / "judgements" / judge / which / f"{sample}.json"
+
+
+def known_judges(folder: Path) -> list[str]:
+    """Return the judges beside the first one of which judgements are there."""
+    try:
+        with os.scandir(folder / "judgements") as entries:
+            names = [entry.name for entry in entries if entry.is_dir()]
+    except FileNotFoundError:
+        return []
+    return sorted(name for name in names if not OF_JUDGEMENTS.match(name))
+
+
+def of_other_judges(
+    folder: Path, judgement: Path, judge: str, others: Iterable[str]
+) -> tuple[Path, ...]:
+    """Return where a judgement of a judge lies if it was made as another one's."""
+    root = folder / "judgements"
+    below = judgement.relative_to(root / judge)
+    return tuple(root / other / below for other in others)
 
 
 def of_call(judgement: Path, call: str) -> Path:
@@ -127,14 +152,18 @@ def similarity(folder: Path) -> Path:
     return folder / "similarity.jsonl"
 
 
-def shard(folder: Path, kind: str, number: int, shards: int) -> Path:
-    """Return a shard's records, of the kind `edits`, `scores` or `asked`."""
-    return folder / kind / plan.shard_file(number, shards)
+def shard(folder: Path, kind: str, number: int, shards: int, judge: str = "") -> Path:
+    """Return a shard's records, of the kind `edits`, `scores` or `asked`.
+
+    Args:
+        judge: where there are several, who scored; that of the first one is ''.
+    """
+    return folder / kind / judge / plan.shard_file(number, shards)
 
 
-def known_shards(folder: Path, kind: str) -> list[Path]:
+def known_shards(folder: Path, kind: str, judge: str = "") -> list[Path]:
     """Return the records of all shards that are there, also of other numbers of shards."""
-    return sorted((folder / kind).glob("shard-*-of-*.jsonl"))
+    return sorted((folder / kind / judge).glob("shard-*-of-*.jsonl"))
 
 
 def known_edits(results: Path, editor: str = "*") -> list[Path]:
@@ -150,23 +179,30 @@ def all_edits(results: Path, editor: str, category: str, shards: int) -> list[Pa
     return [edits(results, editor, category, number, shards) for number in range(shards)]
 
 
-def scores(results: Path, editor: str, category: str, number: int, shards: int) -> Path:
-    return shard(folder(results, editor, category), "scores", number, shards)
+def all_scores(
+    results: Path, editor: str, category: str, shards: int, judge: str = ""
+) -> list[Path]:
+    """Return a judge's scores; see `shard` for the judge."""
+    own = folder(results, editor, category)
+    return [shard(own, "scores", number, shards, judge) for number in range(shards)]
 
 
-def known_asked(results: Path, editor: str, category: str) -> list[Path]:
-    """Return what the judge was asked, of all shards of scores that are there."""
-    return known_shards(folder(results, editor, category), "asked")
+def known_asked(results: Path, editor: str, category: str, judge: str = "") -> list[Path]:
+    """Return what a judge was asked, of all shards of scores that are there."""
+    return known_shards(folder(results, editor, category), "asked", judge)
 
 
-def log(results: Path, stage: str, editor: str, category: str, shard: int, shards: int) -> Path:
+def log(
+    results: Path, stage: str, editor: str, category: str, judge: str, shard: int, shards: int
+) -> Path:
     """Return the log of the job of a shard.
 
     Args:
         stage: edit or score.
+        judge: as in `shard`.
     """
     name = Path(plan.shard_file(shard, shards)).with_suffix(".log")
-    return results / "logs" / stage / editor / category / name
+    return results / "logs" / stage / editor / category / judge / name
 
 
 def table(results: Path, editor: str, category: str) -> Path:
@@ -226,9 +262,14 @@ def agreement(results: Path) -> Path:
     return results / "agreement.json"
 
 
-def judge_spent(results: Path) -> Path:
-    """Return the sums of what judgements by a server took, over all runs."""
-    return results / "judge.spent"
+def judges(results: Path) -> list[Path]:
+    """Return what several judges say together, and a table of their scores."""
+    return [results / "judges.json", results / "judges.csv"]
+
+
+def judge_spent(results: Path, judge: str = "") -> Path:
+    """Return the sums of what judgements by a server took, over all runs; judge as in `shard`."""
+    return results / (f"judge-{judge}.spent" if judge else "judge.spent")
 
 
 def chosen_pairs(results: Path, category: str, number: int) -> Path:

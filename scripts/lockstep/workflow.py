@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
+from itertools import chain, product
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from lockstep.demo.files import TINY_FILES
 from lockstep.devices import device
 from lockstep.devices.device import Device
 from lockstep.errors import ConfigError, LockstepError
-from lockstep.jobs import ahead, allocation, early, paired, provenance, workers
+from lockstep.jobs import ahead, allocation, early, paired, provenance, several, workers
 from lockstep.jobs import run as jobs_run
 from lockstep.jobs import stale as outputs_that_do_not_fit
 from lockstep.jobs.ahead import Planned
@@ -72,55 +73,56 @@ class Run:
         return {} if self.only_compares else self.whole.series
 
     @cached_property
-    def targets(self) -> dict[str, list[str]]:
-        """Return the editors that each target stands for."""
-        return {} if self.only_compares else self.whole.targets
-
-    @cached_property
     def categories(self) -> list[str]:
         return [] if self.only_compares else list(self.whole.benchmark.categories or ())
 
-    def shards(self, stage: str, editor: str) -> int:
-        """Return the number of shards of an editor's edits or scores (edit, score)."""
+    @cached_property
+    def judges(self) -> list[str]:
+        """Return the judges beside the first one."""
+        return [] if self.only_compares else several.beside(self.whole)
+
+    def shards(self, editor: str, judge: str | None = None) -> int:
+        """Return the number of shards of an editor's edits, or of a judge's scores of them."""
         edits = len(self.devices) // self.whole.editor(editor).together
-        return edits if stage == "edit" else edits // self.whole.share(editor)
+        return edits if judge is None else edits // self.whole.share(editor, judge)
 
     @property
     def counts(self) -> list[int]:
         """Return all numbers of shards that there are."""
-        return sorted(
-            {self.shards(stage, own) for own in self.editors for stage in ("edit", "score")}
-        )
+        judges = (None, "", *self.judges)
+        return sorted({self.shards(editor, name) for editor in self.editors for name in judges})
 
     @cached_property
     def rubrics(self) -> dict[str, Rubric]:
-        """Return the rubric of each category.
-
-        Raises:
-            RubricError: if one is none.
-        """
-        judge = self.whole.judge
-        return {key: read_rubric(Path(judge.rubric_file(key)), key) for key in self.categories}
+        """Return the rubric of each category, or raise RubricError if one is none."""
+        file = self.whole.judge.rubric_file
+        return {key: read_rubric(Path(file(key)), key) for key in self.categories}
 
     def edits(self, editor: str, category: str) -> list[str]:
         """Return the records of all edits of an editor and category."""
-        shards = self.shards("edit", editor)
-        return list(map(str, layout.all_edits(self.results, editor, category, shards)))
+        own = (self.results, editor, category, self.shards(editor))
+        return list(map(str, layout.all_edits(*own)))
 
     def rewritten(self, editor: str, category: str) -> list[str]:
         """Return what an editor is told in place of a category's instructions, if anything is."""
         path = layout.rewritten(layout.folder(self.results, editor, category))
         return [] if self.whole.editor(editor).rewrite is None else [str(path)]
 
-    def judged(self, editor: str, category: str, shard: int) -> list[str]:
-        """Return the records of the edits that one shard of scores judges."""
-        own = plan.edit_shards(shard, self.whole.share(editor))
+    def judged(self, editor: str, category: str, shard: int, judge: str = "") -> list[str]:
+        """Return the records of the edits that one shard of a judge's scores judges."""
+        own = plan.edit_shards(shard, self.whole.share(editor, judge))
         return self.edits(editor, category)[own.start : own.stop]
 
-    def scores(self, editor: str, category: str) -> list[str]:
-        """Return the records of all scores of an editor and category."""
-        count = self.shards("score", editor)
-        return [str(layout.scores(self.results, editor, category, k, count)) for k in range(count)]
+    def scores(self, editor: str, category: str, judge: str = "") -> list[str]:
+        """Return the records of all scores of an editor and category by a judge."""
+        own = (self.results, editor, category, self.shards(editor, judge), judge)
+        return list(map(str, layout.all_scores(*own)))
+
+    def done(self, editors: Iterable[str], categories: Iterable[str]) -> list[str]:
+        """Return the tables of some editors and categories, and all judges' scores of them."""
+        pairs = list(product(editors, categories))
+        scores = (self.scores(*own, judge) for judge in self.judges for own in pairs)
+        return [*(self.table(*own) for own in pairs), *chain(*scores)]
 
     def table(self, editor: str, category: str) -> str:
         return str(layout.table(self.results, editor, category))
@@ -128,7 +130,7 @@ class Run:
     @property
     def tables(self) -> list[str]:
         """Return the tables of all editors and categories."""
-        return [self.table(editor, key) for editor in self.editors for key in self.categories]
+        return [self.table(*own) for own in product(self.editors, self.categories)]
 
     @property
     def report(self) -> list[str]:
@@ -176,15 +178,16 @@ class Run:
         same = os.path.normpath(path) == os.path.normpath(self.settings.results)
         return same and not self.only_compares
 
-    def priority(self, stage: str, editor: str, category: str) -> int:
-        """Rewrite, edit, score; one editor and category after the other, in the configured order.
+    def priority(self, stage: str, editor: str, category: str, judge: str = "") -> int:
+        """Rewrite, edit, score; one judge, editor and category after the other, as configured.
 
         No two of them have the same priority: all devices take them in the same order, so the
         shards of one never hold devices that the shards of another, which hold the rest, wait for.
         """
         order = [(name, key) for name in self.editors for key in self.categories]
-        base = {"rewrite": 2 * len(order), "edit": len(order), "score": 0}[stage]
-        return base + len(order) - order.index((editor, category))
+        judges = [("score", name) for name in ("", *self.judges)]
+        later = [*judges[::-1], ("edit", ""), ("rewrite", "")].index((stage, judge))
+        return (later + 1) * len(order) - order.index((editor, category))
 
 
 def only_compares(data: Mapping[str, Any]) -> bool:
@@ -212,14 +215,14 @@ def load(data: Mapping[str, Any], source: str) -> Run:
 
 def of_job(data: Mapping[str, Any]) -> Run:
     """Return the run of a job, which may run before what others look for is made."""
-    if only_compares(data):
-        return Run(load_comparison(data, "configuration"))
-    return _with_devices(config_of_job(data))
+    only = only_compares(data)
+    return Run(load_comparison(data, "job")) if only else _with_devices(config_of_job(data))
 
 
 def _with_devices(settings: Config, left_out: Sequence[str] = ()) -> Run:
     devices = allocation.planned(settings)
-    device.split(devices, settings.judge.together)
+    for judge in settings.each_judge.values():
+        device.split(devices, judge.together, f"{judge.option}.gpus_per_judge")
     for editor in settings.editors:
         device.split(devices, editor.together, f"editors: {editor.name}: gpus_per_editor")
     return Run(settings, devices, left_out)
@@ -257,7 +260,7 @@ def checked(run: Run, source: str, limits: Mapping[str, Any], dry: bool) -> Iter
         yield from _told(partial(recovery.check_writable, run.results))
     else:
         recovery.check_writable(run.results)
-    settings.judge.check_scores(run.editors, run.rubrics)
+    checks.check_scores(settings)
     if settings.report.human_scores is not None:
         # it takes pandas
         from lockstep.figures import agreement
@@ -265,8 +268,9 @@ def checked(run: Run, source: str, limits: Mapping[str, Any], dry: bool) -> Iter
         agreement.read_humans(Path(settings.report.human_scores), run.editors)
     recovery.check_tree(run.results)
     if dry:
-        for sentence in _told(partial(settings.judge.check_environment, reach=False)):
-            yield f"Before anything can be judged: {sentence}"
+        for judge in settings.each_judge:
+            for sentence in _told(partial(checks.check_judges, settings, [judge], reach=False)):
+                yield f"Before anything can be judged: {sentence}"
         own = run.editors
         for sentence in _told(partial(checks.check_editors, settings, own, own, reach=False)):
             yield f"Before anything can be edited: {sentence}"
@@ -282,9 +286,8 @@ def _told(check: Callable[[], None]) -> Iterator[str]:
 def begin(
     run: Run, source: str, jobs: Iterable[tuple[str, Mapping[str, str]]], only_touches: bool
 ) -> BaseFileLock:
-    """Begin a run: hold its results, look for its models, and remove what earlier ones have left.
-
-    What takes long to load begins to load.
+    """Begin a run: hold its results, look for its models, remove what earlier ones have left, and
+    load what takes long.
 
     Args:
         source: what to call the configuration in messages.
@@ -304,12 +307,13 @@ def begin(
         raise ConfigError("\n".join(lacking))
     workers.sweep()
     records.sweep(run.results)
-    # what only a judgement needs is asked for where any is to be made
-    if stages & {"score", "anchors", "pairs"} and not only_touches:
-        settings.judge.check_environment(reach=settings.cluster is None)
     planned = _planned(run, jobs, "edit", "score")
+    # what only a judgement needs is asked for where any is to be made
+    judging = {own.judge for own in planned if own.stage == "score"}
+    judging |= {""} if stages & {"anchors", "pairs"} else set()
     rewriting = _planned(run, jobs, "rewrite")
     if not only_touches:
+        checks.check_judges(settings, judging, reach=settings.cluster is None)
         editing = {own.editor for own in planned if own.stage == "edit"}
         asking = {own.editor for own in rewriting}
         checks.check_editors(settings, editing, asking, reach=settings.cluster is None)
@@ -331,7 +335,7 @@ def _planned(
 ) -> list[Planned]:
     """Return what jobs of some stages do, in the order in which they do it."""
     found = {
-        Planned(stage, wildcards["editor"], wildcards["category"])
+        Planned(stage, wildcards["editor"], wildcards["category"], wildcards.get("judge", ""))
         for script, wildcards in jobs
         if (stage := STAGES.get(Path(script).stem)) in stages
     }
@@ -377,9 +381,7 @@ def library_files(*names: str) -> list[str]:
 
 
 def stale(run: Run) -> dict[Path, str]:
-    """Return the outputs that do not fit what is asked for, each with the reason.
-
-    Nothing is changed.
+    """Return the outputs that do not fit what is asked for, each with the reason; change nothing.
 
     Raises:
         LockstepError: if a source of a comparison is not to be used.

@@ -7,9 +7,10 @@ from lockstep.jobs.types import ScoreJob
 
 with job_log(snakemake.log[0]) as terminal:
     settings = of_job(snakemake.config)
-    judge, shard = settings.judge, int(snakemake.wildcards.shard)
+    below, shard = snakemake.wildcards.get("judge", ""), int(snakemake.wildcards.shard)
+    judge = settings.each_judge[below]
     editor = settings.editor(snakemake.wildcards.editor)
-    first = shard * settings.share(editor.name) * editor.together
+    first = shard * settings.share(editor.name, below) * editor.together
     job = ScoreJob(
         **settings.for_jobs(),
         judge=judge,
@@ -21,5 +22,6 @@ with job_log(snakemake.log[0]) as terminal:
         devices=allocation.of_job(settings, first, judge.together, judge.on_device),
         shard=shard,
         log=snakemake.log[0],
+        below=below,
     )
     run.run(job, terminal)

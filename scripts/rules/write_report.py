@@ -22,7 +22,7 @@ with job_log(snakemake.log[0]):
         summaries[name] = {key: layout.summary(results, name, key) for key in keys}
         edits[name] = {key: layout.all_edits(results, name, key, shards) for key in keys}
     rejected, folder = Path(snakemake.input.rejected), Path(snakemake.output[0]).parent
-    further = {key: snakemake.input[key] for key in ("anchors", "agreement", "arena")}
+    further = {key: snakemake.input[key] for key in ("anchors", "agreement", "arena", "judges")}
     provenance.check_tabulated(settings, devices, rubrics)
     with notes.noted(provenance.reported(settings, devices, rubrics)):
         given = (settings, tables, summaries, edits, rejected, further, folder)

@@ -34,7 +34,7 @@ def found(job, **judge):
 
 def said(job, **judge):
     settings = job.judge.model_copy(update=judge)
-    return list(due.sentences(found(job, **judge), settings, job.folder))
+    return list(due.sentences(found(job, **judge), settings, layout.judge_spent(job.folder)))
 
 
 @pytest.mark.parametrize(

@@ -75,7 +75,7 @@ def test_a_judge_over_two_devices_claims_both_and_judges_the_edits_of_both(data)
     # its place in the list of devices
     assert asked(claims.judge, 1) == {"gpu2": 1, "gpu3": 1, "gpu": 2}
     assert asked(claims.anchors, 0) == {"gpu0": 1, "gpu1": 1, "gpu": 2}
-    assert run.shards("score", "a") == 2
+    assert run.shards("a", "") == 2
     edits = "results/a/physical/edits"
     expected = [f"{edits}/shard-2-of-4.jsonl", f"{edits}/shard-3-of-4.jsonl"]
     assert run.judged("a", "physical", 1) == expected

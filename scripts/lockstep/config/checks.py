@@ -8,7 +8,9 @@ from lockstep.config.run import Config
 from lockstep.editors.rewriting import ChatRewriteSettings
 from lockstep.editors.settings import ServedEditorSettings
 from lockstep.errors import ConfigError, suggest
+from lockstep.judges.settings import JudgeSettings
 from lockstep.models.backend import Lacking, absent, without_files
+from lockstep.rubrics.rubric import read_rubric
 
 NEEDS = {
     "agreement": "report.human_scores",
@@ -50,6 +52,33 @@ def check_files(config: Config, source: str, made: Collection[str]) -> None:
         raise ConfigError(f"{source}: {key}: {sentence}")
 
 
+def check_judges(config: Config, asked: Collection[str], reach: bool) -> None:
+    """Check what judges need beside files, before the first judgement.
+
+    Args:
+        asked: which of `Config.each_judge`.
+        reach: whether their servers must be there.
+
+    Raises:
+        ConfigError: for the first mistake.
+    """
+    for name in asked:
+        config.each_judge[name].check_environment(reach)
+
+
+def check_scores(config: Config) -> None:
+    """Check scores that judges have already.
+
+    Raises:
+        ConfigError: for the first mistake.
+        RubricError: if a rubric is none.
+    """
+    names = [editor.name for editor in config.editors]
+    for judge in config.each_judge.values():
+        keys = config.benchmark.categories
+        judge.check_scores(names, {k: read_rubric(Path(judge.rubric_file(k)), k) for k in keys})
+
+
 def check_editors(
     config: Config, editing: Collection[str], rewriting: Collection[str], reach: bool
 ) -> None:
@@ -81,17 +110,11 @@ def _lacking(config: Config, made: Collection[str]) -> Iterator[Lacking]:
         if editor.rewrite is not None:
             yield from _below(f"{key}.rewrite", editor.rewrite.missing(made))
     names = [editor.name for editor in config.editors]
-    yield from _below("judge", config.judge.missing(made))
-    yield from _below("judge", config.judge.lacking_of(names))
-    yield from _below("judge", _of_anchors(config, made))
-    for category in config.benchmark.categories:
-        file = config.judge.rubric_file(category)
-        if not Path(file).is_file():
-            yield Lacking(
-                "judge.rubrics",
-                f"found no file {file!r}, the rubric of {category!r}; expected a file for each "
-                "category, or the path of one .yaml file for all",
-            )
+    for judge in config.each_judge.values():
+        yield from _below(judge.option, judge.missing(made))
+        yield from _below(judge.option, judge.lacking_of(names))
+        yield from _below(judge.option, _of_anchors(config, judge.anchors, made))
+        yield from _below(judge.option, _of_rubrics(config, judge))
     yield from _below("metrics", config.metrics.missing())
     if config.report.human_scores is not None:
         yield from absent("report.human_scores", config.report.human_scores, made)
@@ -111,8 +134,18 @@ def _of_benchmark(config: Config, made: Collection[str]) -> Iterator[Lacking]:
         yield Lacking("path", f"expected a file, found a folder {own.path!r}")
 
 
-def _of_anchors(config: Config, made: Collection[str]) -> Iterator[Lacking]:
-    anchors = config.judge.anchors
+def _of_rubrics(config: Config, judge: JudgeSettings) -> Iterator[Lacking]:
+    for category in config.benchmark.categories:
+        file = judge.rubric_file(category)
+        if not Path(file).is_file():
+            yield Lacking(
+                "rubrics",
+                f"found no file {file!r}, the rubric of {category!r}; expected a file for each "
+                "category, or the path of one .yaml file for all",
+            )
+
+
+def _of_anchors(config: Config, anchors: str | None, made: Collection[str]) -> Iterator[Lacking]:
     if anchors is None:
         return
     for path in layout.anchor_files(Path(anchors)):

@@ -45,9 +45,10 @@ def _named(config: Config) -> Iterator[tuple[str, str, HubFile]]:
     for editor in config.editors:
         for wanted in editor.on_hub():
             yield "edit", f"editors[{config.place(editor)}].{wanted.field}", wanted
-    for wanted in config.judge.on_hub():
-        for stage in ("score", "anchors", "pairs"):
-            yield stage, f"judge.{wanted.field}", wanted
+    for folder, judge in config.each_judge.items():
+        for wanted in judge.on_hub():
+            for stage in ("score",) if folder else ("score", "anchors", "pairs"):
+                yield stage, f"{judge.option}.{wanted.field}", wanted
 
 
 def _near(name: str) -> str:

@@ -200,13 +200,21 @@ def with_rubrics(data: Mapping[str, Any], folders: Sequence[str | Path]) -> dict
     Args:
         folders: where to look, one after the other, for what the working folder lacks.
     """
-    judge = data.get("judge")
+    found, several = dict(data), data.get("judges")
+    if "judge" in data:
+        found["judge"] = _with_own_rubrics(data["judge"], folders)
+    if isinstance(several, list):
+        found["judges"] = [_with_own_rubrics(judge, folders) for judge in several]
+    return found
+
+
+def _with_own_rubrics(judge: Any, folders: Sequence[str | Path]) -> Any:
     if not isinstance(judge, Mapping):
-        return dict(data)
+        return judge
     asked = judge.get("rubrics", JudgeSettings.model_fields["rubrics"].default)
     if not isinstance(asked, str) or not asked or os.path.exists(os.path.expanduser(asked)):
-        return dict(data)
+        return judge
     for path in (os.path.abspath(os.path.join(folder, asked)) for folder in folders):
         if os.path.exists(path):
-            return {**data, "judge": {**judge, "rubrics": path}}
-    return dict(data)
+            return {**judge, "rubrics": path}
+    return judge

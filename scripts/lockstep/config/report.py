@@ -28,6 +28,11 @@ class ReportSettings(Section):
         description="Score from which on samples count into the reported share; null is 7 of 10, "
         "or as much of another scale.",
     )
+    ensemble: bool = Field(
+        False,
+        description="Rank the editors by all judges together too: by the mean of their "
+        "standardised scores.",
+    )
     human_scores: PlainPath | None = Field(
         None,
         description="Human scores (CSV, JSON, JSONL or Parquet with id, score, editor) to compare "

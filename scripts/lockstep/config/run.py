@@ -2,7 +2,7 @@
 
 import json
 from functools import cache
-from typing import Annotated, Any, TypeVar, Union
+from typing import Annotated, Any, TypeVar, Union, cast
 
 from pydantic import (
     AfterValidator,
@@ -11,13 +11,15 @@ from pydantic import (
     NonNegativeInt,
     PositiveInt,
     SerializeAsAny,
+    SerializerFunctionWrapHandler,
     TypeAdapter,
     ValidationInfo,
     field_validator,
+    model_serializer,
     model_validator,
 )
 
-from lockstep import plan
+from lockstep import layout, plan
 from lockstep.benchmark.categories import RESERVED
 from lockstep.benchmark.settings import BenchmarkSettings
 from lockstep.config import backends
@@ -90,7 +92,14 @@ class Config(Section):
     editors: tuple[AnyEditor, ...] = Field(
         description="Editors to compare; results stand side by side."
     )
-    judge: AnyJudge = Field(description="Who scores.")
+    judge: AnyJudge = Field(
+        cast(Any, None), description="Who scores; needed where there are no `judges`."
+    )
+    judges: tuple[AnyJudge, ...] = Field(
+        (),
+        description="Several judges in place of `judge`, each with its keys and a name; the first "
+        "one ranks.",
+    )
     devices: DeviceSettings = DeviceSettings()
     cluster: ClusterSettings | None = Field(
         None, description="What jobs on a cluster ask for; null runs on this machine."
@@ -138,6 +147,51 @@ class Config(Section):
             if name in reserved:
                 raise ValueError(f"editors: found name {name!r}, which the workflow uses itself")
         return self
+
+    @model_validator(mode="after")
+    def _one_or_several_judges(self) -> "Config":
+        given = {"judge", "judges"} & self.model_fields_set
+        if not given:
+            raise ValueError("judge: found nothing, a value is needed")
+        if len(given) == 2:
+            raise ValueError("judges: expected judge or judges, found both")
+        if "judges" in given:
+            self._check_judges()
+            # the section is frozen, and only what was given is written down
+            self.__dict__["judge"] = self.judges[0]
+        if self.report.ensemble and len(self.judges) < 2:
+            raise ValueError("report.ensemble: expected several judges beside it, found one")
+        return self
+
+    def _check_judges(self) -> None:
+        if not self.judges:
+            raise ValueError("judges: expected at least one judge, found an empty list")
+        categories = [name for own in self.benchmark.named.values() for name in own.names]
+        taken = {*RESERVED, *categories, *(e.name for e in self.editors), *self.series}
+        seen = set()
+        for place, judge in enumerate(self.judges):
+            name = judge.name
+            if name is None:
+                raise ValueError(f"judges[{place}].name: found nothing, a value is needed")
+            if name in seen:
+                raise ValueError(f"judges: expected each name once, found {name!r} twice")
+            # it has a target, a rule, and folders beside what the first judge has there
+            if {name, f"score_{name}"} & taken or layout.OF_JUDGEMENTS.match(name):
+                raise ValueError(f"judges: found name {name!r}, which the workflow uses itself")
+            for field in ("anchors", "pairs") if place else ():
+                if given := getattr(judge, field):
+                    raise ValueError(
+                        f"judges[{place}].{field}: expected none but at the first judge, "
+                        f"found {str(given).lower()}"
+                    )
+            seen.add(name)
+            taken |= {name, f"score_{name}"}
+
+    @model_serializer(mode="wrap")
+    def _as_given(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        found: dict[str, Any] = handler(self)
+        found.pop("judge" if self.judges else "judges", None)
+        return found
 
     @model_validator(mode="after")
     def _given_devices(self) -> "Config":
@@ -203,9 +257,18 @@ class Config(Section):
 
         return list(dict.fromkeys(map(given, self.editors))).index(given(editor))
 
-    def share(self, editor: str) -> int:
-        """Return how many shards of an editor's edits one shard of scores judges."""
-        return plan.share(self.editor(editor).together, self.judge.together)
+    @property
+    def each_judge(self) -> dict[str, AnyJudge]:
+        """All judges in their order, by the folder of their scores; the first one has none ("")."""
+        return {"": self.judge, **{str(judge.name): judge for judge in self.judges[1:]}}
+
+    def share(self, editor: str, judge: str = "") -> int:
+        """Return how many shards of an editor's edits one shard of scores judges.
+
+        Args:
+            judge: which of `each_judge`.
+        """
+        return plan.share(self.editor(editor).together, self.each_judge[judge].together)
 
     def editor(self, name: str) -> EditorSettings:
         return next(editor for editor in self.editors if editor.name == name)

@@ -45,7 +45,7 @@ def sentences(errors: list[dict[str, Any]], root: type[Section], kinds: Backends
 def _place(location: Sequence[Any], kinds: Backends) -> str:
     where = ""
     for number, step in enumerate(location):
-        if number and _is_tag(step, location[number - 1], kinds):
+        if step in _known(location[:number], kinds):
             continue
         # the arms of a union are pydantic's names, not the user's keys
         if isinstance(step, str) and not step.isidentifier():
@@ -54,20 +54,16 @@ def _place(location: Sequence[Any], kinds: Backends) -> str:
     return where
 
 
-def _is_tag(step: Any, before: Any, kinds: Backends) -> bool:
-    """Tell whether a step of an error's location names the kind of what stands before it."""
-    return step in _known(before, kinds)
-
-
-def _known(place: Any, kinds: Backends) -> Mapping[str, type[Section]]:
-    """Return the kinds of an editor, of a rewriter or of the judge, by where it stands."""
-    if isinstance(place, int):
-        return kinds.editors
-    found: dict[str, Mapping[str, type[Section]]] = {
-        "judge": kinds.judges,
-        "rewrite": rewriting.KINDS,
-    }
-    return found.get(place, {})
+def _known(location: Sequence[Any], kinds: Backends) -> Mapping[str, type[Section]]:
+    """Return the kinds of an editor, of a rewriter or of a judge, by where it stands."""
+    match list(location):
+        case [*_, "judge"] | ["judges", int()]:
+            return kinds.judges
+        case [*_, "rewrite"]:
+            return rewriting.KINDS
+        case [*_, int()]:
+            return kinds.editors
+    return {}
 
 
 def _sentence(
@@ -76,7 +72,7 @@ def _sentence(
     error = errors[0]
     found = json.dumps(error.get("input"), ensure_ascii=False, default=str)
     found = found if len(found) <= 80 else found[:77] + "…"
-    known = list(_known(where.rpartition(".")[2], kinds) or kinds.editors)
+    known = list(_known(error["loc"], kinds))
     listed = ", ".join(known)
     match error["type"]:
         case "extra_forbidden":
@@ -119,9 +115,9 @@ def _fields_at(location: Sequence[Any], root: type[Section], kinds: Backends) ->
     """Return the keys that the section at an error's location accepts."""
     section: Any = root
     for number, step in enumerate(location):
-        before = location[number - 1] if number else None
-        if _is_tag(step, before, kinds):
-            section = _known(before, kinds)[step]
+        known = _known(location[:number], kinds)
+        if step in known:
+            section = known[step]
         elif step in section.model_fields:
             section = section_in(section.model_fields[step].annotation)
     return list(section.model_fields)

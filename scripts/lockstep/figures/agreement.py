@@ -89,8 +89,18 @@ def fisher_mean(correlations: Sequence[float]) -> float | None:
 
 
 def _row(category: str, editor: str | None, scores: pd.DataFrame) -> dict[str, Any]:
-    pairs = settled(scores[["score_judge", "score_human"]].to_numpy(dtype=float))
-    row: dict[str, Any] = {"category": category, "editor": editor, "count": len(pairs)}
+    pairs = scores[["score_judge", "score_human"]].to_numpy(dtype=float)
+    return {"category": category, "editor": editor, **correlations(pairs)}
+
+
+def correlations(scores: np.ndarray) -> dict[str, Any]:
+    """Return how two raters' scores go together, as in a row of `agreement`.
+
+    Args:
+        scores: of shape (edits, 2), all of them there.
+    """
+    pairs = settled(scores)
+    row: dict[str, Any] = {"count": len(pairs)}
     for name, measure in MEASURES.items():
         row[name], row[f"{name}_ci95"] = _with_interval(pairs, measure)
     return row

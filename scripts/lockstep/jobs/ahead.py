@@ -24,12 +24,14 @@ SLOTS = "LOCKSTEP_SLOTS"
 
 
 class Planned(NamedTuple):
-    """All jobs of one stage, editor and category, of all shards."""
+    """All jobs of one stage, editor, category and judge, of all shards."""
 
     stage: str
     """edit or score."""
     editor: str
     category: str
+    judge: str = ""
+    """Of several, but for the first one."""
 
 
 def announce(
@@ -61,8 +63,9 @@ def later(job: Job) -> list[EditJob | ScoreJob]:
             if (planned.stage, planned.editor) == ("edit", job.editor.name)
         ]
     if isinstance(job, ScoreJob):
-        planned = (planned for planned in _after(job) if planned.stage == "score")
-        return [own for each in planned if (own := _score_job(job, each)) is not None]
+        own = ("score", job.below)
+        planned = (each for each in _after(job) if (each.stage, each.judge) == own)
+        return [found for each in planned if (found := _score_job(job, each)) is not None]
     return []
 
 
@@ -78,14 +81,15 @@ def is_last(job: Job) -> bool:
 def first_score(job: EditJob, judge: AnyJudge) -> ScoreJob | None:
     """Return the job that judges first on a device, if an edit job is the last one there.
 
-    None of a device that another one judges for, and none while the editor has edited nothing yet:
-    nobody knows then what memory it takes.
+    None of another judge than the first of several, none of a device that another one judges for,
+    and none while the editor has edited nothing yet: nobody knows then what memory it takes.
     """
     after = _after(job)
     planned = next((planned for planned in after if planned.stage == "score"), None)
     own = [p for p in _plan()[1] if (p.stage, p.editor) == ("edit", job.editor.name)]
     if (
         planned is None
+        or planned.judge
         or (job.shard * len(job.own)) % _apart(planned.editor, judge)
         or any(later.stage == "edit" for later in after)
         or own[0].category == job.category
@@ -132,11 +136,16 @@ def _plan() -> tuple[float, list[Planned]]:
 
 def _after(job: EditJob | ScoreJob) -> list[Planned]:
     """Return what is done after a job; nothing where another device's job may be next."""
-    editor = job.editor.name if isinstance(job, EditJob) else job.editor
-    own, planned = Planned(job.kind, editor, job.category), _plan()[1]
+    own, planned = _planned(job), _plan()[1]
     if own not in planned or int(os.environ[SLOTS]) < len(job.devices):
         return []
     return planned[planned.index(own) + 1 :]
+
+
+def _planned(job: EditJob | ScoreJob) -> Planned:
+    if isinstance(job, EditJob):
+        return Planned("edit", job.editor.name, job.category)
+    return Planned("score", job.editor, job.category, job.below)
 
 
 def _edit_job(job: EditJob, planned: Planned) -> EditJob:

@@ -42,8 +42,9 @@ def check_limits(limits: Mapping[str, Any], most: tuple[int, str]) -> None:
         DeviceError: for the first mistake.
     """
     for name, limit in limits.items():
-        if name.rstrip("0123456789") == "requests":
-            option = "judge.concurrency" if name == "requests" else "concurrency of the editors"
+        if name.rstrip("0123456789").endswith("requests"):
+            of_editors = name.removeprefix("requests").isdigit()
+            option = "concurrency of the editors" if of_editors else "judge.concurrency"
             raise DeviceError(
                 f"--resources {name}={limit}: expected {option}, which sets this limit"
             )
@@ -62,7 +63,7 @@ def check_limits(limits: Mapping[str, Any], most: tuple[int, str]) -> None:
 def most_together(settings: Config) -> tuple[int, str]:
     """Return the most devices that one job takes, and the setting that says so."""
     keys = {f"editors: {own.name}: gpus_per_editor": own.together for own in settings.editors}
-    keys["judge.gpus_per_judge"] = settings.judge.together
+    keys |= {f"{own.option}.gpus_per_judge": own.together for own in settings.each_judge.values()}
     most = max(keys, key=lambda key: keys[key])
     return keys[most], most
 

@@ -4,7 +4,7 @@ A workflow engine gives names and amounts of resources; an amount may be a funct
 wildcards, and of how often it was tried.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Protocol
 
 from lockstep.config.run import Config
@@ -41,6 +41,8 @@ class Claims(NamedTuple):
     table: Resources
     cpu: Resources
     group: str | None = None
+    beside: Mapping[str, Resources] = {}
+    """What the judges beside the first one claim, by their folder."""
 
 
 def claimed(settings: Config, devices: int) -> Claims:
@@ -129,33 +131,54 @@ def _of_machine(settings: Config, devices: int) -> Claims:
     A judge on the devices claims its own like an editor; one behind a server claims its job's share
     of the requests that the server may get at a time.
     """
-    together = settings.judge.together
 
     def editing(wildcards: OfEdit) -> range:
         taken = settings.editor(wildcards.editor).together
         return range(int(wildcards.shard) * taken, (int(wildcards.shard) + 1) * taken)
 
-    def judging(wildcards: OfEdit) -> range:
-        apart = settings.editor(wildcards.editor).together * settings.share(wildcards.editor)
-        return range(int(wildcards.shard) * apart, int(wildcards.shard) * apart + together)
-
-    def comparing(wildcards: OfEdit) -> range:
-        return range(int(wildcards.shard) * together, (int(wildcards.shard) + 1) * together)
-
     edit: Resources = {f"gpu{k}": _own(k, editing) for k in range(devices)}
     edit["gpu"] = _taken(settings)
-    judge: Resources = {}
-    anchors: Resources = {}
-    pairs: Resources = {}
+    each = {name: _judging(settings, name, devices) for name in settings.each_judge}
+    judge = anchors = pairs = each.pop("")
     if settings.judge.on_device:
-        judge = {f"gpu{k}": _own(k, judging) for k in range(devices)}
-        judge["gpu"] = together
+        together = settings.judge.together
+
+        def comparing(wildcards: OfEdit) -> range:
+            return range(int(wildcards.shard) * together, (int(wildcards.shard) + 1) * together)
+
         anchors = {**{f"gpu{k}": 1 for k in range(together)}, "gpu": together}
         pairs = {f"gpu{k}": _own(k, comparing) for k in range(devices)}
         pairs["gpu"] = together
-    else:
-        judge = anchors = pairs = dict(settings.judge.claims(devices // together))
-    return Claims({}, edit, judge, anchors, pairs, {}, {})
+    return Claims({}, edit, judge, anchors, pairs, {}, {}, beside=each)
+
+
+def _judging(settings: Config, name: str, devices: int) -> Resources:
+    """Return what a job of a judge claims: devices, or a share of its server's requests.
+
+    Args:
+        name: which of `Config.each_judge`.
+    """
+    judge = settings.each_judge[name]
+    if not judge.on_device:
+        requests = _requests_of_judges(settings).get(name)
+        claimed = judge.claims(devices // judge.together)
+        return {requests or resource: amount for resource, amount in claimed.items()}
+
+    def judging(wildcards: OfEdit) -> range:
+        apart = settings.editor(wildcards.editor).together * settings.share(wildcards.editor, name)
+        return range(int(wildcards.shard) * apart, int(wildcards.shard) * apart + judge.together)
+
+    own: Resources = {f"gpu{k}": _own(k, judging) for k in range(devices)}
+    return {**own, "gpu": judge.together}
+
+
+def _requests_of_judges(settings: Config) -> dict[str, str]:
+    """Return the resource of requests of each judge behind a server, which judges of one share."""
+    served = {name: own for name, own in settings.each_judge.items() if own.at_a_time is not None}
+    addresses = {name: getattr(own, "url", name) for name, own in served.items()}
+    order = list(dict.fromkeys(addresses.values()))
+    places = {name: order.index(address) for name, address in addresses.items()}
+    return {n: f"judge_requests{place}" if place else "requests" for n, place in places.items()}
 
 
 def _of_cluster(settings: Config, own: Claims) -> Claims:
@@ -178,14 +201,20 @@ def _of_cluster(settings: Config, own: Claims) -> Claims:
     }
     if not on_cpu:
         edit |= {"gpu": _taken(settings), **_named(gpu_model=asked.gpu_model)}
-    if not settings.judge.on_device:
-        judge = {**own.judge, **cpu}
-    else:
-        judge = edit if on_cpu else {**edit, "gpu": settings.judge.together}
+
+    def judging(name: str, claimed: Resources) -> Resources:
+        judge_settings = settings.each_judge[name]
+        if not judge_settings.on_device:
+            return {**claimed, **cpu}
+        return edit if on_cpu else {**edit, "gpu": judge_settings.together}
+
+    judge = judging("", own.judge)
+    beside = {name: judging(name, claimed) for name, claimed in own.beside.items()}
     if asked.allocation == "shard":
-        return Claims(cpu, edit, judge, judge, judge, cpu, cpu)
+        return Claims(cpu, edit, judge, judge, judge, cpu, cpu, beside=beside)
     table = {**account, "runtime": _again(MINUTES_OF_A_TABLE)}
-    return Claims(cpu, edit, judge, judge, judge, table, cpu, "{editor}-{category}")
+    group = "{editor}-{category}"
+    return Claims(cpu, edit, judge, judge, judge, table, cpu, group, beside)
 
 
 def _own(device: int, places: Callable[[OfEdit], range]) -> Callable[[OfEdit], int | None]:
@@ -216,8 +245,9 @@ def limited(settings: Config, devices: int) -> dict[str, int]:
         devices: number of them all.
     """
     found = _limits_of_servers(settings)
-    if settings.judge.at_a_time is not None:
-        found["requests"] = settings.judge.at_a_time
+    for name, resource in _requests_of_judges(settings).items():
+        most = settings.each_judge[name].at_a_time or 0
+        found[resource] = max(found.get(resource, 0), most)
     if settings.cluster is None:
         found |= {f"gpu{k}": 1 for k in range(devices)}
     return found

@@ -24,28 +24,37 @@ def at_start(settings: Config, jobs: Iterable[tuple[str, Mapping[str, str]]]) ->
     found = [(Path(script).stem, wildcards) for script, wildcards in jobs]
     if any(stem == "prepare_manifests" for stem, _ in found):
         return
-    wanted = dict.fromkeys((w["editor"], w["category"]) for s, w in found if s == "score_shard")
-    if wanted:
-        yield from of_samples(settings, wanted)
+    wanted: dict[str, dict[tuple[str, str], None]] = {}
+    for stem, own in found:
+        if stem == "score_shard":
+            wanted.setdefault(own.get("judge", ""), {})[own["editor"], own["category"]] = None
+    for below, places in wanted.items():
+        yield from _of_samples(settings, below, places)
 
 
-def of_samples(settings: Config, wanted: Iterable[tuple[str, str]] | None = None) -> Iterator[str]:
-    """Yield sentences on the judgements of samples that are known.
+def of_samples(settings: Config) -> Iterator[str]:
+    """Yield sentences on the judgements of samples that are known."""
+    every = [(e.name, key) for e in settings.editors for key in settings.benchmark.named]
+    for below in settings.each_judge:
+        yield from _of_samples(settings, below, every)
+
+
+def _of_samples(settings: Config, below: str, wanted: Iterable[tuple[str, str]]) -> Iterator[str]:
+    """Yield sentences on one judge.
 
     Args:
-        wanted: editors and categories; None takes all.
+        wanted: editors and categories.
     """
-    judge, results = settings.judge, Path(settings.results)
+    judge, results = settings.each_judge[below], Path(settings.results)
     if not isinstance(judge, ModelJudgeSettings):
         return
-    every = ((e.name, key) for e in settings.editors for key in settings.benchmark.named)
     whole = Due()
-    for editor, category in every if wanted is None else wanted:
+    for editor, category in wanted:
         manifest = layout.manifest(results, category)
         folder = layout.folder(results, editor, category)
         rubric = read_rubric(Path(judge.rubric_file(category)))
-        whole.add(due.of_category(judge, rubric, manifest, folder, settings.seed))
-    yield from due.sentences(whole, judge, results)
+        whole.add(due.of_category(judge, rubric, manifest, folder, settings.seed, below))
+    yield from due.sentences(whole, judge, layout.judge_spent(results, below))
 
 
 def of_benchmark(
@@ -57,18 +66,20 @@ def of_benchmark(
         counts: samples by category.
         some: samples of each category that stand for all.
     """
-    judge, prepared = settings.judge, provenance.prepared(settings)
+    prepared = provenance.prepared(settings)
     if prepared.files[0].exists() and notes.misfit(prepared) is None:
         yield from of_samples(settings)
         return
-    if not isinstance(judge, ModelJudgeSettings):
-        return
-    whole, kept = Due(), False
-    for editor in settings.editors:
-        for category, samples in some.items():
-            folder = layout.folder(prepared.results, editor.name, category)
-            rubric = read_rubric(Path(judge.rubric_file(category)))
-            own = (folder, settings.seed, counts[category])
-            whole.add(due.estimated(judge, rubric, samples, *own))
-            kept = kept or layout.judgement(folder, "", "_").parent.is_dir()
-    yield from due.sentences(whole, judge, prepared.results, is_known=not kept)
+    for below, judge in settings.each_judge.items():
+        if not isinstance(judge, ModelJudgeSettings):
+            continue
+        whole, kept = Due(), False
+        for editor in settings.editors:
+            for category, samples in some.items():
+                folder = layout.folder(prepared.results, editor.name, category)
+                rubric = read_rubric(Path(judge.rubric_file(category)))
+                own = (folder, settings.seed, counts[category])
+                whole.add(due.estimated(judge, rubric, samples, *own))
+                kept = kept or layout.judgement(folder, "", "_").parent.is_dir()
+        ledger = layout.judge_spent(prepared.results, below)
+        yield from due.sentences(whole, judge, ledger, is_known=not kept)

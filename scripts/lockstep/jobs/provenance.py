@@ -176,12 +176,14 @@ def scored(
     shards: int,
     share: int,
     rubric: Rubric,
+    below: str = "",
 ) -> Output:
     """Return the records of a shard's scores.
 
     Args:
         shards: of edits.
         share: how many of them one shard of scores judges.
+        below: folder of the judge among others; the first one has none.
     """
     edits = [
         layout.edits(results, editor, category, k, shards) for k in plan.edit_shards(shard, share)
@@ -196,7 +198,8 @@ def scored(
     }
     if judge.instruction_shown != "original":
         made_of["rewritten"] = _rewritten(results, editor, category)
-    path = layout.scores(results, editor, category, shard, shards // share)
+    folder = layout.folder(results, editor, category)
+    path = layout.shard(folder, "scores", shard, shards // share, below)
     return Output(results, [path], made_of)
 
 
@@ -208,7 +211,7 @@ def tabulated(settings: Config, editor: str, category: str, shards: int, rubric:
     """
     results, judges = Path(settings.results), shards // settings.share(editor)
     edits = layout.all_edits(results, editor, category, shards)
-    scores = [layout.scores(results, editor, category, k, judges) for k in range(judges)]
+    scores = layout.all_scores(results, editor, category, judges)
     made_of = {
         "manifest": sha256(layout.manifest(results, category)),
         "edits": joint(edits),
@@ -333,7 +336,8 @@ def reported(settings: Config, devices: int, rubrics: Mapping[str, Rubric]) -> O
     ]
     rewriters = [editor.name for editor in settings.editors if editor.rewrite is not None]
     # digests of reports without comparisons stay what they were
-    arena = [layout.arena(results)] if settings.judge.pairs else []
+    further = [layout.arena(results)] if settings.judge.pairs else []
+    further += layout.judges(results)[:1] if len(settings.judges) > 1 else []
     _, drift = layout.anchor_scores(layout.anchors(results))
     made_of = {
         "manifest": sha256(layout.rejected(results)),
@@ -342,7 +346,7 @@ def reported(settings: Config, devices: int, rubrics: Mapping[str, Rubric]) -> O
         "rubric": _of_rubrics(rubrics),
         "protocol": _of_protocol(settings),
         "config": _of_config(settings),
-        "files": digest([sha256(path) for path in (drift, layout.agreement(results), *arena)]),
+        "files": digest([sha256(path) for path in (drift, layout.agreement(results), *further)]),
         "code": code("report.write", templates=True),
     }
     if rewriters:

@@ -72,7 +72,7 @@ def _stand_by_to_judge(job: Job, judge: AnyJudge) -> None:
     first = job.shard * len(job.own)
     if first % judge.together == 0:
         own = job.devices[first : first + judge.together]
-        place = Wanted(own, model_key(judge), "the judge", job.settings, Path(job.results))
+        place = Wanted(own, model_key(judge), judge.called, job.settings, Path(job.results))
         workers.stand_by(place, judge.imports)
 
 
@@ -179,15 +179,16 @@ def _score(
     def shard_of(job: ScoreJob, rubric: Rubric) -> Shard:
         folder = layout.folder(results, job.editor, job.category)
         manifest = layout.manifest(results, job.category)
-        return Shard(job.judge, manifest, job.edits, rubric, folder, job.seed)
+        return Shard(job.judge, manifest, job.edits, rubric, folder, job.seed, job.below)
 
     results = Path(job.results)
     # read once, so that the note is of what the scores were made with
     told = read_rubric(Path(job.rubric))
-    place = _place(job, f"score {job.category}", terminal, loaded)
+    title = " ".join(filter(None, ("score", job.category, job.below)))
+    place = _place(job, title, terminal, loaded)
     asked = (job.judge, job.seed, job.editor, job.category, job.shard)
     shards = len(job.devices) // job.edited_by
-    with notes.noted(provenance.scored(results, *asked, shards, job.share, told)):
+    with notes.noted(provenance.scored(results, *asked, shards, job.share, told, job.below)):
         ready = (
             shard_of(another, read_rubric(Path(another.rubric)))
             for another in later
@@ -230,5 +231,5 @@ def _place(
         job.settings,
         job.node_local,
         loaded,
-        layout.judge_spent(Path(job.results)),
+        layout.judge_spent(Path(job.results), job.below if isinstance(job, ScoreJob) else ""),
     )

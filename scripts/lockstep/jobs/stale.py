@@ -13,7 +13,7 @@ from lockstep import layout, records
 from lockstep.benchmark.settings import BenchmarkSettings
 from lockstep.config.run import Config
 from lockstep.errors import ConfigError
-from lockstep.jobs import paired
+from lockstep.jobs import paired, several
 from lockstep.jobs.paired import can_compare
 from lockstep.jobs.provenance import (
     agreed,
@@ -81,6 +81,9 @@ def stale(settings: Config, devices: int, rubrics: Mapping[str, Rubric]) -> dict
             for k in range(shards // share):
                 look(scored(*judged, k, shards, share, rubrics[category]))
             look(tabulated(*own, shards, rubrics[category]))
+    if len(settings.judges) > 1:
+        for output in (*several.judged(settings, devices), several.compared(settings, devices)):
+            look(output)
     if settings.judge.anchors is not None:
         look(anchored(manifests.results, settings.judge, rubrics))
     if settings.report.human_scores is not None:

@@ -40,7 +40,7 @@ class _OnDevice(BaseModel):
     @property
     def model_name(self) -> str:
         """What that model is called."""
-        return "the judge"
+        raise NotImplementedError
 
     @property
     def groups(self) -> list[Sequence[Device]]:
@@ -88,6 +88,10 @@ class _Judging(_OnDevice):
         return self.judge
 
     @property
+    def model_name(self) -> str:
+        return self.judge.called
+
+    @property
     def groups(self) -> list[Sequence[Device]]:
         return split(self.devices, self.judge.together)
 
@@ -105,6 +109,8 @@ class ScoreJob(_Judging):
     """Base seed, of which several judgements of an edit have theirs."""
     rubric: str
     """File of the category's rubric."""
+    below: str = ""
+    """Folder of the judge among others; the first one has none."""
 
     @property
     def share(self) -> int:

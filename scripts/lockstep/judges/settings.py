@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
-from lockstep.config.section import PlainPath
+from lockstep.config.section import Name, PlainPath
 from lockstep.judges.protocol import Judge
 from lockstep.models.backend import BackendSettings, Lacking
 from lockstep.rubrics.protocol import PROTOCOL, read_protocol
@@ -17,9 +17,12 @@ from lockstep.rubrics.rubric import Rubric
 class JudgeSettings(BackendSettings):
     """What all judges share."""
 
-    neutral: ClassVar[frozenset[str]] = frozenset({"rubrics", "anchors", "pairs"})
+    neutral: ClassVar[frozenset[str]] = frozenset({"name", "rubrics", "anchors", "pairs"})
     semantics: ClassVar[int] = 4
     """Raised by hand when code changes the replies that the same settings give."""
+    name: Name | None = Field(
+        None, description="What the judge is called; needed where there are several."
+    )
     rubrics: PlainPath = Field(
         "config/rubrics",
         description="Folder with one rubric per category or a protocol, or one file for all.",
@@ -66,6 +69,16 @@ class JudgeSettings(BackendSettings):
         # of one that is served
         @property
         def max_failed_share(self) -> float: ...
+
+    @property
+    def option(self) -> str:
+        """What messages call its part of the configuration."""
+        return "judge" if self.name is None else f"judges.{self.name}"
+
+    @property
+    def called(self) -> str:
+        """What its model is called."""
+        return "the judge" if self.name is None else f"the judge {self.name}"
 
     @property
     def together(self) -> int:

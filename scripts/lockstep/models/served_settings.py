@@ -1,6 +1,6 @@
 """What a user may say of a model behind a server with the OpenAI interface."""
 
-from typing import Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 from urllib.parse import SplitResult, urlsplit
 
 from pydantic import AfterValidator, Field, NonNegativeFloat, PositiveInt
@@ -88,10 +88,11 @@ class ServedSettings(BackendSettings):
         None, description="Price of a million generated tokens, in the same currency."
     )
 
-    @property
-    def option(self) -> str:
-        """What messages call its part of the configuration."""
-        raise NotImplementedError
+    if TYPE_CHECKING:
+
+        @property
+        def option(self) -> str:
+            """What messages call its part of the configuration."""
 
     def at_once(self, jobs: int) -> int:
         """Return how many requests one job may have at a time.

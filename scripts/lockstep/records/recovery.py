@@ -64,15 +64,15 @@ def check_tree(folder: Path) -> None:
                 )
 
 
-def forget_other_counts(folder: Path, kind: str, count: int) -> None:
+def forget_other_counts(folder: Path, kind: str, count: int, judge: str = "") -> None:
     """Delete records that were written for another number of shards.
 
     They may speak of images that this run replaces. What they knew is in images and judgements.
     """
-    for path in layout.known_shards(folder, kind):
+    for path in layout.known_shards(folder, kind, judge):
         if not path.stem.endswith(f"-of-{count}"):
             path.unlink(missing_ok=True)
-            layout.note(layout.of_records(path).results, path).unlink(missing_ok=True)
+            layout.note(layout.place(folder).results, path).unlink(missing_ok=True)
 
 
 def hold(folder: Path) -> filelock.BaseFileLock:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lockstep import layout, records
+from lockstep.records import Asked as JudgementAsked
 from lockstep.records import AskedRecord
 from lockstep.report.terms import Frames
 
@@ -17,27 +18,38 @@ Asked = Callable[[str, str, str], AskedRecord | None]
 TEXTS = ("system", "prompt", "rejected", "correction", "reply")
 
 
-def of_results(results: Path, frames: Frames) -> Asked:
+def of_results(results: Path, frames: Frames, judges: Sequence[str] = ("",)) -> Asked:
     """Return what gives the judgements of a run's edits; each is read when it is asked for.
+
+    Args:
+        judges: folders of all judges; that of the first one is ''.
 
     Raises:
         DamagedError: if a line of a file is none.
     """
-    found = {}
-    for editor, own in frames.items():
-        for category in own:
-            for path in layout.known_asked(results, editor, category):
+    found: dict[tuple[str, str, str], list[Any]] = {}
+    for editor, category in ((editor, key) for editor, own in frames.items() for key in own):
+        for judge in judges:
+            for path in layout.known_asked(results, editor, category, judge):
                 kept = records.rows_of(path, AskedRecord)
                 for place, each in enumerate(kept):
-                    found[editor, category, each.id] = (kept, place)
+                    found.setdefault((editor, category, each.id), []).append((judge, kept, place))
 
     def asked(editor: str, category: str, sample: str) -> AskedRecord | None:
-        if (editor, category, sample) not in found:
+        by_judge = [
+            (judge, kept[place]) for judge, kept, place in found.get((editor, category, sample), ())
+        ]
+        if not by_judge:
             return None
-        kept, place = found[editor, category, sample]
-        return kept[place]
+        judgements = [_named(one, judge) for judge, record in by_judge for one in record.judgements]
+        return by_judge[0][1].model_copy(update={"judgements": judgements})
 
     return asked
+
+
+def _named(judgement: JudgementAsked, judge: str) -> JudgementAsked:
+    which = f"{judge} {judgement.which}".strip()
+    return judgement.model_copy(update={"which": which}) if judge else judgement
 
 
 def exchanges(

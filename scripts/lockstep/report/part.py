@@ -99,3 +99,73 @@ class Power(Part):
     """Smallest difference that is found, by number of samples."""
     needed: list[int | None]
     """Samples that it takes to find this difference; null where there is none."""
+
+
+class ByJudge(Part):
+    """Scores of one editor by one judge, or by all together."""
+
+    mean: float | None
+    """Over the scored samples; null where there are none."""
+    ci95: Interval | None
+    count: int
+    """Scored samples."""
+    place: int | None
+    """1 + the number of editors with a higher mean, whether or not that is clear."""
+
+
+class JudgePair(Part):
+    """Two judges over the edits that both scored."""
+
+    first: str
+    second: str
+    count: int
+    """Edits that both scored."""
+    spearman: float | None
+    """Of their scores; null where there are too few, or too equal ones."""
+    spearman_ci95: Interval | None
+    kendall: float | None
+    """tau-b"""
+    kendall_ci95: Interval | None
+    pearson: float | None
+    pearson_ci95: Interval | None
+    difference: float | None
+    """Mean of first − second."""
+    editors_kendall: float | None
+    """tau-b of the editors' means; null of less than three editors."""
+    same_order: int
+    """Pairs of editors whose means stand in the same order."""
+    other_order: int
+    """Pairs of editors whose means stand in the opposite order."""
+    editor_pairs: int
+    """Pairs of editors that both judges have means of."""
+
+
+class Disagreement(Part):
+    """An edit that the judges see differently."""
+
+    editor: str
+    category: str
+    id: str
+    spread: float
+    """Highest − lowest of the judges' standardised scores."""
+    scores: dict[str, float]
+    """By judge."""
+
+
+class Judges(Part):
+    """What several judges say of the edits of a category, or of all (overall)."""
+
+    category: str
+    edits: int
+    """Edits that are to be judged."""
+    shared: int
+    """Edits that every judge scored."""
+    judges: dict[str, dict[str, ByJudge]]
+    """By judge, the one that ranks first, and editor."""
+    pairs: list[JudgePair]
+    alpha: float | None
+    """Krippendorff's alpha of all scores by all judges (interval); null where there is none."""
+    ensemble: dict[str, ByJudge] | None
+    """By editor: mean of the judges' standardised scores; null where it is not asked for."""
+    disagreements: list[Disagreement]
+    """At most 20, the largest first."""

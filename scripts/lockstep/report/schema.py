@@ -10,7 +10,7 @@ from typing import Any, Final, Literal
 
 from pydantic import Field
 
-from lockstep.report.part import Interval, Part, Power, Rewriting, Seeds, Served
+from lockstep.report.part import Interval, Judges, Part, Power, Rewriting, Seeds, Served
 
 SCHEMA_VERSION: Final = 3
 
@@ -365,6 +365,8 @@ class Report(Numbers):
     """Agreement with human scores."""
     arena: list[dict[str, Any]] = Field(default=[])
     """What comparisons in pairs say, as docs/pairs.md tells: a row for each category."""
+    judges: list[Judges] = Field(default=[])
+    """What several judges say: a row for each category, and overall; empty with one judge."""
     rejected: Rejects
     skipped: list[Skipped]
     cut: list[Cut] = Field(default=[])

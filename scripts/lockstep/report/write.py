@@ -66,8 +66,8 @@ def write_report(
         edits: the edits' records of each editor and category, a file for each shard.
         rejected: the benchmark's rejected samples.
         further: JSON lists of rows that join the report as `anchors` (drift from their recorded
-            scores), `agreement` (with human scores) and `arena` (comparisons in pairs), each if
-            there is one.
+            scores), `agreement` (with human scores), `arena` (comparisons in pairs) and `judges`
+            (several judges), each if there is one.
         folder: the report's folder.
         threads: thumbnails, contact sheets and charts that are made at a time.
     """
@@ -190,7 +190,7 @@ def _write_images(
         shown.update(names)
         return names
 
-    asked = of_results(folder.parent, frames)
+    asked = of_results(folder.parent, frames, list(settings.each_judge))
     gallery.write_gallery(gallery.Samples(frames), list(frames), folder, pictured, placed, asked)
     for path in (folder / "thumbs").rglob("*.jpg"):
         if path.relative_to(folder).as_posix() not in shown:

@@ -17,7 +17,7 @@ from lockstep.records import EditRecord, Sample
 from lockstep.rubrics.rubric import Rubric
 from lockstep.scoring import tokens
 from lockstep.scoring.replies import Judging, Pending
-from lockstep.scoring.shard import to_ask
+from lockstep.scoring.shard import judging, to_ask
 from lockstep.scoring.shown import as_shown
 
 LOOKED_AT = 2000
@@ -66,20 +66,21 @@ class Due:
 
 
 def of_category(
-    judge: JudgeSettings, rubric: Rubric, manifest: Path, folder: Path, seed: int
+    judge: JudgeSettings, rubric: Rubric, manifest: Path, folder: Path, seed: int, below: str = ""
 ) -> Due:
     """Return what an editor and category needs, whose samples are known.
 
     Args:
         folder: the category's results of the editor.
         seed: base seed.
+        below: folder of the judge among others.
     """
     samples = as_shown(manifest, folder, judge.instruction_shown)
     found = estimated(judge, rubric, samples, folder, seed, len(samples))
     if not layout.judgement(folder, "", "_").parent.is_dir():
         return found
     edits = _edits(folder)
-    job = Judging(judge, keys.identity(judge), rubric, layout.place(folder).editor)
+    job = judging(judge, keys.identity(judge), rubric, folder, below)
     seen = Due(exact=len(samples) <= LOOKED_AT)
     places = _spaced(len(samples), LOOKED_AT)
     for place in places:
@@ -157,8 +158,9 @@ def _kept(items: Iterator[Pending]) -> Due:
     """Return which of some judgements are there; only their keys and tokens are looked at."""
     found = Due()
     for item in items:
-        kept = _record(item.path)
-        if kept.get("key") != item.key or kept.get("reply") is None:
+        there = map(_record, (item.path, *item.elsewhere))
+        kept = next((record for record in there if record.get("key") == item.key), {})
+        if kept.get("reply") is None:
             found.judgements += 1
             continue
         found.kept += 1
@@ -176,19 +178,19 @@ def _record(path: Path) -> dict[str, Any]:
         return {}
 
 
-def sentences(
-    due: Due, judge: JudgeSettings, results: Path, is_known: bool = True
-) -> Iterator[str]:
+def sentences(due: Due, judge: JudgeSettings, ledger: Path, is_known: bool = True) -> Iterator[str]:
     """Yield what is due, what it takes and what it costs, in sentences.
 
     Args:
+        ledger: what its judgements took over all runs.
         is_known: whether it is known which judgements are there.
     """
     about = "" if due.exact else "about "
     kept = f"{about}{due.kept:,.0f} are cached"
     if not is_known:
         about, kept = "at most ", "how many of them are cached is known once `prepare` has run"
-    yield f"judge: {about}{due.judgements:,.0f} judgements are due, {kept}"
+    own = judge.option
+    yield f"{own}: {about}{due.judgements:,.0f} judgements are due, {kept}"
     if not round(due.judgements):
         return
     prompt, reply = due.usage
@@ -200,21 +202,21 @@ def sentences(
             f"estimated: {tokens.LETTERS} letters or {tokens.PATCH}×{tokens.PATCH} pixels a token, "
             "and the longest replies"
         )
-    yield f"judge: these take about {prompt:,} prompt and {most}{reply:,} reply tokens ({how})"
+    yield f"{own}: these take about {prompt:,} prompt and {most}{reply:,} reply tokens ({how})"
     if not isinstance(judge, ServedSettings):
         return
     missing = [name for name in ("input_price", "output_price") if getattr(judge, name) is None]
     if missing:
-        unset = " and ".join(f"judge.{name}" for name in missing)
-        yield f"judge: their price is unknown, as {unset} is not set"
+        unset = " and ".join(f"{own}.{name}" for name in missing)
+        yield f"{own}: their price is unknown, as {unset} is not set"
         return
     price = judge.price(Usage(prompt, reply), 0) or 0
     yield (
-        f"judge: they cost {most or 'about '}{price:,.2f} "
-        f"(judge.input_price {judge.input_price:g}, judge.output_price {judge.output_price:g})"
+        f"{own}: they cost {most or 'about '}{price:,.2f} "
+        f"({own}.input_price {judge.input_price:g}, {own}.output_price {judge.output_price:g})"
     )
     if (budget := getattr(judge, "budget", None)) is None:
         return
-    used = judge.price(spent(layout.judge_spent(results)).usage, 0) or 0
+    used = judge.price(spent(ledger).usage, 0) or 0
     enough = "which suffices" if used + price <= budget else "so the run may stop before its end"
-    yield f"judge.budget: {used:,.2f} of {budget:g} is spent over all runs, {enough}"
+    yield f"{own}.budget: {used:,.2f} of {budget:g} is spent over all runs, {enough}"

@@ -159,7 +159,8 @@ def judge_missing(
     ):
         if keys.identity(settings) != pending[0].job.identity:
             raise ConfigError(
-                "judge: expected the scores that were there at first, found others; run again"
+                f"{settings.option}: expected the scores that were there at first, found others; "
+                "run again"
             )
         spare = -len(pending) % settings.batch(judge) if settings.on_device else 0
         ahead = (
@@ -208,8 +209,13 @@ def _load(settings: JudgeSettings, node_local: str | None, torch_device: str) ->
 
 def _kept(item: Pending) -> ScoreRecord | None:
     """Return the record of a judgement that is there already and fits its key."""
+    found = (_kept_at(path, item) for path in (item.path, *item.elsewhere))
+    return next((record for record in found if record is not None), None)
+
+
+def _kept_at(path: Path, item: Pending) -> ScoreRecord | None:
     try:
-        (kept,) = records.read_records(item.path, ScoreRecord)
+        (kept,) = records.read_records(path, ScoreRecord)
     except (FileNotFoundError, ValueError):
         return None
     if kept.key != item.key or (kept.reply is None and not kept.criteria):

@@ -30,6 +30,10 @@ class Judging(NamedTuple):
     """Of the judge."""
     rubric: Rubric
     editor: str
+    below: str = ""
+    """Folder of the judge among others; the first one has none."""
+    others: Sequence[str] = ()
+    """Folders of other judges of which judgements are there; they may have stood otherwise."""
 
 
 class Pending(NamedTuple):
@@ -49,6 +53,8 @@ class Pending(NamedTuple):
     """What is asked: the rubric, or one call of it."""
     which: str = ""
     """Which of an edit's judgements; empty where it has but one."""
+    elsewhere: Sequence[Path] = ()
+    """Where it is kept if the judge stood in another place of the configuration then."""
 
     @property
     def call(self) -> Call | None:
@@ -113,7 +119,7 @@ def scored_record(item: Pending, judgement: Judgement) -> ScoreRecord:
         if mass is not None and mass < least:
             raise ReplyError(
                 f"the judge put a probability of {mass} on valid scores, "
-                f"accepted is at least {least} (judge.min_schema_mass)"
+                f"accepted is at least {least} ({settings.option}.min_schema_mass)"
             )
         scores = parse_reply(judgement.reply, item.question)
         told = {"criteria": scores.criteria, "reasoning": scores.reasoning}

@@ -53,6 +53,8 @@ class Shard(NamedTuple):
     """The category's results: judgements are kept in `judgements/`, the scores go to `scores/`."""
     seed: int
     """Base seed, of which several judgements of an edit have theirs."""
+    below: str = ""
+    """Folder of the judge among others, below `judgements/` and `scores/`; the first has none."""
 
 
 def score_shard(
@@ -76,14 +78,14 @@ def score_shard(
     began = time.monotonic()
     category, folder = shard.manifest.stem, shard.folder
     for kind in ("scores", "asked"):
-        recovery.forget_other_counts(folder, kind, len(place.devices))
+        recovery.forget_other_counts(folder, kind, len(place.devices), shard.below)
     wanted = _edits(shard)
     name = joined(place.own)
     done = judge_calls(shard.judge, _items(wanted), place, _ahead(later))
     scored = aside(_gather(edit, done) for edit in wanted)
     claimed()
     told = (asked.record(chain.from_iterable(_items([edit])), done) for edit in wanted)
-    own = (place.shard, len(place.devices))
+    own = (place.shard, len(place.devices), shard.below)
     records.write_records(layout.shard(folder, "asked", *own), filter(None, told))
     records.write_records(layout.shard(folder, "scores", *own), scored)
     counts = Counter(record.status for record in scored)
@@ -98,15 +100,15 @@ def score_shard(
         time.monotonic() - began,
     )
     if failed:
+        by = f" by {shard.below}" if shard.below else ""
         print(
-            f"{category} {name}: {failed} of {len(scored)} judgements failed", file=place.terminal
+            f"{category} {name}: {failed} of {len(scored)} judgements{by} failed",
+            file=place.terminal,
         )
 
 
 def _edits(shard: Shard) -> list[_Edit]:
-    job = Judging(
-        shard.judge, keys.identity(shard.judge), shard.rubric, layout.place(shard.folder).editor
-    )
+    job = judging(shard.judge, keys.identity(shard.judge), shard.rubric, shard.folder, shard.below)
     samples = as_shown(shard.manifest, shard.folder, shard.judge.instruction_shown)
 
     def wanted(placed: tuple[int, EditRecord]) -> _Edit:
@@ -177,6 +179,19 @@ def _wanted(
         return _Edit(record.model_copy(update=failed), [], None)
 
 
+def judging(
+    judge: JudgeSettings, identity: dict[str, Any], rubric: Rubric, folder: Path, below: str
+) -> Judging:
+    """Return what the judgements of an editor and category share.
+
+    Args:
+        folder: the category's results of the editor.
+        below: folder of the judge among others.
+    """
+    others = [name for name in ("", *layout.known_judges(folder)) if name != below]
+    return Judging(judge, identity, rubric, layout.place(folder).editor, below, others)
+
+
 def to_ask(
     samples: Sequence[Sample],
     position: int,
@@ -194,9 +209,13 @@ def to_ask(
     own = samples[position]
 
     def item(place: str, sample: Sample, seed: int | None = None) -> Asked:
-        path = layout.judgement(folder, place, own.id)
+        path = layout.judgement(folder, place, own.id, job.below)
         made = calls.asked(job, sample, edited, pixels or "", path, seed=seed)
-        return tuple(pending._replace(which=place) for pending in made)
+        kept = [layout.of_other_judges(folder, p.path, job.below, job.others) for p in made]
+        return tuple(
+            pending._replace(which=place, elsewhere=paths)
+            for pending, paths in zip(made, kept, strict=True)
+        )
 
     told = _other(samples, position) if job.settings.swapped_instruction else None
     if (count := job.settings.repeats) == 1:

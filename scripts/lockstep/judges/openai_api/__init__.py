@@ -48,10 +48,6 @@ class OpenAISettings(ServedSettings, ModelJudgeSettings):
         return self
 
     @property
-    def option(self) -> str:
-        return "judge"
-
-    @property
     def at_a_time(self) -> int:
         return self.concurrency
 

@@ -72,7 +72,7 @@ class Qwen3VLJudge:
         for part in (self._model.model.visual, *self._model.model.language_model.layers):
             if len({parameter.device for parameter in part.parameters()}) > 1:
                 raise ConfigError(
-                    f"judge.device_map: found a {type(part).__name__} on several GPUs, "
+                    f"{settings.option}.device_map: found a {type(part).__name__} on several GPUs, "
                     "accepted is each layer and the vision tower on one"
                 )
         self._settings = settings
@@ -281,7 +281,7 @@ def _balanced(settings: LocalSettings) -> dict[str, int]:
     modules = accelerate.infer_auto_device_map(empty, memory, whole, dtype)
     if "disk" in modules.values():
         raise ConfigError(
-            f"judge.gpus_per_judge: found too little memory on {settings.together} for "
+            f"{settings.option}.gpus_per_judge: found too little memory on {settings.together} for "
             f"{settings.model!r}, accepted are more"
         )
     return modules

@@ -86,7 +86,7 @@ class RewardSettings(JudgeSettings):
                     )
                 if name not in self.outputs:
                     raise ConfigError(
-                        f"judge.outputs: expected {name!r}, a criterion of the rubric of "
+                        f"{self.option}.outputs: expected {name!r}, a criterion of the rubric of "
                         f"{category!r}{suggest(name, list(self.outputs))}, found "
                         f"{', '.join(self.outputs)}"
                     )

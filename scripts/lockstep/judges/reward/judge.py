@@ -48,8 +48,8 @@ class RewardJudge:
         for name, own in settings.outputs.items():
             if own.output >= count:
                 raise ConfigError(
-                    f"judge.outputs.{name}: expected a number of {settings.model!r}, which has "
-                    f"{count}, counted from 0; found {own.output}"
+                    f"{settings.option}.outputs.{name}: expected a number of "
+                    f"{settings.model!r}, which has {count}, counted from 0; found {own.output}"
                 )
         self._processor, self._model = loading.load(
             settings.model, settings.revision, settings.dtype, kind, torch_device
