@@ -35,7 +35,7 @@ class Bright:
             return json.dumps(dict.fromkeys(pair.rubric.names, round(mean(pair.edited) / 25.5)))
         assert pair.prompt.startswith("You see, in this order: the source image, the first edit,")
         first, second = map(mean, pair.shown[1:])
-        return json.dumps({"better": 1 if first > second - 10 else 2})
+        return json.dumps({"better": "first" if first > second - 10 else "second"})
 
 
 class BrightSettings(ModelJudgeSettings):

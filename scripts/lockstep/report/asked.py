@@ -24,6 +24,12 @@ def of_results(results: Path, frames: Frames) -> Asked:
         DamagedError: if a line of a file is none.
     """
     found = {}
+    compared: dict[tuple[str, str], list[tuple[Sequence[AskedRecord], int]]] = {}
+    for category in dict.fromkeys(category for own in frames.values() for category in own):
+        for path in layout.known_pairs_asked(results, category):
+            kept = records.rows_of(path, AskedRecord)
+            for place, each in enumerate(kept):
+                compared.setdefault((category, each.id), []).append((kept, place))
     for editor, own in frames.items():
         for category in own:
             for path in layout.known_asked(results, editor, category):
@@ -32,10 +38,14 @@ def of_results(results: Path, frames: Frames) -> Asked:
                     found[editor, category, each.id] = (kept, place)
 
     def asked(editor: str, category: str, sample: str) -> AskedRecord | None:
+        pairs = [kept[place] for kept, place in compared.get((category, sample), ())]
+        pairs = [each for each in pairs if editor in each.editors]
         if (editor, category, sample) not in found:
             return None
         kept, place = found[editor, category, sample]
-        return kept[place]
+        own = kept[place]
+        both = [*own.judgements, *(one for each in pairs for one in each.judgements)]
+        return own.model_copy(update={"judgements": both})
 
     return asked
 
