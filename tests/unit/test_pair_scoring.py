@@ -173,6 +173,19 @@ def test_one_failed_order_is_no_comparison_and_no_tie(round_of, judge):
     assert found["x", "red", "blue"].status == "ok"
 
 
+def test_edits_with_the_same_pixels_are_equal_without_a_question(round_of, judge):
+    folder = layout.folder(round_of.results, "blue", round_of.category)
+    first, second = records.read_records(round_of.edits["blue"][0], EditRecord)
+    image = Image.new("RGB", (8, 8), COLOURS["red"])
+    records.save_edit(layout.edited(folder, "x"), image, {"key": first.key})
+    same = first.model_copy(update={"pixels_sha256": records.pixels_sha256(image)})
+    records.write_records(round_of.edits["blue"][0], [same, second])
+    found = replies(compared(round_of))
+    assert found["x", "red", "blue"] == ("ok", "equal", "equal")
+    assert ("x", "red", "red") not in judge.seen
+    assert found["y", "red", "blue"] == ("ok", "first", "second")
+
+
 @pytest.mark.parametrize("what", ["gone", "another", "failed"])
 def test_an_edit_that_is_not_there_fails_alone(round_of, judge, what):
     folder = layout.folder(round_of.results, "red", round_of.category)

@@ -130,6 +130,11 @@ def _wanted(
         if kept is None or kept.get("key") != edit.record.key:
             found = "another edit" if kept else "no complete edit"
             return failed("missing", f"{edit.path}: found {found}, run the edit again")
+    both = [edits[editor][pair.id] for editor in (pair.one, pair.other)]
+    if len({(e.record.pixels_sha256, e.sample.instruction) for e in both}) == 1:
+        # nothing tells them apart, and a judge that named one would be wrong
+        same = {"forward": "equal", "backward": "equal"}
+        return _Wanted(record.model_copy(update=same), ())
     try:
         orders = ((pair.one, pair.other), (pair.other, pair.one))
         items = (_item(own, pair.id, order, edits, identity, rubric) for order in orders)
