@@ -109,10 +109,10 @@ def choose(
         if each.sample in free:
             free[each.sample][pair] = False
             taken[each.sample] += 1
-    for each in tried:
-        if each.sample in free:
-            own = number[tuple(sorted((place[each.one], place[each.other])))]  # type: ignore[index]
-            free[each.sample][own] = False
+    for sample, *both in tried:
+        if sample in free:
+            known = number[tuple(sorted(map(place.__getitem__, both)))]  # type: ignore[index]
+            free[sample][known] = False
     queue = [(taken[sample], sha256(sample.encode()), sample) for sample in samples]
     heapq.heapify(queue)
     chosen: list[Pair] = []
