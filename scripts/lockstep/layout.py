@@ -282,6 +282,16 @@ def pairs(results: Path, category: str, number: int, shard: int, shards: int) ->
     return chosen_pairs(results, category, number).with_name(plan.shard_file(shard, shards))
 
 
+def pairs_asked(pairs: Path) -> Path:
+    """Return what the judge was asked of a shard of pairs."""
+    return pairs.parent / "asked" / pairs.name
+
+
+def known_pairs_asked(results: Path, category: str) -> list[Path]:
+    """Return what the judge was asked of pairs, of all rounds and shards that are there."""
+    return sorted((results / "pairs" / category).glob("round-*/asked/shard-*-of-*.jsonl"))
+
+
 def pair_judgement(results: Path, category: str, first: str, second: str, sample: str) -> Path:
     """Return the judgement of two editors' edits in one order."""
     return results / "pairs" / category / "judgements" / first / second / f"{sample}.json"

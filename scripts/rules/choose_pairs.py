@@ -5,7 +5,7 @@ from pathlib import Path
 from lockstep import layout, records
 from lockstep.config.load import of_job
 from lockstep.figures import design
-from lockstep.figures.arena import comparisons, read_pairs
+from lockstep.figures.arena import read_pairs
 from lockstep.jobs import paired
 from lockstep.jobs.joblog import job_log
 from lockstep.records import notes
@@ -14,7 +14,7 @@ with job_log(snakemake.log[0]):
     settings = of_job(snakemake.config)
     category, number = snakemake.wildcards.category, int(snakemake.wildcards.round)
     place = (settings, category, number, snakemake.params.devices)
-    earlier = comparisons(read_pairs(list(map(Path, snakemake.input.earlier))))
+    earlier = read_pairs(list(map(Path, snakemake.input.earlier)))
     edits = paired.edits(settings, category, snakemake.params.devices)
     with notes.noted(paired.chosen(*place)):
         chosen = design.of_round(category, edits, earlier, number)

@@ -76,9 +76,9 @@ def test_the_first_of_several_judges_stands_for_the_one(given):
     [
         ({"judges": [A, A]}, "judges: expected each name once, found 'a' twice"),
         ({"judges": [A, B], "judge": LOCAL}, "judges: expected judge or judges, found both"),
-        ({}, "judge: found nothing, a value is needed"),
+        ({}, "judge: expected a value, found nothing"),
         ({"judges": []}, "judges: expected at least one judge, found an empty list"),
-        ({"judges": [A, LOCAL]}, "judges[1].name: found nothing, a value is needed"),
+        ({"judges": [A, LOCAL]}, "judges[1].name: expected a value, found nothing"),
         ({"judges": [A, B | {"name": "a/b"}]}, "judges[1].name: expected letters, digits"),
         ({"judges": [A, B | {"name": "calls"}]}, "judges: found name 'calls', which the workflow"),
         ({"judges": [A, B | {"name": "repeat-3"}]}, "judges: found name 'repeat-3', which"),

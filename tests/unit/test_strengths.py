@@ -214,6 +214,15 @@ def test_a_design_takes_no_pair_twice_and_no_edit_that_is_not_there():
     assert design.choose({}, NAMES, [], 9) == []
 
 
+def test_a_pair_that_failed_is_not_tried_again():
+    editors = [f"editor-{k}" for k in range(5)]
+    samples = {"c/x": editors}
+    first = design.choose(samples, editors, [], 4)
+    second = design.choose(samples, editors, [], 6, tried=first)
+    assert len({*first, *second}) == 10
+    assert design.choose(samples, editors, [], 6, tried=[*first, *second]) == []
+
+
 def test_wins_ties_and_losses_are_counted_from_both_sides():
     done = met("a", "b", WON, WON, LOST, EQUAL, FIRST, ("equal", "second"))
     one, other = pairs.matrix(done, ["a", "b", "c"])

@@ -35,7 +35,7 @@ class Bright:
             return json.dumps(dict.fromkeys(pair.rubric.names, round(mean(pair.edited) / 25.5)))
         assert pair.prompt.startswith("You see, in this order: the source image, the first edit,")
         first, second = map(mean, pair.shown[1:])
-        return json.dumps({"better": 1 if first > second - 10 else 2})
+        return json.dumps({"better": "first" if first > second - 10 else "second"})
 
 
 class BrightSettings(ModelJudgeSettings):
@@ -125,6 +125,8 @@ def test_the_report_shows_them(run):
     text = (run.results / "report" / "report.md").read_text(encoding="utf-8")
     assert "Edits compared in pairs" in page
     assert "## Pairs: physical" in text
+    asked = "".join(path.read_text() for path in (run.results / "report").rglob("asked-*.js"))
+    assert "grey, then light: pairs" in asked or "light, then grey: pairs" in asked
 
 
 def test_nothing_is_asked_twice(run, tmp_path, monkeypatch):
@@ -139,7 +141,7 @@ def test_nothing_is_asked_twice(run, tmp_path, monkeypatch):
     assert again.report()["arena"] == run.report()["arena"]
     found = [
         json.loads(line)
-        for path in (again.results / "pairs").rglob("shard-*.jsonl")
+        for path in (again.results / "pairs").glob("*/round-*/shard-*.jsonl")
         for line in path.read_text(encoding="utf-8").splitlines()
     ]
     assert len(found) == 24

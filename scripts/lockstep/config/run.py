@@ -152,7 +152,7 @@ class Config(Section):
     def _one_or_several_judges(self) -> "Config":
         given = {"judge", "judges"} & self.model_fields_set
         if not given:
-            raise ValueError("judge: found nothing, a value is needed")
+            raise ValueError("judge: expected a value, found nothing")
         if len(given) == 2:
             raise ValueError("judges: expected judge or judges, found both")
         if "judges" in given:
@@ -172,7 +172,7 @@ class Config(Section):
         for place, judge in enumerate(self.judges):
             name = judge.name
             if name is None:
-                raise ValueError(f"judges[{place}].name: found nothing, a value is needed")
+                raise ValueError(f"judges[{place}].name: expected a value, found nothing")
             if name in seen:
                 raise ValueError(f"judges: expected each name once, found {name!r} twice")
             # it has a target, a rule, and folders beside what the first judge has there

@@ -5,19 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from lockstep import records
-from lockstep.figures.pairs import Comparison, against_scores, matrix, position_bias
+from lockstep.figures.pairs import against_scores, comparisons, matrix, position_bias
 from lockstep.figures.strengths import strengths
 from lockstep.figures.tables import read_table
 from lockstep.records import PairRecord
-
-
-def comparisons(found: Sequence[PairRecord]) -> list[Comparison]:
-    """Return the comparisons that have both replies."""
-    return [
-        Comparison(f"{each.category}/{each.id}", each.one, each.other, each.forward, each.backward)
-        for each in found
-        if each.status == "ok" and each.forward is not None and each.backward is not None
-    ]
 
 
 def read_pairs(paths: Sequence[Path]) -> list[PairRecord]:

@@ -11,10 +11,10 @@ import numpy as np
 from scipy.special import expit
 
 from lockstep import records
-from lockstep.figures.pairs import Comparison
+from lockstep.figures.pairs import Comparison, comparisons
 from lockstep.figures.strengths import counts_of, fit
 from lockstep.plan import FEW_EDITORS, PAIR_ROUNDS
-from lockstep.records import ChosenPair, EditRecord
+from lockstep.records import ChosenPair, EditRecord, PairRecord
 from lockstep.records.hashes import sha256
 
 UNKNOWN = 1e-4
@@ -47,14 +47,14 @@ def budgets(samples: int, editors: int) -> list[int]:
 def of_round(
     category: str,
     edits: Mapping[str, Sequence[Path]],
-    earlier: Sequence[Comparison],
+    earlier: Sequence[PairRecord],
     number: int,
 ) -> list[ChosenPair]:
     """Return the pairs of a category that a round compares.
 
     Args:
         edits: records of the category's edits by editor.
-        earlier: what the rounds before have found, whose samples are called category/id.
+        earlier: what the rounds before have found; what failed is not tried again.
         number: of the round, from 0.
     """
     present: dict[str, list[str]] = {}
@@ -64,7 +64,8 @@ def of_round(
             if edit.status == "ok":
                 own.append(editor)
     budget = budgets(len(present), len(edits))[number]
-    chosen = choose(present, list(edits), earlier, budget)
+    tried = [Pair(f"{category}/{each.id}", each.one, each.other) for each in earlier]
+    chosen = choose(present, list(edits), comparisons(earlier), budget, tried)
     return [
         ChosenPair(id=pair.sample.removeprefix(f"{category}/"), one=pair.one, other=pair.other)
         for pair in chosen
@@ -76,6 +77,7 @@ def choose(
     editors: Sequence[str],
     earlier: Sequence[Comparison],
     budget: int,
+    tried: Collection[Pair] = (),
 ) -> list[Pair]:
     """Choose pairs to compare, of those that were not compared before.
 
@@ -88,6 +90,7 @@ def choose(
     Args:
         samples: the editors that have an edit, by sample.
         budget: most pairs to choose.
+        tried: pairs that are not chosen again, also where nothing was found of them.
     """
     editors = list(editors)
     information = _information(earlier, editors)
@@ -106,6 +109,10 @@ def choose(
         if each.sample in free:
             free[each.sample][pair] = False
             taken[each.sample] += 1
+    for sample, *both in tried:
+        if sample in free:
+            known = number[tuple(sorted(map(place.__getitem__, both)))]  # type: ignore[index]
+            free[sample][known] = False
     queue = [(taken[sample], sha256(sample.encode()), sample) for sample in samples]
     heapq.heapify(queue)
     chosen: list[Pair] = []

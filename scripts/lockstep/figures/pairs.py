@@ -8,6 +8,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from scipy.stats import kendalltau, spearmanr
 
+from lockstep.records import PairRecord
 from lockstep.rubrics.ties import settled
 
 Reply = Literal["first", "second", "equal"]
@@ -43,6 +44,15 @@ class Comparison(NamedTuple):
     def disagrees(self) -> bool:
         """Whether the order decides the reply."""
         return self.verdict == "tie" and (self.forward, self.backward) != ("equal", "equal")
+
+
+def comparisons(found: Sequence[PairRecord]) -> list[Comparison]:
+    """Return the comparisons that have both replies."""
+    return [
+        Comparison(f"{each.category}/{each.id}", each.one, each.other, each.forward, each.backward)
+        for each in found
+        if each.status == "ok" and each.forward is not None and each.backward is not None
+    ]
 
 
 def matrix(comparisons: Sequence[Comparison], editors: Sequence[str]) -> list[dict[str, Any]]:

@@ -10,7 +10,7 @@ from lockstep.jobs.code import code, module_of
 from lockstep.jobs.provenance import of_backend, tables_of
 from lockstep.judges.settings import JudgeSettings, ModelJudgeSettings
 from lockstep.records.notes import Output, digest, joint, sha256
-from lockstep.rubrics.pairs import RUBRIC
+from lockstep.rubrics.pairs import read_pairs
 
 
 def can_compare(settings: Config) -> bool:
@@ -96,9 +96,12 @@ def compared(
         "edits": digest({editor: joint(paths) for editor, paths in edits.items()}),
         "pairs": sha256(layout.chosen_pairs(results, category, number)),
         "judge": of_backend(judge),
-        "rubric": RUBRIC.sha256,
+        "rubric": read_pairs(judge.pairs_file).sha256,
         "code": code("scoring.pairs", module_of(judge)),
     }
+    if judge.instruction_shown != "original":
+        folders = [layout.folder(results, editor, category) for editor in edits]
+        made_of["rewritten"] = joint(list(map(layout.rewritten, folders)))
     return Output(results, [layout.pairs(results, category, number, shard, count)], made_of)
 
 

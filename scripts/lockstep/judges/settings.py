@@ -9,6 +9,7 @@ from pydantic import Field, PositiveFloat, PositiveInt
 from lockstep.config.section import Name, PlainPath
 from lockstep.judges.protocol import Judge
 from lockstep.models.backend import BackendSettings, Lacking
+from lockstep.rubrics.pairs import PAIRS
 from lockstep.rubrics.protocol import PROTOCOL, read_protocol
 from lockstep.rubrics.questions import Question
 from lockstep.rubrics.rubric import Rubric
@@ -39,6 +40,12 @@ class JudgeSettings(BackendSettings):
         if self.protocol_file is not None:
             return read_protocol(Path(self.protocol_file)).rubric_file(category)
         return f"{self.rubrics}/{category}.yaml"
+
+    @property
+    def pairs_file(self) -> str | None:
+        """Path of the question on two edits, where the folder of rubrics has one."""
+        path = Path(self.rubrics) / PAIRS
+        return str(path) if path.is_file() else None
 
     @property
     def protocol_file(self) -> str | None:

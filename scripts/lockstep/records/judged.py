@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Literal
 
+from pydantic import Field
+
 from lockstep.records.types import Id, Record, Status
 
 
@@ -10,8 +12,9 @@ class Asked(Record):
     """One judgement word for word: what the judge was shown and told, and what it replied."""
 
     which: str = ""
-    """Empty where an edit has but one judgement; `repeat-0` and so on, and `swapped`; then the call
-    of a rubric that has several."""
+    """Empty where an edit has but one judgement; `repeat-0` and so on, and `swapped`, or two
+    editors in the order in which their edits are shown; then the call of a rubric that has
+    several."""
     key: str | None = None
     """Score key of the reply, which covers all that the judge was told; None without a reply."""
     judge: str | None = None
@@ -38,11 +41,13 @@ class Asked(Record):
 
 
 class AskedRecord(Record):
-    """All judgements of one edit, a line of `asked/shard-….jsonl`."""
+    """All judgements of one edit, or of two, a line of `asked/shard-….jsonl`."""
 
     id: Id
     category: str
     judgements: list[Asked]
+    editors: Sequence[str] = ()
+    """Whose edits were compared; empty where one edit was scored."""
 
 
 class ChosenPair(Record):
@@ -69,6 +74,10 @@ class PairRecord(ChosenPair):
     """Reply with the edit of `one` shown first; None unless status is ok."""
     backward: Place | None = None
     """Reply with the edit of `other` shown first; None unless status is ok."""
+    forward_shares: dict[Place, float] = Field(default_factory=dict)
+    """Probability of each reply with the edit of `one` shown first, where the judge gives it."""
+    backward_shares: dict[Place, float] = Field(default_factory=dict)
+    """With the edit of `other` shown first."""
     judge: str | None = None
     """Fingerprint of the judge."""
     judge_seconds: float | None = None

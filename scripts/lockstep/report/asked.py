@@ -28,6 +28,12 @@ def of_results(results: Path, frames: Frames, judges: Sequence[str] = ("",)) -> 
         DamagedError: if a line of a file is none.
     """
     found: dict[tuple[str, str, str], list[Any]] = {}
+    compared: dict[tuple[str, str], list[tuple[Sequence[AskedRecord], int]]] = {}
+    for category in dict.fromkeys(category for own in frames.values() for category in own):
+        for path in layout.known_pairs_asked(results, category):
+            kept = records.rows_of(path, AskedRecord)
+            for place, each in enumerate(kept):
+                compared.setdefault((category, each.id), []).append((kept, place))
     for editor, category in ((editor, key) for editor, own in frames.items() for key in own):
         for judge in judges:
             for path in layout.known_asked(results, editor, category, judge):
@@ -42,6 +48,8 @@ def of_results(results: Path, frames: Frames, judges: Sequence[str] = ("",)) -> 
         if not by_judge:
             return None
         judgements = [_named(one, judge) for judge, record in by_judge for one in record.judgements]
+        pairs = (kept[place] for kept, place in compared.get((category, sample), ()))
+        judgements += [one for each in pairs if editor in each.editors for one in each.judgements]
         return by_judge[0][1].model_copy(update={"judgements": judgements})
 
     return asked

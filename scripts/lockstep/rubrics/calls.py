@@ -77,7 +77,11 @@ class Call(Question):
             raise TemplateError(f"call {self.name!r} shows a reference, found none of this sample")
         if self.prompts is not None:
             return self.prompts.rendered(sample).strip()
-        return self.rendered(sample, reasoned, images=told(sample, self.images)).strip()
+        return self.rendered(sample, reasoned, images=self.told(sample)).strip()
+
+    def told(self, sample: Sample) -> str:
+        """Return what the judge is told of the images."""
+        return told(sample, self.images)
 
     def check_answers(self, criterion: str, answers: Sequence[str | float]) -> None:
         """Refuse answers that no reply to the call can give.

@@ -85,7 +85,8 @@ class Blank(NamedTuple):
     options: tuple[str, ...]
     """What may stand there, in the order of the kind's options."""
     end: str
-    """What may follow it: a `number` of an object, one in a `list`, or the quote of a `text`."""
+    """What may follow it: a `number` of an object, one in a `list`, the quote of a `text`, or the
+    end of a `line`."""
 
 
 class Question(BaseModel):
@@ -166,8 +167,18 @@ class Question(BaseModel):
         return "{" + ", ".join(members) + "}"
 
     @property
+    def is_word(self) -> bool:
+        """Whether a reply is one word and nothing else, where the judge is held to its form."""
+        one = len(self.criteria) == 1 and self.kind(self.criteria[0]).quoted
+        return one and self.reads == "yes_no"
+
+    @property
     def form(self) -> tuple[Blank, ...]:
-        """The blanks of the object that a reply must hold."""
+        """The blanks of the object that a reply must hold, or the one of a word alone."""
+        if self.is_word:
+            (criterion,) = self.criteria
+            options = tuple(option.text for option in self.kind(criterion).options)
+            return (Blank(criterion.name, "", options, "line"),)
         found, text = [], "{"
         for criterion in self.criteria:
             kind = self.kind(criterion)
@@ -262,7 +273,7 @@ class Question(BaseModel):
 def filled(form: Sequence[Blank], texts: Sequence[str]) -> str:
     """Return the object of a reply, from what stands in its blanks."""
     said = "".join(blank.before + text for blank, text in zip(form, texts, strict=True))
-    return said + {"number": "}", "text": '"}', "list": "]}"}[form[-1].end]
+    return said + {"number": "}", "text": '"}', "list": "]}", "line": ""}[form[-1].end]
 
 
 def _shown(kind: Kind) -> str:

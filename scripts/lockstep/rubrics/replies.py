@@ -11,6 +11,7 @@ from typing import Any, Literal, NamedTuple
 from pydantic import ValidationError
 
 from lockstep.errors import ReplyError
+from lockstep.rubrics.kinds import Kind
 from lockstep.rubrics.questions import Question
 
 MAX_BROKEN = 100
@@ -189,15 +190,17 @@ def written(reply: str, question: Question) -> tuple[dict[str, Any], str]:
             case "last_number_line":
                 before, given = _number_line(reply, len(names))
             case "yes_no":
-                before, given = _words(reply, len(names))
+                before, words = _words(reply, len(names))
+                kinds = map(question.kind, question.criteria)
+                given = [_spelled(*own) for own in zip(words, kinds, strict=True)]
             case _:
                 before, given = "", [_tagged(reply, name) for name in names]
         if len(given) != len(names):
             raise ValueError(f"expected {len(names)} answers, found {len(given)}")
-        words = [question.kind(criterion).quoted for criterion in question.criteria]
+        quoted = (question.kind(criterion).quoted for criterion in question.criteria)
         given = [
-            str(own) if word and isinstance(own, int) else own
-            for own, word in zip(given, words, strict=True)
+            str(own) if is_quoted and isinstance(own, int) else own
+            for own, is_quoted in zip(given, quoted, strict=True)
         ]
         answers = question.reply_model.model_validate(dict(zip(names, given, strict=True)))
     except ValidationError as error:
@@ -253,10 +256,15 @@ def _numbers(line: str) -> list[Any]:
     return [json.loads(text) for text in texts]
 
 
-def _words(reply: str, count: int) -> tuple[str, list[Any]]:
+def _words(reply: str, count: int) -> tuple[str, list[str]]:
     """Return the words of the last lines, in small letters, without signs around them."""
     before, lines = _lines(reply, count)
     return before, [line.rpartition(":")[2].strip(" .!*\"'`").lower() for line in lines]
+
+
+def _spelled(word: str, kind: Kind) -> str:
+    """Return a word as the kind of answer has it, which may be in capitals."""
+    return next((own.text for own in kind.options if own.text.lower() == word), word)
 
 
 def _tagged(reply: str, name: str) -> Any:

@@ -29,3 +29,11 @@ def as_shown(
         return sample.model_copy(update={"instruction": text if which == "rewritten" else both})
 
     return aside(map(seen, samples))
+
+
+def of_two(first: Sample, second: Sample) -> Sample:
+    """Return a sample with the instructions that the judge sees of two edits of it."""
+    if first.instruction == second.instruction:
+        return first
+    both = f"For the first edit:\n{first.instruction}\n\nFor the second edit:\n{second.instruction}"
+    return first.model_copy(update={"instruction": both})

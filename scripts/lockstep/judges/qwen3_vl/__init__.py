@@ -76,10 +76,11 @@ class LocalSettings(ModelJudgeSettings):
     def check_scores(self, editors: Sequence[str], rubrics: Mapping[str, Rubric]) -> None:
         for category, rubric in rubrics.items():
             for call in rubric.calls:
-                if call.reads not in (None, "json_object"):
+                if call.reads not in (None, "json_object") and not call.is_word:
                     raise ConfigError(
                         f"{self.rubric_file(category)}: calls: {call.name}: reply: expected kinds "
-                        f"of answer or json_object for a judge on the device, found {call.reads}; "
+                        f"of answer, json_object, or yes_no with one criterion for a judge on the "
+                        f"device, found {call.reads}; "
                         "a judge behind a server can reply so"
                     )
 

@@ -93,10 +93,19 @@ class Decoder:
         rows = [Row(request, self._vocabulary) for request in requests]
         slots = self._slots_for(rows, requests, count)
         logits = slots.begin(prompts)
-        if self._max_reasoning_tokens:
+        words = any(row.is_word for row in rows)
+        behind = logits.clone() if words else logits
+        if self._max_reasoning_tokens and not all(row.is_word for row in rows):
             self._reason(slots, logits, rows)
         growing = [row.parts(self._temperature) for row in rows]
         fed = [next(parts, NOTHING) for parts in growing]
+        if words:
+            fed = [
+                _after(parts, logs) if row.is_word else part
+                for row, parts, part, logs in zip(
+                    rows, growing, fed, self._logs(behind[:, None], fed), strict=True
+                )
+            ]
         # of another width, sums of a GPU have another order
         wide = self.width(requests[0]) if self._device.type == "cuda" else None
         while any(part.tokens for part in fed):
@@ -141,7 +150,8 @@ class Decoder:
         drawn = [row.draws(most) for row in rows] + [None] * missing
         is_drawn = torch.tensor([own is not None for own in drawn], device=device)
         chances = torch.tensor([own or [0.0] * most for own in drawn], device=device).T
-        writing = torch.tensor([True] * len(rows) + [False] * missing, device=device)
+        wanted = [not row.is_word for row in rows]
+        writing = torch.tensor([*wanted, *[False] * missing], device=device)
         written, flags = [], deque[_Flag]()
         for step in range(most):
             tokens = logits.argmax(-1)

@@ -119,6 +119,11 @@ class Row:
         """Whether the model gave no numbers."""
 
     @property
+    def is_word(self) -> bool:
+        """Whether it is a word right behind the prompt, which no text is fed before."""
+        return not self._form[0].before
+
+    @property
     def widest(self) -> int:
         """Most tokens of a part that is fed."""
         widths = [
@@ -142,7 +147,8 @@ class Row:
 
     def _at_once(self, blank: Blank) -> bool:
         """Tell whether the probabilities of a blank's answers take no step of their own."""
-        return bool(self._vocabulary.digits) and TENS.issuperset(blank.options)
+        by_digits = bool(self._vocabulary.digits) and not self.is_word
+        return by_digits and TENS.issuperset(blank.options)
 
     def draws(self, count: int) -> list[float] | None:
         """Return the next numbers of the row's own generator, which stays where it is."""

@@ -32,7 +32,7 @@ class Vocabulary:
         """Tokens that begin an object."""
         self.ends = {
             kind: sorted(number for token, number in known.items() if token.startswith(signs))
-            for kind, signs in ENDS.items()
+            for kind, signs in {**ENDS, "line": (*SPACE, str(tokenizer.eos_token))}.items()
         }
         """Tokens that may follow a value of each kind."""
 
