@@ -20,6 +20,7 @@ from lockstep.benchmark.settings import BenchmarkSettings
 from lockstep.config import backends
 from lockstep.config.cluster import ClusterSettings
 from lockstep.config.metrics import MetricsSettings
+from lockstep.config.rating import RatingSettings
 from lockstep.config.report import CompareSettings, ReportSettings, threshold_of_one_scale
 from lockstep.config.section import PathText, PlainPath, Section
 from lockstep.devices.settings import DeviceSettings
@@ -89,6 +90,7 @@ class Config(Section):
     )
     metrics: MetricsSettings = MetricsSettings()
     report: ReportSettings = ReportSettings()
+    rating: RatingSettings = RatingSettings()
     compare: CompareSettings | None = Field(None, description="What `snakemake compare` compares.")
 
     @model_validator(mode="after")
