@@ -120,7 +120,7 @@ def test_a_saved_file_comes_back_in_another_browser(tmp_path, start, browser):
     path = written(tmp_path, items=4, mode="pairs", language="zh")
     page = start(path)
     page.keyboard.press("Enter")
-    assert page.inner_text("#place") == "第 1 项,共 4 项"
+    assert page.inner_text("#place") == "第 1 项，共 4 项"
     for key in "214":
         rate(page, [key])
     file = saved(page, tmp_path / "rater-1.csv")
@@ -130,7 +130,7 @@ def test_a_saved_file_comes_back_in_another_browser(tmp_path, start, browser):
     other.set_input_files("#file", file)
     other.wait_for_function("document.getElementById('note').textContent.includes('3')")
     assert other.inner_text("#done") == "已评 3 / 4"
-    assert other.inner_text("#place") == "第 4 项,共 4 项"
+    assert other.inner_text("#place") == "第 4 项，共 4 项"
     rate(other, ["3"])
     again = saved(other, tmp_path / "again.csv")
     other.close()
@@ -143,6 +143,7 @@ def test_the_wipe_and_the_list_of_keys_are_reached_by_keys(tmp_path, start):
     page.keyboard.press("Enter")
     shown = "document.querySelector('.wipe-box').style.getPropertyValue('--wipe')"
     assert page.evaluate(shown) == "50%"
+    assert page.locator(".wipe-box").bounding_box()["width"] > 400
     page.keyboard.press("d")
     assert page.evaluate(shown) == "55%"
     page.keyboard.press(" ")
