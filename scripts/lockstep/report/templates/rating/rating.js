@@ -54,6 +54,8 @@ function begin(rater) {
   by("who").hidden = true;
   by("item").hidden = by("tools").hidden = false;
   by("rater").textContent = rater;
+  // a hidden button would have the focus for a moment more, and Enter with it
+  by("main").focus();
   show();
   if (save()) note(texts.kept);
   else note(texts["not-kept"], true);
@@ -296,7 +298,12 @@ const does = {
   view: switchView,
 };
 
-document.addEventListener("click", ({ target }) => does[target.closest("button")?.dataset.do]?.());
+document.addEventListener("click", ({ target, detail }) => {
+  const action = does[target.closest("button")?.dataset.do];
+  // the next Enter is meant for the item, not for a button that a mouse has pressed
+  if (action && detail) by("main").focus({ preventScroll: true });
+  action?.();
+});
 
 const keys = {
   ArrowLeft: () => shift(-1),
