@@ -111,7 +111,7 @@ function show() {
     ...Object.entries({ instruction, rationale, expected })
       .filter(([, text]) => text)
       .flatMap(([name, text]) => [
-        element("h3", {}, texts[name]),
+        element("h2", {}, texts[name]),
         element("p", { className: `prose ${name}`, dir: "auto" }, text),
       ]),
   );
@@ -133,7 +133,7 @@ function showAnswers() {
 
 function question({ name, label, question: text, answers }, place) {
   const given = own()[name];
-  const title = element("h3", { id: `asked-${name}` }, label);
+  const title = element("h2", { id: `asked-${name}` }, label);
   const buttons = answers.map((answer, n) =>
     element(
       "button",
