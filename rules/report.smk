@@ -94,3 +94,26 @@ rule bundle:
         "packing the report into {output}"
     script:
         "../scripts/rules/pack_bundle.py"
+
+
+rule rating:
+    input:
+        tables=RUN.tables,
+        manifests=expand(f"{RESULTS}/manifest/{{category}}.jsonl", category=CATEGORIES),
+        rubrics=[CONFIG.judge.rubric_file(key) for key in CATEGORIES],
+    output:
+        layout.rating(Path(RESULTS)),
+    log:
+        f"{RESULTS}/logs/rating.log",
+    conda:
+        "../envs/report.yaml"
+    # images copied at a time
+    threads: 16
+    resources:
+        **CPU_CLAIMS,
+    params:
+        rating=CONFIG.rating.model_dump(mode="json"),
+    message:
+        "writing the page to rate, {output[0]}"
+    script:
+        "../scripts/rules/write_rating.py"

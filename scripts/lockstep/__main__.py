@@ -7,12 +7,13 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from lockstep import layout
 from lockstep.errors import ConfigError, LockstepError, suggest
 from lockstep.foreign import media
 from lockstep.jobs import workers
 from lockstep.jobs.verify import verify
 
-COMMANDS = ("verify", "votes", "workers")
+COMMANDS = ("ratings", "verify", "votes", "workers")
 
 
 def main() -> None:
@@ -33,6 +34,8 @@ def _run(given: list[str]) -> int:
         return _workers(arguments.stop)
     if arguments.command == "votes":
         return _votes(arguments.file)
+    if arguments.command == "ratings":
+        return _ratings(arguments.plan, arguments.files)
     return _verify(arguments.results)
 
 
@@ -61,6 +64,15 @@ def _parser() -> argparse.ArgumentParser:
         "counts it.",
     )
     voting.add_argument("file", type=Path, help="CSV, JSON, JSON lines or Parquet file of votes")
+    rating = commands.add_parser(
+        "ratings",
+        help="collect what people answered on the page to rate",
+        description="Collect what people answered on the page that `snakemake rating` wrote.",
+    )
+    rating.add_argument("plan", nargs="?", type=Path, default=layout.rating(Path("results"))[1])
+    rating.add_argument(
+        "files", nargs="*", type=Path, help="saved files; by default those in answers/ beside it"
+    )
     keeping = commands.add_parser(
         "workers",
         help="list or end the models kept on this machine's devices",
@@ -90,6 +102,22 @@ def _votes(file: Path) -> int:
     from lockstep.figures import votes
 
     print("\n".join(votes.lines(votes.vote_agreement(votes.read_votes(file)))))
+    return 0
+
+
+def _ratings(plan: Path, files: list[Path]) -> int:
+    # it takes scipy
+    from lockstep.report.rating.answers import read_answers, write_answers
+
+    files = files or layout.answers(plan)
+    if not files:
+        raise ConfigError(f"{plan.parent / 'answers'}: expected the files of raters, found none")
+    answers, path = read_answers(plan, files), layout.ratings(plan)
+    write_answers(answers, path)
+    raters = len({row["rater"] for row in answers.rows})
+    print(f"{path}: {len(answers.rows)} ratings by {raters} raters")
+    if answers.unfinished:
+        print(f"{answers.unfinished} items with an answer missing are left out")
     return 0
 
 

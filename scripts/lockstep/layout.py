@@ -302,6 +302,21 @@ def arena(results: Path) -> Path:
     return results / "arena.json"
 
 
+def rating(results: Path) -> tuple[Path, Path]:
+    """Return the page on which people rate edits, and the plan that names what they see."""
+    return results / "rating" / "rating.html", results / "rating" / "plan.json"
+
+
+def answers(plan: Path) -> list[Path]:
+    """Return what people have answered, as their pages saved it, beside a plan."""
+    return sorted(plan.parent.glob("answers/*.csv"))
+
+
+def ratings(plan: Path) -> Path:
+    """Return what people gave the edits of a plan."""
+    return plan.with_name("ratings.csv")
+
+
 def anchors(results: Path) -> Path:
     """Return the folder in which the anchor set is judged."""
     return results / "anchors"

@@ -235,6 +235,7 @@ SCRIPTS = {
         "tabulate_scores",
         "write_report",
         "pack_bundle",
+        "write_rating",
         "measure_agreement",
         "compare_judges",
         "compare_sources",

@@ -30,13 +30,13 @@ def test_the_help_has_a_line_for_each_command(monkeypatch, capsys):
         (["hosts"], "'hosts' (did you mean 'votes'?)"),
         (["Verify", "results"], "'Verify' (did you mean 'verify'?)"),
         (["--stop"], "'--stop'"),
-        (["train", "rows", "folder"], "'train'"),
+        (["plot", "rows", "folder"], "'plot'"),
         (["x\n\x1b[2Jy"], r"'x\n\x1b[2Jy'"),
         ([], "''"),
     ],
 )
 def test_an_unknown_command_is_one_sentence(arguments, found, monkeypatch, capsys):
-    expected = "Error: expected a command, verify, votes or workers, found "
+    expected = "Error: expected a command, ratings, verify, votes or workers, found "
     assert run(monkeypatch, *arguments) == expected + found
     assert capsys.readouterr() == ("", "")
 

@@ -11,7 +11,7 @@ import zipfile
 import pytest
 from PIL import Image
 
-from lockstep import records
+from lockstep import layout, records
 from lockstep.devices.settings import DeviceSettings
 from tests.conftest import ROOT
 from tests.workflow.conftest import EDITOR, configuration, environment, judge_by_files, make
@@ -227,7 +227,7 @@ def test_snakemakes_own_report(finished, tmp_path):
 
 def test_the_report_is_packed_with_its_images_into_one_file(finished, tmp_path):
     workflow = finished.copy(tmp_path / "work")
-    workflow.run("bundle")
+    workflow.run("bundle", "rating")
     with zipfile.ZipFile(workflow.results / "report.zip") as packed:
         names = packed.namelist()
         assert packed.testzip() is None
@@ -240,6 +240,10 @@ def test_the_report_is_packed_with_its_images_into_one_file(finished, tmp_path):
         assert sum(name.startswith(f"lockstep-report/{folder}") for name in names) == 10
     # nothing leads out of it
     assert "../" not in details
+    page, plan = layout.rating(workflow.results)
+    items = json.loads(plan.read_bytes())["items"]
+    assert len(items) == 10
+    assert all(code in page.read_text(encoding="utf-8") for code in items)
 
 
 def test_the_report_tells_how_to_run_it_again(finished):

@@ -25,6 +25,7 @@ from lockstep.benchmark.settings import BenchmarkSettings
 from lockstep.config import backends
 from lockstep.config.cluster import ClusterSettings
 from lockstep.config.metrics import MetricsSettings
+from lockstep.config.rating import RatingSettings
 from lockstep.config.report import CompareSettings, ReportSettings, threshold_of_one_scale
 from lockstep.config.section import MAX_LENGTH, PathText, PlainPath, Section
 from lockstep.devices.settings import DeviceSettings
@@ -106,6 +107,7 @@ class Config(Section):
     )
     metrics: MetricsSettings = MetricsSettings()
     report: ReportSettings = ReportSettings()
+    rating: RatingSettings = RatingSettings()
     compare: CompareSettings | None = Field(None, description="What `snakemake compare` compares.")
 
     @field_validator("editors")

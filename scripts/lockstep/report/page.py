@@ -94,7 +94,7 @@ def render(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals |= {"chinese": texts.CHINESE, "colour": colour, "inline": _inline}
+    environment.globals |= {"chinese": texts.CHINESE, "colour": colour, "inline": inline}
     places = series.places(report)
     environment.globals["headline_name"] = texts.headline_name(report["headline"])
     environment.filters |= FILTERS | texts.headline_filters(report)
@@ -129,7 +129,7 @@ def _scales(settings: Config) -> dict[str, tuple[float, float]]:
     return {key: read_rubric(Path(settings.judge.rubric_file(key))).scale for key in keys}
 
 
-def _inline(name: str) -> Markup:
+def inline(name: str) -> Markup:
     """Return a file of the templates as it is."""
     path = Path(__file__).parent / "templates" / name
     return Markup(path.read_text(encoding="utf-8").rstrip())

@@ -2,17 +2,6 @@
 
 const PAGE = 48;
 
-// Text only ever becomes text: nothing that a benchmark or a model says is read as HTML.
-function element(tag, properties = {}, ...children) {
-  const { dataset, style, ...own } = properties;
-  const made = Object.assign(document.createElement(tag), own);
-  Object.assign(made.dataset, dataset);
-  for (const [key, value] of Object.entries(style ?? {})) made.style.setProperty(key, value);
-  made.append(...children.filter((child) => child !== null && child !== undefined));
-  return made;
-}
-
-const words = (key) => key.replaceAll("_", " ");
 const number = (value) => value.toFixed(2);
 const dot = (editor) => element("i", { className: "dot", style: { background: editor.colour } });
 

@@ -97,43 +97,14 @@ function editedImage(state, editor, edit) {
 }
 
 function wipe(state, editor, edit) {
-  const under = sourceImage(state);
-  const over = editedImage(state, editor, edit);
-  const slider = element("input", {
-    type: "range",
-    min: 0,
-    max: 100,
-    step: 1,
-    value: look.wipe,
-    ariaLabel: "Wipe: percent of the width that shows the source",
-  });
-  const box = element(
-    "div",
-    { className: "wipe-box" },
-    under,
-    element("div", { className: "over" }, over),
-    slider,
-    element("span", { className: "line", ariaHidden: "true" }),
-    element("span", { className: "label left", ariaHidden: "true" }, "source"),
-    element("span", { className: "label right", ariaHidden: "true" }, editor.name),
+  return wiped(
+    look,
+    sourceImage(state),
+    editedImage(state, editor, edit),
+    "source",
+    editor.name,
+    "Wipe: percent of the width that shows the source",
   );
-  const move = () => {
-    look.wipe = slider.value;
-    box.style.setProperty("--wipe", `${slider.value}%`);
-  };
-  slider.addEventListener("input", move);
-  move();
-  // an edit of nearly the source's shape lies on it exactly, another one keeps its shape
-  const shape = () => {
-    if (!under.naturalWidth) return;
-    const ratio = under.naturalWidth / under.naturalHeight;
-    box.style.setProperty("--ratio", ratio);
-    const own = over.naturalWidth / over.naturalHeight;
-    over.classList?.toggle("other-shape", Math.abs(own / ratio - 1) > 0.05);
-  };
-  under.addEventListener("load", shape);
-  over.addEventListener("load", shape);
-  return box;
 }
 
 function sideBySide(state) {

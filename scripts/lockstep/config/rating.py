@@ -1,0 +1,47 @@
+"""What a user may say of the page on which people rate edits."""
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, NonNegativeInt, PositiveInt
+
+from lockstep.config.section import Section
+
+Rater = Annotated[str, Field(pattern=r"^\w[\w .-]*$", max_length=64)]
+
+
+def _once(raters: int | tuple[str, ...]) -> int | tuple[str, ...]:
+    if isinstance(raters, tuple):
+        twice = [name for name in raters if raters.count(name) > 1]
+        if twice or not raters:
+            found = f"{twice[0]!r} twice" if twice else "an empty list"
+            raise ValueError(f"expected each rater's name once, found {found}")
+    return raters
+
+
+class RatingSettings(Section):
+    """What `snakemake rating` plans."""
+
+    raters: Annotated[PositiveInt | tuple[Rater, ...], AfterValidator(_once)] = Field(
+        1, description="Names of the people who rate, or how many they are."
+    )
+    overlap: float = Field(
+        0.2, ge=0, le=1, description="Share of the items that every rater gets; each other has one."
+    )
+    items: PositiveInt | None = Field(
+        100, description="Edits, or pairs, that are rated; null is all."
+    )
+    mode: Literal["criteria", "pairs"] = Field(
+        "criteria",
+        description="`criteria` asks for those of the rubric, `pairs` for the better of two edits.",
+    )
+    language: Literal["en", "zh"] = Field(
+        "en", description="Of the page; instructions and rubrics stay as they are."
+    )
+    seed: NonNegativeInt = Field(0, description="Of the choice, the order and the codes.")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Return the raters' names; those that have none are called by number."""
+        if isinstance(self.raters, tuple):
+            return self.raters
+        return tuple(f"rater-{number}" for number in range(1, self.raters + 1))
