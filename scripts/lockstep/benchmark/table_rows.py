@@ -64,9 +64,11 @@ def _table(path: Path) -> Path:
     return path
 
 
-def _filled(numbered: tuple[int, dict[str, str] | SampleError]) -> dict[str, str] | SampleError:
-    """Return a row without its empty cells, which say nothing."""
+def _filled(
+    numbered: tuple[int, dict[str, str] | SampleError],
+) -> dict[str, str | None] | SampleError:
+    """Return a row with None for its empty cells, which say nothing."""
     _, row = numbered
     if isinstance(row, SampleError):
         return row
-    return {name: cell for name, cell in row.items() if cell.strip()}
+    return {name: cell if cell.strip() else None for name, cell in row.items()}
