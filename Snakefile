@@ -11,6 +11,7 @@ min_version("9.27")
 BESIDE = Path(workflow.current_basedir.get_path_or_uri(secret_free=True))
 sys.path.append(str(BESIDE / "scripts"))
 
+from lockstep.config import checks
 from lockstep.foreign import yaml_files
 from lockstep.errors import ConfigError
 
@@ -97,6 +98,4 @@ for name, files in {**TARGETS, **SCORED}.items():
 
 
 # who asks for another target is told of them
-os.environ["LOCKSTEP_TARGETS"] = " ".join(
-    own.name for own in workflow.rules if not own.has_wildcards()
-)
+checks.tell_targets(own.name for own in workflow.rules if not own.has_wildcards())

@@ -1,6 +1,8 @@
 SCORES = f"{RESULTS}/{{editor}}/{{category}}/scores/shard-{{shard}}-of-{{shards}}.jsonl"
 BESIDE = f"{RESULTS}/{{editor}}/{{category}}/scores/{{judge}}/shard-{{shard}}-of-{{shards}}.jsonl"
-ASKED_BESIDE = BESIDE.replace("/scores/", "/asked/")
+ASKED_BESIDE = (
+    f"{RESULTS}/{{editor}}/{{category}}/asked/{{judge}}/shard-{{shard}}-of-{{shards}}.jsonl"
+)
 
 
 rule score:

@@ -149,9 +149,9 @@ class _Lines(DefaultFormatter):
             return "" if NOISE.match(message.strip()) else message.strip("\n")
         if framed := FRAME.fullmatch(record.getMessage()):
             return f"Error: {framed['text']}"
-        if (lacking := NO_RULE.match(record.getMessage())) and "LOCKSTEP_TARGETS" in os.environ:
-            known = os.environ["LOCKSTEP_TARGETS"].split()
-            return f"Error: {checks.no_target(lacking['target'], known)}"
+        lacking = NO_RULE.match(record.getMessage())
+        if lacking and (sentence := checks.no_target(lacking["target"])):
+            return f"Error: {sentence}"
         if "Directory cannot be locked" in record.getMessage():
             return _held() or super().format(record)
         return super().format(record)

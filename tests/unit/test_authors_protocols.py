@@ -518,7 +518,7 @@ def test_a_judge_on_the_device_takes_those_that_ask_for_an_object(name, folder):
     if name in ON_DEVICE:
         settings.check_scores([], read)
         return
-    with pytest.raises(ConfigError, match="expected kinds of answer or json_object"):
+    with pytest.raises(ConfigError, match="expected kinds of answer, json_object"):
         settings.check_scores([], read)
 
 

@@ -282,12 +282,15 @@ def test_a_file_may_be_what_a_run_wrote_or_an_object_by_id(serve, tmp_path):
     ("row", "sentence"),
     [
         ({"id": "x", "rewritten": "a"}, "found no rewritten instruction of sample 's1'"),
-        ({"id": "s1", "rewritten": ""}, "line 2: sample 's1': rewritten: expected a text, found n"),
+        (
+            {"id": "s1", "rewritten": ""},
+            "line 2: sample 's1': rewritten: expected a text, found an",
+        ),
         ({"id": "s1", "rewritten": 5}, "line 2: sample 's1': rewritten: expected a text, found 5"),
         ({"id": "s1", "rewritten": ["a"]}, "rewritten: expected a text, found ['a']"),
         ({"id": "s1", "rewritten": "a" * 20_001}, "expected a text of up to 20,000 characters"),
         ({"id": "s1", "rewritten": "a\x07"}, "expected characters that can be shown, found U+0007"),
-        ({"id": "s1"}, "line 2: sample 's1': rewritten: expected a text, found nothing"),
+        ({"id": "s1"}, "line 2: sample 's1': rewritten: expected a text, found no such field"),
         ({"id": "S2", "rewritten": "a"}, "found no rewritten instruction of sample 's1'"),
     ],
 )
@@ -503,7 +506,7 @@ def test_a_sample_without_a_rewritten_instruction_is_a_failed_edit(serve, tmp_pa
     job.run()
     found = job.edit()
     assert [r.status for r in found] == ["edit_failed", "edit_failed", "ok"]
-    assert "line 1: sample 's0': rewritten: expected a text, found nothing" in found[0].error
+    assert "line 1: sample 's0': rewritten: expected a text, found an empty text" in found[0].error
     assert (found[0].image, found[0].rewritten, found[0].cached) == (None, None, False)
     assert len(server.requests) == 1
     # an image of the plain instruction does not pass for that sample's edit

@@ -1,6 +1,7 @@
 """What a configuration names on this machine, looked for before anything runs."""
 
-from collections.abc import Collection, Iterator
+import os
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
 from lockstep import layout
@@ -23,15 +24,22 @@ NEEDS = {
 """What the configuration needs for targets that are not always there."""
 
 
-def no_target(wanted: str, known: Collection[str]) -> str:
-    """Return a sentence on a target that nothing makes.
+TARGETS = "LOCKSTEP_TARGETS"
+"""Environment variable with the names of all targets, with blanks between them."""
 
-    Args:
-        known: names of all rules without wildcards.
-    """
+
+def tell_targets(names: Iterable[str]) -> None:
+    """Let who writes to the terminal know all targets."""
+    os.environ[TARGETS] = " ".join(names)
+
+
+def no_target(wanted: str) -> str | None:
+    """Return a sentence on a target that nothing makes; None where nobody knows the targets."""
+    if TARGETS not in os.environ:
+        return None
     if wanted in NEEDS:
         return f"target {wanted!r}: expected {NEEDS[wanted]} in the configuration, found none"
-    names = sorted(known)
+    names = sorted(os.environ[TARGETS].split())
     return (
         f"found no target {wanted!r}{suggest(wanted, names)}; expected one of {', '.join(names)}, "
         "or a path below results"

@@ -113,7 +113,8 @@ def is_ready(job: Job) -> bool:
             return manifest.is_file()
         told = layout.rewritten(layout.folder(Path(job.results), job.editor.name, job.category))
         rewriting = json.loads(os.environ.get(PLAN, "{}")).get("rewriting", [])
-        made_now = ["rewrite", job.editor.name, job.category] in rewriting
+        rewritten = Planned("rewrite", job.editor.name, job.category)
+        made_now = rewritten in [Planned(*entry) for entry in rewriting]
         return manifest.is_file() and _are_made([told], began if made_now else 0)
     assert isinstance(job, ScoreJob)
     made_now = Planned("edit", job.editor, job.category) in planned
