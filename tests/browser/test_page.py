@@ -22,7 +22,7 @@ from tests.conftest import ROOT
 
 PAGE = 48
 EDITORS = list(made_up.EDITORS)
-PLACES = {editor: Place(number, True) for number, editor in enumerate(EDITORS)}
+PLACES = {editor: Place(number, True, editor) for number, editor in enumerate(EDITORS)}
 
 HOSTILE = [
     "<script>window.harmed = 1</script>",
