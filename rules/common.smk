@@ -49,7 +49,7 @@ EDITORS, CATEGORIES = RUN.editors, RUN.categories
     TABULATE_CLAIMS,
     CPU_CLAIMS,
     GROUP,
-    BESIDE_CLAIMS,
+    OTHERS_CLAIMS,
 ) = computed.claims(RUN)
 
 

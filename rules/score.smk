@@ -1,6 +1,8 @@
 SCORES = f"{RESULTS}/{{editor}}/{{category}}/scores/shard-{{shard}}-of-{{shards}}.jsonl"
-BESIDE = f"{RESULTS}/{{editor}}/{{category}}/scores/{{judge}}/shard-{{shard}}-of-{{shards}}.jsonl"
-ASKED_BESIDE = (
+OTHERS_SCORES = (
+    f"{RESULTS}/{{editor}}/{{category}}/scores/{{judge}}/shard-{{shard}}-of-{{shards}}.jsonl"
+)
+OTHERS_ASKED = (
     f"{RESULTS}/{{editor}}/{{category}}/asked/{{judge}}/shard-{{shard}}-of-{{shards}}.jsonl"
 )
 
@@ -42,10 +44,10 @@ for name, judge in list(CONFIG.each_judge.items())[1:]:
                 wildcards.editor, wildcards.category, int(wildcards.shard), wildcards.judge
             ),
             model=computed.made_here(judge),
-            because=because(BESIDE),
+            because=because(OTHERS_SCORES),
         output:
-            scores=BESIDE,
-            asked=ASKED_BESIDE,
+            scores=OTHERS_SCORES,
+            asked=OTHERS_ASKED,
         log:
             f"{RESULTS}/logs/score/{{editor}}/{{category}}/{{judge}}/"
             "shard-{shard}-of-{shards}.log",
@@ -57,7 +59,7 @@ for name, judge in list(CONFIG.each_judge.items())[1:]:
         conda:
             "../envs/score.yaml"
         resources:
-            **BESIDE_CLAIMS[name],
+            **OTHERS_CLAIMS[name],
         message:
             "scoring {wildcards.category} of {wildcards.editor} by {wildcards.judge}, "
             "shard {wildcards.shard}"

@@ -27,10 +27,14 @@ NOISE = re.compile(
     "|Reasons:|.*occurring in jobs|.*missing provenance/metadata|Rules with missing metadata"
 )
 
+OURS = Path(__file__).parents[2]
+
 FRAME = re.compile(
-    r"WorkflowError in file \"[^\n]*\", line \d+:\n(?P<text>.*?)(\n  File \"[^\n]*)*\n?", re.DOTALL
+    rf"WorkflowError in file \"{re.escape(str(OURS))}/[^\n]*\", line \d+:\n(?P<text>.*?)"
+    r"(\n  File \"[^\n]*)*\n?",
+    re.DOTALL,
 )
-"""What Snakemake puts around a sentence: where in its own files it was said."""
+"""A sentence of ours, with the lines in which Snakemake names the place in our files."""
 
 NO_RULE = re.compile(r"MissingRuleException:\nNo rule to produce (?P<target>[^/\n]+?) \(if you ")
 

@@ -23,6 +23,7 @@ import yaml
 from PIL import Image
 
 from lockstep import records
+from lockstep.benchmark.categories import IMGEDIT
 from lockstep.devices.device import Device
 from lockstep.errors import ConfigError
 from lockstep.figures import published
@@ -64,17 +65,7 @@ RISE = {
     "prompt_logical_txt": "{reference}",
     "prompt_logical_img": "{instruct}",
 }
-TYPES = (
-    "add",
-    "adjust",
-    "extract",
-    "replace",
-    "remove",
-    "background",
-    "style",
-    "compose",
-    "action",
-)
+TYPES = tuple(IMGEDIT)
 RE_EDIT = ("physical", "environmental", "cultural", "causal", "referential")
 USER = "{original_description} {edit_instruction} {rationale} {{yes}}"
 

@@ -309,10 +309,10 @@ def test_alpha_is_that_of_a_known_example():
         [nan, 3, 3, 3, 2, 3, 4, 2, 2, 5, 1, nan],
         [1, 2, 3, 3, 2, 4, 4, 1, 2, 5, 1, nan],
     ]
-    assert krippendorff_alpha(np.array(values), "interval") == pytest.approx(0.849, abs=5e-4)
-    assert krippendorff_alpha(np.array([[1.0, 2], [1, 2]]), "interval") == 1
-    assert math.isnan(krippendorff_alpha(np.array([[3.0, 3], [3, 3]]), "interval"))
-    assert math.isnan(krippendorff_alpha(np.array([[3.0, nan], [nan, 4]]), "interval"))
+    assert krippendorff_alpha(np.array(values)) == pytest.approx(0.849, abs=5e-4)
+    assert krippendorff_alpha(np.array([[1.0, 2], [1, 2]])) == 1
+    assert math.isnan(krippendorff_alpha(np.array([[3.0, 3], [3, 3]])))
+    assert math.isnan(krippendorff_alpha(np.array([[3.0, nan], [nan, 4]])))
 
 
 def test_agreement_places_and_the_ensemble_by_hand():

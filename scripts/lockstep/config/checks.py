@@ -21,8 +21,7 @@ NEEDS = {
     "protocol": "rubrics with a protocol (judge.rubrics)",
     "rewrite": "an editor with a rewriter (editors[].rewrite)",
 }
-"""What the configuration needs for targets that are not always there."""
-
+"""Settings that a target needs, by the target; it is not there without them."""
 
 TARGETS = "LOCKSTEP_TARGETS"
 """Environment variable with the names of all targets, with blanks between them."""

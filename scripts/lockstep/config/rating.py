@@ -1,4 +1,4 @@
-"""What a user may say of the page on which people rate edits."""
+"""Settings of the page on which people rate edits."""
 
 from typing import Annotated, Literal
 
@@ -19,7 +19,7 @@ def _once(raters: int | tuple[str, ...]) -> int | tuple[str, ...]:
 
 
 class RatingSettings(Section):
-    """What `snakemake rating` plans."""
+    """Plan of `snakemake rating`: the raters, the items, and how many items they share."""
 
     raters: Annotated[PositiveInt | tuple[Rater, ...], AfterValidator(_once)] = Field(
         1, description="Names of the people who rate, or how many they are."

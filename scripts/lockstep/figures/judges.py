@@ -99,7 +99,7 @@ def _row(
 ) -> dict[str, Any]:
     given = frame[[column(name) for name in judges]].to_numpy(dtype=float)
     by_judge = {name: _editors(frame, column(name)) for name in judges}
-    alpha = krippendorff_alpha(given.T, "interval")
+    alpha = krippendorff_alpha(given.T)
     return {
         "category": category,
         "edits": len(frame),

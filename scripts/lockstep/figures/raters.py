@@ -1,23 +1,18 @@
 """Agreement of several raters of the same things."""
 
-from typing import Literal
-
 import numpy as np
 
 
-def krippendorff_alpha(values: np.ndarray, level: Literal["interval", "ordinal"]) -> float:
-    """Return Krippendorff's alpha: 1 is full agreement, 0 what chance gives.
+def krippendorff_alpha(values: np.ndarray) -> float:
+    """Return Krippendorff's alpha of interval data: 1 is full agreement, 0 what chance gives.
 
     Args:
         values: ratings of shape (raters, units), NaN where a rater gives none.
-        level: of measurement; only `interval` is known.
 
     Returns:
         1 − observed / expected disagreement by squared differences (Krippendorff, Content Analysis,
         2013, chapter 12); NaN where no two ratings of one unit can be compared, or all are equal.
     """
-    if level != "interval":
-        raise NotImplementedError(level)
     shared = values[:, (~np.isnan(values)).sum(axis=0) > 1]
     counts = (~np.isnan(shared)).sum(axis=0)
     every = shared[~np.isnan(shared)]

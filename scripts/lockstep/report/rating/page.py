@@ -20,14 +20,12 @@ from lockstep.figures.tables import read_table
 from lockstep.foreign import images, media
 from lockstep.records import Sample, canonical_json
 from lockstep.report.page import inline
+from lockstep.report.rating.answers import VOTES
 from lockstep.report.rating.plan import Item, Key, choose, deal
 from lockstep.report.rating.texts import TEXTS
 from lockstep.rubrics.combine import counted
 from lockstep.rubrics.kinds import Kind, Scale
 from lockstep.rubrics.rubric import Rubric
-
-VOTES = ("first", "second", "both good", "both bad")
-"""What a rater may say of a pair."""
 
 
 def write_rating(settings: Config, rubrics: Mapping[str, Rubric], threads: int = 1) -> None:
