@@ -73,12 +73,12 @@ class DeviceSettings(Section):
         if ids == "auto":
             return ids
         if not ids:
-            raise ValueError("found an empty list, accepted is at least one device, or auto")
+            raise ValueError("expected at least one device, or auto, found an empty list")
         texts = list(map(str, ids))
         twice = {i for i in texts if texts.count(i) > 1}
         if twice:
             listed = ", ".join(sorted(twice))
-            raise ValueError(f"found device {listed} listed twice, accepted is each once")
+            raise ValueError(f"expected each device once, found {listed} twice")
         return ids
 
     @model_validator(mode="after")

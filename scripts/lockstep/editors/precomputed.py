@@ -41,8 +41,8 @@ class PrecomputedEditor:
             found = _read(self._folder, sample)
             if found is None:
                 raise EditError(
-                    f"{self._folder}: found no image of sample {sample.id!r}, "
-                    f"accepted is {sample.id} with one of {', '.join(SUFFIXES)}"
+                    f"{self._folder}: expected an image {sample.id} with one of the suffixes "
+                    f"{', '.join(SUFFIXES)}, found none"
                 )
             path, data = found
         except SampleError as error:

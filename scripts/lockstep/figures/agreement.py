@@ -60,8 +60,8 @@ def agreement(tables: Mapping[str, Mapping[str, Path]], humans: Path) -> list[di
     if len(unknown):
         first = unknown.iloc[0]
         raise ConfigError(
-            f"{humans}: found {len(unknown)} edits that this run does not have "
-            f"({first['id']!r} by {first['editor']!r} is the first), accepted are this run's"
+            f"{humans}: expected edits of this run, found {len(unknown)} that it does not have "
+            f"(the first is {first['id']!r} by {first['editor']!r})"
         )
     both = given.merge(judged, on=["editor", "form"], suffixes=("_human", "_judge"))
     both = both.dropna(subset=["score_judge"])
@@ -115,9 +115,11 @@ def read_humans(path: Path, editors: list[str]) -> pd.DataFrame:
     columns, numbered = read_rows(path)
     for column in ("id", "score"):
         if column not in columns:
-            raise ConfigError(f"{path}: found no column {column!r}, accepted are id, editor, score")
+            raise ConfigError(
+                f"{path}: expected the columns id, editor, score, found no {column!r}"
+            )
     if "editor" not in columns and len(editors) > 1:
-        raise ConfigError(f"{path}: found no column 'editor', accepted are id, editor, score")
+        raise ConfigError(f"{path}: expected columns id, editor, score, found no 'editor'")
     rows = []
     for place, values in numbered:
         given = values if "editor" in columns else {"editor": editors[0], **values}

@@ -86,12 +86,12 @@ class Adapter(Section):
             raise ValueError("found weight 0, which changes nothing; leave the adapter out")
         if self.file is None and self.weight_name is None:
             raise ValueError(
-                f"found no file {self.path!r}, and as a hub id it needs a weight_name; "
-                "accepted is a .safetensors file, a folder with one, or owner/name with weight_name"
+                "expected a .safetensors file, a folder with one, or owner/name with weight_name, "
+                f"found no file {self.path!r}, and no weight_name for a hub id"
             )
         name = self.weight_name or str(self.file)
         if not name.endswith(".safetensors"):
-            raise ValueError(f"found {name!r}, accepted is a .safetensors file")
+            raise ValueError(f"expected a .safetensors file, found {name!r}")
         return self
 
     @property
@@ -112,8 +112,8 @@ class Adapter(Section):
         found = sorted(path.name for path in Path(self.path).glob("*.safetensors"))
         if len(found) != 1:
             raise ValueError(
-                f"found {len(found)} .safetensors files in {self.path!r}, "
-                "accepted is one, or its weight_name"
+                f"expected one .safetensors file in {self.path!r}, or the weight_name of one, "
+                f"found {len(found)}"
             )
         return os.path.join(self.path, found[0])
 
@@ -158,11 +158,11 @@ class Lossy(Section):
             key for key in ("threshold", "interval", "mag_ratios") if getattr(self, key) is not None
         }
         if given - takes:
-            found = f"found {min(given - takes)}"
+            found = min(given - takes)
             if self.cache is None:
-                raise ValueError(f"{found} without a cache, which is what it is for")
-            accepted = ", ".join(sorted(takes))
-            raise ValueError(f"{found} with cache {self.cache}, accepted is {accepted}")
+                raise ValueError(f"expected a cache beside {found}, found none")
+            expected = " and ".join(sorted(takes))
+            raise ValueError(f"expected {expected} with cache {self.cache}, found {found}")
         if self.cache == "mag" and not self.mag_ratios:
             raise ValueError("found cache mag without mag_ratios, which differ between models")
         return self
@@ -255,8 +255,8 @@ class DiffusersSettings(DeviceEditorSettings):
     def _guided(self) -> "DiffusersSettings":
         if self.true_cfg_scale is not None and self.true_cfg_scale > 1 and not self.negative_prompt:
             raise ValueError(
-                f"found true_cfg_scale {self.true_cfg_scale:g} without a negative_prompt, which "
-                "switches guidance off; accepted is any text, a space being neutral"
+                "expected a negative_prompt (a space is neutral) beside true_cfg_scale "
+                f"{self.true_cfg_scale:g}, found none, which switches guidance off"
             )
         if self.size_multiple > 1 and not self.pass_size:
             raise ValueError("found size_multiple without pass_size, whose sizes it rounds")
@@ -271,13 +271,13 @@ class DiffusersSettings(DeviceEditorSettings):
             raise ValueError("found lossy.cache mag without num_inference_steps, which it needs")
         if self.gpus_per_editor > 1 and self.offload != "none":
             raise ValueError(
-                f"found gpus_per_editor {self.gpus_per_editor} with offload: {self.offload}; "
-                "expected one of them"
+                f"expected gpus_per_editor or offload, found {self.gpus_per_editor} with offload: "
+                f"{self.offload}"
             )
         if self.lossy.fp8 and not self.optimized:
             given = "optimize: false" if not self.optimize else f"offload: {self.offload}"
             raise ValueError(
-                f"found lossy.fp8 with {given}; accepted is it with optimize: true, offload: none"
+                f"expected optimize: true and offload: none beside lossy.fp8, found {given}"
             )
         return self
 

@@ -60,8 +60,8 @@ class LocalSettings(ModelJudgeSettings):
         found, there = sorted(set(self.device_map.values())), list(range(self.gpus_per_judge))
         if found != there:
             raise ValueError(
-                f"found a device_map to {found}, accepted is one to all of {there} "
-                f"(gpus_per_judge: {self.gpus_per_judge})"
+                f"expected a device_map to all of {there} (gpus_per_judge: {self.gpus_per_judge}), "
+                f"found one to {found}"
             )
         return self
 
