@@ -95,8 +95,8 @@ def found(root: Path) -> Iterator[str]:
         if (name := str(path.relative_to(root))) in EXEMPT:
             continue
         text = path.read_text(encoding="utf-8")
-        if path.parent.name == "docs" and not re.match(r"# .*\n\n\*For [^*\n]*\*\n\n", text):
-            yield f"{name}: expected a first line *For …* that says who reads the page"
+        if path.parent.name == "docs" and not re.match(r"# .*\n\n\*?For ", text):
+            yield f'{name}: expected a first line "For …" that says who reads the page'
         for piece in pieces(text):
             for told, sentence in faults(piece.removeprefix("| "), piece.startswith("| ")):
                 yield f"{name}: {told}: {sentence}"

@@ -72,5 +72,5 @@ def test_a_page_of_the_tree_is_named_with_its_fault(tmp_path):
     assert list(prose.found(tmp_path)) == [f"docs/a.md: {NOUN}: What is kept is kept."]
     page.write_text("# A\n\nA page for all.\n", encoding="utf-8")
     assert list(prose.found(tmp_path)) == [
-        "docs/a.md: expected a first line *For …* that says who reads the page"
+        'docs/a.md: expected a first line "For …" that says who reads the page'
     ]
