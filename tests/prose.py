@@ -107,6 +107,4 @@ def found(root: Path) -> Iterator[str]:
 
 
 if __name__ == "__main__":
-    lines = list(found(ROOT))
-    print(*lines, sep="\n")
-    sys.exit(bool(lines))
+    sys.exit("\n".join(found(ROOT)) or 0)
