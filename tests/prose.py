@@ -13,7 +13,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 MANY = re.MULTILINE | re.DOTALL
-PAGES = ("README*.md", "docs/*.md", "config/README.md", "CHANGELOG.md")
+PAGES = ("*.md", "docs/*.md", "config/*.md")
 EXEMPT = {"README.md", "config/README.md", "docs/report.md", "docs/tutorial.md"}
 """Pages that are not rewritten yet."""
 LONGEST = 35
