@@ -173,7 +173,7 @@ def test_a_limit_that_would_not_hold_stops_a_run(workflow, limit):
 def test_human_scores_are_read_before_the_first_edit(workflow):
     (workflow.folder / "humans.csv").write_text("name,score\na,1\n")
     workflow.config["report"] = {"human_scores": "humans.csv"}
-    refused(workflow, sentence="humans.csv: expected columns id, editor, score, found no 'id'")
+    refused(workflow, sentence="humans.csv: expected the columns id, editor, score, found no 'id'")
 
 
 def test_a_run_stops_where_all_samples_are_rejected(workflow):

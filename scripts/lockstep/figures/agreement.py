@@ -119,7 +119,7 @@ def read_humans(path: Path, editors: list[str]) -> pd.DataFrame:
                 f"{path}: expected the columns id, editor, score, found no {column!r}"
             )
     if "editor" not in columns and len(editors) > 1:
-        raise ConfigError(f"{path}: expected columns id, editor, score, found no 'editor'")
+        raise ConfigError(f"{path}: expected the columns id, editor, score, found no 'editor'")
     rows = []
     for place, values in numbered:
         given = values if "editor" in columns else {"editor": editors[0], **values}
