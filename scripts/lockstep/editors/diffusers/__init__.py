@@ -217,7 +217,8 @@ class DiffusersSettings(DeviceEditorSettings):
         "plain",
         description="Form of the prompt. plain: the instruction alone. json: a JSON object with "
         "the instruction as `edit_instruction`; an instruction that is such an object already "
-        "stays as it is. tagged: a tag `<img><|image_1|></img>` for each source, then the instruction.",
+        "stays as it is. tagged: a tag `<img><|image_1|></img>` for each source, then the "
+        "instruction.",
     )
     result: Literal["images", "image", "first_frame", "last_frame"] = Field(
         "images",
