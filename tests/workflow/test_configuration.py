@@ -130,7 +130,7 @@ def test_a_mistake_is_one_line_on_the_terminal(workflow):
     for arguments, sentence in (
         (
             ("-n", "--config", "seed=abc"),
-            f'{path} + --config: seed: expected a whole number, found "',
+            'own.yaml + --config: seed: expected a whole number, found "',
         ),
         (("-n", "--config", "results"), "--config: expected KEY=VALUE, found 'results'"),
         (("phisical", "-n"), "found no target 'phisical' (did you mean 'physical'?); expected one"),

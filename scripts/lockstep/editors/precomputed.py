@@ -1,4 +1,4 @@
-"""Finished images from a folder, by sample id and any common suffix."""
+"""Finished images from a folder, named by sample id with any common suffix."""
 
 import io
 from collections.abc import Collection, Iterator
@@ -74,13 +74,13 @@ def _read(folder: str, sample: Sample) -> tuple[Path, bytes] | None:
 
 
 class PrecomputedEditorSettings(EditorSettings):
-    """Finished images from a folder, by sample id and any common suffix."""
+    """Finished images from a folder, named by sample id with any common suffix."""
 
     places: ClassVar[frozenset[str]] = frozenset({"folder"})
     type: Literal["precomputed"]
     folder: PathText = Field(
-        description="Folder of the images; `{seed}` in it stands for the number of the seed, from "
-        "0, where there are several."
+        description="Folder of the images. With several seeds, `{seed}` in it stands for the "
+        "number of the seed, from 0."
     )
 
     def with_seed(self, number: int) -> Self | None:

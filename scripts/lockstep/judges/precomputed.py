@@ -139,7 +139,7 @@ def _check_editors(file: ScoreFile, editors: Sequence[str]) -> None:
 
 
 class PrecomputedJudgeSettings(JudgeSettings):
-    """Finished replies from a folder, `{editor}/{id}.txt`, or finished scores from a file."""
+    """Finished replies from a folder (`{editor}/{id}.txt`), or finished scores from a file."""
 
     places: ClassVar[frozenset[str]] = frozenset({"folder", "scores"})
     mode: ClassVar[Literal["reasoned", "score_only"]] = "reasoned"
@@ -157,8 +157,8 @@ class PrecomputedJudgeSettings(JudgeSettings):
     folder: PathText | None = Field(None, description="Folder of the replies.")
     scores: PlainPath | None = Field(
         None,
-        description="CSV, JSON, JSONL or Parquet with category, id, a column for each criterion or "
-        "score, and optionally editor.",
+        description="CSV, JSON, JSONL or Parquet file with the columns category, id, a column for "
+        "each criterion or one score, and optionally editor.",
     )
 
     @model_validator(mode="after")
