@@ -356,6 +356,9 @@ class Report(Numbers):
     """Of the editors that edit each sample several times."""
     power: list[Power] = Field(default=[])
     twins: list[Twins] = Field(default=[])
+    control_editors: list[str]
+    """Editors that return their source: they show what the judge gives to no edit, and are not
+    ranked."""
     random_weights: list[str]
     """Models with random weights; if there are any, scores mean nothing."""
     controls: list[Control]

@@ -76,7 +76,7 @@ def write_report(
         editor: {category: read_table(path) for category, path in files.items()}
         for editor, files in tables.items()
     }
-    measured = {editor: _measure(files, settings) for editor, files in edits.items()}
+    measured = {editor: _measure(editor, files, settings) for editor, files in edits.items()}
     plotted = begun(threads, _plot, measured)
     steps = {}
     for editor, step in measured.items():
@@ -100,7 +100,8 @@ def write_report(
     effective = yaml.safe_dump(plain, allow_unicode=True, sort_keys=False)
     records.write_text(folder / "config.yaml", effective)
     records.write_text(
-        folder / "report.md", texts.markdown("report.md.j2", report, config=effective)
+        folder / "report.md",
+        texts.markdown("report.md.j2", report, settings.report.language, config=effective),
     )
     records.write_text(folder / "scores.csv", texts.csv_table(report))
     records.write_text(folder / "scores.tex", texts.latex_table(report))
@@ -129,10 +130,12 @@ def _forget_others(
             path.unlink()
 
 
-def _measure(files: Mapping[str, Sequence[Path]], settings: Config) -> dict[str, Any]:
+def _measure(editor: str, files: Mapping[str, Sequence[Path]], settings: Config) -> dict[str, Any]:
     """Return how an editor's devices kept step."""
     edits = records.each_record(chain(*files.values()), EditRecord)
-    return drift.measure(edits, settings.report.straggler_margin)
+    step = drift.measure(edits, settings.report.straggler_margin)
+    # where no model works, times say nothing of the devices
+    return step if settings.editor(editor).on_device else {**step, "slow": {}}
 
 
 def _asked(
@@ -170,9 +173,12 @@ def _plot(measured: Mapping[str, Mapping[str, Any]]) -> dict[str, list[str]]:
     from lockstep.report import plots
 
     return {
-        editor: [plots.timeline(editor, step), plots.drift_curve(editor, step)]
-        if step["edits"]
-        else []
+        editor: [
+            draw(editor, step, width)
+            for width in plots.WIDTHS
+            for draw in (plots.timeline, plots.drift_curve)
+            if step["edits"]
+        ]
         for editor, step in measured.items()
     }
 
