@@ -84,6 +84,7 @@ def of_run(
         "series": checkpoints(),
         **seeds.told(settings.seeds, each, each_headline, ranked),
         "twins": twins(settings.editors, frames, headlines, terms),
+        "partial": [],
         "control_editors": controls,
         "random_weights": _random(settings),
         "controls": _controls(settings, each),

@@ -61,7 +61,9 @@ def warnings(report: Mapping[str, Any], language: str = "en") -> list[str]:
     """Return what a reader must know before any number, the worst first; nothing if all is well."""
     say = partial(languages.plain, language)
     found = []
-    if report["incomplete"]:
+    if report.get("partial"):
+        found.append(_partial(report, say))
+    elif report["incomplete"]:
         places = [
             say("warnings.place", **{**row, "coverage": percent(row["coverage"])})
             for row in sorted(report["incomplete"], key=lambda row: row["coverage"])
@@ -82,6 +84,22 @@ def warnings(report: Mapping[str, Any], language: str = "en") -> list[str]:
     if any(own != asked[0] for own in asked):
         found.append(say("warnings.samples"))
     return found
+
+
+def _partial(report: Mapping[str, Any], say: Callable[..., str]) -> str:
+    """Return what a report says of itself whose run was not finished."""
+    lacking = [
+        say(
+            "warnings.lacking",
+            **own,
+            edits_left=own["samples"] - own["edits"],
+            scores_left=own["samples"] - own["scores"],
+        )
+        for own in report["partial"]
+        if own["scores"] < own["samples"]
+    ]
+    key = "warnings.partial" if lacking else "warnings.partial-whole"
+    return say(key, date=report["date"], lacking="; ".join(lacking))
 
 
 def _some(names: Sequence[str], most: int, say: Callable[..., str]) -> str:
