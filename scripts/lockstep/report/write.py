@@ -7,6 +7,7 @@ import csv
 import io
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from lockstep.figures.tables import read_table
 from lockstep.foreign import media
 from lockstep.records import EditRecord, RewriteRecord
 from lockstep.report import gallery, page, seeds, texts
+from lockstep.report import language as languages
 from lockstep.report.asked import of_results
 from lockstep.report.numbers import of_run
 from lockstep.report.part import Unfinished
@@ -80,7 +82,7 @@ def write_report(
         for editor, files in tables.items()
     }
     measured = {editor: _measure(editor, files, settings) for editor, files in edits.items()}
-    plotted = begun(threads, _plot, measured)
+    plotted = begun(threads, _plot, measured, settings.report.language)
     steps = {}
     for editor, step in measured.items():
         for key, columns in PLOTTED.items():
@@ -178,14 +180,18 @@ def _rewriting(settings: Config, results: Path) -> dict[str, dict[str, Any]]:
     return found
 
 
-def _plot(measured: Mapping[str, Mapping[str, Any]]) -> dict[str, list[str]]:
+def _plot(measured: Mapping[str, Mapping[str, Any]], language: str) -> dict[str, list[str]]:
     """Return the plots of how each editor's devices kept step, as SVG."""
     # slow to import, and needed where plots are drawn
     from lockstep.report import plots
 
+    say = partial(languages.plain, language)
+    # two names would take the room of both
+    named = partial(languages.category, language) if language == "zh" else str
+
     return {
         editor: [
-            draw(editor, step, width)
+            draw(editor, step, width, say, named)
             for width in plots.WIDTHS
             for draw in (plots.timeline, plots.drift_curve)
             if step["edits"]
