@@ -54,7 +54,7 @@ def write_report(
     further: Mapping[str, Sequence[Path]],
     folder: Path,
     threads: int = 1,
-    partial: Sequence[Unfinished] = (),
+    unfinished: Sequence[Unfinished] = (),
 ) -> None:
     """Write report.json, report.md, report.html, what the page loads, config.yaml and tables.
 
@@ -74,7 +74,7 @@ def write_report(
             (several judges), each if there is one.
         folder: the report's folder.
         threads: thumbnails, contact sheets and charts that are made at a time.
-        partial: what was there, of a run that is not finished.
+        unfinished: what was there of each editor, of a run that is not finished.
     """
     folder, results = Path(folder), Path(settings.results)
     frames = {
@@ -93,7 +93,7 @@ def write_report(
     rewriting = _rewriting(settings, results)
     told = (asked, rewriting, rejected, further, threads)
     numbers = of_run(settings, frames, summaries, steps, *told)
-    report = _unranked(numbers.model_dump(mode="json"), partial)
+    report = _unranked(numbers.model_dump(mode="json"), unfinished)
     parts = max(1, threads // DRAWING)
     # charts of scores show the means over the seeds
     shown = seeds.averaged_scores(settings.seeds, frames)
@@ -120,10 +120,10 @@ def write_report(
     _forget_others(folder, list(frames), list(settings.benchmark.named), settings.series)
 
 
-def _unranked(report: dict[str, Any], partial: Sequence[Unfinished]) -> dict[str, Any]:
+def _unranked(report: dict[str, Any], unfinished: Sequence[Unfinished]) -> dict[str, Any]:
     """Return a report that says what was there; while anything is missing it ranks nothing."""
-    missing = any(own.scores < own.samples for own in partial)
-    told = [own.model_dump(mode="json") for own in partial]
+    missing = any(own.scores < own.samples for own in unfinished)
+    told = [own.model_dump(mode="json") for own in unfinished]
     return {**report, "partial": told, **({"leaderboard": []} if missing else {})}
 
 
