@@ -13,7 +13,7 @@ from lockstep.foreign import media
 from lockstep.jobs import workers
 from lockstep.jobs.verify import verify
 
-COMMANDS = ("ratings", "verify", "votes", "workers")
+COMMANDS = ("agreement", "ratings", "verify", "votes", "workers")
 
 
 def main() -> None:
@@ -34,6 +34,8 @@ def _run(given: list[str]) -> int:
         return _workers(arguments.stop)
     if arguments.command == "votes":
         return _votes(arguments.file)
+    if arguments.command == "agreement":
+        return _agreement(arguments.files, arguments.scales)
     if arguments.command == "ratings":
         return _ratings(arguments.plan, arguments.files)
     return _verify(arguments.results)
@@ -64,6 +66,21 @@ def _parser() -> argparse.ArgumentParser:
         "counts it.",
     )
     voting.add_argument("file", type=Path, help="CSV, JSON, JSON lines or Parquet file of votes")
+    agreeing = commands.add_parser(
+        "agreement",
+        help="tell how far people who rate edits agree with each other",
+        description="Tell how far people who rate edits, or vote on pairs of them, agree with each "
+        "other (docs/report.md).",
+    )
+    agreeing.add_argument(
+        "files",
+        nargs="+",
+        type=Path,
+        help="CSV, JSON, JSON lines or Parquet files of scores or votes",
+    )
+    agreeing.add_argument(
+        "--scales", nargs="+", default=["score"], metavar="COLUMN", help="columns of scores"
+    )
     rating = commands.add_parser(
         "ratings",
         help="collect what people answered on the page to rate",
@@ -102,6 +119,15 @@ def _votes(file: Path) -> int:
     from lockstep.figures import votes
 
     print("\n".join(votes.lines(votes.vote_agreement(votes.read_votes(file)))))
+    return 0
+
+
+def _agreement(files: list[Path], scales: list[str]) -> int:
+    # it takes scipy
+    from lockstep.figures import human_files, people
+
+    given = human_files.read_people(files, None, {}, scales)
+    print("\n".join(people.lines(people.among(given))))
     return 0
 
 

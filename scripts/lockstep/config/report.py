@@ -1,12 +1,39 @@
 """What a user may say of the report, and of what is compared."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, PositiveFloat, field_validator
 
 from lockstep.benchmark.categories import known_key
 from lockstep.config.section import Name, PlainPath, Section
 from lockstep.rubrics.rubric import SCALE, Combine
+
+
+def _rising(scale: tuple[float, float]) -> tuple[float, float]:
+    if scale[0] >= scale[1]:
+        raise ValueError(f"expected the lowest score before the highest, found {list(scale)}")
+    return scale
+
+
+Scale = Annotated[tuple[float, float], AfterValidator(_rising)]
+
+
+class HumanScale(Section):
+    """A column of people's scores."""
+
+    scale: Scale | None = Field(
+        None, description="Its lowest and highest value; a value outside is an error."
+    )
+    level: Literal["ordinal", "interval"] | None = Field(
+        None,
+        description="Whether only the order of its values counts, or their differences, too; null "
+        "is ordinal with at most 7 different values.",
+    )
+    judge: str | None = Field(
+        None,
+        description="The judge's number that it is compared with: score, a criterion or an aspect "
+        "of the rubric; null is the one of its name.",
+    )
 
 
 class ReportSettings(Section):
@@ -33,25 +60,27 @@ class ReportSettings(Section):
         description="Rank the editors by all judges together too: by the mean of their "
         "standardised scores.",
     )
-    human_scores: PlainPath | None = Field(
+    human_scores: PlainPath | tuple[PlainPath, ...] | None = Field(
         None,
-        description="Human scores (CSV, JSON, JSONL or Parquet with id, score, editor) to compare "
-        "the judge with.",
+        description="People's scores, or votes on pairs, to compare the judge with: a file (CSV, "
+        "JSON, JSONL or Parquet), or several.",
     )
+    human_scales: dict[str, HumanScale] = Field(
+        {},
+        description="Column of people's scores → what it is; without any, they are score and the "
+        "criteria and aspects of the rubric.",
+    )
+
+    @property
+    def human_files(self) -> tuple[str, ...]:
+        """Return the files of people's scores and votes."""
+        given = self.human_scores
+        return (given,) if isinstance(given, str) else given or ()
 
     def threshold_on(self, scale: tuple[float, float]) -> float:
         """Return the threshold on a scale from lowest to highest score."""
         low, high = scale
         return low + 0.7 * (high - low) if self.threshold is None else self.threshold
-
-
-def _rising(scale: tuple[float, float]) -> tuple[float, float]:
-    if scale[0] >= scale[1]:
-        raise ValueError(f"expected the lowest score before the highest, found {list(scale)}")
-    return scale
-
-
-Scale = Annotated[tuple[float, float], AfterValidator(_rising)]
 
 
 class CompareSettings(Section):

@@ -1,6 +1,5 @@
 """What several judges of one run say: scores and places by judge, agreement, an ensemble."""
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
@@ -99,14 +98,13 @@ def _row(
 ) -> dict[str, Any]:
     given = frame[[column(name) for name in judges]].to_numpy(dtype=float)
     by_judge = {name: _editors(frame, column(name)) for name in judges}
-    alpha = krippendorff_alpha(given.T)
     return {
         "category": category,
         "edits": len(frame),
         "shared": int((~np.isnan(given).any(axis=1)).sum()),
         "judges": by_judge,
         "pairs": [_pair(one, other, frame, by_judge) for one, other in combinations(judges, 2)],
-        "alpha": None if math.isnan(alpha) else alpha,
+        "alpha": krippendorff_alpha(given.T),
         "ensemble": _editors(frame, ENSEMBLE) if ensemble else None,
         "disagreements": _disagreements(judges, frame),
     }
