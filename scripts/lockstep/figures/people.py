@@ -51,6 +51,9 @@ LINES = {
 }
 """What `lines` shows: rows → heading → key."""
 
+EQUAL = ("alpha_ordinal", "alpha_interval", "alpha_nominal", "kappa")
+"""Numbers that ratings of shared edits lack if all of them are equal."""
+
 
 def judged(files: Mapping[str, Mapping[str, Path]], rubrics: Mapping[str, Rubric]) -> pd.DataFrame:
     """Return a judge's numbers of each edit.
@@ -280,7 +283,7 @@ def lines(found: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]:
     """Return what `agreement` or `among` found as lines of text; – where there is no number."""
     text: list[str] = []
     for kind, columns in LINES.items():
-        rows = [{**row, "editor": row["editor"] or "all"} for row in found.get(kind, ())]
+        rows = [_worded(row) for row in found.get(kind, ())]
         told = [[_cell(row[key]) for key in columns.values()] for row in rows]
         if told:
             cells = [[*columns], *told]
@@ -290,6 +293,11 @@ def lines(found: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]:
                 for row in cells
             ]
     return text
+
+
+def _worded(row: Mapping[str, Any]) -> dict[str, Any]:
+    equal = [key for key in EQUAL if row.get("shared") and row.get(key, "") is None]
+    return {**row, **dict.fromkeys(equal, "all equal"), "editor": row["editor"] or "all"}
 
 
 def _cell(value: Any) -> str:
