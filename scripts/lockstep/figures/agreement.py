@@ -1,30 +1,18 @@
 """Agreement of a judge with humans: rank and linear correlations, with intervals."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.stats import kendalltau, pearsonr, spearmanr
 
 from lockstep.benchmark.score_files import number_in, read_rows, text_in
 from lockstep.errors import ConfigError
-from lockstep.figures.tables import read_table
+from lockstep.figures.correlations import correlations
+from lockstep.figures.tables import clusters, read_table
 from lockstep.foreign.ids import same_id
-from lockstep.rubrics.ties import settled
-
-Measure = Callable[[np.ndarray, np.ndarray], Any]
-"""Returns what has a `statistic`."""
-
-MEASURES: dict[str, Measure] = {
-    "spearman": spearmanr,
-    "kendall": kendalltau,
-    "pearson": pearsonr,
-}
-
-RESAMPLES = 1999
 
 
 def agreement(tables: Mapping[str, Mapping[str, Path]], humans: Path) -> list[dict[str, Any]]:
@@ -38,19 +26,19 @@ def agreement(tables: Mapping[str, Mapping[str, Path]], humans: Path) -> list[di
 
     Returns:
         for each category and overall, over all editors (`editor` None) and, where there are
-        several, of each: `count` of edits that both scored, and for each measure its value
-        (Kendall's is tau-b) with a 95% interval, `[low, high]`, from a percentile bootstrap over
-        the edits (Efron 1979). Both are None where too few edits or too equal scores give none.
-        Rows over all editors have `spearman_fisher` (see `fisher_mean`) of so many `editors`.
+        several, of each: the numbers of `correlations` over the edits that both scored; edits of
+        one source image are a cluster. Rows over all editors have `spearman_fisher` (see
+        `fisher_mean`) of so many `editors`.
 
     Raises:
         ConfigError: if the file is no such table, or scores edits that are not there.
     """
     judged = pd.concat(
         [
-            read_table(path)[["id", "category", "score"]].assign(editor=editor)
+            frame[["id", "category", "score"]].assign(editor=editor, cluster=clusters(frame))
             for editor, files in tables.items()
             for path in files.values()
+            for frame in [read_table(path)]
         ]
     )
     judged["form"] = [same_id(name) for name in judged.pop("id")]
@@ -90,20 +78,7 @@ def fisher_mean(correlations: Sequence[float]) -> float | None:
 
 def _row(category: str, editor: str | None, scores: pd.DataFrame) -> dict[str, Any]:
     pairs = scores[["score_judge", "score_human"]].to_numpy(dtype=float)
-    return {"category": category, "editor": editor, **correlations(pairs)}
-
-
-def correlations(scores: np.ndarray) -> dict[str, Any]:
-    """Return how two raters' scores go together, as in a row of `agreement`.
-
-    Args:
-        scores: of shape (edits, 2), all of them there.
-    """
-    pairs = settled(scores)
-    row: dict[str, Any] = {"count": len(pairs)}
-    for name, measure in MEASURES.items():
-        row[name], row[f"{name}_ci95"] = _with_interval(pairs, measure)
-    return row
+    return {"category": category, "editor": editor, **correlations(pairs, scores["cluster"])}
 
 
 def read_humans(path: Path, editors: list[str]) -> pd.DataFrame:
@@ -129,20 +104,3 @@ def read_humans(path: Path, editors: list[str]) -> pd.DataFrame:
         rows.append({"editor": editor, "id": name, "form": same_id(name), "score": score})
     frame = pd.DataFrame(rows, columns=["editor", "id", "form", "score"])
     return frame.groupby(["editor", "form"], as_index=False).agg({"id": "first", "score": "mean"})
-
-
-def _with_interval(pairs: np.ndarray, measure: Measure) -> tuple[float | None, list[float] | None]:
-    value = _correlation(pairs, measure)
-    if value is None or len(pairs) < 4:
-        return value, None
-    generator = np.random.default_rng(0)
-    drawn = (generator.integers(len(pairs), size=len(pairs)) for _ in range(RESAMPLES))
-    values = [v for rows in drawn if (v := _correlation(pairs[rows], measure)) is not None]
-    return value, [float(bound) for bound in np.percentile(values, [2.5, 97.5])]
-
-
-def _correlation(pairs: np.ndarray, measure: Measure) -> float | None:
-    """Return a correlation; None where one side is constant or there are fewer than three."""
-    if len(pairs) < 3 or (np.ptp(pairs, axis=0) == 0).any():
-        return None
-    return float(measure(pairs[:, 0], pairs[:, 1]).statistic)

@@ -120,6 +120,8 @@ class JudgePair(Part):
     second: str
     count: int
     """Edits that both scored."""
+    clusters: int
+    """Source images that these are of."""
     spearman: float | None
     """Of their scores; null where there are too few, or too equal ones."""
     spearman_ci95: Interval | None
