@@ -7,19 +7,20 @@ from scipy import stats as scipy_stats
 
 from lockstep.errors import ConfigError
 from lockstep.figures import human_files, people
-from lockstep.figures.agreement import MEASURES, _with_interval, fisher_mean
+from lockstep.figures.raters import fisher_mean
 from lockstep.records.columns import COLUMNS
 from lockstep.rubrics import combine
 from lockstep.rubrics.rubric import read_rubric
 from tests.conftest import ROOT
 
+MEASURES = {
+    "spearman": scipy_stats.spearmanr,
+    "kendall": scipy_stats.kendalltau,
+    "pearson": scipy_stats.pearsonr,
+}
+
 JUDGE = [1.0, 4.0, 3.0, 8.0, 9.0, 6.0, 5.0, 7.0]
 HUMAN = [10, 30, 40, 70, 90, 90, 20, 60]
-
-
-@pytest.fixture(autouse=True)
-def few_resamples(monkeypatch):
-    monkeypatch.setattr("lockstep.figures.agreement.RESAMPLES", 99)
 
 
 @pytest.fixture
@@ -48,33 +49,37 @@ def humans(folder, rows, columns="id,score"):
     return path
 
 
-def test_correlations_are_scipys_and_lie_in_their_intervals(tables, tmp_path):
+def test_correlations_are_scipys_and_of_few_samples_have_no_interval(tables, tmp_path):
     rows = [(f"physical-{i}", score) for i, score in enumerate(HUMAN)]
     rows += [("social-0", 10), ("social-1", 20), ("social-2", 30)]
     physical, social, overall = agreement(tables, humans(tmp_path, rows))
     assert (physical["category"], physical["count"]) == ("physical", 8)
-    for name, measure in {
-        "spearman": scipy_stats.spearmanr,
-        "kendall": scipy_stats.kendalltau,
-        "pearson": scipy_stats.pearsonr,
-    }.items():
+    for name, measure in MEASURES.items():
         assert physical[name] == pytest.approx(measure(JUDGE, HUMAN).statistic)
-        low, high = physical[f"{name}_ci95"]
-        assert -1 <= low < physical[name] < high <= 1
+        assert (physical[f"{name}_ci95"], physical["clusters"]) == (None, 8)
     # the judge said the same of all: nothing correlates, and nothing is made up
     assert (social["count"], social["spearman"], social["spearman_ci95"]) == (3, None, None)
     assert overall["count"] == 11
 
 
-def test_the_interval_covers_the_truth_as_often_as_it_says(monkeypatch):
-    monkeypatch.setattr("lockstep.figures.agreement.RESAMPLES", 199)
-    generator = np.random.default_rng(1)
-    truth, hits = 0.7, 0
-    for _ in range(40):
-        pairs = generator.multivariate_normal([0, 0], [[1, truth], [truth, 1]], size=60)
-        _, (low, high) = _with_interval(pairs, MEASURES["pearson"])
-        hits += low <= truth <= high
-    assert hits >= 34
+def test_samples_of_one_source_image_are_one_cluster(tables, tmp_path):
+    generator = np.random.default_rng(0)
+    frame = pd.DataFrame({column: [None] * 60 for column in COLUMNS})
+    frame["id"], frame["category"] = [f"{i}" for i in range(60)], "physical"
+    frame["score"] = generator.integers(0, 11, 60).astype(float)
+    given = frame["score"] + generator.normal(size=60)
+    found = {}
+    for name, sources in {"own": range(60), "shared": np.arange(60) // 2, "few": [0] * 60}.items():
+        frame["source"] = [f"/results/{name}/images/{source}.png" for source in sources]
+        path = tmp_path / f"{name}.csv"
+        frame.to_csv(path, index=False)
+        (found[name],) = agreement(
+            {"e": {"physical": path}}, humans(tmp_path, zip(frame["id"], given, strict=True))
+        )[:1]
+    assert [row["clusters"] for row in found.values()] == [60, 30, 1]
+    assert found["own"]["pearson"] == found["shared"]["pearson"]
+    assert found["own"]["pearson_ci95"] != found["shared"]["pearson_ci95"]
+    assert found["few"]["pearson_ci95"] is None
 
 
 def test_several_people_count_by_their_mean(tables, tmp_path):

@@ -11,7 +11,6 @@ from scipy.stats import spearmanr
 from lockstep.config.report import HumanScale, ReportSettings
 from lockstep.errors import ConfigError
 from lockstep.figures import human_files, people, raters
-from lockstep.figures.agreement import fisher_mean
 from lockstep.records.columns import COLUMNS
 from lockstep.report.part import Agreement, Raters, Votes
 from lockstep.rubrics.rubric import read_rubric
@@ -33,11 +32,6 @@ REFERENCE = {
     "kappa": 0.44736842105263147,
 }
 """Of krippendorff 0.9.0, and of statsmodels 0.15.0 over the units with three ratings."""
-
-
-@pytest.fixture(autouse=True)
-def few_resamples(monkeypatch):
-    monkeypatch.setattr("lockstep.figures.agreement.RESAMPLES", 99)
 
 
 @pytest.mark.parametrize("level", ["nominal", "ordinal", "interval"])
@@ -119,7 +113,7 @@ def test_a_judge_that_knows_the_truth_reaches_the_ceiling():
     for count, noise in ((1, 1.0), (3, 1.0), (5, 2.0)):
         values = truth + noise * generator.normal(size=(count, len(truth)))
         more = truth + noise * generator.normal(size=(2, len(truth)))
-        r = fisher_mean(raters.pairwise(more))
+        r = raters.fisher_mean(raters.pairwise(more))
         found = spearmanr(truth, values.mean(axis=0)).statistic
         assert raters.ceiling(r, [count] * 10) == pytest.approx(found, abs=0.03)
     assert raters.ceiling(-0.1, [3]) is raters.ceiling(None, [3]) is None

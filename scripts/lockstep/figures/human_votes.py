@@ -6,8 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lockstep.figures import raters
-from lockstep.figures.stats import mean_interval
+from lockstep.figures import clusters, raters
 from lockstep.rubrics.ties import settled
 
 
@@ -22,7 +21,8 @@ def votes_rows(votes: pd.DataFrame, table: pd.DataFrame | None) -> list[dict[str
     """
     cast = _turned(votes)
     if table is not None:
-        cast = cast.assign(judge=_judge(cast, table))
+        groups = table.drop_duplicates("form").set_index("form")["cluster"]
+        cast = cast.assign(judge=_judge(cast, table), cluster=cast["form"].map(groups))
     return [_row(*group) for group in _groups(cast)]
 
 
@@ -112,15 +112,14 @@ def _against(cast: pd.DataFrame, pair: np.ndarray) -> dict[str, Any]:
     if not len(own):
         return NO_JUDGE
     equal = (own["judge"] == own["vote"]).to_numpy(dtype=float)
-    # votes on one pair stand together, and pairs of one sample do
-    interval, _ = mean_interval([equal])
+    share = clusters.mean([equal], [own["cluster"]])
     most = own.assign(pair=pairs).groupby(["pair", "vote"]).size().groupby("pair").max()
     won = own[own["vote"] != 0]
     along = (won["judge"] * won["vote"]).to_numpy()
     return {
         "judged": len(own),
         "judge_share": float(equal.mean()),
-        "judge_ci95": interval,
+        "judge_ci95": clusters.interval(share, (0, 1)),
         "best_share": float(most.sum()) / len(own),
         "agree": int((along > 0).sum()),
         "oppose": int((along < 0).sum()),

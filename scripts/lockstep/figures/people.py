@@ -10,7 +10,7 @@ import pandas as pd
 from lockstep.config.report import HumanScale
 from lockstep.errors import ConfigError
 from lockstep.figures import raters, tables
-from lockstep.figures.agreement import correlations, fisher_mean
+from lockstep.figures.correlations import correlations
 from lockstep.figures.human_files import People
 from lockstep.figures.human_votes import votes_rows
 from lockstep.foreign import media
@@ -58,7 +58,8 @@ EQUAL = ("alpha_ordinal", "alpha_interval", "alpha_nominal", "kappa")
 def judged(files: Mapping[str, Mapping[str, Path]], rubrics: Mapping[str, Rubric]) -> pd.DataFrame:
     """Return a judge's numbers of each edit.
 
-    Columns are editor, category, id, form and those of `human_files.columns_of`.
+    Columns are editor, category, id, form, cluster (see `tables.clusters`) and those of
+    `human_files.columns_of`.
 
     Args:
         files: `table.csv` of each editor and category.
@@ -70,7 +71,9 @@ def judged(files: Mapping[str, Mapping[str, Path]], rubrics: Mapping[str, Rubric
             frame = tables.read_table(path)
             rubric = rubrics[category]
             names = [name for name in rubric.names if name in frame]
-            part = frame[["id", "score", *names]].assign(editor=editor, category=category)
+            part = frame[["id", "score", *names]].assign(
+                editor=editor, category=category, cluster=tables.clusters(frame)
+            )
             if rubric.combine_aspect is not None:
                 aspects = [_aspects(rubric, row) for row in part[names].to_dict("records")]
                 part = part.join(pd.DataFrame(aspects, index=part.index))
@@ -191,25 +194,33 @@ def _matrix(there: pd.DataFrame, name: str) -> tuple[pd.DataFrame, np.ndarray, l
     return pd.DataFrame(list(frame), columns=["editor", "form"]), values, named
 
 
-def _judge(table: pd.DataFrame, column: str, group: Group) -> np.ndarray:
-    """Return the judge's numbers of a group's edits, NaN where it has none."""
-    own = table[["editor", "form", column]]
+class Judged(NamedTuple):
+    """A judge's numbers of a group's edits."""
+
+    values: np.ndarray
+    """NaN where it has none."""
+    clusters: np.ndarray
+
+
+def _judge(table: pd.DataFrame, column: str, group: Group) -> Judged:
+    own = table[["editor", "form", "cluster", column]]
     found = group.frame.merge(own, on=["editor", "form"], how="left")
-    return settled(found[column].to_numpy(dtype=float, na_value=np.nan))
+    values = settled(found[column].to_numpy(dtype=float, na_value=np.nan))
+    return Judged(values, found["cluster"].to_numpy())
 
 
 def _whose(group: Group) -> dict[str, Any]:
     return {"scale": group.scale, "category": group.category, "editor": group.editor}
 
 
-def _among(group: Group, judge: np.ndarray | None) -> dict[str, Any]:
+def _among(group: Group, judge: Judged | None) -> dict[str, Any]:
     """Return how raters agree with each other, as in `schema.Raters`."""
     values = group.values
     counts = (~np.isnan(values)).sum(axis=0)
     kappa = raters.fleiss_kappa(values)
     named = values[[name is not None for name in group.names]]
     pairs, others = raters.pairwise(named), raters.with_others(named)
-    mean = fisher_mean(pairs)
+    mean = raters.fisher_mean(pairs)
     return {
         **_whose(group),
         "level": group.level,
@@ -226,14 +237,14 @@ def _among(group: Group, judge: np.ndarray | None) -> dict[str, Any]:
         "rater_pairs": len(pairs),
         "spearman": float(np.mean(pairs)) if pairs else None,
         "spearman_fisher": mean,
-        "others_fisher": fisher_mean([value for value in others if value is not None]),
+        "others_fisher": raters.fisher_mean([value for value in others if value is not None]),
         "ceiling": raters.ceiling(mean, counts),
         "raters": _each(group, named, others, judge),
     }
 
 
 def _each(
-    group: Group, values: np.ndarray, others: Sequence[float | None], judge: np.ndarray | None
+    group: Group, values: np.ndarray, others: Sequence[float | None], judge: Judged | None
 ) -> list[dict[str, Any]]:
     """Return what each rater gave, where all categories and editors are together."""
     if group.category != "overall" or group.editor is not None:
@@ -245,23 +256,23 @@ def _each(
             "ratings": int((~np.isnan(own)).sum()),
             "mean": float(np.nanmean(own)),
             "others": other,
-            "judge": None if judge is None else raters.spearman(own, judge),
+            "judge": None if judge is None else raters.spearman(own, judge.values),
         }
         for name, own, other in zip(names, values, others, strict=True)
     ]
 
 
-def _compared(group: Group, judge: np.ndarray, ceiling: float | None) -> dict[str, Any]:
+def _compared(group: Group, judge: Judged, ceiling: float | None) -> dict[str, Any]:
     """Return how a judge agrees with raters, as in `schema.Agreement`."""
-    both = ~np.isnan(judge)
-    pairs = np.column_stack([judge, raters.means(group.values)])[both]
-    each = [raters.spearman(own, judge) for own in group.values]
+    both = ~np.isnan(judge.values)
+    pairs = np.column_stack([judge.values, raters.means(group.values)])[both]
+    each = [raters.spearman(own, judge.values) for own in group.values]
     known = [value for value in each if value is not None]
     named = None not in group.names
     return {
         **_whose(group),
-        **correlations(pairs),
-        "each_fisher": fisher_mean(known) if named else None,
+        **correlations(pairs, judge.clusters[both]),
+        "each_fisher": raters.fisher_mean(known) if named else None,
         "raters": len(known) if named else 0,
         "ceiling": ceiling,
     }
@@ -276,7 +287,7 @@ def _with_fisher(rows: Sequence[dict[str, Any]]) -> None:
             ]
             own = [r for r in same if r["editor"] is not None] or [row]
             known = [r["spearman"] for r in own if r["spearman"] is not None]
-            row |= {"spearman_fisher": fisher_mean(known), "editors": len(known)}
+            row |= {"spearman_fisher": raters.fisher_mean(known), "editors": len(known)}
 
 
 def lines(found: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]:

@@ -125,6 +125,16 @@ def with_others(values: np.ndarray) -> list[float | None]:
     return found
 
 
+def fisher_mean(correlations: Sequence[float]) -> float | None:
+    """Return the mean of correlations by Fisher's z: tanh of the mean of their artanh (1921).
+
+    A correlation of 1 or −1 outweighs all others; both together have no mean.
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        mean = np.tanh(np.mean(np.arctanh(correlations))) if len(correlations) else np.nan
+    return None if np.isnan(mean) else float(mean)
+
+
 def means(values: np.ndarray) -> np.ndarray:
     """Return the mean rating of each unit; NaN where there is none."""
     counts = (~np.isnan(values)).sum(axis=0)

@@ -120,6 +120,8 @@ class JudgePair(Part):
     second: str
     count: int
     """Edits that both scored."""
+    clusters: int
+    """Source images that these are of."""
     spearman: float | None
     """Of their scores; null where there are too few, or too equal ones."""
     spearman_ci95: Interval | None
@@ -183,6 +185,8 @@ class Agreement(Part):
     """Null over all editors."""
     count: int
     """Edits that both scored."""
+    clusters: int
+    """Source images that these are of."""
     spearman: float | None
     """Of the judge and the raters' mean; null of too few edits, or too equal scores."""
     spearman_ci95: Interval | None
