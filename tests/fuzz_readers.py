@@ -124,7 +124,7 @@ def read_template(path: Path) -> None:
 
 
 def read_people(path: Path) -> None:
-    people.among(human_files.read_people([path], ["e", "f"], {}, ["size"]))
+    people.among(human_files.read_people([path], ["e", "f"], {}, ["score", "size"]))
 
 
 def read_scores(path: Path) -> None:

@@ -124,9 +124,11 @@ def _votes(file: Path) -> int:
 
 def _agreement(files: list[Path], scales: list[str]) -> int:
     # it takes scipy
+    from lockstep.config.report import HumanScale
     from lockstep.figures import human_files, people
 
-    given = human_files.read_people(files, None, {}, scales)
+    columns = dict.fromkeys(scales, HumanScale())
+    given = human_files.read_people(files, None, columns, ["score"])
     print("\n".join(people.lines(people.among(given))))
     return 0
 

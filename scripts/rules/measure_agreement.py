@@ -23,4 +23,4 @@ with job_log(snakemake.log[0]) as terminal:
         given = human_files.of_run(settings, rubrics)
         found = people.agreement(tables, given, rubrics)
         records.write_json(snakemake.output[0], found)
-    print("\n".join(people.lines(found)), file=terminal)
+    print("\n".join(people.lines(people.whole(found))), file=terminal)

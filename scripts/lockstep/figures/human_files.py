@@ -102,19 +102,20 @@ def _scales(
 ) -> dict[str, HumanScale]:
     """Return the scales that files hold; each file must have one."""
     every = list(dict.fromkeys(name for _, columns, _ in files for name in columns))
-    wanted = scales or {name: HumanScale() for name in every if name in {"score", *of_judge}}
+    own = [name for name in every if name in of_judge]
+    wanted = scales or {name: HumanScale() for name in sorted(own, key="score".__ne__)}
     for name in scales if files else ():
         if name not in every:
             raise ConfigError(
-                f"report.human_scales: expected columns of {files[0][0]}, {', '.join(every)}, "
-                f"found {name!r}{suggest(name, every)}"
+                f"{files[0][0]}: found no column {name!r}{suggest(name, every)}, the scale of that "
+                f"name; expected one of {', '.join(every)}"
             )
     for path, columns, _ in files:
         if not set(wanted) & set(columns):
             raise ConfigError(
-                f"{path}: found no column {' or '.join(repr(n) for n in scales or ['score'])}, "
-                "expected id, editor, rater, score and other scales, or id, first, second, rater "
-                "and human_vote"
+                f"{path}: found no column {' or '.join(map(repr, scales or ['score']))}, expected "
+                "id, editor, rater, score and other scales, or id, first, second, rater and "
+                "human_vote"
             )
     return dict(wanted)
 

@@ -1,6 +1,6 @@
 """Votes of people on pairs of edits: their agreement, and the judge's by its scores."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -23,7 +23,8 @@ def votes_rows(votes: pd.DataFrame, table: pd.DataFrame | None) -> list[dict[str
     if table is not None:
         groups = table.drop_duplicates("form").set_index("form")["cluster"]
         cast = cast.assign(judge=_judge(cast, table), cluster=cast["form"].map(groups))
-    return [_row(*group) for group in _groups(cast)]
+    order = sorted({*cast["first"], *cast["second"]}) if table is None else table["editor"].unique()
+    return [_row(*group) for group in _groups(cast, order)]
 
 
 def _turned(votes: pd.DataFrame) -> pd.DataFrame:
@@ -47,12 +48,14 @@ def _judge(cast: pd.DataFrame, table: pd.DataFrame) -> np.ndarray:
     return np.sign(settled(first) - settled(second))
 
 
-def _groups(cast: pd.DataFrame) -> Iterator[tuple[str, str | None, pd.DataFrame]]:
+def _groups(
+    cast: pd.DataFrame, order: Iterable[str]
+) -> Iterator[tuple[str, str | None, pd.DataFrame]]:
     if cast.empty:
         return
     for category in (*dict.fromkeys(cast["category"].dropna()), "overall"):
         own = cast if category == "overall" else cast[cast["category"] == category]
-        editors = sorted({*own["first"], *own["second"]})
+        editors = [name for name in order if name in {*own["first"], *own["second"]}]
         yield category, None, own
         if len(editors) > 2:
             for editor in editors:

@@ -11,7 +11,7 @@ from lockstep.config.report import HumanScale
 from lockstep.errors import ConfigError
 from lockstep.figures import raters, tables
 from lockstep.figures.correlations import correlations
-from lockstep.figures.human_files import People
+from lockstep.figures.human_files import People, columns_of
 from lockstep.figures.human_votes import votes_rows
 from lockstep.foreign import media
 from lockstep.foreign.ids import same_id
@@ -79,7 +79,8 @@ def judged(files: Mapping[str, Mapping[str, Path]], rubrics: Mapping[str, Rubric
                 part = part.join(pd.DataFrame(aspects, index=part.index))
             parts.append(part)
     frame = pd.concat(parts, ignore_index=True)
-    return frame.assign(form=[same_id(name) for name in frame["id"]])
+    lacking = {name: np.nan for name in columns_of(rubrics) if name not in frame}
+    return frame.assign(form=[same_id(name) for name in frame["id"]], **lacking)
 
 
 def _aspects(rubric: Rubric, row: Mapping[Any, Any]) -> dict[str, float]:
@@ -115,7 +116,7 @@ def agreement(
             rows["raters"].append(among)
             if judge is not None:
                 compared = _compared(group, judge, among["ceiling"])
-                rows["agreement"].append({"judge": column, **compared})
+                rows["agreement"].append({**compared, "judge": column})
     _with_fisher(rows["agreement"])
     votes = _placed(
         people.votes, table[["form", "category", "id"]].drop_duplicates(), ["form"], "sample"
@@ -134,7 +135,7 @@ def among(people: People) -> dict[str, list[dict[str, Any]]]:
 
 
 def _placed(given: pd.DataFrame, table: pd.DataFrame, keys: list[str], what: str) -> pd.DataFrame:
-    """Return rows of people with the run's category and id."""
+    """Return rows of people with the run's category and id, in the run's order."""
     known = table[[*dict.fromkeys([*keys, "form", "category", "id"])]]
     found = given.drop(columns=["category", "id"]).merge(known, on=keys, how="left")
     lost = found["category"].isna().to_numpy()
@@ -145,6 +146,9 @@ def _placed(given: pd.DataFrame, table: pd.DataFrame, keys: list[str], what: str
             f"{first['place']}: expected {what}s of this run, found {int(lost.sum())} rows of "
             f"others ({first['id']!r}{by} is the first)"
         )
+    for name in [name for name in ("editor", "category") if name in found]:
+        order = {own: place for place, own in enumerate(table[name].unique())}
+        found = found.iloc[found[name].map(order).argsort(kind="stable")]
     return found
 
 
@@ -288,6 +292,14 @@ def _with_fisher(rows: Sequence[dict[str, Any]]) -> None:
             own = [r for r in same if r["editor"] is not None] or [row]
             known = [r["spearman"] for r in own if r["spearman"] is not None]
             row |= {"spearman_fisher": raters.fisher_mean(known), "editors": len(known)}
+
+
+def whole(found: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, list[Mapping[str, Any]]]:
+    """Return the rows over all categories and editors alone."""
+    return {
+        kind: [row for row in rows if row["category"] == "overall" and row["editor"] is None]
+        for kind, rows in found.items()
+    }
 
 
 def lines(found: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]:
