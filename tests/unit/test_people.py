@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 
 import numpy as np
 import pandas as pd
@@ -446,6 +447,20 @@ def test_votes_and_scores_stand_in_files_of_their_own(tables, tmp_path):
     path = written(tmp_path / "unknown.csv", [unknown])
     with pytest.raises(ConfigError, match=r"line 2: expected samples of this run, found 1 rows"):
         people.agreement(tables, read(path), RUBRICS)
+
+
+@pytest.mark.parametrize("page", ["report", "rating"])
+def test_the_examples_of_the_documents_are_read(page, tmp_path):
+    text = (ROOT / "docs" / f"{page}.md").read_text(encoding="utf-8")
+    examples = re.findall(r"```csv\n(.*?)```", text, flags=re.DOTALL)
+    paths = [tmp_path / f"{number}.csv" for number in range(len(examples))]
+    for path, example in zip(paths, examples, strict=True):
+        path.write_text(example, encoding="utf-8")
+    editors = ["first-model", "other-model"]
+    columns = ["score", "semantic", "quality", "instruction_following", "preservation"]
+    found = human_files.read_people(paths, editors, {}, columns)
+    assert len(found.ratings) and len(found.votes) == len(paths) == 2
+    assert found.ratings["rater"].nunique() == found.votes["rater"].nunique() == 2
 
 
 def test_a_command_tells_how_raters_agree(tmp_path, monkeypatch, capsys):
