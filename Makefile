@@ -97,6 +97,7 @@ lint: setup
 	mypy
 	snakefmt --check Snakefile rules
 	snakemake --configfile config/demo.yaml --lint
+	python -m tests.prose
 
 format: setup
 	ruff check --fix .

@@ -141,8 +141,8 @@ def test_alphas_that_diffusers_would_mix_up_are_refused_and_others_count(models,
         torch.testing.assert_close(change, torch.full((16, 16), 4.0))
     few = len(layers) - 1
     for alphas, found in [
-        ([4.0] * few + [1.0], f"found 2 different alphas in {few + 1} of {few + 1} layers"),
-        ([4.0] * few + [None], f"found 1 different alphas in {few} of {few + 1} layers"),
+        ([4.0] * few + [1.0], f"{few + 1} of {few + 1} layers have 2 different alphas"),
+        ([4.0] * few + [None], f"{few} of {few + 1} layers have 1 different alphas"),
     ]:
         with pytest.raises(ConfigError, match=f"{found}, which diffusers would mix up"):
             fused(alphas)
@@ -179,16 +179,16 @@ def diffusers_layout(matrix):
     [
         (
             lambda stored: with_layer(stored, "transformer_blocks.7.attn.to_q"),
-            "1 of 29 layers fit nothing in QwenImageTransformer2DModel, "
-            "transformer_blocks.7.attn.to_q for one, accepted is a LoRA of this model",
+            "found 1 of 29 layers that fit nothing in QwenImageTransformer2DModel, "
+            "such as transformer_blocks.7.attn.to_q",
         ),
-        (lambda stored: with_layer(stored, QUERY, down=(2, 64)), f"{QUERY} for one"),
-        (lambda stored: with_layer(stored, QUERY, up=(64, 2)), f"{QUERY} for one"),
-        (lambda stored: with_layer(stored, QUERY, up=(32, 3)), f"{QUERY} for one"),
-        (lambda stored: with_layer(stored, "transformer_blocks.0.attn"), "attn for one"),
+        (lambda stored: with_layer(stored, QUERY, down=(2, 64)), f"such as {QUERY}"),
+        (lambda stored: with_layer(stored, QUERY, up=(64, 2)), f"such as {QUERY}"),
+        (lambda stored: with_layer(stored, QUERY, up=(32, 3)), f"such as {QUERY}"),
+        (lambda stored: with_layer(stored, "transformer_blocks.0.attn"), "0.attn"),
         # without them diffusers takes no key for the transformer's, and only warns
         (without_alphas, "transformer_blocks.0.attn.add_k_proj.lora_down.weight belongs to no"),
-        (lambda stored: stored | {"text_encoder.x": torch.ones(1)}, "accepted is a LoRA in a"),
+        (lambda stored: stored | {"text_encoder.x": torch.ones(1)}, "expected a LoRA in a"),
         (lambda stored: stored | {f"{QUERY}.dora_scale": torch.ones(1)}, "dora_scale is no part"),
         (lambda stored: {k: v for k, v in stored.items() if k != f"{QUERY}.lora_up.weight"}, ""),
         (
@@ -204,10 +204,10 @@ def diffusers_layout(matrix):
             lambda stored: stored | {f"{QUERY}.alpha": torch.ones(2)},
             "diffusers cannot read it (RuntimeError: a Tensor with 2 elements",
         ),
-        (lambda stored: diffusers_layout(torch.ones(2)), f"{QUERY} for one"),
+        (lambda stored: diffusers_layout(torch.ones(2)), f"such as {QUERY}"),
         (
             lambda stored: diffusers_layout(torch.ones(2, 32).to(torch.float8_e4m3fn)),
-            f"{QUERY} holds numbers of kind torch.float8_e4m3fn, accepted are float32",
+            f"{QUERY}: expected numbers of kind float32, bfloat16 or float16, found torch.float8",
         ),
     ],
 )

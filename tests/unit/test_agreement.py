@@ -184,10 +184,10 @@ def test_the_mean_by_fishers_z_at_its_ends():
         (
             "id,score",
             ("physical-9", 1),
-            "line 2: expected edits of this run, found 1 rows of others ('physical-9'",
+            "line 2: expected edits of this run, found 1 rows of others (the first is 'physical-9'",
         ),
-        ("id,mark", ("physical-0", 1), "found no column 'score'"),
-        ("name,score", ("physical-0", 1), "found no column 'id'"),
+        ("id,mark", ("physical-0", 1), "found no 'score'"),
+        ("name,score", ("physical-0", 1), "found no 'id'"),
         ("id,score", ("physical-0", "good"), "line 2: score: expected a number"),
         ("id,score", ("physical-0", ""), "line 2: score: expected a number, found ''"),
         ("id,score", ("physical-0", "inf"), "expected a number in plain digits, or nothing"),
@@ -205,7 +205,7 @@ def test_the_mean_by_fishers_z_at_its_ends():
         ),
         ("id,score,editor", ("physical-0", 1, ""), "line 2: editor: expected a text, found ''"),
         ("id,score", ("", 1), "line 2: id: expected a text, found ''"),
-        ("id,score", ("NA", 1), "found 1 rows of others ('NA' by 'e' is the first)"),
+        ("id,score", ("NA", 1), "1 rows of others (the first is 'NA' by 'e')"),
     ],
 )
 def test_a_file_that_is_none_is_one_clear_error(tables, tmp_path, columns, row, sentence):
@@ -239,7 +239,7 @@ def test_an_id_in_another_form_is_the_same_edit(tables, tmp_path):
 
 def test_with_several_editors_the_file_must_name_them(tables, tmp_path):
     several = {**tables, "f": tables["e"]}
-    with pytest.raises(ConfigError, match="found no column 'editor'"):
+    with pytest.raises(ConfigError, match="found no 'editor'"):
         agreement(several, humans(tmp_path, [("physical-0", 1)]))
     rows = [(f"physical-{i}", score, "f") for i, score in enumerate(HUMAN)]
     physical, *_ = agreement(several, humans(tmp_path, rows, "id,score,editor"))

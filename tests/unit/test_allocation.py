@@ -58,7 +58,7 @@ def test_a_judge_on_several_devices_takes_that_many(monkeypatch, node):
 
 def test_a_job_on_a_node_without_a_gpu_says_so(monkeypatch, node):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    with pytest.raises(DeviceError, match="found no GPU given to this job, accepted is cpu"):
+    with pytest.raises(DeviceError, match="expected cpu on a node without GPUs, found no GPU"):
         allocation.of_job(on_cluster(2), 0, 1)
     assert allocation.of_job(on_cluster(2, "cpu"), 1, 1)[1].name == "n7:cpu1"
     assert allocation.of_job(on_cluster(2), 1, 1, needed=False)[1].name == "n7:cpu1"
@@ -67,8 +67,8 @@ def test_a_job_on_a_node_without_a_gpu_says_so(monkeypatch, node):
 @pytest.mark.parametrize(
     ("limits", "together", "sentence"),
     [
-        ({"gpu": 0}, 1, "--resources gpu=0: found too few, expected at least 1"),
-        ({"gpu": 1}, 2, r"gpu=1: found too few, expected at least 2 \(judge.gpus_per_judge\)"),
+        ({"gpu": 0}, 1, "--resources gpu=0: expected at least 1"),
+        ({"gpu": 1}, 2, r"gpu=1: expected at least 2 \(judge.gpus_per_judge\)"),
         ({"mem_mb": 9, "gpus": 2}, 1, "gpus=2: found a resource that no job uses, expected gpu=N"),
         ({"GPU": 2}, 1, "GPU=2: found a resource that no job uses, expected gpu=N"),
         ({"gpu0": 2}, 1, "gpu0=2: found a resource that no job uses, expected gpu=N"),

@@ -326,7 +326,7 @@ def test_a_row_that_is_none_is_named_with_file_and_line(tmp_path, changes, sente
 
 def test_a_scale_that_is_none_is_named(tmp_path):
     path = written(tmp_path / "humans.csv", [RATING])
-    with pytest.raises(ConfigError, match=r"humans.csv: found no column 'sem', the scale of"):
+    with pytest.raises(ConfigError, match=r"humans.csv: expected a column 'sem' of that scale"):
         read(path, scales={"sem": {}})
     with pytest.raises(
         ConfigError, match=r"human_scales.semantic.judge: expected score or editing"
@@ -440,7 +440,8 @@ def test_votes_and_scores_stand_in_files_of_their_own(tables, tmp_path):
     assert found["agreement"] and found["raters"] and found["votes"]
     path = written(tmp_path / "lost.csv", [{"id": "a", "human_vote": "leftvote"}])
     with pytest.raises(
-        ConfigError, match=r"lost\.csv: found no column 'first', expected the columns"
+        ConfigError,
+        match=r"lost\.csv: expected the columns id, first, second, human_vote, found no",
     ):
         read(path)
     unknown = {"id": "nine", "first": "e", "second": "f", "human_vote": "leftvote"}

@@ -107,15 +107,15 @@ def _scales(
     for name in scales if files else ():
         if name not in every:
             raise ConfigError(
-                f"{files[0][0]}: found no column {name!r}{suggest(name, every)}, the scale of that "
-                f"name; expected one of {', '.join(every)}"
+                f"{files[0][0]}: expected a column {name!r} of that scale, found no such column"
+                f"{suggest(name, every)}"
             )
     for path, columns, _ in files:
         if not set(wanted) & set(columns):
+            names = list(scales or ["score"])
             raise ConfigError(
-                f"{path}: found no column {' or '.join(map(repr, scales or ['score']))}, expected "
-                "id, editor, rater, score and other scales, or id, first, second, rater and "
-                "human_vote"
+                f"{path}: expected the columns id, editor, {' or '.join(names)}, found no "
+                f"{names[0]!r}"
             )
     return dict(wanted)
 
@@ -130,7 +130,7 @@ def _ratings(
     own = {name: scale for name, scale in scales.items() if name in columns}
     alone = editors[0] if editors is not None and len(editors) == 1 else ""
     needed = ["id"] if alone or editors is None else ["id", "editor"]
-    _need(path, columns, needed)
+    _need(path, columns, needed, "id, editor, score")
     found = []
     for place, values in rows:
         named = _text(place, values, columns, "editor")
@@ -147,7 +147,7 @@ def _ratings(
 def _votes(
     path: Path, columns: Sequence[str], rows: Sequence[Row], editors: Sequence[str] | None
 ) -> list[dict[str, Any]]:
-    _need(path, columns, ["id", "first", "second"])
+    _need(path, columns, ["id", "first", "second"], "id, first, second, human_vote")
     column = next(name for name in HUMAN_COLUMNS if name in columns)
     found = []
     for place, values in rows:
@@ -176,12 +176,10 @@ def _shared(place: str, values: Mapping[str, Any], columns: Sequence[str]) -> di
     }
 
 
-def _need(path: Path, columns: Sequence[str], needed: Sequence[str]) -> None:
+def _need(path: Path, columns: Sequence[str], needed: Sequence[str], expected: str) -> None:
     for column in needed:
         if column not in columns:
-            raise ConfigError(
-                f"{path}: found no column {column!r}, expected the columns {', '.join(needed)}"
-            )
+            raise ConfigError(f"{path}: expected the columns {expected}, found no {column!r}")
 
 
 def _text(place: str, values: Mapping[str, Any], columns: Sequence[str], column: str) -> str | None:

@@ -144,7 +144,7 @@ def _placed(given: pd.DataFrame, table: pd.DataFrame, keys: list[str], what: str
         by = f" by {first['editor']!r}" if "editor" in first else ""
         raise ConfigError(
             f"{first['place']}: expected {what}s of this run, found {int(lost.sum())} rows of "
-            f"others ({first['id']!r}{by} is the first)"
+            f"others (the first is {first['id']!r}{by})"
         )
     for name in [name for name in ("editor", "category") if name in found]:
         order = {own: place for place, own in enumerate(table[name].unique())}

@@ -132,7 +132,7 @@ def _text(path: Path, kind: type[LockstepError]) -> str:
     with open(path, "rb") as file:
         data = file.read(MAX_BYTES + 1)
     if len(data) > MAX_BYTES:
-        raise kind(f"{path}: found more than {MAX_BYTES:,} bytes, expected at most so many")
+        raise kind(f"{path}: expected at most {MAX_BYTES:,} bytes, found more")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError:

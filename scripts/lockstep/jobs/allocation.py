@@ -57,7 +57,7 @@ def check_limits(limits: Mapping[str, Any], most: tuple[int, str]) -> None:
         together, key = most
         if name == "gpu" and isinstance(limit, int) and limit < together:
             least = "1" if together == 1 else f"{together} ({key})"
-            raise DeviceError(f"--resources gpu={limit}: found too few, expected at least {least}")
+            raise DeviceError(f"--resources gpu={limit}: expected at least {least}")
 
 
 def most_together(settings: Config) -> tuple[int, str]:
@@ -119,7 +119,8 @@ def _take(gpus: list[Device], node: str, shards: range) -> list[Device]:
     """Return GPUs that no other job of the same allocation has taken, one for each shard."""
     if not gpus:
         raise DeviceError(
-            "devices.accelerator: found no GPU given to this job, accepted is cpu on such nodes"
+            "devices.accelerator: expected cpu on a node without GPUs, found no GPU given to "
+            "this job"
         )
     if len(gpus) < len(shards):
         raise DeviceError(
