@@ -121,6 +121,7 @@ def group(frame: pd.DataFrame) -> stats.Group:
         frame.loc[ok, "score"].to_numpy(dtype=float),
         {str(kind): int(number) for kind, number in sorted(failures.items())},
         int((frame["status"] == "skipped").sum()),
+        clusters(frame[ok]).tolist(),
     )
 
 
@@ -131,7 +132,8 @@ def clusters(frame: pd.DataFrame) -> pd.Series:
     run. Where no source is known, as of scores of others, it is category and id.
     """
     own = frame["category"] + "/" + frame["id"]
-    return frame["source"].astype(object).str.rpartition("/")[2].fillna(own)
+    names = frame["source"].map(lambda path: path.rpartition("/")[2], na_action="ignore")
+    return names.astype(object).fillna(own)
 
 
 def means(frame: pd.DataFrame, columns: Sequence[str]) -> dict[str, float | None]:

@@ -243,8 +243,12 @@ def _ranked(
     categories = {category: row["mean"] for category, row in numbers["categories"].items()}
     if terms.headline["protocol"] is not None:
         groups = {
-            category: tables.group(frame)._replace(scores=headlines[category].dropna().to_numpy())
+            category: tables.group(frame)._replace(
+                scores=own.dropna().to_numpy(),
+                clusters=tables.clusters(frame[own.notna()]).tolist(),
+            )
             for category, frame in frames.items()
+            for own in [headlines[category]]
         }
         overall = stats.overall(groups, 0, terms.headline["scale"])
         categories = {
@@ -252,7 +256,8 @@ def _ranked(
             for category, group in groups.items()
         }
     row = overall[aggregate]
-    return {key: row[key] for key in ("mean", "ci95", "ci95_method")} | {"categories": categories}
+    kept = ("mean", "ci95", "ci95_method", "clusters")
+    return {key: row[key] for key in kept} | {"categories": categories}
 
 
 UNKNOWN = ("mean", "std", "median", "min", "max", "ci95", "ci95_method", "threshold_share")
@@ -273,7 +278,7 @@ def _over_categories(own: Mapping[str, pd.DataFrame], terms: Terms) -> dict[str,
         overall = {kind: {**row, **nothing} for kind, row in overall.items()}
         return {"difficulties": {}, "tags": {}, "overall": overall}
     # copies of texts, a row at a time, are what would take memory
-    needed = ["status", "score", "difficulty", "tags"]
+    needed = ["id", "category", "source", "status", "score", "difficulty", "tags"]
     every = pd.concat(
         [frame[[*needed, *tables.criteria(frame)]] for frame in own.values()], ignore_index=True
     )

@@ -107,6 +107,9 @@ class ByJudge(Part):
     mean: float | None
     """Over the scored samples; null where there are none."""
     ci95: Interval | None
+    """Null with too few clusters."""
+    clusters: int
+    """Source images of the scored samples."""
     count: int
     """Scored samples."""
     place: int | None

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from lockstep.report.part import Interval, Judges, Part, Power, Rewriting, Seeds, Served
 
-SCHEMA_VERSION: Final = 3
+SCHEMA_VERSION: Final = 4
 
 
 class Summary(Part):
@@ -26,9 +26,11 @@ class Summary(Part):
     min: float | None
     max: float | None
     ci95: Interval | None
-    """95% interval of the mean; null with less than two scores, or if all are equal."""
-    ci95_method: Literal["bca", "normal"] | None
-    """BCa bootstrap, or normal distribution above 5,000 scores."""
+    """95% interval of the mean; null with too few clusters (docs/report.md)."""
+    ci95_method: Literal["clustered"] | None
+    """Null where there is no interval."""
+    clusters: int
+    """Source images that the scored samples are of; samples of one go up and down together."""
     threshold_share: float | None
     """Share of the scored samples with at least the threshold."""
     count: int
@@ -136,7 +138,9 @@ class Ranked(Part):
 
     mean: float | None
     ci95: Interval | None
-    ci95_method: Literal["bca", "normal"] | None
+    ci95_method: Literal["clustered"] | None
+    clusters: int
+    """Source images of the scored samples."""
     categories: dict[str, float | None]
     """Mean by category."""
 
@@ -194,11 +198,13 @@ class Pair(Part):
     difference: float | None
     """Mean of first − second; overall it is micro or macro as the headline is."""
     ci95: Interval | None
-    """95% interval of the difference."""
-    ci95_method: Literal["bca", "normal"] | None
+    """95% interval of the difference; null with too few clusters (docs/report.md)."""
+    ci95_method: Literal["clustered"] | None
+    clusters: int
+    """Source images of these samples."""
     p_value: float | None
-    """Two-sided, that the difference has no sign of its own."""
-    p_value_method: Literal["permutation", "normal"] | None
+    """Two-sided, that the difference is none; null with too few clusters."""
+    p_value_method: Literal["clustered"] | None
     p_holm: float | None
     """Corrected for all pairs of editors in the same category, for all differences that stand of a
     series, or for all of twins (Holm 1979)."""
@@ -219,6 +225,8 @@ class Rank(Part):
     mean: float
     """The headline number."""
     ci95: Interval | None
+    clusters: int
+    """Source images of the scored samples; with too few, nothing is told apart."""
     count: int
     """Scored samples."""
     coverage: float
@@ -237,7 +245,7 @@ class Incomplete(Part):
 class Numbers(Part):
     """Scores of editors, and how they compare."""
 
-    schema_version: Literal[3] = SCHEMA_VERSION
+    schema_version: Literal[4] = SCHEMA_VERSION
     title: str
     date: str
     scale: Interval
