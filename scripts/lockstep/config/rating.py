@@ -34,8 +34,8 @@ class RatingSettings(Section):
         "criteria",
         description="`criteria` asks for those of the rubric, `pairs` for the better of two edits.",
     )
-    language: Literal["en", "zh"] = Field(
-        "en", description="Of the page; instructions and rubrics stay as they are."
+    language: Literal["en", "zh"] | None = Field(
+        None, description="Language of the page; null is `report.language`."
     )
     seed: NonNegativeInt = Field(0, description="Of the choice, the order and the codes.")
 

@@ -22,8 +22,8 @@ BLOCKS = 2000
 POINTS = 500
 """Most points of the drift curve that are drawn one by one; a page shows few more in its width."""
 
-WIDTH = 11.0
-"""Inches of 72 units; the page scales it."""
+WIDTHS = (11.0, 4.6)
+"""Inches of 72 units, of a plot for the page's width, which the page scales, and for a phone."""
 
 LONGEST = 24
 """Characters of a device's name that are shown."""
@@ -36,7 +36,7 @@ class _Rectangle(NamedTuple):
     height: float
 
 
-def timeline(editor: str, lockstep: Mapping[str, Any]) -> str:
+def timeline(editor: str, lockstep: Mapping[str, Any], width: float = WIDTHS[0]) -> str:
     """Draw devices over time, with work, wait and load; return SVG.
 
     Where there are too many blocks each device's time is cut into equal bins, and a bin is filled
@@ -45,7 +45,7 @@ def timeline(editor: str, lockstep: Mapping[str, Any]) -> str:
     names = list(lockstep["devices"])
     with style(f"{editor}: timeline of the devices") as title:
         row = max(0.15, 0.32 - 0.005 * len(names))
-        axes, scale = _axes(lockstep, row * len(names))
+        axes, scale = _axes(lockstep, row * len(names), width)
         blocks = lockstep["timeline"]
         shapes = _exact if len(blocks) <= BLOCKS else _binned
         for kind, rectangles in shapes(blocks, names, lockstep["seconds"]).items():
@@ -65,10 +65,10 @@ def timeline(editor: str, lockstep: Mapping[str, Any]) -> str:
         return svg(axes, title)
 
 
-def drift_curve(editor: str, lockstep: Mapping[str, Any]) -> str:
+def drift_curve(editor: str, lockstep: Mapping[str, Any], width: float = WIDTHS[0]) -> str:
     """Draw by how many images the fastest device is ahead of the slowest; return SVG."""
     with style(f"{editor}: images that the fastest device is ahead of the slowest") as title:
-        axes, scale = _axes(lockstep, 1.1)
+        axes, scale = _axes(lockstep, 1.1, width)
         step = lockstep["seconds"] / POINTS if len(lockstep["curve"]) > POINTS else 0
         colour = COLOURS["work"]
         for category in lockstep["drift"]:
@@ -87,7 +87,7 @@ def drift_curve(editor: str, lockstep: Mapping[str, Any]) -> str:
         return svg(axes, title)
 
 
-def _axes(lockstep: Mapping[str, Any], height: float) -> tuple[Axes, float]:
+def _axes(lockstep: Mapping[str, Any], height: float, width: float) -> tuple[Axes, float]:
     """Return axes over the timeline's time, and their units per second.
 
     All plots of an editor have the same axis in the same place, so that one can be read below
@@ -95,18 +95,19 @@ def _axes(lockstep: Mapping[str, Any], height: float) -> tuple[Axes, float]:
 
     Args:
         height: inches of the axes.
+        width: inches of the whole plot.
     """
     longest = max(len(_shown(name)) for name in lockstep["devices"])
     left, right, above, below = max(0.55, 0.15 + 0.075 * longest), 0.15, 0.45, 0.45
     total = above + height + below
-    figure = Figure((WIDTH, total))
+    figure = Figure((width, total))
     axes = figure.add_axes(
-        (left / WIDTH, below / total, (WIDTH - left - right) / WIDTH, height / total)
+        (left / width, below / total, (width - left - right) / width, height / total)
     )
     unit, seconds = _unit(lockstep["seconds"])
     axes.set_xlim(0, (lockstep["seconds"] or 1) / seconds)
     axes.set_xlabel(unit)
-    _name_categories(axes, lockstep, 1 / seconds)
+    _name_categories(axes, lockstep, 1 / seconds, 12 * width)
     return axes, 1 / seconds
 
 
@@ -122,16 +123,21 @@ def _shown(name: str) -> str:
     return name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…"
 
 
-def _name_categories(axes: Axes, lockstep: Mapping[str, Any], scale: float) -> None:
-    """Mark where each category begins, with its key above where there is room for it."""
+def _name_categories(
+    axes: Axes, lockstep: Mapping[str, Any], scale: float, characters: float
+) -> None:
+    """Mark where each category begins, with its key above where there is room for it.
+
+    Args:
+        characters: how many the width takes, about.
+    """
     begins: dict[str, float] = {}
     for block in lockstep["timeline"]:
         begins.setdefault(block["category"], block["start"])
     free = 0.0
     for category, start in begins.items():
         axes.axvline(start * scale, color=INK, linewidth=0.6, linestyle=(0, (2, 2)), alpha=0.6)
-        # a character takes about a 130th of the width
-        width = lockstep["seconds"] * (len(category) + 1) / 130
+        width = lockstep["seconds"] * (len(category) + 1) / characters
         before = start + width > lockstep["seconds"]
         if start - (width if before else 0) < free:
             continue
