@@ -102,13 +102,12 @@ def with_interval(found: Clustered | None, scale: tuple[float, float]) -> dict[s
     """Return what a mean is sure of.
 
     Returns:
-        `ci95`, its 95% interval (see `clusters.interval`), `ci95_method` (`clustered`), both None
-        with too few clusters, and the number of `clusters`.
+        `ci95`, its 95% interval (see `clusters.interval`), `ci95_method`, which is `clustered`, or
+        `too few` where there is no interval, and the number of `clusters`; both None of no mean.
     """
-    ends = interval(found, scale)
     return {
-        "ci95": ends,
-        "ci95_method": None if ends is None else "clustered",
+        "ci95": interval(found, scale),
+        "ci95_method": _method(found),
         "clusters": 0 if found is None else len(found.errors),
     }
 
@@ -150,15 +149,14 @@ def paired(
         macro,
     )
     furthest = scale[1] - scale[0]
-    p = p_value(found, (-furthest, furthest))
     return {
         "count": len(differences),
         "first_mean": average(one),
         "second_mean": average(two),
         "difference": average(differences),
         **with_interval(found, (-furthest, furthest)),
-        "p_value": p,
-        "p_value_method": None if p is None else "clustered",
+        "p_value": p_value(found, (-furthest, furthest)),
+        "p_value_method": _method(found),
         "wins": int((differences > 0).sum()),
         "ties": int((differences == 0).sum()),
         "losses": int((differences < 0).sum()),
@@ -234,6 +232,10 @@ def separation(edits: Scores, controls: Scores) -> dict[str, Any]:
         "count": len(edits),
         "controls": len(controls),
     }
+
+
+def _method(found: Clustered | None) -> str | None:
+    return None if found is None else "too few" if found.few else "clustered"
 
 
 def _labels(part: int, group: Group) -> Sequence[Hashable]:

@@ -152,12 +152,21 @@ def strengths(
         names.setdefault(sample if clusters is None else clusters[sample], len(names))
         for sample in samples
     ]
+    numbers = {"samples": len(samples), "clusters": len(names), "comparisons": len(comparisons)}
+    return {**numbers, **of_counts(counts, np.array(codes, dtype=int), editors)}
+
+
+def of_counts(counts: np.ndarray, codes: np.ndarray, editors: Sequence[str]) -> dict[str, Any]:
+    """Rate editors by the replies of each sample, as `strengths` does.
+
+    Args:
+        counts: as from `counts_of`.
+        codes: number of each sample's cluster, from 0.
+    """
+    total = counts.sum(0)
     result: dict[str, Any] = {
-        "reason": _unconnected(counts.sum(0), editors),
+        "reason": _unconnected(total, editors),
         "anchor": ANCHOR,
-        "samples": len(samples),
-        "clusters": len(names),
-        "comparisons": len(comparisons),
         "editors": {},
         "bias": None,
         "margin": None,
@@ -166,12 +175,12 @@ def strengths(
     }
     if result["reason"] is not None:
         return result
-    best = fit(counts.sum(0))
+    best = fit(total)
     values = np.array([*best.strengths, best.bias, best.margin])
-    bounded = _bounded(counts.sum(0), editors)
+    bounded = _bounded(total, editors)
     known = None
-    if len(names) >= FEWEST:
-        moved = np.zeros((len(names), len(values)))
+    if codes.max() + 1 >= FEWEST:
+        moved = np.zeros((codes.max() + 1, len(values)))
         np.add.at(moved, codes, _influences(counts, best))
         known = _Known(moved, _of_model(best), bool(bounded))
     differences = _differences(values, known, editors)

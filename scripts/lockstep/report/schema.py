@@ -36,8 +36,8 @@ class Summary(Part):
     max: float | None
     ci95: Interval | None
     """95% interval of the mean; null with too few clusters (docs/report.md)."""
-    ci95_method: Literal["clustered"] | None
-    """Null where there is no interval."""
+    ci95_method: Literal["clustered", "too few"] | None
+    """Whether there is an interval; null where there is no mean."""
     clusters: int
     """Source images that the scored samples are of; samples of one go up and down together."""
     threshold_share: float | None
@@ -147,7 +147,7 @@ class Ranked(Part):
 
     mean: float | None
     ci95: Interval | None
-    ci95_method: Literal["clustered"] | None
+    ci95_method: Literal["clustered", "too few"] | None
     clusters: int
     """Source images of the scored samples."""
     categories: dict[str, float | None]
@@ -208,12 +208,12 @@ class Pair(Part):
     """Mean of first − second; overall it is micro or macro as the headline is."""
     ci95: Interval | None
     """95% interval of the difference; null with too few clusters (docs/report.md)."""
-    ci95_method: Literal["clustered"] | None
+    ci95_method: Literal["clustered", "too few"] | None
     clusters: int
     """Source images of these samples."""
     p_value: float | None
     """Two-sided, that the difference is none; null with too few clusters."""
-    p_value_method: Literal["clustered"] | None
+    p_value_method: Literal["clustered", "too few"] | None
     p_holm: float | None
     """Corrected for all pairs of editors in the same category, for all differences that stand of a
     series, or for all of twins (Holm 1979)."""
