@@ -200,7 +200,8 @@ def markdown(numbers: Mapping[str, Mapping[str, Any]]) -> str:
     lines = [
         f"# {media.markdown(first['name'])}",
         "",
-        f"{first['aggregate']} means, from {low:g} to {high:g}, with 95% intervals. Editors are "
+        f"{first['aggregate']} means, from {low:g} to {high:g}, with 95% intervals, or *too few* "
+        "where there are too few samples for one. Editors are "
         f"ranked by the {first['headline']} overall. A sample without a score moves no mean"
         f"{'; accuracy_of_all counts it as wrong' if _accurate(numbers) else ''}. "
         f"Arithmetic: {media.markdown(first['source'])}",
@@ -245,5 +246,5 @@ def _number(row: Mapping[str, Any], key: str) -> str:
         return "–"
     form = ".1%" if key.startswith("accuracy") else ".3f"
     interval = row["ci95"].get(key)
-    ends = "" if interval is None else f" ({interval[0]:{form}} to {interval[1]:{form}})"
-    return f"{row[key]:{form}}{ends}"
+    ends = "too few" if interval is None else f"{interval[0]:{form}} to {interval[1]:{form}}"
+    return f"{row[key]:{form}} ({ends})"
