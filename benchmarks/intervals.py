@@ -16,7 +16,7 @@ At the end stand all cells that are not between 93 and 98.
 import argparse
 import itertools
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import ClassVar, NamedTuple
 
 import numpy as np
@@ -68,6 +68,9 @@ class Layout(NamedTuple):
     seeds: int = 1
     """Edits of each sample whose mean is its score."""
 
+    def images(self, samples: int) -> int:
+        return max(1, round(samples / self.per_image))
+
 
 LAYOUTS = (
     Layout("own image", 1),
@@ -89,7 +92,7 @@ class Drawn(NamedTuple):
 
 def drawn(generator: np.random.Generator, replicates: int, samples: int, layout: Layout) -> Drawn:
     """Draw two editors' normal numbers: a third is the image's, a third the sample's."""
-    count = max(1, round(samples / layout.per_image))
+    count = layout.images(samples)
     further = generator.integers(0, count, samples - count)
     images = generator.permutation(np.concatenate([np.arange(count), further]))
     shared = generator.normal(size=(replicates, count))[:, images]
@@ -167,11 +170,9 @@ def of_correlations(
     layout: Layout,
     table: np.ndarray,
     editors: int,
+    truth: Mapping[str, float],
 ) -> dict[str, list[float]]:
     """Tell of the judge's correlation with people, over some editors' edits of each sample."""
-    many = generator.normal(size=1_000_000 // editors)
-    every = rated(edits(generator, many, editors), table)
-    truth = {name: own(*every.T).value for name, own in MEASURES.items()}
     found: dict[str, list[float]] = {name: [] for name in MEASURES}
     own = drawn(generator, replicates, samples, layout)
     for shared in own.shared[..., 0]:
@@ -204,7 +205,7 @@ def of_strengths(
     truth = np.linspace(spread / 2, -spread / 2, editors)
     names = [f"editor-{k}" for k in range(editors)]
     one, other = np.triu_indices(editors, 1)
-    count = max(1, round(samples / layout.per_image))
+    count = layout.images(samples)
     found: dict[str, list[float]] = {"rating": [], "difference": [], "bias": []}
     for _ in range(replicates):
         images = np.concatenate([np.arange(count), generator.integers(0, count, samples - count)])
@@ -279,12 +280,19 @@ class Table:
         print("\n".join(cls.outside))
 
 
+def sizes(replicates: int, layouts: Sequence[Layout]) -> Iterator[tuple[int, Layout, int]]:
+    """Yield numbers of samples, what they share, and how often to draw them."""
+    for samples, layout in itertools.product(SAMPLES, layouts):
+        few = layout.images(samples) < clusters.FEWEST
+        yield samples, layout, 1 if few else replicates
+
+
 def means(generator: np.random.Generator, replicates: int) -> None:
     """Print of means and differences of scores."""
     for name, table in quantiles().items():
         lines = Table(f"Scores: {name}", ("mean", "micro", "macro", "difference of equal editors"))
-        for samples, layout in itertools.product(SAMPLES, LAYOUTS):
-            cells = of_means(generator, replicates, samples, layout, table)
+        for samples, layout, count in sizes(replicates, LAYOUTS):
+            cells = of_means(generator, count, samples, layout, table)
             lines.line(samples, layout, cells)
 
 
@@ -294,8 +302,11 @@ def agreement(generator: np.random.Generator, replicates: int) -> None:
     for name, editors in itertools.product(("skewed", "high, 5% 0"), (1, 8)):
         title = f"Correlation with people: {name}, {editors} editor{'s' * (editors > 1)}"
         lines = Table(title, list(MEASURES))
-        for samples, layout in itertools.product(SAMPLES, LAYOUTS[:2]):
-            told = (generator, replicates, samples, layout, tables[name], editors)
+        many = generator.normal(size=1_000_000 // editors)
+        every = rated(edits(generator, many, editors), tables[name])
+        truth = {name: own(*every.T).value for name, own in MEASURES.items()}
+        for samples, layout, count in sizes(replicates, LAYOUTS[:2]):
+            told = (generator, count, samples, layout, tables[name], editors, truth)
             lines.line(samples, layout, of_correlations(*told))
 
 
@@ -304,8 +315,8 @@ def pairs(generator: np.random.Generator, replicates: int) -> None:
     for spread in (0.0, 4.0):
         title = f"Strengths of four editors, the first {POINT * spread:.0f} above the last"
         lines = Table(title, ("rating", "difference", "position bias"))
-        for samples, layout in itertools.product(SAMPLES, LAYOUTS[:2]):
-            cells = of_strengths(generator, replicates, samples, layout, spread)
+        for samples, layout, count in sizes(replicates, LAYOUTS[:2]):
+            cells = of_strengths(generator, count, samples, layout, spread)
             lines.line(samples, layout, cells)
 
 

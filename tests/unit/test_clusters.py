@@ -120,9 +120,9 @@ def test_equal_differences_are_clear_only_where_no_unseen_one_can_turn_them():
 
     # eight differences of +1 were called clear once
     assert p(1.0, 8) is None
-    assert p(1.0, 30) > 0.05 > p(1.0, 40)
+    assert p(1.0, 40) > 0.05 > p(1.0, 45)
     assert p(0.2, 100) > 0.05 > p(0.2, 300)
-    assert p(-1.0, 40) == pytest.approx(p(1.0, 40))
+    assert p(-1.0, 45) == pytest.approx(p(1.0, 45))
     assert p(0.0, 40) == 1
 
 

@@ -23,7 +23,7 @@ FEWEST = 30
 FEWEST_FREEDOM = 8
 """Degrees of freedom that they must give, where some weigh much more than others."""
 
-UNSEEN = 1.25
+UNSEEN = 1.4
 """Most that the cluster weighs that was not seen; a seen one weighs 1."""
 
 LEVEL = 0.05
