@@ -1,7 +1,6 @@
 """Charts of scores: means with intervals, distributions, criteria."""
 
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from lockstep.report import language
+from lockstep.report.language import ENGLISH, Say
 from lockstep.report.svg import INK, style, svg
 from lockstep.report.terms import Chart, colour
 from lockstep.rubrics.ties import settled
@@ -22,11 +21,6 @@ WIDTH = 4.6
 
 WIDE = 13.0
 """Inches of a chart over the page's whole width."""
-
-Say = Callable[..., str]
-"""Gives a text of the report by its key."""
-
-ENGLISH: Say = partial(language.plain, "en")
 
 LONGEST = 36
 """Characters of a label that are shown; its CSV has all."""
@@ -180,7 +174,10 @@ def _summary(report: Mapping[str, Any], editor: str, group: str) -> Mapping[str,
 
 
 def distribution(
-    category: str, scores: Mapping[str, Sequence[float]], scale: tuple[float, float]
+    category: str,
+    scores: Mapping[str, Sequence[float]],
+    scale: tuple[float, float],
+    say: Say = ENGLISH,
 ) -> Chart:
     """Draw how many samples of a category have which score, an editor below the other.
 
@@ -190,7 +187,7 @@ def distribution(
     edges = settled(np.linspace(*scale, BINS + 1))
     counts = {editor: np.histogram(settled(own), edges)[0] for editor, own in scores.items()}
     highest = max(1, *(int(own.max()) for own in counts.values()))
-    with style(f"{category}: distribution of scores") as title:
+    with style(say("plots.distribution", category=category)) as title:
         axes = _axes(0.5 * len(counts), WIDTH, scale, left=0.15)
         for number, (editor, own) in enumerate(counts.items()):
             base = len(counts) - 1 - number
@@ -221,6 +218,7 @@ def criteria(
     category: str,
     means_of: Mapping[str, Mapping[str, float | None]],
     scale: tuple[float, float],
+    say: Say = ENGLISH,
 ) -> Chart:
     """Draw each editor's mean of each criterion of a category.
 
@@ -233,7 +231,7 @@ def criteria(
         for name in names
         for editor, own in means_of.items()
     ]
-    with style(f"{category}: means of the criteria") as title:
+    with style(say("plots.criteria", category=category)) as title:
         shown = [_shown(name.replace("_", " ")) for name in names]
         # a line is as high as its editors need to lie below each other
         line = max(0.36, 0.14 * (len(means_of) + 1))

@@ -6,7 +6,7 @@ but for `code` and **bold**, which each medium writes in its own way.
 
 import re
 from collections.abc import Callable, Mapping
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,6 +25,9 @@ CHINESE = {category.key: category.chinese for category in CATEGORIES.values()}
 
 Says = Callable[..., Markup]
 """Gives a text by its key and the values in it, safe for one medium."""
+
+Say = Callable[..., str]
+"""Gives a text by its key and the values in it, as it is."""
 
 
 @cache
@@ -51,6 +54,9 @@ def part(language: str, name: str) -> dict[str, str]:
 def plain(language: str, key: str, **values: Any) -> str:
     """Return a text as it is."""
     return _text(language, key, values).format_map(values)
+
+
+ENGLISH: Say = partial(plain, "en")
 
 
 def terms(language: str) -> list[tuple[str, dict[str, str]]]:
@@ -97,7 +103,9 @@ def _text(language: str, key: str, values: Mapping[str, Any]) -> str:
 
 
 def category(language: str, key: str) -> str:
-    """Return how a category is called: in English with its Chinese name, if it has one."""
+    """Return how a category, or all of them together, is called: in English with both names."""
+    if key == "overall":
+        return plain(language, "page.overall")
     if language == "zh":
         return CHINESE.get(key, key)
     return f"{key} {CHINESE[key]}" if key in CHINESE else key

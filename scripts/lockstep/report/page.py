@@ -65,13 +65,13 @@ def draw(
             for editor, own in frames.items()
             if editor in standing
         }
-        drawn.append(partial(charts.distribution, category, scores, report["scale"]))
+        drawn.append(partial(charts.distribution, category, scores, report["scale"], say))
         criteria = {
             editor: own["categories"][category]["criteria"]
             for editor, own in report["editors"].items()
             if editor in standing
         }
-        drawn.append(partial(charts.criteria, category, criteria, scales[category]))
+        drawn.append(partial(charts.criteria, category, criteria, scales[category], say))
     return {chart.name: chart for chart in (one() for one in drawn[part::parts])}
 
 

@@ -7,6 +7,7 @@ import csv
 import io
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from lockstep.figures.tables import read_table
 from lockstep.foreign import media
 from lockstep.records import EditRecord, RewriteRecord
 from lockstep.report import gallery, page, seeds, texts
+from lockstep.report import language as languages
 from lockstep.report.asked import of_results
 from lockstep.report.numbers import of_run
 from lockstep.report.part import Unfinished
@@ -52,7 +54,7 @@ def write_report(
     further: Mapping[str, Sequence[Path]],
     folder: Path,
     threads: int = 1,
-    partial: Sequence[Unfinished] = (),
+    unfinished: Sequence[Unfinished] = (),
 ) -> None:
     """Write report.json, report.md, report.html, what the page loads, config.yaml and tables.
 
@@ -72,7 +74,7 @@ def write_report(
             (several judges), each if there is one.
         folder: the report's folder.
         threads: thumbnails, contact sheets and charts that are made at a time.
-        partial: what was there, of a run that is not finished.
+        unfinished: what was there of each editor, of a run that is not finished.
     """
     folder, results = Path(folder), Path(settings.results)
     frames = {
@@ -80,7 +82,7 @@ def write_report(
         for editor, files in tables.items()
     }
     measured = {editor: _measure(editor, files, settings) for editor, files in edits.items()}
-    plotted = begun(threads, _plot, measured)
+    plotted = begun(threads, _plot, measured, settings.report.language)
     steps = {}
     for editor, step in measured.items():
         for key, columns in PLOTTED.items():
@@ -91,7 +93,7 @@ def write_report(
     rewriting = _rewriting(settings, results)
     told = (asked, rewriting, rejected, further, threads)
     numbers = of_run(settings, frames, summaries, steps, *told)
-    report = _unranked(numbers.model_dump(mode="json"), partial)
+    report = _unranked(numbers.model_dump(mode="json"), unfinished)
     parts = max(1, threads // DRAWING)
     # charts of scores show the means over the seeds
     shown = seeds.averaged_scores(settings.seeds, frames)
@@ -118,10 +120,10 @@ def write_report(
     _forget_others(folder, list(frames), list(settings.benchmark.named), settings.series)
 
 
-def _unranked(report: dict[str, Any], partial: Sequence[Unfinished]) -> dict[str, Any]:
+def _unranked(report: dict[str, Any], unfinished: Sequence[Unfinished]) -> dict[str, Any]:
     """Return a report that says what was there; while anything is missing it ranks nothing."""
-    missing = any(own.scores < own.samples for own in partial)
-    told = [own.model_dump(mode="json") for own in partial]
+    missing = any(own.scores < own.samples for own in unfinished)
+    told = [own.model_dump(mode="json") for own in unfinished]
     return {**report, "partial": told, **({"leaderboard": []} if missing else {})}
 
 
@@ -178,14 +180,18 @@ def _rewriting(settings: Config, results: Path) -> dict[str, dict[str, Any]]:
     return found
 
 
-def _plot(measured: Mapping[str, Mapping[str, Any]]) -> dict[str, list[str]]:
+def _plot(measured: Mapping[str, Mapping[str, Any]], language: str) -> dict[str, list[str]]:
     """Return the plots of how each editor's devices kept step, as SVG."""
     # slow to import, and needed where plots are drawn
     from lockstep.report import plots
 
+    say = partial(languages.plain, language)
+    # two names would take the room of both
+    named = partial(languages.category, language) if language == "zh" else str
+
     return {
         editor: [
-            draw(editor, step, width)
+            draw(editor, step, width, say, named)
             for width in plots.WIDTHS
             for draw in (plots.timeline, plots.drift_curve)
             if step["edits"]

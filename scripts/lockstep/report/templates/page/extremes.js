@@ -37,6 +37,7 @@ function showExtremes(state) {
     const found = leastOf(index.id.length, valueOf);
     const part = document.getElementById(`extremes-${kind}`);
     part.hidden = found.length === 0;
+    if (found.length) document.getElementById("extremes").hidden = false;
     const list = part.querySelector("ul");
     const address = (id) => state.filterAddress({ sort, sample: id });
     list.replaceChildren(

@@ -2,9 +2,10 @@
 
 const NUMBER = /^[<≥]?\s*[+-]?[\d,]*\.?\d+/;
 
-// What a cell is sorted by: its number, else its text; nothing where it holds a dash.
+// What a cell is sorted by: its number, else its text; nothing where it holds a dash. A range below
+// a number is a line of its own.
 function sortedBy(cell) {
-  const text = cell?.textContent.trim() ?? "";
+  const text = cell?.innerText.trim() ?? "";
   if (text === "" || text === "–") return null;
   const found = cell.classList.contains("text") ? null : text.match(NUMBER);
   return found ? Number(found[0].replace(/[<≥,\s]/g, "")) : text;
