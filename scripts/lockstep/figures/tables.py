@@ -137,6 +137,15 @@ def clusters(frame: pd.DataFrame) -> pd.Series:
     return names.astype(object).fillna(own)
 
 
+def tags(frame: pd.DataFrame) -> dict[str, pd.Index]:
+    """Return the rows of each tag, the most frequent tag first."""
+    several = frame["tags"].map(json.loads, na_action="ignore").explode().dropna()
+    # a tag that a sample has twice is one
+    rows = several.reset_index().drop_duplicates().groupby("tags", sort=True)["index"]
+    found = {str(tag): pd.Index(own) for tag, own in rows}
+    return dict(sorted(found.items(), key=lambda item: -len(item[1])))
+
+
 def means(frame: pd.DataFrame, columns: Sequence[str]) -> dict[str, float | None]:
     """Return the mean of each column over the scored samples; None where there is nothing."""
     ok = frame[frame["status"] == "ok"]

@@ -1,6 +1,5 @@
 """All numbers of the report, from tables to what `schema` describes."""
 
-import json
 import platform
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -311,7 +310,7 @@ def _over_categories(own: Mapping[str, pd.DataFrame], terms: Terms) -> dict[str,
             str(difficulty): describe(frame)
             for difficulty, frame in every.groupby("difficulty", sort=False)
         },
-        "tags": {tag: describe(every.loc[rows]) for tag, rows in _tags(every).items()},
+        "tags": {tag: describe(every.loc[rows]) for tag, rows in tables.tags(every).items()},
         "overall": {kind: {**row, **criteria[kind]} for kind, row in overall.items()},
     }
 
@@ -327,15 +326,6 @@ def _over(
         known = [mean for row in rows if (mean := row[name]) is not None]
         found[name] = float(measure(known)) if rows and len(known) == len(rows) else None
     return found
-
-
-def _tags(frame: pd.DataFrame) -> dict[str, pd.Index]:
-    """Return the rows of each tag, the most frequent tag first."""
-    several = frame["tags"].map(json.loads, na_action="ignore").explode().dropna()
-    # a tag that a sample has twice is one
-    rows = several.reset_index().drop_duplicates().groupby("tags", sort=True)["index"]
-    found = {str(tag): pd.Index(own) for tag, own in rows}
-    return dict(sorted(found.items(), key=lambda item: -len(item[1])))
 
 
 def _random(settings: Config) -> list[str]:

@@ -25,6 +25,29 @@ class Unfinished(Part):
     """Samples that have a score, or none for good."""
 
 
+class Cut(Part):
+    """An edit whose prompt a text encoder took only the beginning of."""
+
+    editor: str
+    category: str
+    id: str
+    prompt_cut: str
+    """How many tokens of it, and which encoder."""
+
+
+class Control(Part):
+    """How well the judge tells edits from what deserves no score."""
+
+    editor: str
+    category: str
+    control: Literal["identity", "swapped"]
+    auc: float | None
+    mean: float | None
+    control_mean: float | None
+    count: int
+    controls: int
+
+
 class Served(Part):
     """What an editor behind a server asked for and got; null where the server says nothing."""
 

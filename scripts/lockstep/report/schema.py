@@ -11,6 +11,8 @@ from typing import Any, Final, Literal
 from pydantic import Field
 
 from lockstep.report.part import (
+    Control,
+    Cut,
     Interval,
     Judges,
     Part,
@@ -306,29 +308,6 @@ class Skipped(Part):
     category: str
     reason: str
     ids: list[str]
-
-
-class Cut(Part):
-    """An edit whose prompt a text encoder took only the beginning of."""
-
-    editor: str
-    category: str
-    id: str
-    prompt_cut: str
-    """How many tokens of it, and which encoder."""
-
-
-class Control(Part):
-    """How well the judge tells edits from what deserves no score."""
-
-    editor: str
-    category: str
-    control: Literal["identity", "swapped"]
-    auc: float | None
-    mean: float | None
-    control_mean: float | None
-    count: int
-    controls: int
 
 
 class Step(Part):
