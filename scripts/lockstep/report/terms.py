@@ -1,7 +1,7 @@
 """What the numbers of a report are of, and what they are on."""
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import pandas as pd
 
@@ -32,6 +32,12 @@ class Terms(NamedTuple):
 
     def of(self, category: str) -> Scale:
         return self.scales.get(category, self.scale)
+
+    def headline_of(self, category: str) -> Scale:
+        """Return the scale of a category's headline numbers."""
+        if self.headline["protocol"] is not None:
+            return cast(Scale, self.headline["scale"])
+        return self.of(category)
 
 
 class Chart(NamedTuple):
