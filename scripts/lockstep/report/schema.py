@@ -10,7 +10,16 @@ from typing import Any, Final, Literal
 
 from pydantic import Field
 
-from lockstep.report.part import Interval, Judges, Part, Power, Rewriting, Seeds, Served
+from lockstep.report.part import (
+    Interval,
+    Judges,
+    Part,
+    Power,
+    Rewriting,
+    Seeds,
+    Served,
+    Unfinished,
+)
 
 SCHEMA_VERSION: Final = 3
 
@@ -356,6 +365,11 @@ class Report(Numbers):
     """Of the editors that edit each sample several times."""
     power: list[Power] = Field(default=[])
     twins: list[Twins] = Field(default=[])
+    partial: list[Unfinished]
+    """Where the report was made before its run was finished, all editors; else empty."""
+    control_editors: list[str]
+    """Editors that return their source: they show what the judge gives to no edit, and are not
+    ranked."""
     random_weights: list[str]
     """Models with random weights; if there are any, scores mean nothing."""
     controls: list[Control]
