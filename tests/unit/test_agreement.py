@@ -6,19 +6,21 @@ import pytest
 from scipy import stats as scipy_stats
 
 from lockstep.errors import ConfigError
-from lockstep.figures.agreement import MEASURES, _with_interval, agreement, fisher_mean
+from lockstep.figures import human_files, people
+from lockstep.figures.raters import fisher_mean
 from lockstep.records.columns import COLUMNS
 from lockstep.rubrics import combine
 from lockstep.rubrics.rubric import read_rubric
 from tests.conftest import ROOT
 
+MEASURES = {
+    "spearman": scipy_stats.spearmanr,
+    "kendall": scipy_stats.kendalltau,
+    "pearson": scipy_stats.pearsonr,
+}
+
 JUDGE = [1.0, 4.0, 3.0, 8.0, 9.0, 6.0, 5.0, 7.0]
 HUMAN = [10, 30, 40, 70, 90, 90, 20, 60]
-
-
-@pytest.fixture(autouse=True)
-def few_resamples(monkeypatch):
-    monkeypatch.setattr("lockstep.figures.agreement.RESAMPLES", 99)
 
 
 @pytest.fixture
@@ -34,39 +36,50 @@ def tables(tmp_path):
     return {"e": found}
 
 
+def agreement(tables, path):
+    rubric = read_rubric(ROOT / "config" / "rubrics" / "physical.yaml")
+    rubrics = dict.fromkeys(("physical", "social"), rubric)
+    given = human_files.read_people([path], list(tables), {}, human_files.columns_of(rubrics))
+    return people.agreement(tables, given, rubrics)["agreement"]
+
+
 def humans(folder, rows, columns="id,score"):
     path = folder / "humans.csv"
     path.write_text("\n".join([columns, *(",".join(map(str, row)) for row in rows)]))
     return path
 
 
-def test_correlations_are_scipys_and_lie_in_their_intervals(tables, tmp_path):
+def test_correlations_are_scipys_and_of_few_samples_have_no_interval(tables, tmp_path):
     rows = [(f"physical-{i}", score) for i, score in enumerate(HUMAN)]
     rows += [("social-0", 10), ("social-1", 20), ("social-2", 30)]
     physical, social, overall = agreement(tables, humans(tmp_path, rows))
     assert (physical["category"], physical["count"]) == ("physical", 8)
-    for name, measure in {
-        "spearman": scipy_stats.spearmanr,
-        "kendall": scipy_stats.kendalltau,
-        "pearson": scipy_stats.pearsonr,
-    }.items():
+    for name, measure in MEASURES.items():
         assert physical[name] == pytest.approx(measure(JUDGE, HUMAN).statistic)
-        low, high = physical[f"{name}_ci95"]
-        assert -1 <= low < physical[name] < high <= 1
+        assert (physical[f"{name}_ci95"], physical["clusters"]) == (None, 8)
     # the judge said the same of all: nothing correlates, and nothing is made up
     assert (social["count"], social["spearman"], social["spearman_ci95"]) == (3, None, None)
     assert overall["count"] == 11
 
 
-def test_the_interval_covers_the_truth_as_often_as_it_says(monkeypatch):
-    monkeypatch.setattr("lockstep.figures.agreement.RESAMPLES", 199)
-    generator = np.random.default_rng(1)
-    truth, hits = 0.7, 0
-    for _ in range(40):
-        pairs = generator.multivariate_normal([0, 0], [[1, truth], [truth, 1]], size=60)
-        _, (low, high) = _with_interval(pairs, MEASURES["pearson"])
-        hits += low <= truth <= high
-    assert hits >= 34
+def test_samples_of_one_source_image_are_one_cluster(tables, tmp_path):
+    generator = np.random.default_rng(0)
+    frame = pd.DataFrame({column: [None] * 60 for column in COLUMNS})
+    frame["id"], frame["category"] = [f"{i}" for i in range(60)], "physical"
+    frame["score"] = generator.integers(0, 11, 60).astype(float)
+    given = frame["score"] + generator.normal(size=60)
+    found = {}
+    for name, sources in {"own": range(60), "shared": np.arange(60) // 2, "few": [0] * 60}.items():
+        frame["source"] = [f"/results/{name}/images/{source}.png" for source in sources]
+        path = tmp_path / f"{name}.csv"
+        frame.to_csv(path, index=False)
+        (found[name],) = agreement(
+            {"e": {"physical": path}}, humans(tmp_path, zip(frame["id"], given, strict=True))
+        )[:1]
+    assert [row["clusters"] for row in found.values()] == [60, 30, 1]
+    assert found["own"]["pearson"] == found["shared"]["pearson"]
+    assert found["own"]["pearson_ci95"] != found["shared"]["pearson_ci95"]
+    assert found["few"]["pearson_ci95"] is None
 
 
 def test_several_people_count_by_their_mean(tables, tmp_path):
@@ -155,6 +168,7 @@ def test_each_editor_has_its_own_correlation_and_all_their_mean_by_fishers_z(tab
     assert found[0]["spearman_fisher"] == pytest.approx(mean)
     assert found[0]["editors"] == 2
     assert "spearman_fisher" not in found[1]
+    assert {row["scale"] for row in found} == {row["judge"] for row in found} == {"score"}
 
 
 def test_the_mean_by_fishers_z_at_its_ends():
@@ -167,7 +181,11 @@ def test_the_mean_by_fishers_z_at_its_ends():
 @pytest.mark.parametrize(
     ("columns", "row", "sentence"),
     [
-        ("id,score", ("physical-9", 1), "1 that it does not have (the first is 'physical-9'"),
+        (
+            "id,score",
+            ("physical-9", 1),
+            "line 2: expected edits of this run, found 1 rows of others (the first is 'physical-9'",
+        ),
         ("id,mark", ("physical-0", 1), "found no 'score'"),
         ("name,score", ("physical-0", 1), "found no 'id'"),
         ("id,score", ("physical-0", "good"), "line 2: score: expected a number"),
@@ -180,10 +198,14 @@ def test_the_mean_by_fishers_z_at_its_ends():
         ("id,score", ("physical-0", 1, 9), "line 2: expected 2 cells, found 3"),
         ("id,score", ("physical-0",), "line 2: expected 2 cells, found 1"),
         ("id,score,score", ("physical-0", 1, 9), "expected each column once, found 'score' twice"),
-        ("id,score,editor", ("physical-0", 1, "f"), "(the first is 'physical-0' by 'f')"),
+        (
+            "id,score,editor",
+            ("physical-0", 1, "f"),
+            "line 2: editor: expected an editor of this run, e",
+        ),
         ("id,score,editor", ("physical-0", 1, ""), "line 2: editor: expected a text, found ''"),
         ("id,score", ("", 1), "line 2: id: expected a text, found ''"),
-        ("id,score", ("NA", 1), "1 that it does not have (the first is 'NA'"),
+        ("id,score", ("NA", 1), "1 rows of others (the first is 'NA' by 'e')"),
     ],
 )
 def test_a_file_that_is_none_is_one_clear_error(tables, tmp_path, columns, row, sentence):

@@ -37,7 +37,7 @@ def test_the_help_has_a_line_for_each_command(monkeypatch, capsys):
     ],
 )
 def test_an_unknown_command_is_one_sentence(arguments, found, monkeypatch, capsys):
-    expected = "Error: expected a command, ratings, report, verify, votes or workers, found "
+    expected = "Error: expected a command, agreement, ratings, report, verify, votes or workers, found "
     assert run(monkeypatch, *arguments) == expected + found
     assert capsys.readouterr() == ("", "")
 

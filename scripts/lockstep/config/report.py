@@ -9,6 +9,33 @@ from lockstep.config.section import Name, PlainPath, Section
 from lockstep.rubrics.rubric import SCALE, Combine
 
 
+def _rising(scale: tuple[float, float]) -> tuple[float, float]:
+    if scale[0] >= scale[1]:
+        raise ValueError(f"expected the lowest score before the highest, found {list(scale)}")
+    return scale
+
+
+Scale = Annotated[tuple[float, float], AfterValidator(_rising)]
+
+
+class HumanScale(Section):
+    """A column of people's scores."""
+
+    scale: Scale | None = Field(
+        None, description="Lowest and highest possible value; a value outside is an error."
+    )
+    level: Literal["ordinal", "interval"] | None = Field(
+        None,
+        description="`ordinal` if only the order of the values counts, `interval` if their "
+        "differences do; null is ordinal for at most 7 different values.",
+    )
+    judge: str | None = Field(
+        None,
+        description="The judge's number to compare with: score, a criterion or an aspect of the "
+        "rubric; null is the one of the same name.",
+    )
+
+
 class ReportSettings(Section):
     """The report: its title, and the limits that it applies."""
 
@@ -38,25 +65,27 @@ class ReportSettings(Section):
         description="Also rank the editors by all judges together: by the mean of the judges' "
         "standardised scores.",
     )
-    human_scores: PlainPath | None = Field(
+    human_scores: PlainPath | tuple[PlainPath, ...] | None = Field(
         None,
-        description="File of human scores (CSV, JSON, JSONL or Parquet with id, score and editor), "
-        "to compare with the judge's.",
+        description="File of people's scores or of their votes on pairs (CSV, JSON, JSONL or "
+        "Parquet), or a list of files, to compare with the judge.",
     )
+    human_scales: dict[str, HumanScale] = Field(
+        {},
+        description="For each column of people's scores, what it is. Without any, the columns are "
+        "score and the criteria and aspects of the rubric.",
+    )
+
+    @property
+    def human_files(self) -> tuple[str, ...]:
+        """Return the files of people's scores and votes."""
+        given = self.human_scores
+        return (given,) if isinstance(given, str) else given or ()
 
     def threshold_on(self, scale: tuple[float, float]) -> float:
         """Return the threshold on a scale from lowest to highest score."""
         low, high = scale
         return low + 0.7 * (high - low) if self.threshold is None else self.threshold
-
-
-def _rising(scale: tuple[float, float]) -> tuple[float, float]:
-    if scale[0] >= scale[1]:
-        raise ValueError(f"expected the lowest score before the highest, found {list(scale)}")
-    return scale
-
-
-Scale = Annotated[tuple[float, float], AfterValidator(_rising)]
 
 
 class CompareSettings(Section):

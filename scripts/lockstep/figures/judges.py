@@ -1,6 +1,5 @@
 """What several judges of one run say: scores and places by judge, agreement, an ensemble."""
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
@@ -12,7 +11,7 @@ from scipy.stats import kendalltau
 
 from lockstep import records
 from lockstep.figures import tables
-from lockstep.figures.agreement import correlations
+from lockstep.figures.correlations import correlations
 from lockstep.figures.raters import krippendorff_alpha
 from lockstep.figures.stats import mean_interval
 from lockstep.records import ScoreRecord
@@ -34,8 +33,9 @@ def column(judge: str) -> str:
 def scores(judges: Sequence[str], files: Files) -> pd.DataFrame:
     """Return all edits with every judge's score: editor, category, id, and `column` of each judge.
 
-    An edit has no score (NaN) of a judge that failed on it, nor has one that was not made. Samples
-    that an editor does not take are left out. `ensemble` is the mean of all judges' standardised
+    Further columns are `cluster` (see `tables.clusters`), `ensemble` and `spread`. An edit has no
+    score (NaN) of a judge that failed on it, nor has one that was not made. Samples that an editor
+    does not take are left out. `ensemble` is the mean of all judges' standardised
     scores, `spread` the difference of the highest and the lowest; both are NaN unless every judge
     scored the edit. A judge's scores are standardised over the edits of all editors that every
     judge scored: less their mean, divided by their standard deviation (ddof 0). Those of a judge
@@ -46,7 +46,8 @@ def scores(judges: Sequence[str], files: Files) -> pd.DataFrame:
     for editor, own in files.items():
         for category, (table, further) in own.items():
             frame = tables.read_table(table)
-            frame = frame.loc[frame["status"] != "skipped", ["id", "score"]]
+            frame = frame.assign(cluster=tables.clusters(frame))
+            frame = frame.loc[frame["status"] != "skipped", ["id", "score", "cluster"]]
             part = frame.rename(columns={"score": column(first)})
             for name, paths in zip(others, further, strict=True):
                 found = {
@@ -99,14 +100,13 @@ def _row(
 ) -> dict[str, Any]:
     given = frame[[column(name) for name in judges]].to_numpy(dtype=float)
     by_judge = {name: _editors(frame, column(name)) for name in judges}
-    alpha = krippendorff_alpha(given.T)
     return {
         "category": category,
         "edits": len(frame),
         "shared": int((~np.isnan(given).any(axis=1)).sum()),
         "judges": by_judge,
         "pairs": [_pair(one, other, frame, by_judge) for one, other in combinations(judges, 2)],
-        "alpha": None if math.isnan(alpha) else alpha,
+        "alpha": krippendorff_alpha(given.T),
         "ensemble": _editors(frame, ENSEMBLE) if ensemble else None,
         "disagreements": _disagreements(judges, frame),
     }
@@ -131,7 +131,8 @@ def _pair(
     one: str, other: str, frame: pd.DataFrame, by_judge: Mapping[str, Mapping[str, Any]]
 ) -> dict[str, Any]:
     """Return how two judges agree: on edits that both scored, and on the order of editors."""
-    both = frame[[column(one), column(other)]].dropna().to_numpy(dtype=float)
+    shared = frame.dropna(subset=[column(one), column(other)])
+    both = shared[[column(one), column(other)]].to_numpy(dtype=float)
     means = [
         (row["mean"], by_judge[other][editor]["mean"]) for editor, row in by_judge[one].items()
     ]
@@ -140,7 +141,7 @@ def _pair(
     return {
         "first": one,
         "second": other,
-        **correlations(both),
+        **correlations(both, shared["cluster"]),
         "difference": float(np.subtract(*both.T).mean()) if len(both) else None,
         "editors_kendall": _kendall(known),
         "same_order": sum(bool(sign > 0) for sign in signs),

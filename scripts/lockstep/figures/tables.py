@@ -125,6 +125,17 @@ def group(frame: pd.DataFrame) -> stats.Group:
     )
 
 
+def clusters(frame: pd.DataFrame) -> pd.Series:
+    """Return what each row of a table is independent of others by: its source image.
+
+    Images are named by their hashes, so samples of one image have one name in every category and
+    run. Where no source is known, as of scores of others, it is category and id.
+    """
+    own = frame["category"] + "/" + frame["id"]
+    names = frame["source"].map(lambda path: path.rpartition("/")[2], na_action="ignore")
+    return names.astype(object).fillna(own)
+
+
 def means(frame: pd.DataFrame, columns: Sequence[str]) -> dict[str, float | None]:
     """Return the mean of each column over the scored samples; None where there is nothing."""
     ok = frame[frame["status"] == "ok"]

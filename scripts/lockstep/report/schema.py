@@ -11,17 +11,20 @@ from typing import Any, Final, Literal
 from pydantic import Field
 
 from lockstep.report.part import (
+    Agreement,
     Interval,
     Judges,
     Part,
     Power,
+    Raters,
     Rewriting,
     Seeds,
     Served,
     Unfinished,
+    Votes,
 )
 
-SCHEMA_VERSION: Final = 3
+SCHEMA_VERSION: Final = 4
 
 
 class Summary(Part):
@@ -246,7 +249,7 @@ class Incomplete(Part):
 class Numbers(Part):
     """Scores of editors, and how they compare."""
 
-    schema_version: Literal[3] = SCHEMA_VERSION
+    schema_version: Literal[4] = SCHEMA_VERSION
     title: str
     date: str
     scale: Interval
@@ -375,8 +378,12 @@ class Report(Numbers):
     controls: list[Control]
     anchors: list[dict[str, Any]] = Field(default=[])
     """Drift from the anchor set's recorded scores."""
-    agreement: list[dict[str, Any]] = Field(default=[])
-    """Agreement with human scores."""
+    agreement: list[Agreement] = Field(default=[])
+    """The judge beside people: a row for each scale, category and editor."""
+    raters: list[Raters] = Field(default=[])
+    """People beside each other, likewise."""
+    votes: list[Votes] = Field(default=[])
+    """People's votes on pairs: a row for each category and editor."""
     arena: list[dict[str, Any]] = Field(default=[])
     """What comparisons in pairs say, as docs/pairs.md tells: a row for each category."""
     judges: list[Judges] = Field(default=[])

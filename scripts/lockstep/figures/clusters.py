@@ -1,0 +1,153 @@
+"""Intervals and tests of means whose samples come in clusters.
+
+Samples of one source image, and all edits of one sample, are a cluster: they go up and down
+together, and only clusters are independent of each other. So a mean is described by what each
+cluster adds to its error, and everything here works on these sums.
+
+Scores are bounded, and the worst are often rare: of thirty good scores none may be the 0 that one
+in twenty is. An interval that looks at what was seen alone then misses the truth. Therefore each
+end is computed as if there were one cluster more, at that end of the scale. It weighs little where
+the seen scores are as far apart as it is from them, and most where all are alike.
+
+`benchmarks/intervals.py` simulates how often intervals hold the truth.
+"""
+
+from collections.abc import Hashable, Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+FEWEST = 30
+"""Clusters from which on there are intervals and tests."""
+
+FEWEST_EQUAL = 10
+"""Clusters of equal weight that those must be worth, where some weigh much more than others."""
+
+UNSEEN = 1.25
+"""Most that the cluster weighs that was not seen; a seen one weighs 1."""
+
+LEVEL = 0.05
+"""Share of intervals that may miss the truth."""
+
+Labels = Iterable[Hashable]
+"""The cluster of each value."""
+
+
+class Clustered(NamedTuple):
+    """A number, and what it is sure of."""
+
+    value: float
+    errors: np.ndarray
+    """What each cluster adds to the value's error; their squares add up to its variance."""
+    worth: float
+    """Number of clusters of equal weight that tell as much."""
+    freedom: float
+    """Degrees of freedom of the variance."""
+
+    @property
+    def few(self) -> bool:
+        """Whether there are too few clusters for an interval."""
+        return len(self.errors) < FEWEST or self.worth < FEWEST_EQUAL
+
+
+def mean(
+    parts: Sequence[np.ndarray], labels: Sequence[Labels], macro: bool = False
+) -> Clustered | None:
+    """Describe the mean of several parts' values, each part drawn for itself.
+
+    The variance is the cluster-robust one with the correction CR2 (Bell and McCaffrey 2002), which
+    for a mean is √(1 − share) of a cluster in its part; degrees of freedom are Satterthwaite's
+    (1946) for independent values. Of a mean over values, parts with a single cluster say nothing
+    of how values differ within them: then all parts are one.
+
+    Args:
+        parts: values of each part.
+        labels: clusters of each part's values; a cluster may be in several parts.
+        macro: whether each part has the same weight, instead of each value.
+
+    Returns:
+        None where a part is empty, or there is none.
+    """
+    if not parts or not all(map(len, parts)):
+        return None
+    names: dict[Hashable, int] = {}
+    codes = [np.array([names.setdefault(name, len(names)) for name in own]) for own in labels]
+    if not macro and any(np.ptp(own) == 0 for own in codes):
+        parts, codes = [np.concatenate(parts)], [np.concatenate(codes)]
+    total = sum(map(len, parts))
+    errors, weights = np.zeros(len(names)), np.zeros(len(names))
+    value, variance, spread = 0.0, 0.0, 0.0
+    for part, own in zip(parts, codes, strict=True):
+        weight = 1 / (len(parts) * len(part)) if macro else 1 / total
+        sizes = np.bincount(own, minlength=len(names))
+        share = sizes / len(part)
+        sums = np.bincount(own, part - part.mean(), len(names))
+        # a part of a single cluster has no sum, and no worth
+        errors += weight * sums / np.sqrt(np.where(share < 1, 1 - share, 1))
+        weights += weight**2 * sizes
+        value += weight * len(part) * part.mean()
+        variance += weight**2 * len(part)
+        spread += (weight**2 * len(part)) ** 2 / max(1 / (share**2).sum() - 1, 1e-9)
+    worth = float(weights.sum() ** 2 / (weights**2).sum())
+    freedom = max(1.0, min(float(variance**2 / spread), worth - 1))
+    return Clustered(float(value), errors, worth, freedom)
+
+
+def interval(found: Clustered | None, scale: tuple[float, float]) -> list[float] | None:
+    """Return the 95% interval of a mean; None where there are too few clusters.
+
+    It is Student's with Hall's transformation for skewed values (1992), each end with one cluster
+    more (see `_beyond`).
+
+    Args:
+        scale: lowest and highest value that there can be.
+    """
+    if found is None or found.few:
+        return None
+    from scipy.special import stdtrit
+
+    t = float(stdtrit(found.freedom, 1 - LEVEL / 2))
+    ends = []
+    for end, quantile in zip(scale, (t, -t), strict=True):
+        value, error, skew = _beyond(found, end)
+        if abs(skew) > 1e-6:
+            quantile = 3 / skew * float(np.cbrt(1 + skew * (quantile - skew / 6)) - 1)
+        ends.append(float(np.clip(value - error * quantile, *scale)))
+    return ends
+
+
+def p_value(found: Clustered | None, scale: tuple[float, float]) -> float | None:
+    """Return the two-sided p-value that a mean is 0; below 0.05 where `interval` does not hold 0.
+
+    None where there are too few clusters. Arguments are those of `interval`.
+    """
+    if found is None or found.few:
+        return None
+    from scipy.special import stdtr
+
+    side = -1 if found.value < 0 else 1
+    value, error, skew = _beyond(found, scale[0] if side > 0 else scale[1])
+    if error == 0:
+        return 1.0 if value == 0 else 0.0
+    t = value / error
+    t = t + skew / 3 * t**2 + skew**2 / 27 * t**3 + skew / 6
+    return min(1.0, 2 * float(stdtr(found.freedom, -side * t)))
+
+
+def _beyond(found: Clustered, end: float) -> tuple[float, float, float]:
+    """Return value, standard error and skewness with one cluster more at an end of the scale.
+
+    It weighs `UNSEEN` · min(1, d² / S)², with d its distance from the value and S the sum of
+    squared deviations of all clusters.
+    """
+    count = found.worth
+    variance = float((found.errors**2).sum())
+    distance = end - found.value
+    squares = variance * count * (count - 1)
+    far = min(1.0, distance**2 / squares) if squares else 1.0
+    weight = UNSEEN * far**2
+    whole = count + weight
+    added = distance**2 * weight / (whole * (count - 1))
+    skew = float((found.errors**3).sum()) / (variance + added) ** 1.5 if variance else 0.0
+    error = np.sqrt(count / whole * (variance + added))
+    return found.value + distance * weight / whole, float(error), skew
