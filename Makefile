@@ -69,7 +69,8 @@ screenshots: .venv/.browser demo
 test-cluster: setup
 	pytest tests/cluster --durations=0
 
-# other people's benchmarks, each the whole way on the tiny models; some minutes
+# the demo as the README shows it, and other people's benchmarks, each the whole way on the tiny
+# models; some minutes
 formats: setup
 	pytest --numprocesses 2 --dist worksteal tests/whole
 

@@ -73,7 +73,7 @@ rule all:
     input:
         RUN.finished,
     message:
-        "report ready: {input[0]}"
+        say("outcome.report", page="{input[0]}")
 
 
 TARGETS = {
@@ -94,7 +94,7 @@ for name, files in {**TARGETS, **SCORED}.items():
         input:
             files,
         message:
-            f"{'scores' if name in SCORED else 'tables'} of {name} ready"
+            say("outcome.scores" if name in SCORED else "outcome.tables", name=name)
 
 
 # who asks for another target is told of them

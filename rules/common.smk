@@ -5,7 +5,7 @@ import os
 import re
 import sys
 import uuid
-from functools import cache
+from functools import cache, partial
 
 from lockstep import layout
 from lockstep import workflow as computed
@@ -14,6 +14,7 @@ from lockstep.config.load import called, with_own_files, with_rubrics
 from lockstep.demo import files as tiny
 from lockstep.errors import LockstepError
 from lockstep.foreign import media
+from lockstep.report import language
 from lockstep.jobs import allocation, paired, several, stale, takeover, workers
 
 SOURCE = called(workflow.configfiles)
@@ -40,6 +41,7 @@ except LockstepError as error:
 CONFIG = RUN.settings
 RESULTS = CONFIG.results
 EDITORS, CATEGORIES = RUN.editors, RUN.categories
+say = partial(language.plain, CONFIG.report.language)
 (
     REWRITE_CLAIMS,
     EDIT_CLAIMS,

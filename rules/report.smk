@@ -113,6 +113,7 @@ rule rating:
         **CPU_CLAIMS,
     params:
         rating=CONFIG.rating.model_dump(mode="json"),
+        language=CONFIG.report.language,
     message:
         "writing the page to rate, {output[0]}"
     script:

@@ -2,18 +2,20 @@
 
 import argparse
 import io
+import os
 import sys
 from pathlib import Path
 
 from tqdm import tqdm
 
 from lockstep import layout
+from lockstep.config import load
 from lockstep.errors import ConfigError, LockstepError, suggest
 from lockstep.foreign import media
 from lockstep.jobs import workers
 from lockstep.jobs.verify import verify
 
-COMMANDS = ("agreement", "ratings", "verify", "votes", "workers")
+COMMANDS = ("agreement", "ratings", "report", "verify", "votes", "workers")
 
 
 def main() -> None:
@@ -36,6 +38,8 @@ def _run(given: list[str]) -> int:
         return _votes(arguments.file)
     if arguments.command == "agreement":
         return _agreement(arguments.files, arguments.scales)
+    if arguments.command == "report":
+        return _report(arguments)
     if arguments.command == "ratings":
         return _ratings(arguments.plan, arguments.files)
     return _verify(arguments.results)
@@ -90,6 +94,22 @@ def _parser() -> argparse.ArgumentParser:
     rating.add_argument(
         "files", nargs="*", type=Path, help="saved files; by default those in answers/ beside it"
     )
+    reporting = commands.add_parser(
+        "report",
+        help="write the report of a run that is not finished",
+        description="Write the report of what is there, also while a run goes on. The report of a "
+        "finished run is written by `snakemake`.",
+    )
+    reporting.add_argument("--partial", action="store_true", required=True)
+    reporting.add_argument(
+        "--configfile", type=Path, default=Path("config/config.yaml"), help="that of the run"
+    )
+    reporting.add_argument(
+        "--directory", type=Path, default=Path(), help="working folder of the run"
+    )
+    reporting.add_argument(
+        "--output", type=Path, help="folder of the page; by default report-partial in the results"
+    )
     keeping = commands.add_parser(
         "workers",
         help="list or end the models kept on this machine's devices",
@@ -130,6 +150,23 @@ def _agreement(files: list[Path], scales: list[str]) -> int:
     columns = dict.fromkeys(scales, HumanScale())
     given = human_files.read_people(files, None, columns, ["score"])
     print("\n".join(people.lines(people.among(given))))
+    return 0
+
+
+def _report(arguments: argparse.Namespace) -> int:
+    # it takes pandas and matplotlib
+    from lockstep.report.partial import write_partial
+
+    file, output = arguments.configfile.absolute(), arguments.output and arguments.output.absolute()
+    if not arguments.directory.is_dir():
+        raise ConfigError(f"--directory: expected a folder, found none at {arguments.directory}")
+    os.chdir(arguments.directory)
+    settings = load.of_file(file)
+    folder = output or layout.partial_report(Path(settings.results))
+    for own in write_partial(settings, folder, max(1, len(os.sched_getaffinity(0)) // 2)):
+        edits, scores = (f"{done} of {own.samples}" for done in (own.edits, own.scores))
+        print(f"{own.editor}: {edits} edits, {scores} scores")
+    print(folder / "report.html")
     return 0
 
 

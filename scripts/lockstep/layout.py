@@ -236,6 +236,11 @@ def report(
     return [page(results), *(results / "report" / name for name in names)]
 
 
+def partial_report(results: Path) -> Path:
+    """Return the folder of the report of a run that is not finished."""
+    return results / "report-partial"
+
+
 def numbers(results: Path) -> Path:
     """Return what the report says, as JSON."""
     return results / "report" / "report.json"

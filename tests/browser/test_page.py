@@ -13,7 +13,7 @@ from axe_playwright_python.sync_playwright import Axe
 from lockstep import records
 from lockstep.figures import tables
 from lockstep.foreign import media
-from lockstep.report import bundle, write
+from lockstep.report import bundle, language, write
 from lockstep.report.page import VIEWS
 from lockstep.report.series import Place
 from lockstep.rubrics.rubric import read_rubric
@@ -66,7 +66,8 @@ def values(one, key, editors=EDITORS) -> list[float]:
 def test_every_view_opens_without_complaint_and_asks_for_nothing_outside(large, open_page):
     opened = open_page(page_of(large))
     assert opened.page.title() == "1,000 made-up samples"
-    for key, name in VIEWS.items():
+    for key in VIEWS:
+        name = language.plain("en", f"tabs.{key}")
         opened.follow(f"nav a[href='#{key}']")
         assert opened.page.inner_text(f"#{key} h1") in (name, opened.page.title())
         shown = opened.page.eval_on_selector_all(
@@ -410,6 +411,17 @@ def test_the_theme_can_be_chosen_and_is_kept(large, open_page):
 
 
 @pytest.fixture(scope="module")
+def with_control(tmp_path_factory) -> Path:
+    """Results of which one editor returns the source, and below `zh` the same in Chinese."""
+    folder = tmp_path_factory.mktemp("control")
+    editors = [{"name": name, "type": "precomputed", "folder": "edits"} for name in EDITORS]
+    editors[2] = {"name": EDITORS[2], "type": "identity"}
+    for own, report in ((folder, {}), (folder / "zh", {"language": "zh"})):
+        write.write_report(*made_up.make_results(own, 30, editors=editors, report=report))
+    return folder
+
+
+@pytest.fixture(scope="module")
 def hostile(tmp_path_factory) -> Path:
     """Results whose every text is an attack, and whose ids are as odd as a file's name may be."""
     folder = tmp_path_factory.mktemp("hostile") / "a #1 100% 'f'"
@@ -548,3 +560,150 @@ def test_what_the_readme_shows_can_be_made(large, open_page, tmp_path, request):
     )
     opened.page.screenshot(path=folder / "sample.png")
     assert (folder / "sample.png").stat().st_size > 50_000
+
+
+def test_a_control_stands_apart_and_has_no_rank(with_control, open_page):
+    opened = open_page(page_of(with_control))
+    rows = opened.page.locator("table.headline tbody.controls tr").all_inner_texts()
+    assert len(rows) == 1 and "control" in rows[0] and EDITORS[2] in rows[0]
+    assert rows[0].split()[0] == "–"
+    assert opened.page.locator("table.headline tbody").first.locator("tr").count() == 2
+    told = json.loads((with_control / "report" / "report.json").read_text(encoding="utf-8"))
+    assert EDITORS[2] not in {row["editor"] for row in told["leaderboard"]}
+    # nor is it among the best and the worst
+    opened.page.wait_for_selector("#extremes-best .card")
+    assert EDITORS[2] not in opened.page.inner_text("#extremes-worst")
+
+
+def test_the_first_view_shows_the_best_the_worst_and_the_most_disputed_edits(
+    large, samples, open_page
+):
+    opened = open_page(page_of(large))
+    opened.page.wait_for_selector("#extremes-disagreed .card")
+    by_id = {one["sample"].id: one for one in samples}
+
+    def shown(kind):
+        cards = opened.page.locator(f"#extremes-{kind} .card").evaluate_all(
+            "cards => cards.map(card => card.dataset.id)"
+        )
+        return [by_id[name] for name in cards]
+
+    best = sorted((max(values(one, "score"), default=0) for one in samples), reverse=True)
+    worst = sorted(min(values(one, "score"), default=11) for one in samples)
+    apart = sorted(
+        (max(values(one, "score"), default=0) - min(values(one, "score"), default=0))
+        for one in samples
+    )
+    found = [max(values(one, "score")) for one in shown("best")]
+    assert found == pytest.approx(best[:4], abs=0.01)
+    found = [min(values(one, "score")) for one in shown("worst")]
+    assert found == pytest.approx(worst[:4], abs=0.01)
+    found = [max(values(o, "score")) - min(values(o, "score")) for o in shown("disagreed")]
+    assert found == pytest.approx(apart[::-1][:4], abs=0.02)
+    name = shown("worst")[0]["sample"].id
+    opened.follow("#extremes-worst .card")
+    opened.page.wait_for_selector("#facts h3")
+    assert opened.page.inner_text("#viewer-title") == name
+
+
+def test_a_table_sorts_by_any_column_and_back(large, open_page):
+    opened = open_page(page_of(large), "#numbers")
+    table = opened.page.locator("#numbers table").first
+
+    def column(number):
+        cells = table.locator(f"tbody tr:not(.overall) > :nth-child({number})")
+        return cells.all_inner_texts()
+
+    before = column(2)
+    head = table.locator("thead th").nth(1)
+    for order, reverse in (("descending", True), ("ascending", False)):
+        head.locator("button").click()
+        assert head.get_attribute("aria-sort") == order
+        assert column(2) == sorted(before, key=float, reverse=reverse)
+    # what is of all rows stays below them
+    assert table.locator("tbody tr").last.inner_text().startswith("overall (macro)")
+    table.locator("thead button").first.click()
+    assert column(1) == sorted(column(1)) and head.get_attribute("aria-sort") is None
+
+
+def test_every_number_says_what_it_is(large, open_page):
+    opened = open_page(page_of(large), "#numbers")
+    tip = opened.page.locator("#tip")
+    opened.page.locator("#numbers thead [data-term=coverage] button").first.hover()
+    assert tip.inner_text() == language.plain("en", "terms.coverage.says")
+    opened.page.mouse.move(0, 0)
+    assert not tip.is_visible()
+    # with the keyboard too
+    opened.page.locator("#numbers thead [data-term=std] button").first.focus()
+    assert tip.inner_text() == language.plain("en", "terms.std.says")
+    unexplained = opened.page.locator("thead th:not([data-term])").all_text_contents()
+    assert unexplained == []
+    opened.go("#glossary")
+    assert language.plain("en", "terms.coverage.says") in opened.page.inner_text("#glossary")
+
+
+def test_a_note_is_kept_in_the_browser_and_saved_as_a_file(large, samples, open_page, tmp_path):
+    first, second = ids(samples)[:2]
+    opened = open_page(page_of(large), f"#samples?sample={first}")
+    opened.page.fill("#facts textarea", 'the hand is gone, "really"')
+    opened.go(f"#samples?sample={second}")
+    opened.page.fill("#facts textarea", "=1+1")
+    opened.go(f"#samples?sample={first}")
+    assert opened.page.input_value("#facts textarea") == 'the hand is gone, "really"'
+    opened.go("#samples?noted=yes")
+    assert opened.cards() == [first, second]
+    with opened.page.expect_download() as saved:
+        opened.page.click("#save-notes")
+    saved.value.save_as(tmp_path / "notes.csv")
+    category = samples[0]["sample"].category
+    assert (tmp_path / "notes.csv").read_text(encoding="utf-8").splitlines() == [
+        "category,id,note",
+        f'{category},{first},"the hand is gone, ""really"""',
+        f"{category},{second},'=1+1",
+    ]
+    opened.go(f"#samples?sample={second}")
+    opened.page.fill("#facts textarea", " ")
+    opened.go("#samples?noted=yes")
+    assert opened.cards() == [first]
+
+
+def test_the_main_chart_uses_the_width_and_a_phone_has_its_own(large, open_page):
+    for width, shown, hidden in ((1300, "wide", "narrow"), (390, "narrow", "wide")):
+        opened = open_page(page_of(large), viewport={"width": width, "height": 844})
+        chart = opened.page.locator("#results .chart").first
+        assert not chart.locator(f".{hidden}-only").is_visible()
+        box = chart.locator(f".{shown}-only svg").bounding_box()
+        assert box["width"] > 0.8 * width and box["x"] + box["width"] <= width
+    # its tabs fit too, and no table of the wide page scrolls
+    assert opened.page.evaluate("document.querySelector('nav').scrollWidth") <= 390
+    opened = open_page(page_of(large), "#preservation", viewport={"width": 1300, "height": 844})
+    wider = "boxes => boxes.filter(b => b.offsetParent && b.scrollWidth > b.clientWidth).length"
+    assert opened.page.eval_on_selector_all(".scroll", wider) == 0
+
+
+def test_side_by_side_shows_the_scores_and_reasons_of_all_editors(large, samples, open_page):
+    one = next(one for one in samples if all(r["status"] == "ok" for r in one["rows"].values()))
+    opened = open_page(page_of(large), f"#samples?sample={one['sample'].id}")
+    opened.page.wait_for_selector("#facts h3")
+    assert one["sample"].description in opened.page.inner_text("#facts")
+    opened.page.click("text=Side by side")
+    figures = opened.page.locator("#stage figure")
+    assert figures.count() == 1 + len(EDITORS)
+    for number, editor in enumerate(EDITORS, 1):
+        told = figures.nth(number).inner_text()
+        row = one["rows"][editor]
+        assert editor in told and f"{row['score']:.2f}" in told and row["reasoning"].strip() in told
+
+
+def test_a_chinese_report_says_everything_in_chinese(with_control, open_page):
+    opened = open_page(page_of(with_control / "zh"))
+    assert opened.page.get_attribute("html", "lang") == "zh-Hans"
+    assert opened.page.locator("nav a").all_inner_texts()[:2] == ["结果", "样本"]
+    for view in VIEWS:
+        opened.go(f"#{view}")
+        assert Axe().run(opened.page).response["violations"] == [], view
+    opened.go("#samples")
+    assert "个样本" in opened.found()
+    assert "物理" in opened.page.inner_text("#cards .card >> nth=0")
+    markdown = (with_control / "zh" / "report" / "report.md").read_text(encoding="utf-8")
+    assert "## 排行榜" in markdown and "| 物理 |" in markdown

@@ -226,7 +226,7 @@ def test_an_adapter_that_does_not_fit_is_refused_before_weights_are_loaded(
 def test_a_file_that_is_cut_off_is_refused(models, adapter, tmp_path):
     path = tmp_path / "cut.safetensors"
     path.write_bytes(adapter.read_bytes()[:1000])
-    with pytest.raises(ConfigError, match=r"adapters\[0\]: .*cut.safetensors: found 1,000 bytes"):
+    with pytest.raises(ConfigError, match=r"adapters\[0\]: .*cut.safetensors: expected .*, found"):
         DiffusersEditor(settings(models, {"path": str(path)}), "cpu")
 
 
@@ -367,11 +367,11 @@ def test_a_scale_outside_the_tensors_is_applied(models, tmp_path, places, expect
         ({"beside": {**PEFT, "alpha_pattern": [1]}}, "expected rank_pattern and alpha_pattern"),
         ({"beside": {**PEFT, "lora_alpha": "8"}}, "expected numbers for alpha and rank, found"),
         ({"beside": {"r": 2}}, "adapter_config.json: expected numbers for alpha and rank"),
-        ({"beside": {**PEFT, "use_dora": True}}, "found use_dora, expected a LoRA without it"),
+        ({"beside": {**PEFT, "use_dora": True}}, "expected a plain LoRA, found use_dora"),
         ({"beside": {**PEFT, "layer_replication": [[0, 1]]}}, "found layer_replication"),
         ({"beside": {**PEFT, "init_lora_weights": "pissa"}}, "found init_lora_weights 'pissa'"),
         ({"beside": {**PEFT, "peft_type": "LOHA"}}, "found peft_type 'LOHA'"),
-        ({"beside": [1]}, "adapter_config.json: found JSON of another kind"),
+        ({"beside": [1]}, "adapter_config.json: expected a JSON object"),
         ({"beside": PEFT, "header": {"alpha": "4"}}, "adapter_config.json and alpha tell of diff"),
         ({"header": {"alpha": "many"}}, "alpha: expected numbers for alpha and rank"),
         ({"header": {"ss_network_alpha": "1"}}, "its header says ss_network_alpha: 1 for rank 2"),

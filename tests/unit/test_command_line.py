@@ -5,6 +5,7 @@ import sys
 import pytest
 
 from lockstep import __main__
+from lockstep.demo import tiny
 from lockstep.jobs import workers
 
 
@@ -30,13 +31,15 @@ def test_the_help_has_a_line_for_each_command(monkeypatch, capsys):
         (["hosts"], "'hosts' (did you mean 'votes'?)"),
         (["Verify", "results"], "'Verify' (did you mean 'verify'?)"),
         (["--stop"], "'--stop'"),
-        (["plot", "rows", "folder"], "'plot'"),
+        (["plan", "rows", "folder"], "'plan'"),
         (["x\n\x1b[2Jy"], r"'x\n\x1b[2Jy'"),
         ([], "''"),
     ],
 )
 def test_an_unknown_command_is_one_sentence(arguments, found, monkeypatch, capsys):
-    expected = "Error: expected a command, agreement, ratings, verify, votes or workers, found "
+    expected = (
+        "Error: expected a command, agreement, ratings, report, verify, votes or workers, found "
+    )
     assert run(monkeypatch, *arguments) == expected + found
     assert capsys.readouterr() == ("", "")
 
@@ -61,3 +64,26 @@ def test_workers_are_listed_and_ended(monkeypatch, capsys):
     assert run(monkeypatch, "workers", "--stop") == 0
     assert capsys.readouterr().out == "2 stopped\n"
     assert called == ["sweep", "sweep", "sweep", "stop"]
+
+
+def test_a_report_of_what_is_there_needs_a_configuration_and_a_benchmark_that_was_read(
+    monkeypatch, capsys, tmp_path
+):
+    monkeypatch.chdir(tmp_path)
+    assert run(monkeypatch, "report") == 2
+    assert "--partial" in capsys.readouterr().err
+    said = run(monkeypatch, "report", "--partial", "--configfile", "none.yaml")
+    assert said.startswith(f"Error: {tmp_path / 'none.yaml'}: expected a configuration, found none")
+    said = run(monkeypatch, "report", "--partial", "--directory", "nowhere")
+    assert said == "Error: --directory: expected a folder, found none at nowhere"
+    tiny.make_benchmark(tmp_path / "benchmark.json")
+    (tmp_path / "replies" / "copy").mkdir(parents=True)
+    (tmp_path / "own.yaml").write_text(
+        "benchmark: {path: benchmark.json}\n"
+        "editors: [{name: copy, type: identity}]\n"
+        "judge: {type: precomputed, folder: replies}\n",
+        encoding="utf-8",
+    )
+    said = run(monkeypatch, "report", "--partial", "--configfile", "own.yaml")
+    assert said.startswith("Error: results: expected the benchmark's samples (manifest/physical")
+    assert not (tmp_path / "results").exists()

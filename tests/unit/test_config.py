@@ -133,7 +133,7 @@ def load(**sections):
         ),
         ({"judge": {"model": "./no"}}, "judge.model: found no file 'no/config.json'"),
         ({"metrics": {"clp": "no"}}, "metrics.clp: found an unknown key (did you mean 'clip'?)"),
-        ({"metrics": {"dino": "no"}}, "metrics.dino: found no folder 'no', expected one with"),
+        ({"metrics": {"dino": "no"}}, "metrics.dino: expected a folder with the model's files"),
         (
             {"judge": {"rubrics": "no"}},
             "judge.rubrics: found no file 'no/physical.yaml', the rubric of 'physical'; expected "

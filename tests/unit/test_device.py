@@ -108,7 +108,7 @@ def test_a_gpu_that_is_not_there_is_a_clear_error():
 
 def test_a_scheduler_that_gives_too_few_gpus_is_a_clear_error(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "7")
-    with pytest.raises(DeviceError, match=r"devices: found only 7 visible to this job, expected 2"):
+    with pytest.raises(DeviceError, match=r"expected 2 visible to this job .*, found only 7"):
         pinning.pin([Device("cuda", "4"), Device("cuda", "5")])
 
 

@@ -400,8 +400,8 @@ def test_a_hostile_device_name_is_text(tmp_path, report):
     assert page.count("<script") == 1
     # as text of the timeline, where a $ is no formula
     assert '>&lt;script&gt;alert("$x$")' in page
-    # in the warning, two tables and the timeline
-    assert page.count("&lt;script&gt;alert(") == 4
+    # in the warning, two tables and both drawings of the timeline
+    assert page.count("&lt;script&gt;alert(") == 5
     table = (folder / "report.md").read_text(encoding="utf-8")
     assert r'| &lt;script>alert("\$x\$")&lt;/script>&amp;\| |' in table
 
@@ -416,7 +416,8 @@ def test_the_report_holds_the_section(report):
     page = (folder / "report.html").read_text(encoding="utf-8")
     assert warning in page
     section = page[page.index('id="lockstep"') : page.index('id="settings"')]
-    assert section.count("<svg") == 2
+    # timeline and drift, for a wide page and for a phone
+    assert section.count("<svg") == 4
     assert warning in (folder / "report.md").read_text(encoding="utf-8")
     lines = (folder / "lockstep-small-timeline.csv").read_text(encoding="utf-8").splitlines()
     assert lines[0] == "device,kind,start,seconds,wave,category"
@@ -432,6 +433,15 @@ def test_a_report_of_even_devices_warns_of_nothing(report):
     assert "slower" not in (folder / "report.md").read_text(encoding="utf-8")
 
 
+def test_an_editor_without_a_model_tells_nothing_of_its_devices(report):
+    folder = report(three_devices(2.5), type="identity")
+    own = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+    assert own["editors"]["small"]["lockstep"]["slow"] == {}
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert "slower" not in page and "its times say nothing of the devices" in page
+    assert "slower" not in (folder / "report.md").read_text(encoding="utf-8")
+
+
 def test_a_report_without_times_says_so_and_draws_nothing(report):
     folder = report([edit("gpu0", 0, 0, 1).model_copy(update={"started": None})])
     page = (folder / "report.html").read_text(encoding="utf-8")
@@ -443,11 +453,12 @@ def test_a_report_without_times_says_so_and_draws_nothing(report):
 def report(tmp_path):
     """Return a function that writes the report of edits of one editor and category."""
 
-    def write(edits) -> Path:
+    def write(edits, **editor) -> Path:
+        editor = editor or {"type": "diffusers", "model": "a/b"}
         settings = Config.model_validate(
             {
                 "benchmark": {"path": "b", "categories": ("physical",)},
-                "editors": ({"name": "small", "type": "identity"},),
+                "editors": ({"name": "small", **editor},),
                 "judge": {"type": "qwen3_vl", "model": "Qwen/Qwen3-VL-8B-Instruct"},
             }
         )

@@ -643,7 +643,7 @@ def test_a_cut_off_model_is_one_clear_error(models, tmp_path):
     shutil.copytree(models / "judge", tmp_path / "judge")
     path = tmp_path / "judge" / "model.safetensors"
     path.write_bytes(path.read_bytes()[:1000])
-    with pytest.raises(ConfigError, match=r"judge: .*safetensors: found 1,000 bytes"):
+    with pytest.raises(ConfigError, match=r"judge: .*safetensors: expected .*, found 1,000"):
         Qwen3VLJudge(settings_of(tmp_path), "cpu")
 
 

@@ -71,7 +71,7 @@ def test_a_key_twice_is_told_with_its_line(workflow, name):
     text = yaml.safe_dump(workflow.config, sort_keys=False)
     lines = text.count("\n")
     path.write_text(text + "editors: []\n", encoding="utf-8")
-    sentence = f"{name}: line {lines + 1}: found the key 'editors' twice (first in line "
+    sentence = f"{name}: line {lines + 1}: expected each key once, found 'editors' twice"
     if name == "own.yaml":
         assert sentence in run(workflow, path, "-n")[1]
         return

@@ -154,6 +154,6 @@ RESERVED = frozenset(
     {"all", "edit", "logs", "manifest", "prepare", "report", "score"}
     | {"tabulate", "tiny", "tiny_models", "agreement", "anchor_set", "anchors", "bundle", "compare"}
     | {"import", "rejected", "protocol", "overall", "rewrite", "rewrites", "judge.spent"}
-    | {"arena", "choose_pairs", "pairs", "judges", "rating"}
+    | {"arena", "choose_pairs", "pairs", "judges", "rating", "report-partial"}
 )
 """Names of targets, rules, folders and files, which no editor and no category can take."""

@@ -65,6 +65,24 @@ def load_config(
     return config
 
 
+def of_file(path: Path) -> Config:
+    """Return the typed configuration of a YAML file, as a run of it has it.
+
+    Raises:
+        ConfigError: with a sentence for each mistake.
+    """
+    try:
+        data = read_yaml(path, ConfigError)
+    except OSError as error:
+        raise ConfigError(f"{path}: expected a configuration, found none ({error})") from None
+    if not isinstance(data, dict):
+        raise ConfigError(f"{path}: expected keys and values, found none")
+    folder = str(path.parent)
+    # rubrics lie beside the presets, too
+    own = with_rubrics(data, [PRESETS.parents[1], folder])
+    return load_config(with_own_files(own, [folder]), str(path))
+
+
 def of_job(data: Mapping[str, Any]) -> Config:
     """Return the typed configuration of a run in one of its jobs.
 

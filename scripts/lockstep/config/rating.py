@@ -38,8 +38,10 @@ class RatingSettings(Section):
         description="`criteria` asks for each criterion of the rubric, `pairs` asks which of two "
         "edits is better.",
     )
-    language: Literal["en", "zh"] = Field(
-        "en", description="Language of the page. Instructions and rubrics stay as they are."
+    language: Literal["en", "zh"] | None = Field(
+        None,
+        description="Language of the page; null is `report.language`. Instructions and rubrics "
+        "stay as they are.",
     )
     seed: NonNegativeInt = Field(
         0, description="Seed for the choice of items, their order and their codes."

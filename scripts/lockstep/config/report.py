@@ -40,6 +40,11 @@ class ReportSettings(Section):
     """The report: its title, and the limits that it applies."""
 
     title: str = Field("Image editing benchmark", description="Title of the report.")
+    language: Literal["en", "zh"] = Field(
+        "en",
+        description="Language of the report, of the page to rate and of the message at the end; "
+        "instructions, rubrics and replies stay as they are.",
+    )
     straggler_margin: PositiveFloat = Field(
         0.1, description="Share by which a device may be slower than the others without a warning."
     )

@@ -106,12 +106,14 @@ class Config(Section):
     )
     devices: DeviceSettings = DeviceSettings()
     cluster: ClusterSettings | None = Field(
-        None, description="What jobs on a cluster request; null runs everything on this machine."
+        None, description="Requests of jobs on a cluster; null runs everything on this machine."
     )
     metrics: MetricsSettings = MetricsSettings()
     report: ReportSettings = ReportSettings()
     rating: RatingSettings = RatingSettings()
-    compare: CompareSettings | None = Field(None, description="What `snakemake compare` compares.")
+    compare: CompareSettings | None = Field(
+        None, description="The results that `snakemake compare` compares."
+    )
 
     @field_validator("editors")
     @classmethod

@@ -4,9 +4,9 @@ import logging
 import resource
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from functools import partial
 from pathlib import Path
 from typing import IO, Any, NamedTuple, cast
@@ -189,6 +189,40 @@ def edit_shard(
             f"{editor.name} takes one source image",
             file=terminal,
         )
+
+
+def kept(
+    editor: EditorSettings, manifest: Path, folder: Path, seed: int
+) -> Iterator[tuple[Sample, EditRecord | None]]:
+    """Yield each sample of a category with the record of its edit, if one is there and fits.
+
+    It is looked for in the records of finished jobs, and then among the images. Nothing is written,
+    so a run may go on meanwhile.
+
+    Args:
+        folder: the category's results.
+        seed: base seed.
+    """
+    asked = told.Told()
+    if editor.rewrite is not None and layout.rewritten(folder).exists():
+        asked = told.read(editor, folder)
+    known = {record.key: record for record in _recorded(folder)}
+    for sample in records.read_manifest(manifest):
+        item = _item(asked.sample(sample), seed, editor, folder)
+        if editor.rewrite is not None and sample.id not in {**asked.texts, **asked.failures}:
+            yield sample, None
+            continue
+        record = known.get(item.key)
+        if record is None or (record.status == "ok" and not item.path.exists()):
+            record = _looked_up(editor, item).known
+        yield sample, record
+
+
+def _recorded(folder: Path) -> Iterator[EditRecord]:
+    for path in layout.known_shards(folder, "edits"):
+        # a run that goes on may replace it
+        with suppress(FileNotFoundError):
+            yield from records.each_record([path], EditRecord)
 
 
 def _job(

@@ -5,7 +5,7 @@ settings that are named here.
 """
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -98,15 +98,8 @@ def preserved(
         processes: that this one may have beside it.
     """
     path = layout.preservation(folder)
-    before = records.read_records(path, PreservationRecord) if path.exists() else []
-    known = {record.key: record for record in before}
     wanted = list(all_edits(manifest, edits, folder))
-    # two samples may have the same two images
-    found = {
-        own.id: known[own.key].model_copy(update={"id": own.id})
-        for own in wanted
-        if own.key in known
-    }
+    found = known(wanted, folder)
     new = [own for own in wanted if own.id not in found]
     for start in range(0, len(new), BATCH * processes):
         batch = new[start : start + BATCH * processes]
@@ -115,6 +108,23 @@ def preserved(
         found |= {record.id: record for result in results for record in result()}
         records.write_records(path, found.values())
     return found
+
+
+def known(wanted: Iterable[Wanted], folder: Path) -> dict[str, PreservationRecord]:
+    """Return what was measured already of edits, by id.
+
+    Args:
+        folder: the category's results.
+    """
+    path = layout.preservation(folder)
+    before = records.read_records(path, PreservationRecord) if path.exists() else []
+    measured = {record.key: record for record in before}
+    # two samples may have the same two images
+    return {
+        own.id: measured[own.key].model_copy(update={"id": own.id})
+        for own in wanted
+        if own.key in measured
+    }
 
 
 def all_edits(manifest: Path, edits: Sequence[Path], folder: Path) -> Iterator[Wanted]:

@@ -58,6 +58,7 @@ def table(
             "tags": records.canonical_json(sample.tags),
             "instruction": sample.instruction,
             "rewritten": rewritten,
+            "description": sample.description,
             "rationale": sample.rationale,
             "source": sample.image,
             "edited": str(folder / image) if image else None,

@@ -50,8 +50,8 @@ def check_limits(limits: Mapping[str, Any], most: tuple[int, str]) -> None:
             )
         if name != "gpu" and get_close_matches(name.lower(), ["gpu"], cutoff=0.75):
             raise DeviceError(
-                f"--resources {name}={limit}: found a resource that no job uses, "
-                "expected gpu=N (how many jobs have a device at a time)"
+                f"--resources {name}={limit}: expected gpu=N (how many jobs have a device at a "
+                "time), found a resource that no job uses"
             )
         # a job that claims more than the limit would be started all the same
         together, key = most
@@ -124,8 +124,8 @@ def _take(gpus: list[Device], node: str, shards: range) -> list[Device]:
         )
     if len(gpus) < len(shards):
         raise DeviceError(
-            f"devices: found only {len(gpus)} given to this job, expected {len(shards)} "
-            "(gpus_per_editor, gpus_per_judge)"
+            f"devices: expected {len(shards)} given to this job (gpus_per_editor, gpus_per_judge), "
+            f"found only {len(gpus)}"
         )
     first = shards.start % len(gpus)
     order = (*gpus[first:], *gpus[:first])

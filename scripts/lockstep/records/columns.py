@@ -15,7 +15,8 @@ SIMILARITIES = ("clip_similarity", "clip_text", "dino_similarity", "lpips")
 
 COLUMNS = (
     *("id", "category", "status", *NUMBERS, "difficulty", "tags", "instruction", "rewritten"),
-    *("rationale", "source", "edited", "reasoning", "judgements", "error", "judge", "prompt_cut"),
+    *("description", "rationale", "source", "edited", "reasoning", "judgements", "error"),
+    *("judge", "prompt_cut"),
     *(*MEASURES, "copy_of_source", *SIMILARITIES, "clip_text_cut"),
 )
 """In their order; criteria stand before the difficulty."""

@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from lockstep.report.language import ENGLISH, Say
 from lockstep.report.svg import INK, style, svg
 from lockstep.report.terms import Chart, colour
 from lockstep.rubrics.ties import settled
@@ -18,6 +19,9 @@ MARKERS = "osDv^PXh"
 WIDTH = 4.6
 """Inches of 72 units, so that text is of its size on a phone too."""
 
+WIDE = 13.0
+"""Inches of a chart over the page's whole width."""
+
 LONGEST = 36
 """Characters of a label that are shown; its CSV has all."""
 
@@ -25,8 +29,15 @@ BINS = 20
 """Of a distribution; each is half a point wide on the scale from 0 to 10."""
 
 
-def means(report: Mapping[str, Any], labels: Mapping[str, str], standing: Sequence[str]) -> Chart:
+def means(
+    report: Mapping[str, Any],
+    labels: Mapping[str, str],
+    standing: Sequence[str],
+    say: Say = ENGLISH,
+) -> Chart:
     """Draw each editor's mean with its interval, overall and by category.
+
+    The chart is drawn twice: for the page's whole width, and for a phone.
 
     Args:
         report: what `schema.Report` describes.
@@ -39,25 +50,47 @@ def means(report: Mapping[str, Any], labels: Mapping[str, str], standing: Sequen
         for group in ("overall", *labels)
         for editor in editors
     ]
-    groups = {"overall": "overall", **labels}
-    with style("mean scores with 95% intervals") as title:
-        step = 1 / (len(editors) + 1.2)
-        height = len(groups) * max(0.34, 0.17 * (len(editors) + 1.2))
-        names = list(map(_shown, groups.values()))
-        axes = _axes(height, 7.2, report["scale"], left=max(1.45, _width(names)))
-        for number, editor in enumerate(editors):
-            own = [row for row in rows if row["editor"] == editor]
-            for place, row in enumerate(own):
-                y = place + (number - (len(editors) - 1) / 2) * step
-                _point(axes, row, y, number)
-        axes.axhline(0.5, color=INK, linewidth=0.6, alpha=0.5)
-        axes.set_yticks(range(len(groups)), names)
-        axes.set_ylim(len(groups) - 0.5, -0.5)
-        return Chart("means", svg(axes, title), rows)
+    names = [_shown(name) for name in (say("page.overall"), *labels.values())]
+    drawn = []
+    for width in (WIDE, WIDTH):
+        with style(say("results.means")) as title:
+            # the wide one is as low as its marks allow
+            line = max(0.34, (0.12 if width == WIDE else 0.17) * (len(editors) + 1.2))
+            axes = _means(rows, editors, names, (width, line * len(names)), report["scale"])
+            drawn.append(svg(axes, title))
+    return Chart("means", drawn[0], rows, drawn[1])
+
+
+def _means(
+    rows: Sequence[Mapping[str, Any]],
+    editors: Sequence[str],
+    names: Sequence[str],
+    size: tuple[float, float],
+    scale: tuple[float, float],
+) -> Axes:
+    step = 1 / (len(editors) + 1.2)
+    width, height = size
+    axes = _axes(height, width, scale, left=min(max(1.45, _width(names)), width / 2.2))
+    for number, editor in enumerate(editors):
+        for place, row in enumerate(row for row in rows if row["editor"] == editor):
+            _point(axes, row, place + _beside(number, len(editors), step), number)
+    axes.axhline(0.5, color=INK, linewidth=0.6, alpha=0.5)
+    axes.set_yticks(range(len(names)), names)
+    axes.set_ylim(len(names) - 0.5, -0.5)
+    return axes
+
+
+def _beside(number: int, count: int, step: float) -> float:
+    """Return how far below its line an editor is drawn, so that no two lie on each other."""
+    return (number - (count - 1) / 2) * step
 
 
 def series(
-    one: Mapping[str, Any], report: Mapping[str, Any], labels: Mapping[str, str], number: int
+    one: Mapping[str, Any],
+    report: Mapping[str, Any],
+    labels: Mapping[str, str],
+    number: int,
+    say: Say = ENGLISH,
 ) -> Chart:
     """Draw the mean of a series over its steps with its interval, overall and by category.
 
@@ -67,7 +100,7 @@ def series(
         one: what `schema.Series` describes.
         number: of its colour.
     """
-    groups = {"overall": "overall", **labels}
+    groups = {"overall": say("page.overall"), **labels}
     rows = [
         {
             "group": group,
@@ -80,20 +113,26 @@ def series(
     ]
     known = [row for row in rows if row["mean"] is not None]
     ends = [v for row in known for v in (row["low"], row["mean"], row["high"]) if v is not None]
-    with style(f"{one['name']}: mean scores over the steps, with 95% intervals") as title:
-        figure = Figure((7.2, 1.9 + 1.35 * -(-len(labels) // 3)))
-        grid = figure.add_gridspec(
-            1 + -(-len(labels) // 3), 3, height_ratios=[1.5, *[1] * -(-len(labels) // 3)]
-        )
-        places = [grid[0, :], *(grid[1 + n // 3, n % 3] for n in range(len(labels)))]
-        for place, (group, label) in zip(places, groups.items(), strict=True):
-            axes = figure.add_subplot(place)
-            _curve(axes, [row for row in known if row["group"] == group], one["best"], number)
-            axes.set_title(_shown(label), fontsize=9, loc="left")
-            axes.set_ylim(*_around(ends, report["scale"]))
-            axes.set_xlim(*_around([step["step"] for step in one["steps"]]))
-        figure.subplots_adjust(0.055, 0.07, 0.985, 0.93, wspace=0.18, hspace=0.55)
-        return Chart(f"series-{one['name']}", svg(axes, title), rows)
+    drawn = []
+    for width, columns in ((WIDE, 5), (WIDTH, 2)):
+        with style(f"{one['name']}: {say('series.chart')}") as title:
+            lines = -(-len(labels) // columns)
+            figure = Figure((width, 1.9 + 1.35 * lines))
+            grid = figure.add_gridspec(1 + lines, columns, height_ratios=[1.5, *[1] * lines])
+            places = [
+                grid[0, :],
+                *(grid[1 + n // columns, n % columns] for n in range(len(labels))),
+            ]
+            for place, (group, label) in zip(places, groups.items(), strict=True):
+                axes = figure.add_subplot(place)
+                _curve(axes, [row for row in known if row["group"] == group], one["best"], number)
+                axes.set_title(_shown(label), fontsize=9, loc="left")
+                axes.set_ylim(*_around(ends, report["scale"]))
+                axes.set_xlim(*_around([step["step"] for step in one["steps"]]))
+            left = 0.4 / width
+            figure.subplots_adjust(left, 0.07, 1 - left / 2, 0.93, wspace=0.18, hspace=0.55)
+            drawn.append(svg(axes, title))
+    return Chart(f"series-{one['name']}", drawn[0], rows, drawn[1])
 
 
 def _curve(axes: Axes, rows: Sequence[Mapping[str, Any]], best: str | None, number: int) -> None:
@@ -135,7 +174,10 @@ def _summary(report: Mapping[str, Any], editor: str, group: str) -> Mapping[str,
 
 
 def distribution(
-    category: str, scores: Mapping[str, Sequence[float]], scale: tuple[float, float]
+    category: str,
+    scores: Mapping[str, Sequence[float]],
+    scale: tuple[float, float],
+    say: Say = ENGLISH,
 ) -> Chart:
     """Draw how many samples of a category have which score, an editor below the other.
 
@@ -145,7 +187,7 @@ def distribution(
     edges = settled(np.linspace(*scale, BINS + 1))
     counts = {editor: np.histogram(settled(own), edges)[0] for editor, own in scores.items()}
     highest = max(1, *(int(own.max()) for own in counts.values()))
-    with style(f"{category}: distribution of scores") as title:
+    with style(say("plots.distribution", category=category)) as title:
         axes = _axes(0.5 * len(counts), WIDTH, scale, left=0.15)
         for number, (editor, own) in enumerate(counts.items()):
             base = len(counts) - 1 - number
@@ -176,6 +218,7 @@ def criteria(
     category: str,
     means_of: Mapping[str, Mapping[str, float | None]],
     scale: tuple[float, float],
+    say: Say = ENGLISH,
 ) -> Chart:
     """Draw each editor's mean of each criterion of a category.
 
@@ -188,14 +231,17 @@ def criteria(
         for name in names
         for editor, own in means_of.items()
     ]
-    with style(f"{category}: means of the criteria") as title:
+    with style(say("plots.criteria", category=category)) as title:
         shown = [_shown(name.replace("_", " ")) for name in names]
-        axes = _axes(0.36 * len(names), WIDTH, scale, left=_width(shown))
+        # a line is as high as its editors need to lie below each other
+        line = max(0.36, 0.14 * (len(means_of) + 1))
+        axes = _axes(line * len(names), WIDTH, scale, left=_width(shown))
+        step = 1 / (len(means_of) + 1)
         for place in range(len(names)):
             axes.axhline(place, color=INK, linewidth=0.5, alpha=0.2)
-        # the first editor lies on top where means are the same
-        for number, own in reversed(list(enumerate(means_of.values()))):
-            given = [(own.get(name), place) for place, name in enumerate(names)]
+        for number, own in enumerate(means_of.values()):
+            beside = _beside(number, len(means_of), step)
+            given = [(own.get(name), place + beside) for place, name in enumerate(names)]
             found = [(mean, place) for mean, place in given if mean is not None]
             axes.scatter(
                 [mean for mean, _ in found],

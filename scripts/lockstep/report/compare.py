@@ -28,6 +28,8 @@ def write_comparison(
     counted = numbers.of_tables(frames, report, compare.scale, sources, compare.scales)
     found = counted.model_dump(mode="json")
     records.write_json(folder / "compare.json", found)
-    records.write_text(folder / "compare.md", texts.markdown("compare.md.j2", found))
+    records.write_text(
+        folder / "compare.md", texts.markdown("compare.md.j2", found, report.language)
+    )
     records.write_text(folder / "scores.csv", texts.csv_table(found))
     records.write_text(folder / "scores.tex", texts.latex_table(found))

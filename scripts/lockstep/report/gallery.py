@@ -234,6 +234,7 @@ def _index(
                 "name": editor,
                 "colour": colour(places[editor].number),
                 "standing": places[editor].standing,
+                "control": places[editor].control,
                 "first_seed": places[editor].first_seed,
                 "status": "".join(of_editor(number, "status")),
                 "score": of_editor(number, "score"),
@@ -273,7 +274,7 @@ def _details(
 ) -> dict[str, Any]:
     first = _any(own)
     return {
-        "rationale": first["rationale"],
+        **{key: first[key] for key in ("description", "rationale")},
         "source": link(first["source"], source_thumbnail(first)),
         "edits": [
             _edit(own[editor], editor, link) if editor in own else None for editor in editors

@@ -58,6 +58,8 @@ def of_run(
     best = series.best_of(settings.series, frames, headlines, terms)
     standing = series.shown(list(settings.seeds), settings.series, best)
     comparisons = begun(processes, pairs, {e: frames[e] for e in standing}, headlines, terms)
+    controls = [e.name for e in settings.editors if e.copies_source]
+    rivals = [editor for editor in standing if editor not in controls]
     steps_of = {e.name: e.member.step for e in settings.editors if e.member is not None}
     told = (settings.series, steps_of, best, frames, headlines, terms)
     checkpoints = begun(processes if best else 1, series.compared, *told)
@@ -78,10 +80,12 @@ def of_run(
         standing, key=lambda editor: -(editors[editor]["overall"]["micro"]["mean"] or 0)
     )
     report = {
-        **_compared(frames, headlines, editors, terms, comparisons(), standing),
+        **_compared(frames, headlines, editors, terms, comparisons(), rivals),
         "series": checkpoints(),
         **seeds.told(settings.seeds, each, each_headline, ranked),
         "twins": twins(settings.editors, frames, headlines, terms),
+        "partial": [],
+        "control_editors": controls,
         "random_weights": _random(settings),
         "controls": _controls(settings, each),
         **{

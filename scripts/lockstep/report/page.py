@@ -16,21 +16,25 @@ from lockstep.config.run import Config
 from lockstep.figures import tables
 from lockstep.foreign import media
 from lockstep.records import canonical_json
-from lockstep.report import series, texts
+from lockstep.report import language, series, texts
 from lockstep.report.gallery import Row, Samples
 from lockstep.report.terms import Chart, Frames, colour
 from lockstep.rubrics.rubric import read_rubric
 
-VIEWS = {
-    "results": "Results",
-    "samples": "Samples",
-    "failures": "Failures",
-    "numbers": "Numbers",
-    "preservation": "Preservation",
-    "judge": "Judge",
-    "lockstep": "Lockstep",
-    "settings": "Settings",
-}
+VIEWS = (
+    *("results", "samples", "failures", "numbers", "preservation", "judge", "lockstep"),
+    *("settings", "glossary"),
+)
+"""Of the page, in their order."""
+
+SCRIPTS = (
+    *("wipe", "keep", "texts", "data", "notes", "query", "gallery", "viewer", "extremes"),
+    *("tables", "page"),
+)
+"""Of the page, each after those that it uses."""
+
+OF_SCRIPTS = ("page", "samples", "status", "terms", "viewer")
+"""Parts of the texts that the scripts show."""
 
 REASONS = 100
 """Most reasons of failures, and of skipping samples, that are listed."""
@@ -46,27 +50,28 @@ def draw(
     # slow to import, and needed where charts are drawn
     from lockstep.report import charts
 
-    labels = _labels(report)
+    labels = _labels(report, settings.report.language)
+    say = partial(language.plain, settings.report.language)
     scales = _scales(settings)
     places = series.places(report)
     standing = [editor for editor, place in places.items() if place.standing]
-    drawn = [partial(charts.means, report, labels, standing)]
+    drawn = [partial(charts.means, report, labels, standing, say)]
     for one in report["series"]:
         number = places[one["steps"][0]["editor"]].number
-        drawn.append(partial(charts.series, one, report, labels, number))
+        drawn.append(partial(charts.series, one, report, labels, number, say))
     for category in labels:
         scores = {
             editor: [float(score) for score in tables.group(own[category]).scores]
             for editor, own in frames.items()
             if editor in standing
         }
-        drawn.append(partial(charts.distribution, category, scores, report["scale"]))
+        drawn.append(partial(charts.distribution, category, scores, report["scale"], say))
         criteria = {
             editor: own["categories"][category]["criteria"]
             for editor, own in report["editors"].items()
             if editor in standing
         }
-        drawn.append(partial(charts.criteria, category, criteria, scales[category]))
+        drawn.append(partial(charts.criteria, category, criteria, scales[category], say))
     return {chart.name: chart for chart in (one() for one in drawn[part::parts])}
 
 
@@ -94,15 +99,29 @@ def render(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals |= {"chinese": texts.CHINESE, "colour": colour, "inline": inline}
+    own = settings.report.language
+    say = language.html(own)
+    environment.globals |= {"chinese": language.CHINESE, "colour": colour, "inline": inline}
+    environment.globals |= {
+        "say": say,
+        "language": own,
+        "category": partial(language.category, own),
+    }
+    environment.globals |= {"link": _link, "scripts": SCRIPTS}
     places = series.places(report)
-    environment.globals["headline_name"] = texts.headline_name(report["headline"])
-    environment.filters |= FILTERS | texts.headline_filters(report)
+    environment.globals["headline_name"] = texts.headline_name(report["headline"], own)
+    environment.filters |= FILTERS | texts.headline_filters(report, own)
+    environment.filters["interval"] = partial(texts.interval, language=own)
     return environment.get_template("report.html.j2").render(
         report=report,
-        warnings=texts.warnings(report),
+        tag=language.TAGS[own],
+        texts=canonical_json(_of_scripts(own)),
+        # notes of one report are not those of another
+        notes_of=f"{settings.results} {report['title']}",
+        terms=language.terms(own),
+        warnings=texts.warnings(report, own),
         views=VIEWS,
-        labels=_labels(report),
+        labels=_labels(report, own),
         places=places,
         standing=[editor for editor, place in places.items() if place.standing],
         samples=len(Samples(frames)),
@@ -111,8 +130,12 @@ def render(
         failures=_failures(report, Samples(_failing(frames))),
         skipped=sum(len(own["ids"]) for own in report["skipped"]),
         limits={"reasons": REASONS, "ids": IDS},
-        judge=settings.judge.model_name or "precomputed replies",
-        judges=_judges(report),
+        controls=[editor.name for editor in settings.editors if editor.copies_source],
+        without_model=[
+            editor.name for editor in settings.editors if not (editor.on_device or editor.served)
+        ],
+        judge=settings.judge.model_name or say("judge.precomputed"),
+        judges=_judges(report, settings),
         rubrics={
             category: Path(settings.judge.rubric_file(category)).read_text(encoding="utf-8")
             for category in settings.benchmark.named
@@ -129,16 +152,32 @@ def _scales(settings: Config) -> dict[str, tuple[float, float]]:
     return {key: read_rubric(Path(settings.judge.rubric_file(key))).scale for key in keys}
 
 
+def _of_scripts(own: str) -> dict[str, str]:
+    """Return the texts that the scripts show, by key."""
+    names = {f"categories.{key}": name for key, name in language.CHINESE.items()}
+    found = {
+        f"{part}.{key}": text
+        for part in OF_SCRIPTS
+        for key, text in language.part(own, part).items()
+    }
+    return found | (names if own == "zh" else {})
+
+
+def _link(path: str, name: str = "") -> Markup:
+    """Return a link to a file beside the page."""
+    return Markup('<a href="{}">{}</a>').format(path, name or path)
+
+
 def inline(name: str) -> Markup:
     """Return a file of the templates as it is."""
     path = Path(__file__).parent / "templates" / name
     return Markup(path.read_text(encoding="utf-8").rstrip())
 
 
-def _labels(report: Mapping[str, Any]) -> dict[str, str]:
+def _labels(report: Mapping[str, Any], own: str) -> dict[str, str]:
     """Return category → how it is called, in the configured order."""
     keys = dict.fromkeys(key for own in report["editors"].values() for key in own["categories"])
-    return {key: texts.category_name(key) for key in keys}
+    return {key: language.category(own, key) for key in keys}
 
 
 def _failing(frames: Frames) -> Frames:
@@ -155,9 +194,11 @@ def _failing(frames: Frames) -> Frames:
 def _failures(report: Mapping[str, Any], samples: Iterable[Mapping[str, Row]]) -> dict[str, Any]:
     """Return what failed: numbers overall and by category, and reasons, the most frequent first."""
     found: dict[tuple[str, str, str], list[str]] = {}
+    # what a run that goes on has still to make has not failed
+    passed = ("ok", "skipped", *(["missing"] if report["partial"] else []))
     for own in samples:
         for editor, row in own.items():
-            if row["status"] not in ("ok", "skipped"):
+            if row["status"] not in passed:
                 own_id = rf"(?<!\w){re.escape(row['id'])}(?!\w)"
                 reason = re.sub(own_id, "…", row["error"] or "")
                 found.setdefault((editor, row["status"], reason), []).append(row["id"])
@@ -186,13 +227,18 @@ def _failures(report: Mapping[str, Any], samples: Iterable[Mapping[str, Row]]) -
     }
 
 
-def _judges(report: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return what judged, each with its fingerprint by category, which covers the rubric too."""
+def _judges(report: Mapping[str, Any], settings: Config) -> list[dict[str, Any]]:
+    """Return what judged, each with its fingerprint by category, which covers the rubric too.
+
+    A judge knows its model by a hash of its files; what it is called stands in the settings.
+    """
+    named = {"model": settings.judge.model_name} if settings.judge.model_name else {}
     found: dict[str, dict[str, Any]] = {}
     for own in report["editors"].values():
         for category, row in own["categories"].items():
             for fingerprint, told in row["judges"].items():
-                judge = found.setdefault(canonical_json(told), {**told, "fingerprints": {}})
+                shown = {**told, "judge": {**named, **told["judge"]}, "fingerprints": {}}
+                judge = found.setdefault(canonical_json(told), shown)
                 judge["fingerprints"][category] = fingerprint
     return list(found.values())
 
@@ -212,7 +258,6 @@ def _nested(value: Any) -> bool:
 
 FILTERS = {
     "counts": texts.counts,
-    "interval": texts.interval,
     "number": texts.number,
     "p": texts.p_value,
     "percent": texts.percent,

@@ -14,6 +14,17 @@ class Part(BaseModel):
     )
 
 
+class Unfinished(Part):
+    """What was there of an editor when a report was made while its run was not finished."""
+
+    editor: str
+    samples: int
+    edits: int
+    """Samples that were edited, failed or skipped."""
+    scores: int
+    """Samples that have a score, or none for good."""
+
+
 class Served(Part):
     """What an editor behind a server asked for and got; null where the server says nothing."""
 

@@ -1,7 +1,7 @@
 """Plots of how devices kept step; none knows more than the dict of `drift.measure`."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,6 +11,7 @@ from matplotlib.patches import Patch, PathPatch
 from matplotlib.path import Path
 from matplotlib.ticker import MaxNLocator
 
+from lockstep.report.language import ENGLISH, Say
 from lockstep.report.svg import BLOCKS_ID, INK, style, svg
 
 COLOURS = {"work": "#3b82f6", "wait": "#f59e0b", "load": "#8b8f98"}
@@ -22,8 +23,8 @@ BLOCKS = 2000
 POINTS = 500
 """Most points of the drift curve that are drawn one by one; a page shows few more in its width."""
 
-WIDTH = 11.0
-"""Inches of 72 units; the page scales it."""
+WIDTHS = (11.0, 4.6)
+"""Inches of 72 units, of a plot for the page's width, which the page scales, and for a phone."""
 
 LONGEST = 24
 """Characters of a device's name that are shown."""
@@ -36,16 +37,22 @@ class _Rectangle(NamedTuple):
     height: float
 
 
-def timeline(editor: str, lockstep: Mapping[str, Any]) -> str:
+def timeline(
+    editor: str,
+    lockstep: Mapping[str, Any],
+    width: float = WIDTHS[0],
+    say: Say = ENGLISH,
+    named: Callable[[str], str] = str,
+) -> str:
     """Draw devices over time, with work, wait and load; return SVG.
 
     Where there are too many blocks each device's time is cut into equal bins, and a bin is filled
     with the shares of work, wait and load from bottom to top.
     """
     names = list(lockstep["devices"])
-    with style(f"{editor}: timeline of the devices") as title:
+    with style(say("plots.timeline", editor=editor)) as title:
         row = max(0.15, 0.32 - 0.005 * len(names))
-        axes, scale = _axes(lockstep, row * len(names))
+        axes, scale = _axes(lockstep, row * len(names), width, say, named)
         blocks = lockstep["timeline"]
         shapes = _exact if len(blocks) <= BLOCKS else _binned
         for kind, rectangles in shapes(blocks, names, lockstep["seconds"]).items():
@@ -56,7 +63,9 @@ def timeline(editor: str, lockstep: Mapping[str, Any]) -> str:
         axes.tick_params(axis="y", length=0)
         axes.spines["left"].set_visible(False)
         axes.figure.legend(
-            handles=[Patch(color=colour, label=kind) for kind, colour in COLOURS.items()],
+            handles=[
+                Patch(color=colour, label=say(f"plots.{kind}")) for kind, colour in COLOURS.items()
+            ],
             loc="upper right",
             ncols=len(COLOURS),
             frameon=False,
@@ -65,10 +74,16 @@ def timeline(editor: str, lockstep: Mapping[str, Any]) -> str:
         return svg(axes, title)
 
 
-def drift_curve(editor: str, lockstep: Mapping[str, Any]) -> str:
+def drift_curve(
+    editor: str,
+    lockstep: Mapping[str, Any],
+    width: float = WIDTHS[0],
+    say: Say = ENGLISH,
+    named: Callable[[str], str] = str,
+) -> str:
     """Draw by how many images the fastest device is ahead of the slowest; return SVG."""
-    with style(f"{editor}: images that the fastest device is ahead of the slowest") as title:
-        axes, scale = _axes(lockstep, 1.1)
+    with style(say("plots.drift", editor=editor)) as title:
+        axes, scale = _axes(lockstep, 1.1, width, say, named)
         step = lockstep["seconds"] / POINTS if len(lockstep["curve"]) > POINTS else 0
         colour = COLOURS["work"]
         for category in lockstep["drift"]:
@@ -83,11 +98,17 @@ def drift_curve(editor: str, lockstep: Mapping[str, Any]) -> str:
             axes.plot(seconds * scale, images, drawstyle="steps-post", color=colour, linewidth=1)
         axes.set_ylim(0, max(1, lockstep["largest_drift"]) * 1.15)
         axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
-        axes.set_ylabel("images apart")
+        axes.set_ylabel(say("plots.apart"))
         return svg(axes, title)
 
 
-def _axes(lockstep: Mapping[str, Any], height: float) -> tuple[Axes, float]:
+def _axes(
+    lockstep: Mapping[str, Any],
+    height: float,
+    width: float,
+    say: Say,
+    named: Callable[[str], str],
+) -> tuple[Axes, float]:
     """Return axes over the timeline's time, and their units per second.
 
     All plots of an editor have the same axis in the same place, so that one can be read below
@@ -95,18 +116,20 @@ def _axes(lockstep: Mapping[str, Any], height: float) -> tuple[Axes, float]:
 
     Args:
         height: inches of the axes.
+        width: inches of the whole plot.
+        named: gives what a category is called.
     """
     longest = max(len(_shown(name)) for name in lockstep["devices"])
     left, right, above, below = max(0.55, 0.15 + 0.075 * longest), 0.15, 0.45, 0.45
     total = above + height + below
-    figure = Figure((WIDTH, total))
+    figure = Figure((width, total))
     axes = figure.add_axes(
-        (left / WIDTH, below / total, (WIDTH - left - right) / WIDTH, height / total)
+        (left / width, below / total, (width - left - right) / width, height / total)
     )
     unit, seconds = _unit(lockstep["seconds"])
     axes.set_xlim(0, (lockstep["seconds"] or 1) / seconds)
-    axes.set_xlabel(unit)
-    _name_categories(axes, lockstep, 1 / seconds)
+    axes.set_xlabel(say(f"plots.{unit}"))
+    _name_categories(axes, lockstep, 1 / seconds, 12 * width, named)
     return axes, 1 / seconds
 
 
@@ -122,21 +145,30 @@ def _shown(name: str) -> str:
     return name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…"
 
 
-def _name_categories(axes: Axes, lockstep: Mapping[str, Any], scale: float) -> None:
-    """Mark where each category begins, with its key above where there is room for it."""
+def _name_categories(
+    axes: Axes,
+    lockstep: Mapping[str, Any],
+    scale: float,
+    characters: float,
+    named: Callable[[str], str],
+) -> None:
+    """Mark where each category begins, with its name above where there is room for it.
+
+    Args:
+        characters: how many the width takes, about.
+    """
     begins: dict[str, float] = {}
     for block in lockstep["timeline"]:
         begins.setdefault(block["category"], block["start"])
     free = 0.0
     for category, start in begins.items():
         axes.axvline(start * scale, color=INK, linewidth=0.6, linestyle=(0, (2, 2)), alpha=0.6)
-        # a character takes about a 130th of the width
-        width = lockstep["seconds"] * (len(category) + 1) / 130
+        width = lockstep["seconds"] * (len(category) + 1) / characters
         before = start + width > lockstep["seconds"]
         if start - (width if before else 0) < free:
             continue
         axes.annotate(
-            category,
+            named(category),
             (start * scale, 1),
             xycoords=("data", "axes fraction"),
             xytext=(-2 if before else 2, 3),

@@ -20,6 +20,7 @@ from lockstep.report.part import (
     Rewriting,
     Seeds,
     Served,
+    Unfinished,
     Votes,
 )
 
@@ -367,6 +368,11 @@ class Report(Numbers):
     """Of the editors that edit each sample several times."""
     power: list[Power] = Field(default=[])
     twins: list[Twins] = Field(default=[])
+    partial: list[Unfinished]
+    """Where the report was made before its run was finished, all editors; else empty."""
+    control_editors: list[str]
+    """Editors that return their source: they show what the judge gives to no edit, and are not
+    ranked."""
     random_weights: list[str]
     """Models with random weights; if there are any, scores mean nothing."""
     controls: list[Control]

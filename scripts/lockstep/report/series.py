@@ -52,6 +52,8 @@ class Place(NamedTuple):
     """Whether it stands in rankings and charts."""
     first_seed: str
     """Name of the same editor with the first seed."""
+    control: bool = False
+    """Whether it returns its source, so that it is no rival of the others."""
 
 
 def places(report: Mapping[str, Any]) -> dict[str, Place]:
@@ -68,7 +70,12 @@ def places(report: Mapping[str, Any]) -> dict[str, Place]:
     order = list(dict.fromkeys(map(group, report["editors"])))
     standing = shown([e for e in report["editors"] if firsts.get(e, e) == e], series, best)
     return {
-        editor: Place(order.index(group(editor)), editor in standing, firsts.get(editor, editor))
+        editor: Place(
+            order.index(group(editor)),
+            editor in standing,
+            firsts.get(editor, editor),
+            editor in report["control_editors"],
+        )
         for editor in report["editors"]
     }
 

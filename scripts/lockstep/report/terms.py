@@ -42,6 +42,8 @@ class Chart(NamedTuple):
     svg: str
     rows: list[dict[str, Any]]
     """One dict for each row of the CSV; all have the same keys."""
+    narrow: str = ""
+    """The same drawing for a phone, where it is another one."""
 
 
 def colour(number: int) -> str:

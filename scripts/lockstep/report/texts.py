@@ -2,21 +2,20 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import jinja2
 import pandas as pd
 
-from lockstep.benchmark.categories import CATEGORIES
 from lockstep.foreign import media
+from lockstep.report import language as languages
 from lockstep.rubrics.ties import settled
 
 FAILURES = ("edit_failed", "judge_failed", "missing")
 
-CHINESE = {category.key: category.chinese for category in CATEGORIES.values()}
 
-
-def markdown(template: str, report: Mapping[str, Any], **further: Any) -> str:
+def markdown(template: str, report: Mapping[str, Any], language: str = "en", **further: Any) -> str:
     """Return a template of this package, filled with the numbers of a report.
 
     Args:
@@ -32,13 +31,17 @@ def markdown(template: str, report: Mapping[str, Any], **further: Any) -> str:
         lstrip_blocks=True,
     )
     digits = _digits(report)
-    environment.globals |= {"digits": digits, "named": category_name, "warnings": warnings}
-    environment.globals["headline_name"] = headline_name(report["headline"])
+    environment.globals |= {"digits": digits, "say": languages.markdown(language)}
+    environment.globals |= {
+        "named": partial(languages.category, language),
+        "warnings": partial(warnings, language=language),
+        "headline_name": headline_name(report["headline"], language),
+    }
     environment.filters |= {
-        **headline_filters(report),
+        **headline_filters(report, language),
         "number": lambda value: number(value, digits),
         "signed": lambda value: "–" if value is None else f"{value:+.{digits}f}",
-        "interval": lambda bounds: interval(bounds, digits),
+        "interval": lambda bounds: interval(bounds, digits, language),
         "p": p_value,
         "percent": percent,
         "counts": counts,
@@ -54,41 +57,55 @@ def _safe(value: Any) -> Any:
     return media.markdown(value) if isinstance(value, str) else value
 
 
-def warnings(report: Mapping[str, Any]) -> list[str]:
+def warnings(report: Mapping[str, Any], language: str = "en") -> list[str]:
     """Return what a reader must know before any number, the worst first; nothing if all is well."""
+    say = partial(languages.plain, language)
     found = []
-    if report["incomplete"]:
+    if report.get("partial"):
+        found.append(_partial(report, say))
+    elif report["incomplete"]:
         places = [
-            f"{row['editor']} in {row['category']} {percent(row['coverage'])}"
+            say("warnings.place", **{**row, "coverage": percent(row["coverage"])})
             for row in sorted(report["incomplete"], key=lambda row: row["coverage"])
         ]
-        more = f" and {len(places) - 3} more" if len(places) > 3 else ""
-        found.append(
-            f"INCOMPLETE: less than {percent(report['min_coverage'])} of the samples have a score "
-            f"({', '.join(places[:3])}{more}), so nothing is ranked."
-        )
+        least, named = percent(report["min_coverage"]), _some(places, 3, say)
+        found.append(say("warnings.incomplete", least=least, places=named))
     if report.get("random_weights"):
-        names = ", ".join(report["random_weights"])
-        found.append(f"Random weights ({names}): the scores below mean nothing.")
+        found.append(say("warnings.random", names=", ".join(report["random_weights"])))
     if report["scales"]:
         scales = [
-            f"{category} {own['scale'][0]:g} to {own['scale'][1]:g}"
+            f"{category} " + _between(f"{own['scale'][0]:g}", f"{own['scale'][1]:g}", language)
             for category, own in report["scales"].items()
         ]
-        more = f" and {len(scales) - 5} more" if len(scales) > 5 else ""
-        found.append(
-            f"Categories have scales of their own ({', '.join(scales[:5])}{more}), so nothing is "
-            "averaged over them and nothing is ranked."
-        )
+        found.append(say("warnings.scales", scales=_some(scales, 5, say)))
     if any(row["same_judge"] is False for row in report["comparisons"]):
-        found.append("Different judges: scores of one may not be scores of the other.")
+        found.append(say("warnings.judges"))
     asked = list(map(_asked, report["editors"].values()))
     if any(own != asked[0] for own in asked):
-        found.append(
-            "Different samples: means and ranks of editors are not over the same ones, only their "
-            "differences are."
-        )
+        found.append(say("warnings.samples"))
     return found
+
+
+def _partial(report: Mapping[str, Any], say: Callable[..., str]) -> str:
+    """Return what a report says of itself whose run was not finished."""
+    lacking = [
+        say(
+            "warnings.lacking",
+            **own,
+            edits_left=own["samples"] - own["edits"],
+            scores_left=own["samples"] - own["scores"],
+        )
+        for own in report["partial"]
+        if own["scores"] < own["samples"]
+    ]
+    key = "warnings.partial" if lacking else "warnings.partial-whole"
+    return say(key, date=report["date"], lacking="; ".join(lacking))
+
+
+def _some(names: Sequence[str], most: int, say: Callable[..., str]) -> str:
+    """Return a list of names of which at most some are told."""
+    more = say("warnings.more", count=len(names) - most) if len(names) > most else ""
+    return ", ".join(names[:most]) + more
 
 
 def _asked(editor: Mapping[str, Any]) -> dict[str, int]:
@@ -213,14 +230,16 @@ def digits_on(scale: Sequence[float]) -> int:
     return 2 if width >= 10 else 3 if width > 1 else 4
 
 
-def headline_name(headline: Mapping[str, Any]) -> str:
+def headline_name(headline: Mapping[str, Any], language: str = "en") -> str:
     """Return what the number is called that editors are ranked by."""
     if headline["protocol"] is None:
-        return "mean"
+        return languages.plain(language, "terms.mean.name")
     return f"{headline['protocol']} {headline['number']}"
 
 
-def headline_filters(report: Mapping[str, Any]) -> dict[str, Callable[[Any], str]]:
+def headline_filters(
+    report: Mapping[str, Any], language: str = "en"
+) -> dict[str, Callable[[Any], str]]:
     """Return how headline numbers, their intervals and differences are written."""
     headline = report["headline"]
     digits = digits_on(headline["scale"])
@@ -228,20 +247,15 @@ def headline_filters(report: Mapping[str, Any]) -> dict[str, Callable[[Any], str
         return {
             "headline": percent,
             "headline_interval": lambda ends: (
-                "–" if ends is None else f"{ends[0]:.1%} to {ends[1]:.1%}"
+                "–" if ends is None else _between(f"{ends[0]:.1%}", f"{ends[1]:.1%}", language)
             ),
             "headline_signed": lambda value: "–" if value is None else f"{value:+.1%}",
         }
     return {
         "headline": lambda value: number(value, digits),
-        "headline_interval": lambda ends: interval(ends, digits),
+        "headline_interval": lambda ends: interval(ends, digits, language),
         "headline_signed": lambda value: "–" if value is None else f"{value:+.{digits}f}",
     }
-
-
-def category_name(key: str) -> str:
-    """Return a category with its Chinese name, if it has one."""
-    return f"{key} {CHINESE[key]}" if key in CHINESE else key
 
 
 def number(value: float | None, digits: int = 2) -> str:
@@ -252,8 +266,14 @@ def percent(value: float | None) -> str:
     return "–" if value is None else f"{value:.1%}"
 
 
-def interval(bounds: Sequence[float] | None, digits: int = 2) -> str:
-    return "–" if bounds is None else f"{bounds[0]:.{digits}f} to {bounds[1]:.{digits}f}"
+def interval(bounds: Sequence[float] | None, digits: int = 2, language: str = "en") -> str:
+    if bounds is None:
+        return "–"
+    return _between(f"{bounds[0]:.{digits}f}", f"{bounds[1]:.{digits}f}", language)
+
+
+def _between(low: str, high: str, language: str) -> str:
+    return languages.plain(language, "page.between", low=low, high=high)
 
 
 def p_value(value: float | None) -> str:

@@ -7,6 +7,7 @@ import csv
 import io
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -22,8 +23,10 @@ from lockstep.figures.tables import read_table
 from lockstep.foreign import media
 from lockstep.records import EditRecord, RewriteRecord
 from lockstep.report import gallery, page, seeds, texts
+from lockstep.report import language as languages
 from lockstep.report.asked import of_results
 from lockstep.report.numbers import of_run
+from lockstep.report.part import Unfinished
 from lockstep.report.series import Place, places
 from lockstep.report.sheets import sheet, worst
 from lockstep.report.terms import Frames
@@ -51,6 +54,7 @@ def write_report(
     further: Mapping[str, Sequence[Path]],
     folder: Path,
     threads: int = 1,
+    unfinished: Sequence[Unfinished] = (),
 ) -> None:
     """Write report.json, report.md, report.html, what the page loads, config.yaml and tables.
 
@@ -70,25 +74,26 @@ def write_report(
             `agreement` of such lists (people and the judge), each if there is one.
         folder: the report's folder.
         threads: thumbnails, contact sheets and charts that are made at a time.
+        unfinished: what was there of each editor, of a run that is not finished.
     """
-    folder = Path(folder)
+    folder, results = Path(folder), Path(settings.results)
     frames = {
         editor: {category: read_table(path) for category, path in files.items()}
         for editor, files in tables.items()
     }
-    measured = {editor: _measure(files, settings) for editor, files in edits.items()}
-    plotted = begun(threads, _plot, measured)
+    measured = {editor: _measure(editor, files, settings) for editor, files in edits.items()}
+    plotted = begun(threads, _plot, measured, settings.report.language)
     steps = {}
     for editor, step in measured.items():
         for key, columns in PLOTTED.items():
             path = folder / f"lockstep-{editor}-{key}.csv"
             records.write_text(path, _csv(step[key], columns))
         steps[editor] = {key: value for key, value in step.items() if key not in PLOTTED}
-    asked = _asked(settings, edits, folder.parent)
-    rewriting = _rewriting(settings, folder.parent)
+    asked = _asked(settings, edits, results)
+    rewriting = _rewriting(settings, results)
     told = (asked, rewriting, rejected, further, threads)
     numbers = of_run(settings, frames, summaries, steps, *told)
-    report = numbers.model_dump(mode="json")
+    report = _unranked(numbers.model_dump(mode="json"), unfinished)
     parts = max(1, threads // DRAWING)
     # charts of scores show the means over the seeds
     shown = seeds.averaged_scores(settings.seeds, frames)
@@ -100,7 +105,8 @@ def write_report(
     effective = yaml.safe_dump(plain, allow_unicode=True, sort_keys=False)
     records.write_text(folder / "config.yaml", effective)
     records.write_text(
-        folder / "report.md", texts.markdown("report.md.j2", report, config=effective)
+        folder / "report.md",
+        texts.markdown("report.md.j2", report, settings.report.language, config=effective),
     )
     records.write_text(folder / "scores.csv", texts.csv_table(report))
     records.write_text(folder / "scores.tex", texts.latex_table(report))
@@ -114,25 +120,35 @@ def write_report(
     _forget_others(folder, list(frames), list(settings.benchmark.named), settings.series)
 
 
+def _unranked(report: dict[str, Any], unfinished: Sequence[Unfinished]) -> dict[str, Any]:
+    """Return a report that says what was there; while anything is missing it ranks nothing."""
+    missing = any(own.scores < own.samples for own in unfinished)
+    told = [own.model_dump(mode="json") for own in unfinished]
+    return {**report, "partial": told, **({"leaderboard": []} if missing else {})}
+
+
 def _forget_others(
     folder: Path, editors: Sequence[str], categories: Sequence[str], series: Iterable[str]
 ) -> None:
     """Remove files of editors and categories that are no longer reported."""
+    # a partial report lies elsewhere
     results = folder.parent
-    own = set(layout.report(results, editors, categories, series))
+    own = {folder / path.name for path in layout.report(results, editors, categories, series)}
     for editor in editors:
         for category in categories:
-            own.update(layout.sheets(results, editor, category).values())
+            own.update(_sheets(folder, editor, category).values())
     names = ("lockstep", "distribution", "criteria", "series")
     for pattern in (*(f"{name}-*.csv" for name in names), "sheets/*.jpg"):
         for path in set(folder.glob(pattern)) - own:
             path.unlink()
 
 
-def _measure(files: Mapping[str, Sequence[Path]], settings: Config) -> dict[str, Any]:
+def _measure(editor: str, files: Mapping[str, Sequence[Path]], settings: Config) -> dict[str, Any]:
     """Return how an editor's devices kept step."""
     edits = records.each_record(chain(*files.values()), EditRecord)
-    return drift.measure(edits, settings.report.straggler_margin)
+    step = drift.measure(edits, settings.report.straggler_margin)
+    # where no model works, times say nothing of the devices
+    return step if settings.editor(editor).on_device else {**step, "slow": {}}
 
 
 def _asked(
@@ -164,15 +180,22 @@ def _rewriting(settings: Config, results: Path) -> dict[str, dict[str, Any]]:
     return found
 
 
-def _plot(measured: Mapping[str, Mapping[str, Any]]) -> dict[str, list[str]]:
+def _plot(measured: Mapping[str, Mapping[str, Any]], language: str) -> dict[str, list[str]]:
     """Return the plots of how each editor's devices kept step, as SVG."""
     # slow to import, and needed where plots are drawn
     from lockstep.report import plots
 
+    say = partial(languages.plain, language)
+    # two names would take the room of both
+    named = partial(languages.category, language) if language == "zh" else str
+
     return {
-        editor: [plots.timeline(editor, step), plots.drift_curve(editor, step)]
-        if step["edits"]
-        else []
+        editor: [
+            draw(editor, step, width, say, named)
+            for width in plots.WIDTHS
+            for draw in (plots.timeline, plots.drift_curve)
+            if step["edits"]
+        ]
         for editor, step in measured.items()
     }
 
@@ -190,7 +213,7 @@ def _write_images(
         shown.update(names)
         return names
 
-    asked = of_results(folder.parent, frames, list(settings.each_judge))
+    asked = of_results(Path(settings.results), frames, list(settings.each_judge))
     gallery.write_gallery(gallery.Samples(frames), list(frames), folder, pictured, placed, asked)
     for path in (folder / "thumbs").rglob("*.jpg"):
         if path.relative_to(folder).as_posix() not in shown:
@@ -201,10 +224,16 @@ def _write_images(
             for category, frame in own.items():
                 shown_here = worst(frame)
                 for kind, whose in (("source", None), ("edited", editor)):
-                    path = layout.sheets(folder.parent, editor, category)[kind]
+                    path = _sheets(folder, editor, category)[kind]
                     written.append(pool.submit(_write_sheet, path, shown_here, whose, folder))
         for one in written:
             one.result()
+
+
+def _sheets(folder: Path, editor: str, category: str) -> dict[str, Path]:
+    """Return the contact sheets in a report's folder, which may be a partial one's."""
+    sheets = layout.sheets(folder.parent, editor, category)
+    return {kind: folder / path.parent.name / path.name for kind, path in sheets.items()}
 
 
 def _write_sheet(path: Path, shown: Sequence[gallery.Row], whose: str | None, folder: Path) -> None:

@@ -173,7 +173,7 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _no_constant(name: str) -> Any:
-    raise ValueError(f"found {name}, expected a valid answer")
+    raise ValueError(f"expected a valid answer, found {name}")
 
 
 def written(reply: str, question: Question) -> tuple[dict[str, Any], str]:

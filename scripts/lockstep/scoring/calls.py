@@ -9,6 +9,7 @@ from lockstep.errors import ReplyError, TemplateError
 from lockstep.judges.settings import JudgeSettings
 from lockstep.records import Sample, ScoreRecord, canonical_json, sha256
 from lockstep.rubrics.replies import parse_reply
+from lockstep.scoring import judgements
 from lockstep.scoring.judgements import Place, item, judge_missing
 from lockstep.scoring.replies import Judging, Pending, scored
 
@@ -79,6 +80,16 @@ def judge_calls(
     done = judge_missing(settings, first, place, () if waiting else later)
     while due := [pending for own in waiting for pending in own if _due(pending, own, done)]:
         done |= judge_missing(settings, _by_call(due), place)
+    return done
+
+
+def kept(own: Asked) -> dict[Path, ScoreRecord] | None:
+    """Return the calls of a judgement that were made; None while one is still to be made."""
+    known = ((pending.path, judgements.look_up(pending)) for pending in own)
+    done = {path: record for path, record in known if record is not None}
+    for pending in own:
+        if pending.path not in done and (not _waits(pending) or _due(pending, own, done)):
+            return None
     return done
 
 

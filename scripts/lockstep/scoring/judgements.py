@@ -137,7 +137,7 @@ def judge_missing(
         ServerError: if the judge's server is of no use; what is judged is kept.
         SharedError: if the first few judgements fail alike.
     """
-    kept = {item.path: _kept(item) for item in items}
+    kept = {item.path: look_up(item) for item in items}
     done = {path: record for path, record in kept.items() if record is not None}
     pending = [item for item in items if item.path not in done]
     log.info("%d of %d judgements are in the cache", len(done), len(items))
@@ -164,7 +164,7 @@ def judge_missing(
             )
         spare = -len(pending) % settings.batch(judge) if settings.on_device else 0
         ahead = (
-            list(islice((item for item in later if _kept(item) is None), spare)) if spare else []
+            list(islice((item for item in later if look_up(item) is None), spare)) if spare else []
         )
         if ahead:
             log.info("judging %d edits of categories to come in the same batch", len(ahead))
@@ -207,7 +207,7 @@ def _load(settings: JudgeSettings, node_local: str | None, torch_device: str) ->
     return near.load(torch_device)
 
 
-def _kept(item: Pending) -> ScoreRecord | None:
+def look_up(item: Pending) -> ScoreRecord | None:
     """Return the record of a judgement that is there already and fits its key."""
     found = (_kept_at(path, item) for path in (item.path, *item.elsewhere))
     return next((record for record in found if record is not None), None)

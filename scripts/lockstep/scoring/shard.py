@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from itertools import chain
 from pathlib import Path
 from statistics import fmean, pstdev
@@ -105,6 +106,27 @@ def score_shard(
             f"{category} {name}: {failed} of {len(scored)} judgements{by} failed",
             file=place.terminal,
         )
+
+
+def kept(shard: Shard) -> Iterator[ScoreRecord | None]:
+    """Yield the record of each edit that is judged; None where its judgement is still to be made.
+
+    Nothing is written and no model is loaded, so a run may go on meanwhile.
+    """
+    failed = {record.id: record for record in _failures(shard)}
+    for edit in _edits(shard):
+        made = [calls.kept(item) for item in _items([edit])]
+        done = {path: record for own in made if own for path, record in own.items()}
+        yield _gather(edit, done) if None not in made else failed.get(edit.record.id)
+
+
+def _failures(shard: Shard) -> Iterator[ScoreRecord]:
+    """Yield the judgements that finished jobs failed to make, of which no reply is kept."""
+    for path in layout.known_shards(shard.folder, "scores", shard.below):
+        # a run that goes on may replace it
+        with suppress(FileNotFoundError):
+            found = records.each_record([path], ScoreRecord)
+            yield from (record for record in found if record.status == "judge_failed")
 
 
 def _edits(shard: Shard) -> list[_Edit]:

@@ -290,8 +290,8 @@ class DiffusersSettings(DeviceEditorSettings):
             raise ValueError("found lossy.cache mag without num_inference_steps, which it needs")
         if self.gpus_per_editor > 1 and self.offload != "none":
             raise ValueError(
-                f"expected gpus_per_editor or offload, found {self.gpus_per_editor} with offload: "
-                f"{self.offload}"
+                f"expected gpus_per_editor 1 with offload: {self.offload}, found "
+                f"{self.gpus_per_editor}"
             )
         if self.lossy.fp8 and not self.optimized:
             given = "optimize: false" if not self.optimize else f"offload: {self.offload}"

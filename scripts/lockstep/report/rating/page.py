@@ -19,10 +19,10 @@ from lockstep.config.run import Config
 from lockstep.figures.tables import read_table
 from lockstep.foreign import images, media
 from lockstep.records import Sample, canonical_json
+from lockstep.report import language
 from lockstep.report.page import inline
 from lockstep.report.rating.answers import VOTES
 from lockstep.report.rating.plan import Item, Key, choose, deal
-from lockstep.report.rating.texts import TEXTS
 from lockstep.rubrics.combine import counted
 from lockstep.rubrics.kinds import Kind, Scale
 from lockstep.rubrics.rubric import Rubric
@@ -39,6 +39,7 @@ def write_rating(settings: Config, rubrics: Mapping[str, Rubric], threads: int =
         ConfigError: if there is nothing to rate.
     """
     results, rating = Path(settings.results), settings.rating
+    spoken = rating.language or settings.report.language
     page, plan = layout.rating(results)
     edits = _edits(settings)
     items = choose({sample: tuple(own) for sample, own in edits.items()}, rating)
@@ -57,6 +58,7 @@ def write_rating(settings: Config, rubrics: Mapping[str, Rubric], threads: int =
     dealt = deal(items, rating)
     recorded: dict[str, Any] = {
         **rating.model_dump(mode="json"),
+        "language": spoken,
         "raters": {name: [shown[item] for item in own] for name, own in dealt.orders.items()},
         "shared": [shown[item] for item in dealt.shared],
         "items": {
@@ -66,9 +68,10 @@ def write_rating(settings: Config, rubrics: Mapping[str, Rubric], threads: int =
     }
     number = records.sha256(canonical_json(recorded).encode())[:12]
     records.write_json(plan, {"plan": number, **recorded})
-    asked = {key: _asked(rubrics[key], rating) for key in _categories(items)}
+    texts = language.part(spoken, "rating")
+    asked = {key: _asked(rubrics[key], rating, texts) for key in _categories(items)}
     data = {"plan": number, "raters": recorded["raters"], "items": told, "criteria": asked}
-    records.write_text(page, _render(data, rating, settings.benchmark.background))
+    records.write_text(page, _render(data, rating, spoken, settings.benchmark.background))
 
 
 def _categories(items: Iterable[Item]) -> list[str]:
@@ -159,9 +162,10 @@ def _write_images(copies: _Copies, folder: Path, threads: int) -> None:
         (folder / name).unlink()
 
 
-def _asked(rubric: Rubric, rating: RatingSettings) -> list[dict[str, Any]]:
+def _asked(
+    rubric: Rubric, rating: RatingSettings, texts: Mapping[str, str]
+) -> list[dict[str, Any]]:
     """Return what is asked of an item: each criterion with its answers, or the vote on a pair."""
-    texts = TEXTS[rating.language]
     if rating.mode == "pairs":
         answers = [{"text": vote, "label": texts[vote], "meaning": ""} for vote in VOTES]
         return [{"name": "vote", "label": texts["vote"], "question": "", "answers": answers}]
@@ -202,7 +206,7 @@ def _answers(
     ]
 
 
-def _render(data: Mapping[str, Any], rating: RatingSettings, background: str) -> str:
+def _render(data: Mapping[str, Any], rating: RatingSettings, spoken: str, background: str) -> str:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("lockstep.report.write"),
         autoescape=True,
@@ -211,7 +215,7 @@ def _render(data: Mapping[str, Any], rating: RatingSettings, background: str) ->
         lstrip_blocks=True,
     )
     environment.globals["inline"] = inline
-    texts = TEXTS[rating.language]
+    texts = language.part(spoken, "rating")
     told = json.dumps(
         {**data, "mode": rating.mode, "texts": texts}, ensure_ascii=False, allow_nan=False
     )
@@ -220,6 +224,6 @@ def _render(data: Mapping[str, Any], rating: RatingSettings, background: str) ->
         data=Markup(told.replace("<", "\\u003c")),
         texts=texts,
         mode=rating.mode,
-        language={"en": "en", "zh": "zh-Hans"}[rating.language],
+        language=language.TAGS[spoken],
         background=background,
     )

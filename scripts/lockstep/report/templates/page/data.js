@@ -27,7 +27,7 @@ function request(name) {
     script.onload = () => script.remove();
     script.onerror = () => {
       loads.delete(name);
-      reject(new Error(`data/${name}.js, a file beside this page, cannot be loaded`));
+      reject(new Error(say("samples.not-loaded", { name: `data/${name}.js` })));
     };
     document.head.append(script);
   });

@@ -19,19 +19,19 @@ function statusOf(index, editor, i) {
 function verdict(index, editor, i) {
   const status = statusOf(index, editor, i);
   if (status === "ok") return element("b", { className: "score" }, number(editor.score[i]));
-  return element("b", { className: status === "skipped" ? "skipped" : "failed" }, words(status));
+  return element("b", { className: status === "skipped" ? "skipped" : "failed" }, statusName(status));
 }
 
 function picture(index, i, editor) {
   const flags = editor ? editor.pictured : index.pictured;
-  const alt = editor ? `edit by ${editor.name}` : "source";
+  const alt = editor ? say("samples.edit-by", { name: editor.name }) : say("samples.source");
   const shown =
     flags[i] === "1"
       ? element("img", { loading: "lazy", decoding: "async", alt, src: thumbnail(index, i, editor) })
-      : element("span", { className: "nothing" }, "no image");
+      : element("span", { className: "nothing" }, say("samples.no-image"));
   const caption = editor
     ? [verdict(index, editor, i), element("span", { className: "who" }, dot(editor), editor.name)]
-    : [element("span", { className: "who" }, "source")];
+    : [element("span", { className: "who" }, say("samples.source"))];
   return element(
     "span",
     { className: "picture" },
@@ -41,7 +41,7 @@ function picture(index, i, editor) {
 }
 
 function card(index, i, editors, texts, href) {
-  const facts = [index.categories[index.category[i]], index.difficulties[index.difficulty[i]]];
+  const facts = [called(index.categories[index.category[i]]), index.difficulties[index.difficulty[i]]];
   return element(
     "li",
     {},
@@ -60,6 +60,7 @@ function card(index, i, editors, texts, href) {
         { className: "quiet" },
         facts.filter(Boolean).join(" · ") + " · ",
         element("bdi", {}, index.id[i]),
+        noted(index.id[i]) ? element("span", { title: notes[index.id[i]] }, " ✎") : null,
       ),
     ),
   );
@@ -76,11 +77,13 @@ function showCards(state) {
     ...shown.map((i) => card(index, i, editors, texts, state.address({ sample: index.id[i] }))),
   );
   const [all, some] = [index.id.length, found.length].map((n) => n.toLocaleString("en"));
-  const count = all === some ? `${all} samples` : `${some} of ${all} samples`;
-  const part = found.length > PAGE ? `, ${start + 1} to ${start + shown.length} shown` : "";
+  const count =
+    all === some ? say("samples.count", { count: all }) : say("samples.some", { count: some, all });
+  const bounds = { first: start + 1, last: start + shown.length };
+  const part = found.length > PAGE ? say("samples.shown", bounds) : "";
   document.getElementById("found").textContent = found.length
     ? count + part
-    : "No sample fits. Clear the filters to see all.";
+    : say("samples.nothing");
   for (const pager of document.querySelectorAll(".pager")) showPager(pager, state);
 }
 
@@ -94,9 +97,9 @@ function showPager(pager, state) {
       text,
     );
   pager.replaceChildren(
-    turn("← Page", state.page - 1),
-    `${state.page} of ${pages}`,
-    turn("Page →", state.page + 1),
+    turn(say("samples.before"), state.page - 1),
+    say("samples.page", { page: state.page, pages }),
+    turn(say("samples.after"), state.page + 1),
   );
 }
 

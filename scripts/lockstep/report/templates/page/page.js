@@ -161,12 +161,14 @@ document.addEventListener("keydown", (event) => {
   if (used) event.preventDefault();
 });
 
+document.getElementById("save-notes").addEventListener("click", () => saveNotes(state.index));
+
 const THEMES = { auto: "light dark", light: "light", dark: "dark" };
 const theme = document.getElementById("theme");
 
 function setTheme(name) {
   document.documentElement.style.colorScheme = THEMES[name];
-  theme.textContent = `Theme: ${name}`;
+  theme.textContent = say("page.theme", { name: say(`page.theme-${name}`) });
   theme.dataset.theme = name;
 }
 
@@ -174,43 +176,34 @@ theme.addEventListener("click", () => {
   const names = Object.keys(THEMES);
   const next = names[(names.indexOf(theme.dataset.theme) + 1) % names.length];
   setTheme(next);
-  try {
-    localStorage.setItem("lockstep-theme", next);
-  } catch {
-    // a browser may keep nothing for pages from disk
-  }
+  keep("lockstep-theme", next);
 });
-
-function savedTheme() {
-  try {
-    return localStorage.getItem("lockstep-theme");
-  } catch {
-    return null;
-  }
-}
 
 function showError(error) {
   document.getElementById("found").textContent = error.message;
 }
 
 async function start() {
-  const saved = savedTheme();
+  const saved = kept("lockstep-theme");
   setTheme(saved in THEMES ? saved : "auto");
   const named = location.hash.slice(1).split("?")[0] || "results";
   showView(decoded(named));
   const index = await loadIndex();
   state.index = index;
-  fill("category", index.categories);
+  fill("category", index.categories, called);
   fill("difficulty", index.difficulties);
   fill("tag", index.tags, (tag) => tag);
   fill("editor", index.editors.map((editor) => editor.name), (name) => name);
-  fill("status", index.statuses);
+  fill("status", index.statuses, statusName);
   state.loadedTexts = loadTexts(index);
   readAddress();
   refresh();
+  showExtremes(state);
+  showNotes();
   addEventListener("hashchange", readAddress);
   state.texts = await state.loadedTexts;
   refresh();
+  showExtremes(state);
 }
 
 // the browser itself scrolls to what the address names; what is above a view should be seen too

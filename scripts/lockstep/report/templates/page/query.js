@@ -1,7 +1,7 @@
 // Which samples are shown in which order; every value of a query is a text, empty if not asked for.
 
 const EMPTY = {
-  text: "", category: "", difficulty: "", tag: "", editor: "", status: "", kept: "", from: "", to: "", sort: "",
+  text: "", category: "", difficulty: "", tag: "", editor: "", status: "", kept: "", from: "", to: "", sort: "", noted: "",
 };
 
 function shownEditors(index, query) {
@@ -21,6 +21,7 @@ function select(index, query, searched) {
   const found = [];
   for (let i = 0; i < index.id.length; i++) {
     if (query.category && index.category[i] !== category) continue;
+    if (query.noted && !noted(index.id[i])) continue;
     if (query.difficulty && index.difficulty[i] !== difficulty) continue;
     if (query.tag && !index.tagged[i].includes(tag)) continue;
     if (fits && !editors.some((editor) => fits(editor, i))) continue;

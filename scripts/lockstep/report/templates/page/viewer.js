@@ -16,7 +16,9 @@ async function showSample(state, i) {
   document.getElementById("viewer-title").replaceChildren(element("bdi", {}, index.id[i]));
   const place = state.found.indexOf(i);
   document.getElementById("viewer-place").textContent =
-    place < 0 ? "" : `${place + 1} of ${state.found.length.toLocaleString("en")}`;
+    place < 0
+      ? ""
+      : say("page.of", { count: place + 1, all: state.found.length.toLocaleString("en") });
   viewer.querySelector("[data-do=previous]").disabled = place <= 0;
   viewer.querySelector("[data-do=next]").disabled = place < 0 || place === state.found.length - 1;
   document.getElementById("viewer-link").href = `#samples?${new URLSearchParams({ sample: index.id[i] })}`;
@@ -86,14 +88,15 @@ function full(url, small, alt) {
 
 function sourceImage(state) {
   const { index, sample: i } = state;
-  if (index.pictured[i] !== "1") return element("span", { className: "nothing" }, "no image");
-  return full(state.details.source, thumbnail(index, i), "source");
+  if (index.pictured[i] !== "1") return element("span", { className: "nothing" }, say("samples.no-image"));
+  return full(state.details.source, thumbnail(index, i), say("samples.source"));
 }
 
 function editedImage(state, editor, edit) {
   if (!edit?.edited || editor.pictured[state.sample] !== "1")
-    return element("span", { className: "nothing" }, `${editor.name}: no image`);
-  return full(edit.edited, thumbnail(state.index, state.sample, editor), `edit by ${editor.name}`);
+    return element("span", { className: "nothing" }, say("viewer.blank", { name: editor.name }));
+  const alt = say("samples.edit-by", { name: editor.name });
+  return full(edit.edited, thumbnail(state.index, state.sample, editor), alt);
 }
 
 function wipe(state, editor, edit) {
@@ -101,9 +104,9 @@ function wipe(state, editor, edit) {
     look,
     sourceImage(state),
     editedImage(state, editor, edit),
-    "source",
+    say("samples.source"),
     editor.name,
-    "Wipe: percent of the width that shows the source",
+    say("viewer.slider"),
   );
 }
 
@@ -112,42 +115,69 @@ function sideBySide(state) {
   const figure = (image, ...caption) =>
     element("figure", {}, image, element("figcaption", {}, ...caption));
   return [
-    figure(sourceImage(state), "source"),
-    ...index.editors.map((editor, n) =>
-      figure(
+    figure(sourceImage(state), say("samples.source")),
+    ...index.editors.map((editor, n) => {
+      const shown = figure(
         editedImage(state, editor, details.edits[n]),
         dot(editor),
         `${editor.name} `,
         verdict(index, editor, i),
-      ),
-    ),
+      );
+      shown.append(...judged(state, editor, details.edits[n]));
+      return shown;
+    }),
   ];
 }
 
 function facts(state, editor, edit) {
   const { index, details, sample: i } = state;
-  const part = (title, ...content) => [element("h3", {}, title), ...content];
-  const prose = (text) => element("p", { className: "prose", dir: "auto" }, text);
   const told = [["category", index.categories[index.category[i]]]];
   if (index.difficulty[i] >= 0) told.push(["difficulty", index.difficulties[index.difficulty[i]]]);
   for (const tag of index.tagged[i]) told.push(["tag", index.tags[tag]]);
   const chips = told.map(([key, value]) =>
-    element("a", { className: "chip", href: state.filterAddress({ [key]: value }), dir: "auto" }, value),
+    element(
+      "a",
+      { className: "chip", href: state.filterAddress({ [key]: value }), dir: "auto" },
+      key === "category" ? called(value) : value,
+    ),
   );
   return [
-    ...part("Instruction", prose(state.instruction)),
-    ...(details.rationale ? part("Why it is hard", prose(details.rationale)) : []),
+    ...part(say("viewer.instruction"), prose(state.instruction)),
+    ...(details.description ? part(say("viewer.description"), prose(details.description)) : []),
+    ...(details.rationale ? part(say("viewer.rationale"), prose(details.rationale)) : []),
     element("p", { className: "chips" }, ...chips),
-    element("h3", { className: "who" }, dot(editor), editor.name),
-    element("p", { className: "big" }, verdict(index, editor, i)),
-    ...(edit?.rewritten ? part("Rewritten instruction", prose(edit.rewritten)) : []),
+    // side by side, each edit has its own below it
+    ...(look.mode === "side"
+      ? []
+      : [
+          element("h3", { className: "who" }, dot(editor), editor.name),
+          element("p", { className: "big" }, verdict(index, editor, i)),
+          ...judged(state, editor, edit),
+        ]),
+    ...noteBox(index.id[i]),
+  ];
+}
+
+const part = (title, ...content) => [element("h3", {}, title), ...content];
+const prose = (text) => element("p", { className: "prose", dir: "auto" }, text);
+
+// What is known of one edit: scores, reasons, and what of the source it kept.
+function judged(state, editor, edit) {
+  const { index, sample: i } = state;
+  return [
+    ...(edit?.rewritten ? part(say("viewer.rewritten"), prose(edit.rewritten)) : []),
     ...(edit?.error ? [prose(edit.error)] : []),
     ...scores(editor, edit, i, scales[index.categories[index.category[i]]]),
-    ...(edit?.kept ? part("Kept of the source", kept(edit.kept)) : []),
-    ...(edit?.reasoning ? part("Reasoning of the judge", prose(edit.reasoning)) : []),
+    ...(edit?.reasoning ? part(say("viewer.reasoning"), prose(edit.reasoning)) : []),
+    ...(edit?.kept ? part(say("viewer.kept"), keptOfSource(edit.kept)) : []),
     ...(edit?.judge
       ? [
-          element("p", { className: "quiet" }, "judge ", element("a", { href: `#judge-${edit.judge}` }, edit.judge)),
+          element(
+            "p",
+            { className: "quiet" },
+            `${say("viewer.judge")} `,
+            element("a", { href: `#judge-${edit.judge}` }, edit.judge),
+          ),
           exchange(index, i, index.editors.indexOf(editor)),
         ]
       : []),
@@ -156,14 +186,14 @@ function facts(state, editor, edit) {
 
 // What the judge was asked and replied, word for word, loaded when it is opened.
 function exchange(index, i, n) {
-  const summary = element("summary", {}, "What the judge was asked, and its reply");
+  const summary = element("summary", {}, say("viewer.asked"));
   const box = element("details", { className: "exchange" }, summary);
   box.ontoggle = async () => {
     if (!box.open || box.children.length > 1) return;
     try {
       const asked = await loadAsked(index, i);
       box.replaceChildren(summary, ...asked[n].flatMap(judgement));
-      if (!asked[n].length) box.append(element("p", { className: "quiet" }, "not recorded"));
+      if (!asked[n].length) box.append(element("p", { className: "quiet" }, say("viewer.not-recorded")));
     } catch (error) {
       box.replaceChildren(summary, element("p", { className: "failed" }, error.message));
     }
@@ -173,18 +203,20 @@ function exchange(index, i, n) {
 
 function judgement({ which, shown, error, system, prompt, rejected, correction, reply }) {
   const told = [
-    ["System text", system],
-    ["Images", shown.join(", ") || undefined],
-    ["Text", prompt],
-    ...(rejected === undefined ? [] : [["First reply", rejected], ["Correction", correction]]),
-    ["Reply", reply ?? `none: ${error}`],
+    [say("viewer.system"), system],
+    [say("viewer.images"), shown.join(", ") || undefined],
+    [say("viewer.text"), prompt],
+    ...(rejected === undefined
+      ? []
+      : [[say("viewer.first-reply"), rejected], [say("viewer.correction"), correction]]),
+    [say("viewer.reply"), reply ?? say("viewer.no-reply", { error })],
   ];
   return [
     ...(which ? [element("h3", {}, which)] : []),
     ...told.flatMap(([title, text]) => [
       element("h4", {}, title),
       text === undefined
-        ? element("p", { className: "quiet" }, "not recorded")
+        ? element("p", { className: "quiet" }, say("viewer.not-recorded"))
         : element("pre", { dir: "auto" }, text),
     ]),
   ];
@@ -202,50 +234,52 @@ function scores(editor, edit, i, [low, high]) {
     ),
   );
   const further = [
-    ["expected score", edit.expected_score],
+    ["expected_score", edit.expected_score],
     ["uncertainty", Number.isNaN(editor.uncertainty[i]) ? null : editor.uncertainty[i]],
-    ["spread of repeats", edit.spread],
-    ["under another instruction", edit.swapped_score],
+    ["spread", edit.spread],
+    ["swapped_score", edit.swapped_score],
   ].filter(([, value]) => value !== null);
   return [
     element("ul", { className: "criteria" }, ...bars),
-    element(
-      "dl",
-      { className: "further" },
-      ...further.flatMap(([name, value]) => [
-        element("dt", {}, name),
-        element("dd", {}, number(value)),
-      ]),
-    ),
+    listed(further.map(([term, value]) => [term, number(value)])),
   ];
 }
 
-// What an edit kept of its source, as a list; what could not be told is a dash.
-function kept(own) {
-  const told = (value, digits, unit = "") => (value === null ? "–" : value.toFixed(digits) + unit);
-  const signed = (value, digits) => (value > 0 ? "+" : "") + told(value, digits);
-  const size = (whose) => `${own[`${whose}_width`]} × ${own[`${whose}_height`]}`;
-  const moved = own.shift_x === null ? "cannot be told" : null;
-  const listed = [
-    ["copy", { exact: "exact", near: "but for noise", no: "no" }[own.copy_of_source]],
-    ["size", size("source") === size("edited") ? size("edited") : `${size("edited")} of ${size("source")}`],
-    ["PSNR", own.psnr === null ? "no difference" : told(own.psnr, 1, " dB")],
-    ["SSIM", told(own.ssim, 3)],
-    ["changed pixels", told(100 * own.changed_share, 1, "%")],
-    ["shift", moved ?? `${signed(own.shift_x, 2)}, ${signed(own.shift_y, 2)} px`],
-    ["zoom", moved ?? `${signed(own.zoom_percent, 2)}%`],
-    ["blocks that fit these", told(own.matched_share === null ? null : 100 * own.matched_share, 0, "%")],
-    ["mean L*, a*, b*", ["l", "a", "b"].map((axis) => signed(own[`colour_${axis}`], 1)).join(", ")],
-    // what models told, where they were asked
-    ["CLIP, source", own.clip_similarity?.toFixed(3)],
-    ["CLIP, instruction", own.clip_text?.toFixed(3)],
-    ["CLIP's instruction", own.clip_text_cut],
-    ["DINO, source", own.dino_similarity?.toFixed(3)],
-    ["LPIPS", own.lpips?.toFixed(3)],
-  ].filter(([, value]) => value !== undefined);
+// Numbers with their names, which the glossary explains.
+function listed(numbers) {
   return element(
     "dl",
     { className: "further" },
-    ...listed.flatMap(([name, value]) => [element("dt", {}, name), element("dd", {}, value)]),
+    ...numbers.flatMap(([term, value]) => [
+      element("dt", { dataset: { term } }, say(`terms.${term}.name`)),
+      element("dd", {}, value),
+    ]),
   );
+}
+
+// What an edit kept of its source, as a list; what could not be told is a dash.
+function keptOfSource(own) {
+  const told = (value, digits, unit = "") => (value === null ? "–" : value.toFixed(digits) + unit);
+  const signed = (value, digits) => (value > 0 ? "+" : "") + told(value, digits);
+  const size = (whose) => `${own[`${whose}_width`]} × ${own[`${whose}_height`]}`;
+  const moved = own.shift_x === null ? say("viewer.untold") : null;
+  const sizes = { edited: size("edited"), source: size("source") };
+  const numbers = [
+    ["copy", say(`viewer.${own.copy_of_source}`)],
+    ["size", sizes.source === sizes.edited ? sizes.edited : say("viewer.size-of", sizes)],
+    ["psnr", own.psnr === null ? say("viewer.no-difference") : told(own.psnr, 1)],
+    ["ssim", told(own.ssim, 3)],
+    ["changed", told(100 * own.changed_share, 1)],
+    ["shift", moved ?? `${signed(own.shift_x, 2)}, ${signed(own.shift_y, 2)}`],
+    ["zoom", moved ?? signed(own.zoom_percent, 2)],
+    ["matched", told(own.matched_share === null ? null : 100 * own.matched_share, 0, "%")],
+    ["lab", ["l", "a", "b"].map((axis) => signed(own[`colour_${axis}`], 1)).join(", ")],
+    // what models told, where they were asked
+    ["clip_similarity", own.clip_similarity?.toFixed(3)],
+    ["clip_text", own.clip_text?.toFixed(3)],
+    ["clip_text_cut", own.clip_text_cut],
+    ["dino_similarity", own.dino_similarity?.toFixed(3)],
+    ["lpips", own.lpips?.toFixed(3)],
+  ].filter(([, value]) => value !== undefined);
+  return listed(numbers);
 }

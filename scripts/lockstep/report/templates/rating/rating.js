@@ -14,24 +14,6 @@ const look = { mode: told.mode === "pairs" ? "side" : "wipe", wipe: 50 };
 // code → criterion → answer, as the file has it
 const state = { rater: null, codes: [], place: 0, now: 0, typed: "", answers: {} };
 
-// What a browser keeps; one may keep nothing for pages from disk.
-function keep(name, value) {
-  try {
-    localStorage.setItem(name, value);
-    return true;
-  } catch {
-    return false;
-  }
-}
-
-function kept(name) {
-  try {
-    return localStorage.getItem(name);
-  } catch {
-    return null;
-  }
-}
-
 function save() {
   const { place, now, answers } = state;
   return keep(`${STORE}-${state.rater}`, JSON.stringify({ place, now, answers }));
@@ -247,18 +229,13 @@ function switchView() {
 
 // The file: a row for each item that has an answer, under codes.
 const names = [...new Set(Object.values(criteria).flatMap((own) => own.map(({ name }) => name)))];
-const cell = (text) => (/[",\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
 
 function saveFile() {
   const rows = state.codes
     .filter((code) => Object.keys(state.answers[code] ?? {}).length)
     .map((code) => [state.rater, code, ...names.map((name) => state.answers[code][name] ?? "")]);
-  const lines = [["rater", "code", ...names], ...rows].map((row) => row.map(cell).join(","));
   const name = `${state.rater}.csv`;
-  const file = new Blob([`${lines.join("\n")}\n`], { type: "text/csv;charset=utf-8" });
-  const link = element("a", { href: URL.createObjectURL(file), download: name });
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 60000);
+  saveCsv(name, [["rater", "code", ...names], ...rows]);
   note(fill(texts.saved, { name }));
 }
 
