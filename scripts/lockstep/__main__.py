@@ -36,10 +36,10 @@ def _run(given: list[str]) -> int:
         return _workers(arguments.stop)
     if arguments.command == "votes":
         return _votes(arguments.file)
-    if arguments.command == "report":
-        return _report(arguments)
     if arguments.command == "agreement":
         return _agreement(arguments.files, arguments.scales)
+    if arguments.command == "report":
+        return _report(arguments)
     if arguments.command == "ratings":
         return _ratings(arguments.plan, arguments.files)
     return _verify(arguments.results)
@@ -142,6 +142,17 @@ def _votes(file: Path) -> int:
     return 0
 
 
+def _agreement(files: list[Path], scales: list[str]) -> int:
+    # it takes scipy
+    from lockstep.config.report import HumanScale
+    from lockstep.figures import human_files, people
+
+    columns = dict.fromkeys(scales, HumanScale())
+    given = human_files.read_people(files, None, columns, ["score"])
+    print("\n".join(people.lines(people.among(given))))
+    return 0
+
+
 def _report(arguments: argparse.Namespace) -> int:
     # it takes pandas and matplotlib
     from lockstep.report.partial import write_partial
@@ -156,17 +167,6 @@ def _report(arguments: argparse.Namespace) -> int:
         edits, scores = (f"{done} of {own.samples}" for done in (own.edits, own.scores))
         print(f"{own.editor}: {edits} edits, {scores} scores")
     print(folder / "report.html")
-    return 0
-
-
-def _agreement(files: list[Path], scales: list[str]) -> int:
-    # it takes scipy
-    from lockstep.config.report import HumanScale
-    from lockstep.figures import human_files, people
-
-    columns = dict.fromkeys(scales, HumanScale())
-    given = human_files.read_people(files, None, columns, ["score"])
-    print("\n".join(people.lines(people.among(given))))
     return 0
 
 

@@ -123,7 +123,7 @@ def test_human_scores_are_compared(judged, tmp_path):
     assert (raters["alpha_interval"], raters["shared"], raters["missing"]) == (1, 6, 0)
     assert (votes["raters_share"], votes["alpha_nominal"], votes["judged"]) == (1, None, 12)
     page = (workflow.results / "report" / "report.html").read_text(encoding="utf-8")
-    assert "12 ratings of 6 edits by 2 raters" in page and "all equal" in page
+    assert "12 ratings of 6 edits, raters: 2" in page and "all equal" in page
     assert work(workflow) == before
 
 
