@@ -1,0 +1,246 @@
+"""The only writer to the terminal of a run: finished jobs scroll above, and below is what goes on.
+
+All that this process and its jobs print goes through a pipe, so that no line is written into
+another one.
+"""
+
+import contextlib
+import os
+import select
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from rich.cells import cell_len
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from lockstep.jobs import board, shown
+from lockstep.jobs.shown import Progress, Row
+
+FRAME = 0.25
+"""Seconds between two pictures on a terminal."""
+
+FILE = 1.0
+"""Seconds between two states of the file."""
+
+LINE = 60.0
+"""Seconds between two lines on the whole run where there is no terminal."""
+
+GAP = 2
+"""Columns between two texts."""
+
+
+def can_draw(stream: Any) -> bool:
+    """Tell whether a stream is a terminal in which a display can be drawn and redrawn."""
+    encoding = (getattr(stream, "encoding", None) or "").lower().replace("-", "")
+    known = os.environ.get("TERM", "dumb") not in ("dumb", "unknown")
+    return stream.isatty() and known and encoding == "utf8"
+
+
+class Display(threading.Thread):
+    """Shows a run from the moment that it starts until `stop`.
+
+    Args:
+        draws: whether this is a terminal to draw in; else lines are written now and then.
+        speaks: whether there are such lines.
+        colors: whether there are colors.
+    """
+
+    def __init__(self, draws: bool, speaks: bool, colors: bool) -> None:
+        super().__init__(name="display", daemon=True)
+        self.lock = threading.Lock()
+        """Of the board."""
+        self._draws = draws
+        self._speaks = speaks
+        self._colors = colors
+        self._state = "running"
+        self._over = threading.Event()
+        self._kept: dict[int, int] = {}
+        """Descriptors of the terminal, by the ones that lead into the pipe meanwhile."""
+        self._pipe = -1
+        self._rest = b""
+
+    def start(self) -> None:
+        if self._draws:
+            _flush()
+            self._pipe, into = os.pipe()
+            for descriptor in filter(os.isatty, (1, 2)):
+                self._kept[descriptor] = os.dup(descriptor)
+                os.dup2(into, descriptor)
+            os.close(into)
+        super().start()
+
+    def stop(self, interrupted: bool) -> None:
+        """Write how the run has ended, and leave the terminal to others."""
+        if self._over.is_set() or not self.ident:
+            return
+        with self.lock:
+            jobs = [] if board.current is None else board.current.jobs.values()
+            self._state = "finished" if all(job.state == "done" for job in jobs) else "failed"
+        if interrupted:
+            self._state = "interrupted"
+        _flush()
+        self._over.set()
+        self.join()
+        for descriptor, terminal in self._kept.items():
+            os.dup2(terminal, descriptor)
+            os.close(terminal)
+        with self.lock:
+            board.end()
+
+    def run(self) -> None:
+        try:
+            with self._live() as live:
+                self._watch(live)
+        finally:
+            self._drain()
+
+    @contextlib.contextmanager
+    def _live(self) -> Iterator[Live | None]:
+        if not self._draws:
+            yield None
+            return
+        terminal = os.dup(next(iter(self._kept.values())))
+        with open(terminal, "w", encoding="utf-8", errors="backslashreplace") as file:
+            console = Console(
+                file=file,
+                force_terminal=True,
+                no_color=not self._colors,
+                highlight=False,
+                markup=False,
+                emoji=False,
+            )
+            size = os.get_terminal_size(terminal)
+            console.size = size  # type: ignore[assignment]
+            with Live(console=console, auto_refresh=False, transient=True) as live:
+                # who kills this process finds it there
+                console.show_cursor(True)
+                yield live
+
+    def _watch(self, live: Live | None) -> None:
+        due = {"frame": 0.0, "file": 0.0, "line": time.monotonic() + LINE}
+        while True:
+            over = self._over.is_set()
+            sources = [self._pipe] if self._pipe >= 0 else []
+            with self.lock:
+                now, found = time.monotonic(), None
+                if (run := board.current) is not None:
+                    board.heard(run)
+                    found = shown.progress(run, time.time(), self._state)
+                    if run.executes and (over or now >= due["file"]):
+                        shown.write(run, found)
+                        due["file"] = now + FILE
+            text = self._read()
+            if live is not None:
+                _size(live.console, next(iter(self._kept.values())))
+                if text:
+                    live.console.print(Text.from_ansi(text), soft_wrap=True)
+                live.update(_frame(found, live.console), refresh=True)
+            elif self._speaks and found is not None and now >= due["line"]:
+                print(time.strftime("%H:%M:%S"), shown.line(found), file=sys.stderr)
+                due["line"] = now + LINE
+            if over:
+                return
+            if run is not None and run.listener is not None:
+                sources.append(run.listener)
+            select.select(sources, [], [], FRAME)
+            # many reports make one picture
+            self._over.wait(FRAME / 5)
+
+    def _read(self) -> str:
+        """Return whole lines of what was printed."""
+        while self._pipe >= 0 and select.select([self._pipe], [], [], 0)[0]:
+            data = os.read(self._pipe, 2**16)
+            self._rest += data
+            if not data:
+                break
+        whole, newline, self._rest = self._rest.rpartition(b"\n")
+        lines = (whole + newline).decode(errors="replace").splitlines()
+        # of a line that was drawn several times the last state
+        return "\n".join(line.rpartition("\r")[2] for line in lines)
+
+    def _drain(self) -> None:
+        """Pass on what nobody shows any more."""
+        if self._pipe < 0:
+            return
+        text, terminal = self._read(), next(iter(self._kept.values()))
+        rest = text.encode() + (b"\n" if text else b"") + self._rest
+        with contextlib.suppress(OSError):
+            os.write(terminal, rest.replace(b"\n", b"\r\n"))
+        os.close(self._pipe)
+        self._pipe = -1
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            stream.flush()
+
+
+def _size(console: Console, terminal: int) -> None:
+    with contextlib.suppress(OSError):
+        console.size = os.get_terminal_size(terminal)  # type: ignore[assignment]
+
+
+def _frame(found: Progress | None, console: Console) -> RenderableType:
+    """Return the picture of a run: a line for each device, and one for all."""
+    if found is None:
+        return Text()
+    width, height = console.size
+    devices = [row for row in found.devices if row.device or row.of]
+    silent = [row.does for row in found.devices if not (row.device or row.of)]
+    # the line on the run, one on other jobs, an empty one for the cursor
+    room = max(1, height - 4)
+    more = len(devices) - room
+    parts: list[RenderableType] = [_table(devices[:room], width - 1)]
+    if more > 0:
+        parts.append(_cut(f"… and {more} more", width - 1))
+    if silent:
+        others = f", and {len(silent) - 1} more" if len(silent) > 1 else ""
+        parts.append(_cut(f"{silent[0]}{others}", width - 1))
+    whole = _cut(shown.line(found), width - 1)
+    whole.stylize("bold")
+    return Group(*parts, whole, Text())
+
+
+def _table(rows: Sequence[Row], width: int) -> Table:
+    """Return a line for each device, no longer than `width`."""
+    cells = [
+        (
+            row.device,
+            row.does,
+            row.editor,
+            " ".join(filter(None, (row.category, row.judge))),
+            row.sample,
+            f"{row.done}/{row.of}" if row.of else "",
+            "" if row.seconds is None else f"{row.seconds:.3g} s each",
+        )
+        for row in rows
+    ]
+    widths = [
+        max((cell_len(text) for text in column), default=0) for column in zip(*cells, strict=True)
+    ]
+    used = [number for number, own in enumerate(widths) if own]
+    spare = width - sum(widths) - GAP * (len(used) - 1)
+    while spare < 0 and (widest := max(widths)) > 1:
+        # the longest names give way
+        widths[widths.index(widest)] -= 1
+        spare += 1
+    table = Table.grid(padding=(0, GAP, 0, 0), pad_edge=False)
+    for number in used:
+        right = "right" if number == 5 else "left"
+        table.add_column(width=widths[number], no_wrap=True, overflow="ellipsis", justify=right)
+    for own in cells:
+        table.add_row(*(Text(own[number]) for number in used))
+    return table
+
+
+def _cut(text: str, width: int) -> Text:
+    line = Text(text, no_wrap=True, overflow="ellipsis")
+    line.truncate(width, overflow="ellipsis")
+    return line
