@@ -72,7 +72,7 @@ class LogHandler(LogHandlerBase, ColorizingTextHandler):
         colors = not self.nocolor and "NO_COLOR" not in os.environ
         self.nocolor = not colors
         self._display = Display(draws, speaks=not quiet, colors=colors)
-        self._lines = _Lines(settings)
+        self._lines = _Lines(settings, counts=not draws)
         self.setFormatter(self._lines)
         self._dryrun = settings.dryrun
         # however this process ends, short of a kill
@@ -169,10 +169,15 @@ def _check_file(file: Path) -> None:
 
 
 class _Lines(DefaultFormatter):
-    """Turns Snakemake's events into lines; an empty one is not written."""
+    """Turns Snakemake's events into lines; an empty one is not written.
 
-    def __init__(self, settings: Any) -> None:
+    Args:
+        counts: whether the line of a finished job counts all jobs.
+    """
+
+    def __init__(self, settings: Any, counts: bool) -> None:
         super().__init__(settings.quiet, settings.show_failed_logs)
+        self._counts = counts
         self.interrupted = False
         self._dryrun = settings.dryrun
         self._verbose = settings.verbose
@@ -248,8 +253,8 @@ class _Lines(DefaultFormatter):
         waiting = max(0, self._total - self._done - running)
         seconds = time.monotonic() - began
         took = f" in {_seconds(seconds)}" if seconds >= 0.05 else ""
-        counts = f"{self._done} done, {running} running, {waiting} waiting"
-        return f"{_clock()} {what}{took} [{counts}]"
+        counts = f" [{self._done} done, {running} running, {waiting} waiting]"
+        return f"{_clock()} {what}{took}{counts if self._counts else ''}"
 
 
 def _held() -> str | None:

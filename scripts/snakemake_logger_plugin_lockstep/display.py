@@ -31,6 +31,9 @@ FILE = 1.0
 LINE = 60.0
 """Seconds between two lines on the whole run where there is no terminal."""
 
+HEAD = ("device", "does", "editor", "category", "sample", "done", "pace")
+"""What stands above the lines of devices."""
+
 GAP = 2
 """Columns between two texts."""
 
@@ -194,8 +197,8 @@ def _frame(found: Progress | None, console: Console) -> RenderableType:
     width, height = console.size
     devices = [row for row in found.devices if row.device or row.of]
     silent = [row.does for row in found.devices if not (row.device or row.of)]
-    # the line on the run, one on other jobs, an empty one for the cursor
-    room = max(1, height - 4)
+    # the heading, the line on the run, one on other jobs, an empty one for the cursor
+    room = max(1, height - 5)
     more = len(devices) - room
     parts: list[RenderableType] = [_table(devices[:room], width - 1)]
     if more > 0:
@@ -210,14 +213,14 @@ def _frame(found: Progress | None, console: Console) -> RenderableType:
 
 def _table(rows: Sequence[Row], width: int) -> Table:
     """Return a line for each device, no longer than `width`."""
-    cells = [
+    cells = [HEAD] + [
         (
             row.device,
             row.does,
             row.editor,
             " ".join(filter(None, (row.category, row.judge))),
             row.sample,
-            f"{row.done}/{row.of}" if row.of else "",
+            f"{row.done} of {row.of}" if row.of else "",
             "" if row.seconds is None else f"{row.seconds:.3g} s each",
         )
         for row in rows
@@ -225,7 +228,8 @@ def _table(rows: Sequence[Row], width: int) -> Table:
     widths = [
         max((cell_len(text) for text in column), default=0) for column in zip(*cells, strict=True)
     ]
-    used = [number for number, own in enumerate(widths) if own]
+    used = [number for number, own in enumerate(zip(*cells[1:], strict=True)) if any(own)]
+    widths = [own if number in used else 0 for number, own in enumerate(widths)]
     spare = width - sum(widths) - GAP * (len(used) - 1)
     while spare < 0 and (widest := max(widths)) > 1:
         # the longest names give way
@@ -236,7 +240,8 @@ def _table(rows: Sequence[Row], width: int) -> Table:
         right = "right" if number == 5 else "left"
         table.add_column(width=widths[number], no_wrap=True, overflow="ellipsis", justify=right)
     for own in cells:
-        table.add_row(*(Text(own[number]) for number in used))
+        style = "dim" if own is HEAD else ""
+        table.add_row(*(Text(own[number], style) for number in used))
     return table
 
 

@@ -208,9 +208,9 @@ def _job(
     def load(torch_device: str) -> Editor:
         nonlocal seconds
         began = time.monotonic()
-        progress.loading()
-        near = staging.nearby(editor, node_local)
-        model = near.load(torch_device)
+        with progress.loading():
+            near = staging.nearby(editor, node_local)
+            model = near.load(torch_device)
         seconds = time.monotonic() - began
         return model
 

@@ -59,6 +59,8 @@ class Job:
     ended: float = 0.0
     """Unix times, 0 before."""
     report: Report | None = None
+    loading: float = 0.0
+    """Seconds that its model took to load, perhaps before the job began; 0 where it was there."""
     message: str = ""
     """What the workflow engine calls it."""
 
@@ -106,17 +108,16 @@ class Board:
     def hear(self, report: Report) -> None:
         """Take a report in; one of a job that is not in the plan is of nobody."""
         job = self._by_work.get(_without_device(report.work))
-        if job is None:
+        if job is None or job.ended:
             return
-        if job.report is not None and report.state == "loading" and report.total == 0:
-            # loaded ahead of the job, which has begun meanwhile
-            job.report.loading = job.report.loading or report.loading
-        elif not job.ended:
-            if job.report is not None and report.loading == 0 and job.report.state == "loading":
-                report.loading = job.report.loading
+        job.loading = job.loading or report.loading
+        # a model may be loaded ahead of its job, beside one that is at work
+        is_ahead = report.state in ("loading", "loaded") and not report.total
+        if not is_ahead:
             job.report = report
         for name in report.work.device.split("+") if report.work.device else [_place(report.work)]:
-            self._on[name] = report
+            if not is_ahead or name not in self._on or self._on[name].work == report.work:
+                self._on[name] = report
 
     def begins(self, number: int, now: float, message: str) -> None:
         """Note that the workflow engine starts a job, perhaps once more."""
@@ -131,16 +132,13 @@ class Board:
         """Note that a job has ended."""
         if (job := self.jobs.get(number)) is None:
             return
+        heard(self)
         job.state, job.ended = "failed" if failed else "done", now
-        if job.report is None and not failed:
+        if not failed and (job.report is None or not job.report.total):
             job.report = self._outcome(job)
-        for name in [name for name, on in self._on.items() if on.work == job.work]:
+        own = _without_device(job.work)
+        for name in [name for name, on in self._on.items() if _without_device(on.work) == own]:
             del self._on[name]
-        device = job.report.work.device if job.report is not None else ""
-        for name in device.split("+"):
-            on = self._on.get(name)
-            if on is not None and _without_device(on.work) == _without_device(job.work):
-                del self._on[name]
 
     def total(self, job: Job) -> int | None:
         """Return the items of a job; None as long as nobody knows."""

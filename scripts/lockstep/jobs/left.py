@@ -80,7 +80,7 @@ def left(board: Board, now: float) -> Left:
         gap = between if own.job is None else own.job
         each = [_of_job(board, job, own.item, gap, now) for job in ahead]
         seconds += max(sum(each) / _at_once(board, model), *each)
-        if not _is_light(board, model) and not any(job.report for job in jobs):
+        if not _is_light(board, model) and not any(job.report or job.loading for job in jobs):
             seconds += loading
     return Left(seconds + _others(board, seconds, now), tuple(assumed))
 
@@ -96,22 +96,22 @@ def models(board: Board) -> dict[Model, list[Job]]:
 
 def pace(jobs: Iterable[Job]) -> Pace | None:
     """Return what items of these jobs took; None as long as none was made."""
-    rows: dict[str, list[Report]] = defaultdict(list)
+    rows: dict[str, list[tuple[Report, bool]]] = defaultdict(list)
     for job in jobs:
-        if job.report is not None and job.report.made and job.report.since:
-            rows[job.report.work.device or str(job.report.work.shard)].append(job.report)
+        if (own := job.report) is not None and own.made and own.since:
+            rows[own.work.device or str(own.work.shard)].append((own, bool(job.loading)))
     seconds, items, gaps, cold = 0.0, 0, [], []
     for reports in rows.values():
-        reports.sort(key=lambda report: report.since)
-        for number, own in enumerate(reports):
+        reports.sort(key=lambda each: each[0].since)
+        for number, (own, has_loaded) in enumerate(reports):
             # the first items of a process take longer
-            if number and not own.loading:
+            if number and not has_loaded:
                 seconds, items = seconds + own.last - own.since, items + own.made
             else:
                 seconds += own.last - own.first
                 items += own.made - own.first_made
                 cold.append(((own.first - own.since) / own.first_made, own.first_made))
-        gaps += [max(0.0, b.since - a.last) for a, b in pairwise(reports)]
+        gaps += [max(0.0, b.since - a.last) for (a, _), (b, _) in pairwise(reports)]
     if not cold:
         return None
     if not items:
@@ -177,12 +177,7 @@ def _at_once(board: Board, model: Model) -> int:
 
 def _loading(groups: Mapping[Model, Sequence[Job]]) -> float:
     """Return the seconds in which a model was loaded, of those that were."""
-    found = [
-        job.report.since - job.report.loading
-        for jobs in groups.values()
-        for job in jobs
-        if job.report is not None and job.report.loading and job.report.since
-    ]
+    found = [job.loading for jobs in groups.values() for job in jobs if job.loading]
     return fmean(found) if found else 0.0
 
 

@@ -79,8 +79,8 @@ def _stand_by_to_judge(job: Job, judge: AnyJudge) -> None:
 
 def load(job: Job, torch_device: str) -> Any:
     """Load a job's model, which is still to come."""
-    progress.loading(work(job))
-    return staging.nearby(job.backend, job.node_local).load(torch_device)
+    with progress.loading(work(job)):
+        return staging.nearby(job.backend, job.node_local).load(torch_device)
 
 
 def take(job: Job, model: Any) -> None:

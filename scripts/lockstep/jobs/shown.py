@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from lockstep import layout, records
 from lockstep.foreign import media
 from lockstep.jobs.board import Board, Job
-from lockstep.jobs.left import left, models, others, pace
+from lockstep.jobs.left import Left, left, models, others, pace
 from lockstep.records.progress import Report
 
 DOES = {
@@ -81,7 +81,7 @@ def progress(board: Board, now: float, state: str = "running") -> Progress:
     Args:
         now: a Unix time.
     """
-    seconds, assumed = left(board, now)
+    seconds, assumed = left(board, now) if state == "running" else Left(None)
     jobs = list(board.jobs.values())
     kinds = ("done", "running", "waiting", "failed")
     return Progress(
@@ -131,7 +131,7 @@ def _count(board: Board, stage: str) -> Count:
     totals = [board.total(job) for job in own]
     reports = [job.report for job in own if job.report is not None]
     return Count(
-        done=sum(report.done for report in reports),
+        done=sum(report.done for report in reports if report is not None),
         of=None if None in totals else sum(total for total in totals if total is not None),
         failed=sum(report.failed for report in reports),
     )
@@ -143,7 +143,7 @@ def _rows(board: Board) -> Iterable[Row]:
         own = report.work
         told |= set(own.device.split("+"))
         made = report.made - report.first_made
-        does = DOES[own.stage] if report.state != "loading" else "loading"
+        does = {"loading": "loading", "loaded": "idle"}.get(report.state, DOES[own.stage])
         yield Row(
             device=own.device,
             does=does,

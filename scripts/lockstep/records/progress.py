@@ -17,6 +17,9 @@ from typing import NamedTuple
 SOCKET = "LOCKSTEP_PROGRESS"
 """Environment variable with the path of the run's socket."""
 
+WHOLE = 1.0
+"""Seconds that the last report of a job waits to be sent."""
+
 SAMPLE = 200
 """Letters of a sample's id that a report holds."""
 
@@ -41,7 +44,7 @@ class Report:
 
     work: Work
     state: str = "begun"
-    """begun, loading or working."""
+    """begun, loading, loaded or working."""
     total: int = 0
     """Samples, or judgements."""
     done: int = 0
@@ -55,7 +58,7 @@ class Report:
     since: float = 0.0
     """When it began to work, with its model loaded; a Unix time, as all below. 0 before."""
     loading: float = 0.0
-    """When it began to load its model; 0 where it found one."""
+    """Seconds that its model took to load; 0 where it found one."""
     first: float = 0.0
     """When the first of `made` was there; what is first in a process takes longer."""
     first_made: int = 0
@@ -73,20 +76,30 @@ def reported(work: Work) -> Iterator[None]:
     """Let what is said meanwhile be said of a job of this process."""
     global _own
     _own = Report(work)
-    _send()
+    _send(_own)
     try:
         yield
     finally:
+        _send(_own, WHOLE)
         _own = None
 
 
-def loading(work: Work | None = None) -> None:
-    """Say that a model is being loaded: for a job that is still to come, or for the one in hand."""
-    if work is not None:
-        _send(Report(work, "loading", loading=time.time()))
-    elif _own is not None:
-        _own.state, _own.loading = "loading", time.time()
-        _send()
+@contextmanager
+def loading(work: Work | None = None) -> Iterator[None]:
+    """Let it be known that a model is loaded meanwhile.
+
+    Args:
+        work: a job that is still to come; None is the one in hand.
+    """
+    report, began = _own if work is None else Report(work), time.time()
+    if report is None:
+        yield
+        return
+    report.state = "loading"
+    _send(report)
+    yield
+    report.state, report.loading = "loaded", time.time() - began
+    _send(report)
 
 
 def expect(total: int, cached: int) -> None:
@@ -95,21 +108,21 @@ def expect(total: int, cached: int) -> None:
         _own.total += total
         _own.cached += cached
         _own.done += cached
-        _send()
+        _send(_own)
 
 
 def working() -> None:
     """Say that the model is loaded."""
     if _own is not None and _own.state != "working":
         _own.state, _own.since = "working", time.time()
-        _send()
+        _send(_own)
 
 
 def take(sample: str) -> None:
     """Say which sample is in hand."""
     if _own is not None:
         _own.sample = sample[:SAMPLE]
-        _send()
+        _send(_own)
 
 
 def note(count: int = 1, failed: int = 0, own: int | None = None) -> None:
@@ -127,15 +140,19 @@ def note(count: int = 1, failed: int = 0, own: int | None = None) -> None:
     _own.failed += failed
     if not _own.first:
         _own.first, _own.first_made = _own.last, _own.made
-    _send()
+    _send(_own)
 
 
-def _send(report: Report | None = None) -> None:
+def _send(report: Report, patience: float = 0.0) -> None:
+    """Send a report, if anybody receives it.
+
+    Args:
+        patience: seconds to wait where the queue is full, as it is after a few reports. The next
+            report says all that a lost one does; the last one of a job is worth a wait.
+    """
     global _sender
-    report = report or _own
-    if report is None or not (path := os.environ.get(SOCKET)):
+    if not (path := os.environ.get(SOCKET)):
         return
-    # a full queue, a run that has ended: the next report says all that this one does
     with suppress(OSError):
         if _sender is None:
             folder = os.open(Path(path).parent, os.O_PATH)
@@ -143,4 +160,5 @@ def _send(report: Report | None = None) -> None:
             # a name short enough for a socket's, of 107 bytes at most
             _sender = sender, f"/proc/self/fd/{folder}/{Path(path).name}"
         own, address = _sender
-        own.sendto(json.dumps(asdict(report)).encode(), socket.MSG_DONTWAIT, address)
+        own.settimeout(patience)
+        own.sendto(json.dumps(asdict(report)).encode(), address)

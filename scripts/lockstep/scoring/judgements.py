@@ -194,9 +194,9 @@ def _judge_on(settings: JudgeSettings, place: Place) -> Iterator[Judge]:
 
 
 def _load(settings: JudgeSettings, node_local: str | None, torch_device: str) -> Judge:
-    progress.loading()
-    near = staging.nearby(settings, node_local)
-    return near.load(torch_device)
+    with progress.loading():
+        near = staging.nearby(settings, node_local)
+        return near.load(torch_device)
 
 
 def _kept(item: Pending) -> ScoreRecord | None:
