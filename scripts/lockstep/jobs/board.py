@@ -93,6 +93,8 @@ class Board:
     """Whether jobs run, so that this process holds the results."""
 
     _counts: dict[str, int] = field(default_factory=dict)
+    _asked: dict[tuple[str, str], int] = field(default_factory=dict)
+    """Judgements of one edit, by judge and category."""
     _by_work: dict[Work, Job] = field(default_factory=dict)
     _on: dict[str, Report] = field(default_factory=dict)
     """The latest report of each device, or of each job without one."""
@@ -155,7 +157,9 @@ class Board:
         shards = job.planned.shards * share
         parts = plan.edit_shards(own.shard, share)
         edits = sum(len(plan.shard_indices(samples, k, shards, first)) for k in parts)
-        return edits * self._asked(own)
+        if (own.judge, own.category) not in self._asked:
+            self._asked[own.judge, own.category] = self._each(own)
+        return edits * self._asked[own.judge, own.category]
 
     def counts(self) -> dict[str, int]:
         """Return the samples of each category, nothing before they are read."""
@@ -174,7 +178,7 @@ class Board:
                 seen.append(report)
         yield from seen
 
-    def _asked(self, own: Work) -> int:
+    def _each(self, own: Work) -> int:
         """Return the judgements of one edit; calls that others decide on count as made."""
         judge = self.settings.each_judge[own.judge]
         calls = 1

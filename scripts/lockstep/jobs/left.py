@@ -15,8 +15,9 @@ from typing import NamedTuple
 from lockstep.jobs.board import Board, Job
 from lockstep.records.progress import Report
 
-JUDGED = 0.1
-"""Part of an edit's time that a judgement is taken to need, as long as none has been made."""
+JUDGED, JUDGED_MOST = 0.15, 0.5
+"""Part of an edit's time, and seconds at most, that a judgement is taken to need, as long as none
+has been made: judges differ less than editors do (docs/speed.md has some of both)."""
 
 BETWEEN = 1.5
 """Seconds between two jobs of a device, as long as nobody knows."""
@@ -38,6 +39,8 @@ class Pace(NamedTuple):
     """Seconds an item."""
     job: float | None
     """Seconds between two of its jobs; None as long as nobody knows."""
+    shorter: float | None
+    """A quarter of them are shorter: in the shorter ones no device waited for another."""
     items: int
     """Items that this is known from; 0 where an earlier run knows it, or nobody."""
 
@@ -64,7 +67,8 @@ def left(board: Board, now: float) -> Left:
     measured = {model: found for model, jobs in groups.items() if (found := pace(jobs))}
     if not board.counts() or max((own.items for own in measured.values()), default=0) < GROUND:
         return Left(None)
-    between = fmean(gaps) if (gaps := _known(own.job for own in measured.values())) else BETWEEN
+    shorter = [own.shorter for own in measured.values() if own.shorter is not None]
+    between = min(shorter, default=BETWEEN)
     loading = _loading(groups)
     seconds, assumed = 0.0, []
     for model, jobs in groups.items():
@@ -73,15 +77,16 @@ def left(board: Board, now: float) -> Left:
             continue
         own = measured.get(model)
         if own is None:
-            assumed.append(model[1])
             own = _guessed(board, model, measured)
+            if not _is_light(board, model):
+                assumed.append(model[1])
             if own is None:
                 return Left(None)
         gap = between if own.job is None else own.job
         each = [_of_job(board, job, own.item, gap, now) for job in ahead]
         seconds += max(sum(each) / _at_once(board, model), *each)
-        if not _is_light(board, model) and not any(job.report or job.loading for job in jobs):
-            seconds += loading
+        if not _is_light(board, model):
+            seconds += _until_loaded(jobs, loading, now)
     return Left(seconds + _others(board, seconds, now), tuple(assumed))
 
 
@@ -115,12 +120,13 @@ def pace(jobs: Iterable[Job]) -> Pace | None:
     if not cold:
         return None
     if not items:
-        return Pace(fmean(each for each, _ in cold), None, sum(count for _, count in cold))
-    return Pace(seconds / items, fmean(gaps) if gaps else None, items)
-
-
-def _known(values: Iterable[float | None]) -> list[float]:
-    return [value for value in values if value is not None]
+        return Pace(fmean(each for each, _ in cold), None, None, sum(count for _, count in cold))
+    return Pace(
+        seconds / items,
+        fmean(gaps) if gaps else None,
+        sorted(gaps)[len(gaps) // 4] if gaps else None,
+        items,
+    )
 
 
 def _is_ahead(board: Board, job: Job) -> bool:
@@ -147,16 +153,17 @@ def _guessed(board: Board, model: Model, measured: Mapping[Model, Pace]) -> Pace
     """Return what a model may take that has made nothing yet; None where there is no ground."""
     kind, name = model
     if _is_light(board, model):
-        return Pace(0.0, None, 0)
+        return Pace(0.0, None, None, 0)
     known = board.earlier.get(kind, {}).get(name)
     if isinstance(known, int | float):
-        return Pace(float(known), None, 0)
+        return Pace(float(known), None, None, 0)
     edits = [
         own.item for one, own in measured.items() if one[0] == "edit" and not _is_light(board, one)
     ]
     if not edits:
         return None
-    return Pace(fmean(edits) * (JUDGED if kind == "score" else 1.0), None, 0)
+    mean = fmean(edits)
+    return Pace(min(mean * JUDGED, JUDGED_MOST) if kind == "score" else mean, None, None, 0)
 
 
 def _is_light(board: Board, model: Model) -> bool:
@@ -173,6 +180,19 @@ def _at_once(board: Board, model: Model) -> int:
     settings = board.settings
     own = settings.editor(name) if kind == "edit" else settings.each_judge[name]
     return max(1, board.slots // own.together)
+
+
+def _until_loaded(jobs: Sequence[Job], loading: float, now: float) -> float:
+    """Return the seconds until a model is loaded, 0 where it is.
+
+    Args:
+        loading: seconds in which a model is loaded.
+    """
+    reports = [job.report for job in jobs if job.report is not None]
+    if any(job.loading for job in jobs) or any(report.since for report in reports):
+        return 0.0
+    begun = min((report.at for report in reports if report.state == "loading"), default=now)
+    return loading - min(loading, now - begun)
 
 
 def _loading(groups: Mapping[Model, Sequence[Job]]) -> float:
@@ -194,7 +214,7 @@ def _others(board: Board, seconds: float, now: float) -> float:
     """Return what jobs without a device add to the time that those on devices take."""
     known = {**OTHERS, **board.earlier.get("jobs", {}), **others(board)}
     cores = len(os.sched_getaffinity(0))
-    beside = last = 0.0
+    beside = longest = last = 0.0
     for job in board.jobs.values():
         if job.work.stage in ("edit", "score") or job.state == "done":
             continue
@@ -203,6 +223,7 @@ def _others(board: Board, seconds: float, now: float) -> float:
         if job.planned.script == "write_report":
             last += took
         else:
-            beside += took / cores
-    # a core that no device keeps busy makes tables meanwhile
-    return last + (beside if cores <= board.slots else max(0.0, beside - seconds))
+            beside, longest = beside + took / cores, max(longest, took)
+    # a core that no device keeps busy makes tables meanwhile, but for those of the last scores
+    alone = beside if cores <= board.slots else beside - seconds
+    return last + max(longest, alone)

@@ -65,6 +65,8 @@ class Report:
     """How many were there by then: a batch may hold several."""
     last: float = 0.0
     """When the last of `made` was there."""
+    at: float = 0.0
+    """When this was sent."""
 
 
 _own: Report | None = None
@@ -160,5 +162,6 @@ def _send(report: Report, patience: float = 0.0) -> None:
             # a name short enough for a socket's, of 107 bytes at most
             _sender = sender, f"/proc/self/fd/{folder}/{Path(path).name}"
         own, address = _sender
+        report.at = time.time()
         own.settimeout(patience)
         own.sendto(json.dumps(asdict(report)).encode(), address)
