@@ -40,6 +40,13 @@ FRAME = re.compile(
 )
 """A sentence of ours, with the lines in which Snakemake names the place in our files."""
 
+OF_SCRIPT = re.compile(
+    rf"RuleException:\nCalledProcessError in file \"{re.escape(str(OURS))}/[^\n]*\", line \d+:\n"
+    r"Command '[^\n]*\.snakemake/scripts/[^\n]*",
+    re.DOTALL,
+)
+"""What Snakemake says of a script of ours that has failed, beside what the script says."""
+
 NO_RULE = re.compile(r"MissingRuleException:\nNo rule to produce (?P<target>[^/\n]+?) \(if you ")
 
 STOPPING = "Terminating processes on user request"
@@ -105,7 +112,7 @@ class LogHandler(LogHandlerBase, ColorizingTextHandler):
             elif run is not None and event == LogEvent.JOB_FINISHED:
                 run.ends(record.job_id, now)
             elif run is not None and event == LogEvent.JOB_ERROR:
-                run.ends(record.jobid, now, failed=True)
+                run.ends(record.jobid, now, "waiting" if self._lines.interrupted else "failed")
 
     def emit(self, record: logging.LogRecord) -> None:
         # the base class puts an empty line before each job
@@ -202,6 +209,9 @@ class _Lines(DefaultFormatter):
         if event is None and record.levelno < logging.WARNING and not self._verbose:
             message = record.getMessage()
             return "" if NOISE.match(message.strip()) else message.strip("\n")
+        if OF_SCRIPT.fullmatch(record.getMessage()) and not self._verbose:
+            # the line on its failure says where to look
+            return ""
         if framed := FRAME.fullmatch(record.getMessage()):
             return f"Error: {framed['text']}"
         lacking = NO_RULE.match(record.getMessage())

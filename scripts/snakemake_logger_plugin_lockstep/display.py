@@ -34,6 +34,12 @@ LINE = 60.0
 HEAD = ("device", "does", "editor", "category", "sample", "done", "pace")
 """What stands above the lines of devices."""
 
+CUT, SHORT = ("editor", "category", "sample"), 8
+"""Columns with names, and to how many columns of the terminal these are cut."""
+
+DISPENSABLE = ("pace", "editor", "sample", "category")
+"""Columns that are left out of a narrow terminal, the first one first."""
+
 GAP = 2
 """Columns between two texts."""
 
@@ -120,7 +126,15 @@ class Display(threading.Thread):
             )
             size = os.get_terminal_size(terminal)
             console.size = size  # type: ignore[assignment]
-            with Live(console=console, auto_refresh=False, transient=True) as live:
+            live = Live(
+                console=console,
+                auto_refresh=False,
+                transient=True,
+                # what is printed comes through the pipe, in its order
+                redirect_stdout=False,
+                redirect_stderr=False,
+            )
+            with live:
                 # who kills this process finds it there
                 console.show_cursor(True)
                 yield live
@@ -197,8 +211,8 @@ def _frame(found: Progress | None, console: Console) -> RenderableType:
     width, height = console.size
     devices = [row for row in found.devices if row.device or row.of]
     silent = [row.does for row in found.devices if not (row.device or row.of)]
-    # the heading, the line on the run, one on other jobs, an empty one for the cursor
-    room = max(1, height - 5)
+    # the heading, the run, perhaps in two lines, other jobs, and an empty line for the cursor
+    room = max(1, height - 6)
     more = len(devices) - room
     parts: list[RenderableType] = [_table(devices[:room], width - 1)]
     if more > 0:
@@ -206,9 +220,7 @@ def _frame(found: Progress | None, console: Console) -> RenderableType:
     if silent:
         others = f", and {len(silent) - 1} more" if len(silent) > 1 else ""
         parts.append(_cut(f"{silent[0]}{others}", width - 1))
-    whole = _cut(shown.line(found), width - 1)
-    whole.stylize("bold")
-    return Group(*parts, whole, Text())
+    return Group(*parts, Text(shown.line(found), "bold"), Text())
 
 
 def _table(rows: Sequence[Row], width: int) -> Table:
@@ -225,24 +237,30 @@ def _table(rows: Sequence[Row], width: int) -> Table:
         )
         for row in rows
     ]
-    widths = [
-        max((cell_len(text) for text in column), default=0) for column in zip(*cells, strict=True)
-    ]
-    used = [number for number, own in enumerate(zip(*cells[1:], strict=True)) if any(own)]
-    widths = [own if number in used else 0 for number, own in enumerate(widths)]
-    spare = width - sum(widths) - GAP * (len(used) - 1)
-    while spare < 0 and (widest := max(widths)) > 1:
-        # the longest names give way
-        widths[widths.index(widest)] -= 1
-        spare += 1
+    natural = [max(map(cell_len, column)) for column in zip(*cells, strict=True)]
+    widths = _fitted(dict(zip(HEAD, natural, strict=True)), width)
     table = Table.grid(padding=(0, GAP, 0, 0), pad_edge=False)
-    for number in used:
-        right = "right" if number == 5 else "left"
-        table.add_column(width=widths[number], no_wrap=True, overflow="ellipsis", justify=right)
-    for own in cells:
-        style = "dim" if own is HEAD else ""
-        table.add_row(*(Text(own[number], style) for number in used))
+    for name, own in widths.items():
+        justify = "right" if name == "done" else "left"
+        table.add_column(width=own, no_wrap=True, overflow="ellipsis", justify=justify)
+    for row in cells:
+        style = "dim" if row is HEAD else ""
+        table.add_row(*(Text(row[HEAD.index(name)], style) for name in widths))
     return table
+
+
+def _fitted(widths: dict[str, int], room: int) -> dict[str, int]:
+    """Return columns that fit: long names are cut, then columns are left out."""
+    for out in ("", *DISPENSABLE):
+        widths.pop(out, None)
+        cut = dict(widths)
+        over = sum(cut.values()) + GAP * (len(cut) - 1) - room
+        while over > 0 and (names := [name for name in cut if name in CUT and cut[name] > SHORT]):
+            cut[max(names, key=lambda name: cut[name])] -= 1
+            over -= 1
+        if over <= 0:
+            return cut
+    return cut
 
 
 def _cut(text: str, width: int) -> Text:

@@ -130,13 +130,13 @@ class Board:
             job.state, job.began, job.ended = "running", now, 0.0
             job.message = message
 
-    def ends(self, number: int, now: float, failed: bool = False) -> None:
-        """Note that a job has ended."""
+    def ends(self, number: int, now: float, state: str = "done") -> None:
+        """Note that a job has ended, or that it waits for the next run."""
         if (job := self.jobs.get(number)) is None:
             return
         heard(self)
-        job.state, job.ended = "failed" if failed else "done", now
-        if not failed and (job.report is None or not job.report.total):
+        job.state, job.ended = state, now
+        if state == "done" and (job.report is None or not job.report.total):
             job.report = self._outcome(job)
         own = _without_device(job.work)
         for name in [name for name, on in self._on.items() if _without_device(on.work) == own]:
