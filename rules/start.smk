@@ -67,6 +67,9 @@ onstart:
 
 
 onsuccess:
+    from lockstep.jobs import board
+
+    board.succeeded()
     workers.end_run()
 
 

@@ -10,7 +10,7 @@ import select
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from rich.cells import cell_len
@@ -73,6 +73,8 @@ class Display(threading.Thread):
         """Descriptors of the terminal, by the ones that lead into the pipe meanwhile."""
         self._pipe = -1
         self._rest = b""
+        self._block: list[str] = []
+        """Lines of a traceback that has not ended yet."""
 
     def start(self) -> None:
         if self._draws:
@@ -89,8 +91,8 @@ class Display(threading.Thread):
         if self._over.is_set() or not self.ident:
             return
         with self.lock:
-            jobs = [] if board.current is None else board.current.jobs.values()
-            self._state = "finished" if all(job.state == "done" for job in jobs) else "failed"
+            whole = board.current is not None and board.current.succeeded
+            self._state = "finished" if whole else "failed"
         if interrupted:
             self._state = "interrupted"
         _flush()
@@ -177,15 +179,27 @@ class Display(threading.Thread):
             if not data:
                 break
         whole, newline, self._rest = self._rest.rpartition(b"\n")
-        lines = (whole + newline).decode(errors="replace").splitlines()
+        lines = (whole + newline).decode(errors="replace").split("\n")[:-1]
         # of a line that was drawn several times the last state
-        return "\n".join(line.rpartition("\r")[2] for line in lines)
+        return "\n".join(self._told(line.rstrip("\r").rpartition("\r")[2] for line in lines))
+
+    def _told(self, lines: Iterable[str]) -> Iterator[str]:
+        """Yield lines, without the tracebacks of jobs that Ctrl-C has ended within an import."""
+        for line in lines:
+            if line.startswith("Traceback (most recent") or (self._block and line[:1] == " "):
+                self._block.append(line)
+                continue
+            if line != "KeyboardInterrupt":
+                yield from self._block
+                yield line
+            self._block.clear()
 
     def _drain(self) -> None:
         """Pass on what nobody shows any more."""
         if self._pipe < 0:
             return
         text, terminal = self._read(), next(iter(self._kept.values()))
+        text += "\n".join(self._block)
         rest = text.encode() + (b"\n" if text else b"") + self._rest
         with contextlib.suppress(OSError):
             os.write(terminal, rest.replace(b"\n", b"\r\n"))

@@ -285,7 +285,7 @@ def _told(found: Iterable[T]) -> Iterator[T]:
 
 
 def check_left(counts: Counts, settings: BenchmarkSettings) -> None:
-    """Refuse a benchmark, or a category of it, of which no sample is left.
+    """Refuse a benchmark of which too little is left: no sample, none of a category, or too few.
 
     A published benchmark may lack some of its format's categories; those of a table are the
     user's own words.
@@ -311,6 +311,13 @@ def check_left(counts: Counts, settings: BenchmarkSettings) -> None:
                 f"{path}: found no sample of {category!r}{suggest(category, counts.left_out)} "
                 f"(benchmark.categories), it has {others}"
             )
+    share = counts.rejected / max(1, counts.rejected + sum(counts.samples.values()))
+    if share > settings.max_rejected_share:
+        why = _why(sum(counts.reasons.values(), Counter()))
+        raise BenchmarkError(
+            f"{path}: expected at most {settings.max_rejected_share:.0%} of the samples to be "
+            f"rejected (benchmark.max_rejected_share), found {share:.0%}: {why}"
+        )
 
 
 def _why(reasons: Counter[str]) -> str:

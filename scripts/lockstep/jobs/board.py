@@ -91,6 +91,8 @@ class Board:
     listener: socket.socket | None = None
     executes: bool = False
     """Whether jobs run, so that this process holds the results."""
+    succeeded: bool = False
+    """Whether all jobs are done."""
 
     _counts: dict[str, int] = field(default_factory=dict)
     _asked: dict[tuple[str, str], int] = field(default_factory=dict)
@@ -267,6 +269,14 @@ def _listener() -> socket.socket | None:
         os.environ[SOCKET] = str(path)
         return listener
     return None
+
+
+def succeeded() -> None:
+    """Note that all jobs are done, those too whose end the workflow engine has not told."""
+    if current is not None:
+        current.succeeded = True
+        for job in current.jobs.values():
+            job.state = "done"
 
 
 def heard(board: Board) -> int:
