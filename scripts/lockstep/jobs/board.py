@@ -180,6 +180,10 @@ class Board:
                 seen.append(report)
         yield from seen
 
+    def message(self, report: Report) -> str:
+        """Return what the workflow engine calls the job of a report."""
+        return self._by_work[_without_device(report.work)].message
+
     def _each(self, own: Work) -> int:
         """Return the judgements of one edit; calls that others decide on count as made."""
         judge = self.settings.each_judge[own.judge]

@@ -144,6 +144,9 @@ def _rows(board: Board) -> Iterable[Row]:
         told |= set(own.device.split("+"))
         made = report.made - report.first_made
         does = {"loading": "loading", "loaded": "idle"}.get(report.state, DOES[own.stage])
+        if own.stage == "prepare":
+            read = f", {report.made} samples" if report.made else ""
+            does = f"{media.line(board.message(report)) or does}{read}"
         yield Row(
             device=own.device,
             does=does,
