@@ -101,7 +101,7 @@ class LogHandler(LogHandlerBase, ColorizingTextHandler):
 
     def _watch(self, record: logging.LogRecord) -> None:
         event = getattr(record, "event", None)
-        if event == LogEvent.RUN_INFO and not self._dryrun:
+        if event == LogEvent.RUN_INFO and not self._dryrun and not self._display.ident:
             self._display.start()
         if record.getMessage().startswith(STOPPING):
             self._lines.interrupted = True

@@ -31,6 +31,9 @@ FILE = 1.0
 LINE = 60.0
 """Seconds between two lines on the whole run where there is no terminal."""
 
+RARELY = 20
+"""Share of its time in which this thread computes numbers, as its inverse."""
+
 HEAD = ("device", "does", "editor", "category", "sample", "done", "pace")
 """What stands above the lines of devices."""
 
@@ -98,9 +101,6 @@ class Display(threading.Thread):
         _flush()
         self._over.set()
         self.join()
-        for descriptor, terminal in self._kept.items():
-            os.dup2(terminal, descriptor)
-            os.close(terminal)
         with self.lock:
             board.end()
 
@@ -109,7 +109,7 @@ class Display(threading.Thread):
             with self._live() as live:
                 self._watch(live)
         finally:
-            self._drain()
+            self._leave()
 
     @contextlib.contextmanager
     def _live(self) -> Iterator[Live | None]:
@@ -142,18 +142,22 @@ class Display(threading.Thread):
                 yield live
 
     def _watch(self, live: Live | None) -> None:
-        due = {"frame": 0.0, "file": 0.0, "line": time.monotonic() + LINE}
+        due = {"numbers": 0.0, "file": 0.0, "line": time.monotonic() + LINE}
+        found = None
         while True:
-            over = self._over.is_set()
-            sources = [self._pipe] if self._pipe >= 0 else []
+            over, now = self._over.is_set(), time.monotonic()
             with self.lock:
-                now, found = time.monotonic(), None
-                if (run := board.current) is not None:
+                run = board.current
+                if run is not None:
                     board.heard(run)
+                if run is not None and (over or now >= due["numbers"]):
                     found = shown.progress(run, time.time(), self._state)
-                    if run.executes and (over or now >= due["file"]):
-                        shown.write(run, found)
-                        due["file"] = now + FILE
+                    # in a run of many thousand jobs they take a while
+                    due["numbers"] = now + RARELY * (time.monotonic() - now)
+            if run is not None and found is not None and (over or now >= due["file"]):
+                if run.executes:
+                    shown.write(run, found)
+                due["file"] = now + FILE
             text = self._read()
             if live is not None:
                 _size(live.console, next(iter(self._kept.values())))
@@ -165,6 +169,7 @@ class Display(threading.Thread):
                 due["line"] = now + LINE
             if over:
                 return
+            sources: list[Any] = [self._pipe] if self._pipe >= 0 else []
             if run is not None and run.listener is not None:
                 sources.append(run.listener)
             select.select(sources, [], [], FRAME)
@@ -194,16 +199,19 @@ class Display(threading.Thread):
                 yield line
             self._block.clear()
 
-    def _drain(self) -> None:
-        """Pass on what nobody shows any more."""
+    def _leave(self) -> None:
+        """Give the terminal back, and pass on what nobody shows any more."""
         if self._pipe < 0:
             return
-        text, terminal = self._read(), next(iter(self._kept.values()))
-        text += "\n".join(self._block)
+        _flush()
+        for descriptor, terminal in self._kept.items():
+            os.dup2(terminal, descriptor)
+        text = "\n".join(filter(None, (self._read(), *self._block)))
         rest = text.encode() + (b"\n" if text else b"") + self._rest
         with contextlib.suppress(OSError):
-            os.write(terminal, rest.replace(b"\n", b"\r\n"))
-        os.close(self._pipe)
+            os.write(next(iter(self._kept.values())), rest)
+        for descriptor in (self._pipe, *self._kept.values()):
+            os.close(descriptor)
         self._pipe = -1
 
 
