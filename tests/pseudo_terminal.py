@@ -47,6 +47,8 @@ class Terminal:
             os.execvpe(command[0], list(command), dict(environment))
 
     def resize(self, columns: int) -> None:
+        if self.status is not None:
+            return
         size = struct.pack("HHHH", 30, columns, 0, 0)
         fcntl.ioctl(self._descriptor, termios.TIOCSWINSZ, size)
         self.screen.resize(30, columns)

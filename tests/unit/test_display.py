@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+import snakemake_logger_plugin_lockstep as plugin
 from tests.conftest import ROOT
 from tests.pseudo_terminal import Terminal
 
@@ -86,9 +87,8 @@ def shown_by(tmp_path, how="ends", columns=80, sizes=(), **variables):
     return pictures, terminal
 
 
-WRAPPED = re.compile(r"[\w ,….]{1,30}(left|each)")
-"""End of a line that was too long: of the one on the run, and of any when the window has just
-become narrower."""
+WRAPPED = re.compile(r"[\w ,…]{1,30}left")
+"""End of the line on the run, where it is too long."""
 
 MARKS = ("gpu", "device  ", "edits,", "job ", "xx", "ERR", "END")
 """Each text on the screen has one of these, once."""
@@ -107,7 +107,9 @@ def test_no_line_ever_holds_two_texts(tmp_path, columns, sizes):
     assert len(pictures) > 10
     for picture in pictures:
         for line in filter(None, picture.lines):
-            assert texts(line) == 1 or WRAPPED.fullmatch(line), picture.text
+            assert texts(line) <= 1, picture.text
+            # a picture that is on its way when the window becomes narrower is wrapped
+            assert texts(line) == 1 or sizes or WRAPPED.fullmatch(line), picture.text
     assert any(picture.text.count("gpu") == 6 for picture in pictures)
 
 
@@ -159,3 +161,14 @@ def test_no_color_has_no_colors(tmp_path):
     _, terminal = shown_by(tmp_path, NO_COLOR="1")
     assert b"gpu" in terminal.raw
     assert not re.search(rb"\x1b\[[\d;]*3\d[;\d]*m", terminal.raw)
+
+
+def test_a_script_that_fails_is_said_to_in_its_own_words_alone():
+    script = f"{ROOT}/.snakemake/scripts/tmpqgfc0udw.edit_shard.py"
+    failed = (
+        f'RuleException:\nCalledProcessError in file "{ROOT}/rules/edit.smk", line 26:\n'
+        f"Command 'set -euo pipefail;  python {script}' "
+    )
+    for end in ("returned non-zero exit status 1.", "died with <Signals.SIGINT: 2>."):
+        assert plugin.OF_SCRIPT.fullmatch(failed + end)
+    assert not plugin.OF_SCRIPT.fullmatch(failed.replace("/scripts/", "/other/"))
