@@ -87,7 +87,9 @@ def left(board: Board, now: float) -> Left:
         seconds += max(sum(each) / _at_once(board, model), *each)
         if not _is_light(board, model):
             seconds += _until_loaded(jobs, loading, now)
-    return Left(seconds + _others(board, seconds, now), tuple(assumed))
+    # a machine that is slow between jobs is slow in those without a device
+    slow = max(1.0, between / BETWEEN)
+    return Left(seconds + _others(board, seconds, slow, now), tuple(assumed))
 
 
 def models(board: Board) -> dict[Model, list[Job]]:
@@ -210,15 +212,20 @@ def others(board: Board) -> dict[str, float]:
     return {script: fmean(took) for script, took in found.items()}
 
 
-def _others(board: Board, seconds: float, now: float) -> float:
-    """Return what jobs without a device add to the time that those on devices take."""
-    known = {**OTHERS, **board.earlier.get("jobs", {}), **others(board)}
+def _others(board: Board, seconds: float, slow: float, now: float) -> float:
+    """Return what jobs without a device add to the time that those on devices take.
+
+    Args:
+        slow: how many times slower than others this machine is.
+    """
+    known = {script: took * slow for script, took in OTHERS.items()}
+    known |= board.earlier.get("jobs", {}) | others(board)
     cores = len(os.sched_getaffinity(0))
     beside = longest = last = 0.0
     for job in board.jobs.values():
         if job.work.stage in ("edit", "score") or job.state == "done":
             continue
-        took = known.get(job.planned.script, OTHER)
+        took = known.get(job.planned.script, OTHER * slow)
         took -= min(took, now - job.began) if job.state == "running" else 0.0
         if job.planned.script == "write_report":
             last += took

@@ -102,7 +102,7 @@ def progress(board: Board, now: float, state: str = "running") -> Progress:
 def write(board: Board, found: Progress) -> None:
     """Write the file for those who watch from elsewhere; a full disk stops no run for it."""
     with contextlib.suppress(OSError):
-        records.write_json(layout.progress(board.results), asdict(found))
+        records.write_json(layout.progress(board.results), asdict(found), durable=False)
 
 
 def spoken(seconds: float) -> str:
