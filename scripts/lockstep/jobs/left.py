@@ -40,7 +40,7 @@ class Pace(NamedTuple):
     job: float | None
     """Seconds between two of its jobs; None as long as nobody knows."""
     shorter: float | None
-    """A quarter of them are shorter: in the shorter ones no device waited for another."""
+    """A tenth of them are shorter: in the shorter ones no device waited for another."""
     items: int
     """Items that this is known from; 0 where an earlier run knows it, or nobody."""
 
@@ -126,7 +126,7 @@ def pace(jobs: Iterable[Job]) -> Pace | None:
     return Pace(
         seconds / items,
         fmean(gaps) if gaps else None,
-        sorted(gaps)[len(gaps) // 4] if gaps else None,
+        sorted(gaps)[len(gaps) // 10] if gaps else None,
         items,
     )
 
