@@ -17,7 +17,8 @@ from lockstep.jobs.types import AnchorJob, EditJob, Job, PairJob, Request, Score
 from lockstep.jobs.workers import Wanted
 from lockstep.models import fingerprints, staging
 from lockstep.models.backend import BackendSettings
-from lockstep.records import notes
+from lockstep.records import notes, progress
+from lockstep.records.progress import Work
 from lockstep.rubrics.rubric import Rubric, read_rubric
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def run(job: Job, terminal: IO[str], judge: AnyJudge | None = None) -> None:
     """Run a job where its model is.
 
     Args:
-        terminal: where progress is shown.
+        terminal: where it says what a user should know.
         judge: of what is edited, which stands by meanwhile.
 
     Raises:
@@ -77,8 +78,9 @@ def _stand_by_to_judge(job: Job, judge: AnyJudge) -> None:
 
 
 def load(job: Job, torch_device: str) -> Any:
-    """Load a job's model."""
-    return staging.nearby(job.backend, job.node_local).load(torch_device)
+    """Load a job's model, which is still to come."""
+    with progress.loading(work(job)):
+        return staging.nearby(job.backend, job.node_local).load(torch_device)
 
 
 def take(job: Job, model: Any) -> None:
@@ -108,15 +110,30 @@ def run_here(
         later: jobs of the same model that come after it.
         claimed: called before anything but items is written; returns once the job has come.
     """
+    with progress.reported(work(job)):
+        match job:
+            case EditJob():
+                _edit(job, terminal, loaded, claimed)
+            case ScoreJob():
+                _score(job, terminal, loaded, later, claimed)
+            case AnchorJob():
+                _judge_anchors(job, terminal, loaded)
+            case PairJob():
+                _compare(job, terminal, loaded)
+
+
+def work(job: Job) -> Work:
+    """Return what a job's reports are of."""
+    device = "" if job.backend.served else joined(job.own)
     match job:
         case EditJob():
-            _edit(job, terminal, loaded, claimed)
+            return Work("edit", job.editor.name, job.category, "", job.shard, device)
         case ScoreJob():
-            _score(job, terminal, loaded, later, claimed)
+            return Work("score", job.editor, job.category, job.below, job.shard, device)
         case AnchorJob():
-            _judge_anchors(job, terminal, loaded)
+            return Work("anchors", shard=job.shard, device=device)
         case PairJob():
-            _compare(job, terminal, loaded)
+            return Work("pairs", "", job.category, f"round {job.round}", job.shard, device)
 
 
 def model_key(model: BackendSettings) -> str:

@@ -251,7 +251,7 @@ class Worker:
         """Do a job and return the next one, if it can be done ahead.
 
         Args:
-            terminal: descriptor where progress is shown.
+            terminal: descriptor where it says what a user should know.
         """
         with self._guard:
             stopping.forget()
