@@ -337,6 +337,18 @@ def test_of_two_encoders_the_one_that_cuts_is_named(tiny, quick, models, sample)
     assert re.fullmatch(r"cut after 77 of \d+ tokens \(CLIPTextModel\)", cut)
 
 
+@pytest.mark.parametrize("name", ["joyimage-edit", "joyimage-edit-plus"])
+def test_a_prompt_that_loses_its_first_tokens_is_a_cut_one(name, tiny, quick, sample):
+    model = loaded(name, tiny, call={"max_sequence_length": 256}, negative_prompt=LONG)
+    text = re.fullmatch(
+        r"cut to the last 256 of (\d+) tokens \(Qwen3VLForConditionalGeneration\)",
+        cut_of(model, sample.model_copy(update={"instruction": LONG})),
+    )
+    assert 256 < int(text[1]) < 1000 + len(LONG)
+    assert cut_of(model, sample) is None, "a negative prompt does not count"
+    assert cut_of(loaded(name, tiny), sample.model_copy(update={"instruction": LONG})) is None
+
+
 @pytest.mark.parametrize("name", ["omnigen", "qwen-image-2.1", "longcat-image-edit", "glm-image"])
 def test_a_prompt_that_is_taken_whole_is_not_said_to_be_cut(name, tiny, quick, sample):
     model = loaded(name, tiny)

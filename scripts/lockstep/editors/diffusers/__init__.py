@@ -26,7 +26,12 @@ from lockstep.errors import suggest
 from lockstep.foreign.plain_text import spelling
 from lockstep.models import adapter_scale
 from lockstep.models.backend import HubFile, Lacking, broken
-from lockstep.models.fingerprints import adapter_sha256, model_identity, state_of
+from lockstep.models.fingerprints import (
+    adapter_sha256,
+    check_unchanged,
+    model_identity,
+    state_of,
+)
 from lockstep.models.weights import check_model, read_header
 from lockstep.records import EditRecord, Sample
 
@@ -336,6 +341,11 @@ class DiffusersSettings(DeviceEditorSettings):
         left_out = sorted(name for name, folder in self.components.items() if folder is None)
         adapters = [adapter.identity() for adapter in self.adapters]
         return [*model, *adapters, *([left_out] if left_out else [])]
+
+    def check_unchanged(self) -> None:
+        super().check_unchanged()
+        for folder in filter(None, self.components.values()):
+            check_unchanged(folder)
 
     def missing(self, made: Collection[str]) -> Iterator[Lacking]:
         known = [] if self.pipeline is None else pipelines_known()

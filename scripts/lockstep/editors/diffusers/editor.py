@@ -103,7 +103,9 @@ class DiffusersEditor:
             time.monotonic() - began,
         )
         # Qwen-Image-Edit cuts nothing
-        self._cuts = None if qwen else CutWatch(self._pipeline, settings.negative_prompt)
+        self._cuts = (
+            None if qwen else CutWatch(self._pipeline, settings.negative_prompt, settings.call)
+        )
         denoiser = pipelines.denoiser_name(self._pipeline.components)
         if self._cuts is not None and settings.on_cut == "fail" and denoiser is not None:
             # as soon as all encoders have read the prompt
