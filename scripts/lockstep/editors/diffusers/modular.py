@@ -54,6 +54,13 @@ def lacking(settings: "DiffusersSettings", made: Collection[str] = ()) -> Iterat
             yield Lacking(
                 field, f"found {found!r} with a modular pipeline of diffusers; expected {needed!r}"
             )
+    for name, place in settings.components.items():
+        if place is not None and not Path(place).is_dir():
+            yield Lacking(
+                f"components.{name}",
+                f"found no folder {place!r}, expected one with the part's files",
+            )
+            return
     if not is_folder(settings.model):
         yield Lacking(
             "model",
@@ -63,8 +70,10 @@ def lacking(settings: "DiffusersSettings", made: Collection[str] = ()) -> Iterat
         return
 
     def check(folder: str) -> None:
-        for part in read_parts(folder, settings.components).values():
-            check_part(part.folder)
+        parts = read_parts(folder, settings.components).values()
+        mapped = map(Path, filter(None, settings.components.values()))
+        for place in dict.fromkeys([*(part.folder for part in parts), *mapped]):
+            check_part(place)
 
     index = INDEX if Path(settings.model, INDEX).exists() else PLAIN
     yield from broken("model", check, settings.model, index, made)
@@ -96,10 +105,6 @@ def read_parts(folder: str, components: Components) -> dict[str, Part]:
             library, kind = _class(value, where)
             mapped = components.get(name)
             place = _inside(folder, name, value, where) if mapped is None else Path(mapped)
-            if not place.is_dir():
-                raise ConfigError(
-                    f"components.{name}: found no folder {str(place)!r}, expected its files' one"
-                )
             found[name] = Part(library, kind, place)
     return found
 
