@@ -245,6 +245,8 @@ def _job(
         with progress.loading():
             near = staging.nearby(editor, node_local)
             model = near.load(torch_device)
+            # keys were made of the files before, and the model of what was there now
+            editor.check_unchanged()
         seconds = time.monotonic() - began
         return model
 

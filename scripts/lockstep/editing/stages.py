@@ -269,7 +269,7 @@ def _edit(
         started=round(time.time(), 3),
         wait_seconds=round(waited, 4),
         stall_seconds=round(began - idle, 4),
-        versions=versions(),
+        versions={} if job.editor.elsewhere else versions(),
     )
     try:
         given, size = preparation.result()

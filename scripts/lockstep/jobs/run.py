@@ -91,7 +91,10 @@ def take(job: Job, model: Any) -> None:
 def room(job: Job) -> int | None:
     """Return the bytes that a job's model takes of each device; None where that is not known."""
     model, revision = job.backend.model_name, getattr(job.backend, "revision", None)
-    files = fingerprints.local_files(model, revision) if model else []
+    files = set(fingerprints.local_files(model, revision) if model else [])
+    if files:
+        # parts and adapters that lie elsewhere
+        files.update(job.backend.files().values())
     size = sum(path.stat().st_size for path in files)
     return LITTLE + size // len(job.own) if files else None
 
