@@ -171,6 +171,7 @@ class Lossy(Section):
 class DiffusersSettings(DeviceEditorSettings):
     """A diffusers pipeline that takes an image and a prompt."""
 
+    imports: ClassVar[str] = "lockstep.editors.diffusers.editor"
     neutral: ClassVar[frozenset[str]] = DeviceEditorSettings.neutral | {"checkpoints", "series"}
     places: ClassVar[frozenset[str]] = frozenset({"adapters"})
     type: Literal["diffusers"]
