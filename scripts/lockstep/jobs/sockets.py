@@ -217,6 +217,8 @@ def end_seed(path: Path) -> None:
         with connection, contextlib.suppress(ProcessLookupError, psutil.Error):
             if psutil.Process(pid).name() == SEED:
                 os.kill(pid, signal.SIGKILL)
+                # until then it has the sockets of workers that it has not forked yet
+                _wait(pid)
 
 
 def known() -> list[Worker]:

@@ -381,12 +381,12 @@ def listed() -> list[str]:
         with connection:
             held = greeting(connection, patience=1)
             pid = process_of(connection)
-        what = "does not answer" if is_worker(pid) else "begins"
-        if held is not None:
+        which, what = f"process {pid}, ", "does not answer"
+        if held is None and not is_worker(pid):
+            which, what = "", "begins"
+        elif held is not None:
             state = "works" if held["busy"] else "is idle" if held["holds"] else "stands by"
             since = time.strftime("%H:%M:%S", time.localtime(held["since"]))
             what = f"{held['name']}, {state} since {since}"
-        lines.append(
-            f"{worker.device}: {what} (process {pid}, of the run of process {worker.starter})"
-        )
+        lines.append(f"{worker.device}: {what} ({which}of the run of process {worker.starter})")
     return lines
