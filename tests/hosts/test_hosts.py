@@ -16,7 +16,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from lockstep.jobs.sockets import SEED, WORKER, bind
+from lockstep.jobs.sockets import FORKER, WORKER, bind
 from tests.workflow.conftest import EDITOR, environment, make, until
 from tests.workflow.test_resume import EDITOR as CONTROL
 from tests.workflow.test_resume import Held, HeldDisk, alive, children, is_edit_job
@@ -86,8 +86,8 @@ def hosts(workflow):
     return called(WORKER, workflow)
 
 
-def seeds(workflow):
-    return called(SEED, workflow)
+def forkers(workflow):
+    return called(FORKER, workflow)
 
 
 def called(name, workflow):
@@ -122,7 +122,7 @@ def folder_of_sockets():
 
 
 def sockets(workflow):
-    """Return the sockets of hosts of the run that a test has started, and of its seed."""
+    """Return the sockets of hosts of the run that a test has started, and of its forker."""
     started = getattr(workflow, "started", None)
     return list(folder_of_sockets().glob(f"{started}-*"))
 
@@ -342,11 +342,11 @@ def test_a_run_killed_while_its_model_loads_leaves_nothing(workflow):
     assert_complete(workflow, {})
 
 
-def test_a_seed_killed_while_it_imports_costs_nothing(workflow):
+def test_a_forker_killed_while_it_imports_costs_nothing(workflow):
     run = workflow.start(*edits(workflow))
     workflow.started = run.pid
-    (seed,) = until(lambda: seeds(workflow), LONG, workflow.printed)
-    seed.kill()
+    (forker,) = until(lambda: forkers(workflow), LONG, workflow.printed)
+    forker.kill()
     assert not hosts_started(workflow)
     assert run.wait(LONG) == 0, workflow.printed()
     assert "FAILED" not in workflow.printed()
@@ -354,10 +354,10 @@ def test_a_seed_killed_while_it_imports_costs_nothing(workflow):
     assert hosts_started(workflow) == 1
 
 
-def test_a_seed_killed_in_mid_edit_costs_nothing(workflow):
+def test_a_forker_killed_in_mid_edit_costs_nothing(workflow):
     run, held, _ = start(workflow)
-    (seed,) = seeds(workflow)
-    seed.kill()
+    (forker,) = forkers(workflow)
+    forker.kill()
     held.give()
     assert run.wait(LONG) == 0, workflow.printed()
     assert "FAILED" not in workflow.printed()
@@ -365,28 +365,28 @@ def test_a_seed_killed_in_mid_edit_costs_nothing(workflow):
     assert hosts_started(workflow) == 1
 
 
-def test_a_seed_killed_with_its_host_costs_the_edit_in_hand_and_the_retry_starts_both(workflow):
+def test_a_forker_killed_with_its_host_costs_the_edit_in_hand_and_the_retry_starts_both(workflow):
     run, held, host = start(workflow)
     kept = images(workflow)
     held.release()
-    for process in (*seeds(workflow), host):
+    for process in (*forkers(workflow), host):
         process.kill()
     assert run.wait(LONG) == 0, workflow.printed()
     assert workflow.printed().count("FAILED editing physical") == 1
     assert_complete(workflow, kept)
-    assert workflow.logs("workers/seed.log").count("is the seed of the workers") == 2
+    assert workflow.logs("workers/forker.log").count("is the forker of the workers") == 2
 
 
-def test_a_seed_that_hangs_when_its_run_is_killed_is_ended_by_the_next_run(workflow):
+def test_a_forker_that_hangs_when_its_run_is_killed_is_ended_by_the_next_run(workflow):
     run = workflow.start(*edits(workflow))
     workflow.started = run.pid
-    (seed,) = until(lambda: seeds(workflow), LONG, workflow.printed)
-    seed.suspend()
+    (forker,) = until(lambda: forkers(workflow), LONG, workflow.printed)
+    forker.suspend()
     run.kill()
     run.wait()
     workflow.run(*edits(workflow), "--unlock")
     workflow.run(*edits(workflow))
-    assert not alive([seed])
+    assert not alive([forker])
     assert_complete(workflow, {})
 
 

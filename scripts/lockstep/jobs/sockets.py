@@ -27,8 +27,8 @@ BEAT = 0.5
 WORKER = "lockstep-worker"
 """What the kernel calls a worker; it keeps 15 letters."""
 
-SEED = "lockstep-seed"
-"""What the kernel calls a run's seed."""
+FORKER = "lockstep-forker"
+"""What the kernel calls a run's forker."""
 
 NAME = re.compile(r"(?P<starter>\d+)-(?P<run>\w+)-(?P<device>.+)-(?P<key>\w+)\.sock")
 
@@ -47,8 +47,8 @@ class Worker(NamedTuple):
     """First letters of what its model is known by."""
 
 
-class Seed(NamedTuple):
-    """The socket of a run's seed, whether or not somebody still listens to it."""
+class Forker(NamedTuple):
+    """The socket of a run's forker, whether or not somebody still listens to it."""
 
     path: Path
     starter: int
@@ -194,28 +194,28 @@ def folder() -> Path:
     return records.own_folder(records.host_folder() / "workers")
 
 
-def seed(starter: str, run: str) -> Path:
-    """Return the socket of a run's seed."""
-    return folder() / f"{starter}-{run}.seed"
+def forker(starter: str, run: str) -> Path:
+    """Return the socket of a run's forker."""
+    return folder() / f"{starter}-{run}.forker"
 
 
-def seeds() -> list[Seed]:
+def forkers() -> list[Forker]:
     found = []
-    for path in sorted(folder().glob("*.seed")):
+    for path in sorted(folder().glob("*.forker")):
         starter, _, run = path.stem.partition("-")
-        found.append(Seed(path, int(starter), run))
+        found.append(Forker(path, int(starter), run))
     return found
 
 
-def end_seed(path: Path) -> None:
-    """End a run's seed by force: it has nothing in its hand, and workers live on."""
+def end_forker(path: Path) -> None:
+    """End a run's forker by force: it has nothing in its hand, and workers live on."""
     connection = try_connect(path)
     path.unlink(missing_ok=True)
     if connection is not None:
         pid = process_of(connection)
         # one that has not begun to listen ends with its run
         with connection, contextlib.suppress(ProcessLookupError, psutil.Error):
-            if psutil.Process(pid).name() == SEED:
+            if psutil.Process(pid).name() == FORKER:
                 os.kill(pid, signal.SIGKILL)
                 # until then it has the sockets of workers that it has not forked yet
                 _wait(pid)

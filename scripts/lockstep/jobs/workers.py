@@ -37,16 +37,16 @@ from lockstep.jobs.sockets import (
     bind,
     end,
     end_each,
-    end_seed,
+    end_forker,
     folder,
+    forker,
+    forkers,
     greeting,
     is_worker,
     kill,
     known,
     messages,
     process_of,
-    seed,
-    seeds,
     send,
     try_connect,
 )
@@ -65,10 +65,10 @@ FINDING = f"import sys; sys.path.append({str(Path(__file__).parents[2])!r}); "
 
 CODE = FINDING + MAIN
 
-SEED_CODE = FINDING + "from lockstep.jobs.seed import main; main()"
+FORKER_CODE = FINDING + "from lockstep.jobs.forker import main; main()"
 
 IMPORTING = 300.0
-"""Seconds of silence after which a seed counts as hanging that is to fork a worker."""
+"""Seconds of silence after which a forker counts as hanging that is to fork a worker."""
 
 PATIENCE = 60.0
 """Seconds of silence after which a user's `--stop` uses force."""
@@ -93,8 +93,8 @@ class Wanted(NamedTuple):
         return layout.worker_log(self.results, joined(self.devices))
 
     @property
-    def from_seed(self) -> bool:
-        """Whether the run's seed forks it."""
+    def forked(self) -> bool:
+        """Whether the run's forker forks it."""
         return all(device.kind == "cpu" for device in self.devices)
 
 
@@ -190,7 +190,7 @@ def _connected(wanted: Wanted) -> tuple[socket.socket, int]:
     patience = wanted.settings.heartbeat_timeout
     found, holding = None, []
     for worker in _sharing(wanted.devices):
-        connection = _begun(worker.path) if wanted.from_seed else try_connect(worker.path)
+        connection = _begun(worker.path) if wanted.forked else try_connect(worker.path)
         if connection is None:
             continue
         held = greeting(connection, patience)
@@ -207,7 +207,7 @@ def _connected(wanted: Wanted) -> tuple[socket.socket, int]:
     if found is not None:
         return found
     connection, pid = _start(wanted)
-    if wanted.from_seed and (begun := _begun(path)) is not None:
+    if wanted.forked and (begun := _begun(path)) is not None:
         connection.close()
         connection, pid = begun, process_of(begun)
     greeting(connection, patience)
@@ -215,9 +215,9 @@ def _connected(wanted: Wanted) -> tuple[socket.socket, int]:
 
 
 def _begun(path: Path) -> socket.socket | None:
-    """Return a connection to a worker once its seed has forked it; None if there is none.
+    """Return a connection to a worker once its forker has forked it; None if there is none.
 
-    Until then nobody gives signs of life, as the seed imports. If the seed dies, the kernel closes
+    Until then nobody gives signs of life, as the forker imports. If the forker dies, the kernel closes
     the socket that it was to hand on.
     """
     connection = try_connect(path)
@@ -227,8 +227,8 @@ def _begun(path: Path) -> socket.socket | None:
     with connection:
         greeting(connection, IMPORTING)
     if time.monotonic() - began >= IMPORTING:
-        log.warning("found no sign of life of the run's seed for %g s and ended it", IMPORTING)
-        end_seed(_seed())
+        log.warning("found no sign of life of the run's forker for %g s and ended it", IMPORTING)
+        end_forker(_forker())
     return try_connect(path)
 
 
@@ -238,8 +238,8 @@ def _path(wanted: Wanted) -> Path:
     return folder() / f"{starter}-{run}-{joined(wanted.devices)}-{wanted.key[:8]}.sock"
 
 
-def _seed() -> Path:
-    return seed(os.environ[STARTER], _run())
+def _forker() -> Path:
+    return forker(os.environ[STARTER], _run())
 
 
 def _run() -> str:
@@ -274,7 +274,7 @@ def _start(wanted: Wanted, module: str = "", job: str | None = None) -> tuple[so
         "log": str(wanted.log),
     }
     with _listening(_path(wanted)) as listener:
-        pid = _fork(wanted, given, listener) if wanted.from_seed else _launch(CODE, given, listener)
+        pid = _fork(wanted, given, listener) if wanted.forked else _launch(CODE, given, listener)
         connection = try_connect(_path(wanted))
         if connection is None:
             raise WorkerError(
@@ -306,19 +306,19 @@ def _launch(code: str, given: Mapping[str, Any], listener: socket.socket) -> int
 
 
 def _fork(wanted: Wanted, given: Mapping[str, Any], listener: socket.socket) -> int:
-    """Let the run's seed, which is started if there is none, fork a worker; return no process yet.
+    """Let the run's forker, which is started if there is none, fork a worker; return no process yet.
 
-    Nothing waits for the seed here, which may import for a while.
+    Nothing waits for the forker here, which may import for a while.
     """
-    connection = try_connect(_seed())
+    connection = try_connect(_forker())
     if connection is None:
-        with _listening(_seed()) as own:
-            log_file = layout.worker_log(wanted.results, "seed")
+        with _listening(_forker()) as own:
+            log_file = layout.worker_log(wanted.results, "forker")
             told = {"log": str(log_file), "compile_cache": wanted.settings.compile_cache}
-            _launch(SEED_CODE, told, own)
-            connection = try_connect(_seed())
+            _launch(FORKER_CODE, told, own)
+            connection = try_connect(_forker())
     line = json.dumps({"imports": wanted.imports, "worker": given}).encode() + b"\n"
-    # who waits for the worker sees when the seed has died
+    # who waits for the worker sees when the forker has died
     if connection is not None:
         with connection, suppress(ConnectionError):
             send(connection, line, listener.fileno())
@@ -327,9 +327,9 @@ def _fork(wanted: Wanted, given: Mapping[str, Any], listener: socket.socket) -> 
 
 def sweep() -> None:
     """Remove what runs that are over have left: workers that cannot end, sockets of dead ones."""
-    for left in seeds():
+    for left in forkers():
         if not psutil.pid_exists(left.starter):
-            end_seed(left.path)
+            end_forker(left.path)
     for worker in known():
         if psutil.pid_exists(worker.starter):
             continue
@@ -348,9 +348,9 @@ def sweep() -> None:
 def end_run() -> None:
     """End the workers of this run, which is over."""
     # workers that it has not forked yet have nothing to save
-    for own in seeds():
+    for own in forkers():
         if own.run == _run():
-            end_seed(own.path)
+            end_forker(own.path)
     paths = [worker.path for worker in known() if worker.run == _run()]
     _end_all(paths, "end", LEAVING)
     for path in paths:

@@ -1,11 +1,11 @@
-"""The seed: the process of a run that imports what workers need once, and forks each worker.
+"""The forker: the process of a run that imports what workers need once, and forks each worker.
 
 Only workers of CPU slots come from it. torch, transformers and diffusers take longer to import than
 a small model takes to edit a category. On GPUs each worker imports for itself, while weights are
 read to its devices.
 
-A process with threads cannot be forked safely. So the seed starts none, and computes nothing.
-Workers live on without it: if it is killed, the next one who wants a worker starts another seed.
+A process with threads cannot be forked safely. So the forker starts none, and computes nothing.
+Workers live on without it: if it is killed, the next one who wants a worker starts another forker.
 """
 
 import gc
@@ -34,10 +34,10 @@ LISTENING = 5.0
 def main() -> None:
     given = json.loads(sys.argv[2])
     with socket.socket(fileno=int(sys.argv[1])) as listener, written_to(given["log"]):
-        sockets.call_this(sockets.SEED)
+        sockets.call_this(sockets.FORKER)
         # from now on the kernel names this process to those who connect
         listener.listen()
-        log.info("process %d is the seed of the workers on CPU slots", os.getpid())
+        log.info("process %d is the forker of the workers on CPU slots", os.getpid())
         pin([Device("cpu", "0")])
         keep_compiled(given["compile_cache"])
         engine = starter()

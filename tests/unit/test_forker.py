@@ -62,23 +62,23 @@ def begun(own):
 
 
 def module(folder, monkeypatch, text):
-    """Return the name of a module that a seed finds."""
+    """Return the name of a module that a forker finds."""
     (folder / "to_import.py").write_text(text)
     monkeypatch.setenv("PYTHONPATH", str(folder))
     return "to_import"
 
 
-def test_one_seed_forks_the_workers_of_a_run_and_ends_with_it(engine, tmp_path, monkeypatch):
+def test_one_forker_forks_the_workers_of_a_run_and_ends_with_it(engine, tmp_path, monkeypatch):
     text = f"open({str(tmp_path / 'imported')!r}, 'a').write('once')"
     name = module(tmp_path, monkeypatch, text)
     first, second = (begun(wanted(tmp_path, slot, name)) for slot in "01")
     assert first.ppid() == second.ppid()
-    seed = psutil.Process(first.ppid())
-    names = [process.name() for process in (seed, first, second)]
-    assert names == ["lockstep-seed", "lockstep-worker", "lockstep-worker"]
+    forker = psutil.Process(first.ppid())
+    names = [process.name() for process in (forker, first, second)]
+    assert names == ["lockstep-forker", "lockstep-worker", "lockstep-worker"]
     assert (tmp_path / "imported").read_text() == "once"
     # it leads a group, so that nothing else dies with it
-    assert os.getpgid(first.pid) == first.pid != os.getpgid(seed.pid)
+    assert os.getpgid(first.pid) == first.pid != os.getpgid(forker.pid)
     told = workers.listed()
     assert [line.split(":")[0] for line in told] == ["cpu0", "cpu1"]
     assert f"(process {first.pid}, of the run of process {engine.pid})" in told[0]
@@ -87,12 +87,12 @@ def test_one_seed_forks_the_workers_of_a_run_and_ends_with_it(engine, tmp_path, 
     assert not list(sockets.folder().iterdir())
 
 
-def test_workers_live_on_without_the_seed_and_the_next_one_has_another(engine, tmp_path):
+def test_workers_live_on_without_the_forker_and_the_next_one_has_another(engine, tmp_path):
     first = begun(wanted(tmp_path))
     psutil.Process(first.ppid()).kill()
     second = begun(wanted(tmp_path, "1"))
     assert first.is_running()
-    assert second.parent().name() == sockets.SEED
+    assert second.parent().name() == sockets.FORKER
     # dead workers are not left to be waited for
     second.kill()
     until(lambda: not second.is_running(), PROMPTLY)
@@ -104,7 +104,7 @@ def test_who_wants_a_worker_does_not_wait_for_imports(engine, tmp_path, monkeypa
     assert workers.listed() == [f"cpu0: begins (of the run of process {engine.pid})"]
 
 
-def test_a_seed_ends_with_its_run_while_it_imports(engine, tmp_path, monkeypatch):
+def test_a_forker_ends_with_its_run_while_it_imports(engine, tmp_path, monkeypatch):
     begins = tmp_path / "begins"
     text = f"import time; open({str(begins)!r}, 'w'); time.sleep(600)"
     workers.stand_by(wanted(tmp_path, imports=module(tmp_path, monkeypatch, text)))
@@ -114,7 +114,7 @@ def test_a_seed_ends_with_its_run_while_it_imports(engine, tmp_path, monkeypatch
     until(lambda: not ours(tmp_path), PROMPTLY)
 
 
-def test_a_worker_is_waited_for_until_its_seed_dies(engine, tmp_path, monkeypatch):
+def test_a_worker_is_waited_for_until_its_forker_dies(engine, tmp_path, monkeypatch):
     begins = tmp_path / "begins"
     text = f"import time; open({str(begins)!r}, 'w'); time.sleep(600)"
     slow = wanted(tmp_path, imports=module(tmp_path, monkeypatch, text))
@@ -125,13 +125,13 @@ def test_a_worker_is_waited_for_until_its_seed_dies(engine, tmp_path, monkeypatc
     waits.start()
     waits.join(1)
     assert waits.is_alive()
-    (seed,) = ours(tmp_path)
-    seed.kill()
+    (forker,) = ours(tmp_path)
+    forker.kill()
     waits.join(PROMPTLY)
     assert found == [None]
 
 
-def test_a_seed_that_hangs_is_ended(engine, tmp_path, monkeypatch):
+def test_a_forker_that_hangs_is_ended(engine, tmp_path, monkeypatch):
     monkeypatch.setattr(workers, "IMPORTING", 1.0)
     begins = tmp_path / "begins"
     text = f"import time; open({str(begins)!r}, 'w'); time.sleep(600)"
@@ -147,11 +147,11 @@ def test_what_cannot_be_imported_is_said_by_the_worker_as_ever(engine, tmp_path,
     workers.stand_by(own)
     log = Path(own.log)
     until(lambda: log.exists() and "ModuleNotFoundError" in log.read_text(), LONG)
-    # the next one has the same seed
-    assert begun(wanted(tmp_path, "1")).parent().name() == sockets.SEED
+    # the next one has the same forker
+    assert begun(wanted(tmp_path, "1")).parent().name() == sockets.FORKER
 
 
-def test_nothing_that_a_seed_imports_starts_a_thread():
+def test_nothing_that_a_forker_imports_starts_a_thread():
     modules = {own.imports for own in (DiffusersSettings, LocalSettings, RewardSettings)}
     assert all(map(importlib.util.find_spec, modules))
     count = "import os, threading; print(threading.active_count(), *os.listdir('/proc/self/task'))"
