@@ -17,6 +17,7 @@ from lockstep.editors.diffusers import DiffusersSettings
 from lockstep.jobs import sockets, workers
 from lockstep.judges.qwen3_vl import LocalSettings
 from lockstep.judges.reward import RewardSettings
+from tests.conftest import ROOT
 from tests.workflow.conftest import until
 
 LONG = 120
@@ -87,9 +88,23 @@ def test_one_forker_forks_the_workers_of_a_run_and_ends_with_it(engine, tmp_path
     assert not list(sockets.folder().iterdir())
 
 
+def test_two_that_come_at_once_have_one_forker(engine, tmp_path):
+    code = "from tests.unit import test_forker as own; from pathlib import Path; import sys; "
+    code += "own.workers.stand_by(own.wanted(Path(sys.argv[1]), sys.argv[2]))"
+    coming = [
+        subprocess.Popen([sys.executable, "-c", code, str(tmp_path), slot], cwd=ROOT)
+        for slot in "01"
+    ]
+    assert [process.wait(LONG) for process in coming] == [0, 0]
+    first, second = (begun(wanted(tmp_path, slot)) for slot in "01")
+    assert first.ppid() == second.ppid()
+
+
 def test_workers_live_on_without_the_forker_and_the_next_one_has_another(engine, tmp_path):
     first = begun(wanted(tmp_path))
-    psutil.Process(first.ppid()).kill()
+    forker = first.parent()
+    forker.kill()
+    forker.wait()
     second = begun(wanted(tmp_path, "1"))
     assert first.is_running()
     assert second.parent().name() == sockets.FORKER

@@ -165,7 +165,7 @@ def test_a_host_takes_its_devices_from_those_that_hold_them_and_lets_others_stan
     asked = []
 
     def pretend(slots, key, holds, starter=0):
-        path = workers._path(wanted(settings, slots, key))
+        path = workers._path(wanted(settings, slots, key, "cuda"))
         path = path.with_name(path.name.replace(str(os.getpid()), str(starter or os.getpid())))
         listener = socket.socket(socket.AF_UNIX)
         sockets.bind(listener, path)
@@ -186,7 +186,7 @@ def test_a_host_takes_its_devices_from_those_that_hold_them_and_lets_others_stan
     pretend("1", "later", False)
     pretend("1", "alien", True, starter=1)
     pretend("01", "judge", False)
-    connection, _ = workers._connected(wanted(settings, "01", "judge"))
+    connection, _ = workers._connected(wanted(settings, "01", "judge", "cuda"))
     connection.close()
     assert sorted(asked) == [(f"edit{k}", b'{"kind": "stop"}\n') for k in (0, 1)]
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import fcntl
 import json
 import os
 import re
@@ -192,6 +193,17 @@ def process_of(connection: socket.socket) -> int:
 
 def folder() -> Path:
     return records.own_folder(records.host_folder() / "workers")
+
+
+@contextlib.contextmanager
+def one_at_a_time() -> Iterator[None]:
+    """Let no other process of this user do the same meanwhile."""
+    handle = os.open(folder(), os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
 
 
 def forker(starter: str, run: str) -> Path:

@@ -46,6 +46,7 @@ from lockstep.jobs.sockets import (
     kill,
     known,
     messages,
+    one_at_a_time,
     process_of,
     send,
     try_connect,
@@ -217,8 +218,8 @@ def _connected(wanted: Wanted) -> tuple[socket.socket, int]:
 def _begun(path: Path) -> socket.socket | None:
     """Return a connection to a worker once its forker has forked it; None if there is none.
 
-    Until then nobody gives signs of life, as the forker imports. If the forker dies, the kernel closes
-    the socket that it was to hand on.
+    Until then nobody gives signs of life, as the forker imports. If the forker dies, the kernel
+    closes the socket that it was to hand on.
     """
     connection = try_connect(path)
     if connection is None or is_worker(process_of(connection)):
@@ -306,17 +307,19 @@ def _launch(code: str, given: Mapping[str, Any], listener: socket.socket) -> int
 
 
 def _fork(wanted: Wanted, given: Mapping[str, Any], listener: socket.socket) -> int:
-    """Let the run's forker, which is started if there is none, fork a worker; return no process yet.
+    """Let the run's forker, which is started if there is none, fork a worker; return no process.
 
     Nothing waits for the forker here, which may import for a while.
     """
-    connection = try_connect(_forker())
-    if connection is None:
-        with _listening(_forker()) as own:
-            log_file = layout.worker_log(wanted.results, "forker")
-            told = {"log": str(log_file), "compile_cache": wanted.settings.compile_cache}
-            _launch(FORKER_CODE, told, own)
-            connection = try_connect(_forker())
+    # jobs of several devices may come at once
+    with one_at_a_time():
+        connection = try_connect(_forker())
+        if connection is None:
+            with _listening(_forker()) as own:
+                log_file = layout.worker_log(wanted.results, "forker")
+                told = {"log": str(log_file), "compile_cache": wanted.settings.compile_cache}
+                _launch(FORKER_CODE, told, own)
+                connection = try_connect(_forker())
     line = json.dumps({"imports": wanted.imports, "worker": given}).encode() + b"\n"
     # who waits for the worker sees when the forker has died
     if connection is not None:
