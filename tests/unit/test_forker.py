@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib
+import json
 import os
 import subprocess
 import sys
@@ -17,7 +18,6 @@ from lockstep.editors.diffusers import DiffusersSettings
 from lockstep.jobs import sockets, workers
 from lockstep.judges.qwen3_vl import LocalSettings
 from lockstep.judges.reward import RewardSettings
-from tests.conftest import ROOT
 from tests.workflow.conftest import until
 
 LONG = 120
@@ -89,15 +89,20 @@ def test_one_forker_forks_the_workers_of_a_run_and_ends_with_it(engine, tmp_path
 
 
 def test_two_that_come_at_once_have_one_forker(engine, tmp_path):
-    code = "from tests.unit import test_forker as own; from pathlib import Path; import sys; "
-    code += "own.workers.stand_by(own.wanted(Path(sys.argv[1]), sys.argv[2]))"
-    coming = [
-        subprocess.Popen([sys.executable, "-c", code, str(tmp_path), slot], cwd=ROOT)
-        for slot in "01"
-    ]
-    assert [process.wait(LONG) for process in coming] == [0, 0]
-    first, second = (begun(wanted(tmp_path, slot)) for slot in "01")
-    assert first.ppid() == second.ppid()
+    own = wanted(tmp_path)
+    second = threading.Thread(target=workers.stand_by, args=(own,))
+    with sockets.one_at_a_time():
+        second.start()
+        second.join(1)
+        assert second.is_alive()
+        # what the first one has started meanwhile
+        first = workers._listening(workers._forker())
+    second.join(PROMPTLY)
+    with first, first.accept()[0] as connection:
+        line, descriptor = sockets.hear(connection)
+    assert json.loads(line)["worker"]["key"] == "key"
+    os.close(descriptor)
+    assert not ours(tmp_path)
 
 
 def test_workers_live_on_without_the_forker_and_the_next_one_has_another(engine, tmp_path):
