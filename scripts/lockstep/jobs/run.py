@@ -60,12 +60,13 @@ def run(job: Job, terminal: IO[str], judge: AnyJudge | None = None) -> None:
 def wanted(job: Job) -> Wanted:
     """Return the worker that a job needs."""
     key = model_key(job.backend.held)
-    return Wanted(job.own, key, job.model_name, job.settings, Path(job.results))
+    results, imports = Path(job.results), job.backend.imports
+    return Wanted(job.own, key, job.model_name, job.settings, results, imports)
 
 
 def stand_by(job: Job) -> None:
     """Have a job's worker load its model now, so that the job finds it there."""
-    workers.stand_by(wanted(job), job.backend.imports, job.model_dump_json())
+    workers.stand_by(wanted(job), job.model_dump_json())
 
 
 def _stand_by_to_judge(job: Job, judge: AnyJudge) -> None:
@@ -73,8 +74,8 @@ def _stand_by_to_judge(job: Job, judge: AnyJudge) -> None:
     first = job.shard * len(job.own)
     if first % judge.together == 0:
         own = job.devices[first : first + judge.together]
-        place = Wanted(own, model_key(judge), judge.called, job.settings, Path(job.results))
-        workers.stand_by(place, judge.imports)
+        key, results = model_key(judge), Path(job.results)
+        workers.stand_by(Wanted(own, key, judge.called, job.settings, results, judge.imports))
 
 
 def load(job: Job, torch_device: str) -> Any:

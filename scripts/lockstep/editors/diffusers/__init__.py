@@ -179,6 +179,7 @@ class Lossy(Section):
 class DiffusersSettings(DeviceEditorSettings):
     """A diffusers pipeline that takes an image and a prompt."""
 
+    imports: ClassVar[str] = "lockstep.editors.diffusers.editor"
     neutral: ClassVar[frozenset[str]] = DeviceEditorSettings.neutral | {"checkpoints", "series"}
     places: ClassVar[frozenset[str]] = frozenset({"adapters", "components"})
     type: Literal["diffusers"]
