@@ -365,7 +365,7 @@ def main() -> None:
 
 
 def work(listener: socket.socket, given: dict[str, Any]) -> NoReturn:
-    """Be a worker, until this process ends.
+    """Serve as a worker until this process ends.
 
     Args:
         listener: where jobs connect.
