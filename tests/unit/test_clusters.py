@@ -102,7 +102,7 @@ def test_the_end_far_from_seen_scores_moves_only_where_these_are_alike():
         assert high - found.value < most
 
 
-def test_a_p_value_is_below_five_percent_where_the_interval_does_not_hold_zero():
+def test_where_a_p_value_is_below_five_percent_no_interval_holds_zero():
     generator = np.random.default_rng(4)
     clear = set()
     for _ in range(300):
@@ -110,6 +110,9 @@ def test_a_p_value_is_below_five_percent_where_the_interval_does_not_hold_zero()
         found = mean([values], [range(40)])
         low, high = interval(found, (-10, 10))
         assert (p_value(found, (-10, 10)) < 0.05) == (not low <= 0 <= high)
+        # that of a difference is narrower
+        ends = interval(found, (-10, 10), difference=True)
+        assert low - 1e-9 <= ends[0] <= ends[1] <= high + 1e-9
         clear.add(low > 0)
     assert clear == {True, False}
 
