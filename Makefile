@@ -69,7 +69,8 @@ screenshots: .venv/.browser demo
 test-cluster: setup
 	pytest tests/cluster --durations=0
 
-# other people's benchmarks, each the whole way on the tiny models; some minutes
+# the demo as the README shows it, and other people's benchmarks, each the whole way on the tiny
+# models; some minutes
 formats: setup
 	pytest --numprocesses 2 --dist worksteal tests/whole
 
@@ -97,6 +98,7 @@ lint: setup
 	mypy
 	snakefmt --check Snakefile rules
 	snakemake --configfile config/demo.yaml --lint
+	python -m tests.prose
 
 format: setup
 	ruff check --fix .

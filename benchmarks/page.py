@@ -262,7 +262,7 @@ def _results(
         scene = int(sample.image.removeprefix("images/").removesuffix(".png")) % len(pool)
         failed = next((f for f in FAILURES if chosen.random() < 0.015), None)
         if sample.more and editor in ONE_IMAGE:
-            failed = "skipped", f"found {len(sample.more) + 1} source images, accepted is one"
+            failed = "skipped", f"expected one source image, found {len(sample.more) + 1}"
         edit_failed = failed is not None and failed[0] != "judge_failed"
         if not edit_failed:
             _link(pool[scene][number + 1], place / "images" / f"{sample.id}.png")

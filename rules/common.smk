@@ -10,14 +10,14 @@ from functools import cache, partial
 from lockstep import layout
 from lockstep import workflow as computed
 from lockstep.config import series
-from lockstep.config.load import with_own_files, with_rubrics
+from lockstep.config.load import called, with_own_files, with_rubrics
 from lockstep.demo import files as tiny
 from lockstep.errors import LockstepError
 from lockstep.foreign import media
 from lockstep.report import language
 from lockstep.jobs import allocation, paired, several, stale, takeover, workers
 
-SOURCE = " + ".join(map(str, workflow.configfiles))
+SOURCE = called(workflow.configfiles)
 if workflow.config_settings.config_args:
     SOURCE += " + --config"
 

@@ -41,11 +41,11 @@ if CONFIG.judge.anchors:
             "../scripts/rules/judge_anchors.py"
 
 
-if CONFIG.report.human_scores:
+if CONFIG.report.human_files:
 
     rule agreement:
         input:
-            humans=CONFIG.report.human_scores,
+            humans=CONFIG.report.human_files,
             tables=RUN.tables,
             because=because(f"{RESULTS}/agreement.json"),
         output:

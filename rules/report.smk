@@ -35,7 +35,7 @@ rule report:
         edits=[p for editor in EDITORS for key in CATEGORIES for p in RUN.edits(editor, key)],
         rejected=f"{RESULTS}/manifest/rejected.jsonl",
         anchors=[f"{RESULTS}/anchors/drift.json"] if CONFIG.judge.anchors else [],
-        agreement=[f"{RESULTS}/agreement.json"] if CONFIG.report.human_scores else [],
+        agreement=[f"{RESULTS}/agreement.json"] if CONFIG.report.human_files else [],
         arena=[layout.arena(Path(RESULTS))] if CONFIG.judge.pairs and RUN.compares_pairs else [],
         judges=layout.judges(Path(RESULTS))[:1] if RUN.judges else [],
         because=because(RUN.report[0]),

@@ -17,12 +17,12 @@ from lockstep.models.backend import BackendSettings
 
 KINDS = backends.known()
 
-UNIONS: dict[str, tuple[str, type[Section], Mapping[str, type[Section]]]] = {
-    "editors": ("editors[].", EditorSettings, KINDS.editors),
-    "judge": ("judge.", JudgeSettings, KINDS.judges),
-    "rewrite": ("editors[].rewrite.", BackendSettings, rewriting.KINDS),
+UNIONS: dict[str, tuple[type[Section], Mapping[str, type[Section]]]] = {
+    "editors": (EditorSettings, KINDS.editors),
+    "judge": (JudgeSettings, KINDS.judges),
+    "rewrite": (BackendSettings, rewriting.KINDS),
 }
-"""Keys that take one of several kinds: how their keys begin, what they share, and the kinds."""
+"""Keys that take one of several kinds: what these share, and the kinds."""
 
 
 def json_schema() -> str:
@@ -51,9 +51,35 @@ def json_schema() -> str:
 
 
 def documentation() -> str:
-    """Return the table of all keys in Markdown."""
-    lines = ["| key | default | what it does |", "|---|---|---|", *_rows("", Config.model_fields)]
+    """Return tables of all keys in Markdown, one for each section and kind of backend."""
+    fields = Config.model_fields
+    top = {name: field for name, field in fields.items() if _section(name, field) is None}
+    lines = ["### Keys at the top", "", *_table(top)]
+    for name, field in fields.items():
+        if name in UNIONS:
+            lines += ["", f"### Keys of `{name}`", "", *_union(name)]
+        elif (section := _section(name, field)) is not None:
+            about = field.description or section.__doc__
+            lines += [
+                "",
+                f"### Keys of `{name}`",
+                "",
+                f"{about}",
+                "",
+                *_table(section.model_fields),
+            ]
     return "\n".join(lines) + "\n"
+
+
+def _section(name: str, field: Any) -> type[Section] | None:
+    """Return the section that a key holds, whose keys have a table of their own."""
+    if name in UNIONS:
+        return UNIONS[name][0]
+    return None if name == "judges" else section_in(field.annotation)
+
+
+def _table(fields: Mapping[str, Any]) -> list[str]:
+    return ["| key | default | what it does |", "|---|---|---|", *_rows("", fields)]
 
 
 def _rows(prefix: str, fields: Mapping[str, Any]) -> Iterator[str]:
@@ -63,29 +89,42 @@ def _rows(prefix: str, fields: Mapping[str, Any]) -> Iterator[str]:
         if name not in UNIONS and isinstance(kind, type) and issubclass(kind, Section):
             yield from _rows(f"{prefix}{name}.", kind.model_fields)
             continue
-        default = (
-            "needed"
-            if field.is_required()
-            else f"`{json.dumps(field.default, ensure_ascii=False)}`"
-        )
-        yield f"| `{prefix}{name}` | {default} | {field.description or ''} |"
-        if name == "judges":
-            # each has the keys of `judge`
-            continue
-        if name in UNIONS:
-            yield from _union_rows(*UNIONS[name])
-        elif (item := section_in(kind)) is not None:
+        yield _row(f"{prefix}{name}", field)
+        if name not in UNIONS and name != "judges" and (item := section_in(kind)) is not None:
             several = "[]" if get_origin(kind) is tuple else ""
             yield from _rows(f"{prefix}{name}{several}.", item.model_fields)
 
 
-def _union_rows(
-    prefix: str, shared: type[Section], kinds: Mapping[str, type[Section]]
-) -> Iterator[str]:
+def _row(key: str, field: Any) -> str:
+    default = json.dumps(field.default, ensure_ascii=False) if not field.is_required() else ""
+    return f"| `{key}` | {f'`{default}`' if default else 'needed'} | {field.description or ''} |"
+
+
+def _union(name: str) -> Iterator[str]:
+    """Yield the kinds of a backend, the keys that all have, and those of each group of kinds."""
+    shared, kinds = UNIONS[name]
+    yield from ("| `type` | what it is |", "|---|---|")
+    yield from (f"| `{tag}` | {section.__doc__} |" for tag, section in kinds.items())
     common = {name: field for name, field in shared.model_fields.items() if name != "type"}
-    yield from _rows(prefix, common)
+    if common:
+        yield from ("", "Every type:", "", *_table(common))
+    # a key that several kinds describe alike stands once
+    rows: dict[str, list[str]] = {}
     for tag, section in kinds.items():
-        yield f"| `{prefix}type: {tag}` | | {section.__doc__} |"
-        known = {*shared.model_fields, "type"}
-        own = {name: field for name, field in section.model_fields.items() if name not in known}
-        yield from _rows(prefix, own)
+        own = {n: f for n, f in section.model_fields.items() if n not in {*common, "type"}}
+        for row in _rows("", own):
+            rows.setdefault(row, []).append(tag)
+    for tags in dict.fromkeys(map(tuple, rows.values())):
+        listed = " and ".join(
+            filter(None, [", ".join(f"`{t}`" for t in tags[:-1]), f"`{tags[-1]}`"])
+        )
+        yield from (
+            "",
+            f"With `type` {listed}:",
+            "",
+            "| key | default | what it does |",
+            "|---|---|---|",
+        )
+        yield from (row for row, having in rows.items() if tuple(having) == tags)
+    if "rewrite" in common:
+        yield from ("", "#### Keys of `rewrite`", "", *_union("rewrite"))

@@ -27,7 +27,6 @@ from lockstep.benchmark import intake
 from lockstep.benchmark.score_files import read_score_file
 from lockstep.benchmark.settings import BenchmarkSettings
 from lockstep.errors import LockstepError
-from lockstep.figures import agreement
 from lockstep.foreign import images
 from lockstep.foreign.quarantine import Quarantine
 from tests import formats, fuzz_readers
@@ -210,7 +209,7 @@ def attack_scores(form, bytes_, fields):
         write_scores(path, rows)
         if form != "jsonl" or len(bytes_) > 1:
             path.write_bytes(bitten(path.read_bytes(), bytes_))
-        for read in (read_score_file, lambda path: agreement.read_humans(path, ["e"])):
+        for read in (read_score_file, fuzz_readers.read_people):
             try:
                 read(path)
             except LockstepError as error:

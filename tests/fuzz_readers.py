@@ -22,7 +22,7 @@ from lockstep.config.load import load_config
 from lockstep.editors.openai_images.answers import bytes_of, edited_in
 from lockstep.editors.rewriting.table import read_texts
 from lockstep.errors import ConfigError, LockstepError, ReplyError
-from lockstep.figures import agreement, tables
+from lockstep.figures import human_files, people, tables
 from lockstep.foreign import yaml_files
 from lockstep.foreign.sandbox import Template
 from lockstep.models import completions
@@ -123,6 +123,10 @@ def read_template(path: Path) -> None:
     Template(text_of(path), VARIABLES).render(**{**values, "criteria": RUBRIC.criteria})
 
 
+def read_people(path: Path) -> None:
+    people.among(human_files.read_people([path], ["e", "f"], {}, ["score", "size"]))
+
+
 def read_scores(path: Path) -> None:
     file = score_files.read_score_file(path)
     columns = score_files.needed_columns(file, RUBRIC.names)
@@ -186,7 +190,10 @@ READERS = {
         ".json", '{"a": "Do it.", "b": "Do that."}', lambda path: read_texts(str(path))
     ),
     "human scores": Reader(
-        ".csv", "id,editor,score\na,e,5\nb,e,3.5\n", lambda path: agreement.read_humans(path, ["e"])
+        ".csv", "id,editor,rater,score,size\na,e,Ann,5,1\nb,e,Ann,3.5,\n", read_people
+    ),
+    "human votes": Reader(
+        ".csv", "id,first,second,rater,human_vote\na,e,f,Ann,tievote\n", read_people
     ),
     "report": Reader(
         ".json", json.dumps({"editors": {"e": {"categories": {"physical": {}}}}}), read_report

@@ -15,7 +15,7 @@ from lockstep.foreign import media
 from lockstep.jobs import workers
 from lockstep.jobs.verify import verify
 
-COMMANDS = ("ratings", "report", "verify", "votes", "workers")
+COMMANDS = ("agreement", "ratings", "report", "verify", "votes", "workers")
 
 
 def main() -> None:
@@ -36,6 +36,8 @@ def _run(given: list[str]) -> int:
         return _workers(arguments.stop)
     if arguments.command == "votes":
         return _votes(arguments.file)
+    if arguments.command == "agreement":
+        return _agreement(arguments.files, arguments.scales)
     if arguments.command == "report":
         return _report(arguments)
     if arguments.command == "ratings":
@@ -68,6 +70,21 @@ def _parser() -> argparse.ArgumentParser:
         "counts it.",
     )
     voting.add_argument("file", type=Path, help="CSV, JSON, JSON lines or Parquet file of votes")
+    agreeing = commands.add_parser(
+        "agreement",
+        help="tell how far people who rate edits agree with each other",
+        description="Tell how far people who rate edits, or vote on pairs of them, agree with each "
+        "other (docs/report.md).",
+    )
+    agreeing.add_argument(
+        "files",
+        nargs="+",
+        type=Path,
+        help="CSV, JSON, JSON lines or Parquet files of scores or votes",
+    )
+    agreeing.add_argument(
+        "--scales", nargs="+", default=["score"], metavar="COLUMN", help="columns of scores"
+    )
     rating = commands.add_parser(
         "ratings",
         help="collect what people answered on the page to rate",
@@ -125,6 +142,17 @@ def _votes(file: Path) -> int:
     return 0
 
 
+def _agreement(files: list[Path], scales: list[str]) -> int:
+    # it takes scipy
+    from lockstep.config.report import HumanScale
+    from lockstep.figures import human_files, people
+
+    columns = dict.fromkeys(scales, HumanScale())
+    given = human_files.read_people(files, None, columns, ["score"])
+    print("\n".join(people.lines(people.among(given))))
+    return 0
+
+
 def _report(arguments: argparse.Namespace) -> int:
     # it takes pandas and matplotlib
     from lockstep.report.partial import write_partial
@@ -138,7 +166,7 @@ def _report(arguments: argparse.Namespace) -> int:
     for own in write_partial(settings, folder, max(1, len(os.sched_getaffinity(0)) // 2)):
         edits, scores = (f"{done} of {own.samples}" for done in (own.edits, own.scores))
         print(f"{own.editor}: {edits} edits, {scores} scores")
-    print(folder / "report.html")
+    print(folder / layout.page(folder).name)
     return 0
 
 

@@ -17,7 +17,7 @@ LockstepError
 ├── WorkerError      a job in the process that holds its model came to no end; another try may
 └── Stopped          a job was asked to end; what is finished is kept
 
-Messages are one sentence that says what was found and what would be accepted.
+A message is one sentence: the place, what was expected, what was found.
 Every other exception is a bug and shows its traceback.
 """
 
@@ -96,9 +96,9 @@ class Stopped(LockstepError):
     """A job was asked to end."""
 
 
-def suggest(found: str, accepted: Iterable[str]) -> str:
-    """Return ' (did you mean …?)' for the closest accepted word, or ''."""
-    close = difflib.get_close_matches(found, list(accepted), n=1)
+def suggest(found: str, expected: Iterable[str]) -> str:
+    """Return ' (did you mean …?)' for the closest expected word, or ''."""
+    close = difflib.get_close_matches(found, list(expected), n=1)
     return f" (did you mean {close[0]!r}?)" if close else ""
 
 

@@ -261,11 +261,11 @@ def checked(run: Run, source: str, limits: Mapping[str, Any], dry: bool) -> Iter
     else:
         recovery.check_writable(run.results)
     checks.check_scores(settings)
-    if settings.report.human_scores is not None:
+    if settings.report.human_files:
         # it takes pandas
-        from lockstep.figures import agreement
+        from lockstep.figures import human_files
 
-        agreement.read_humans(Path(settings.report.human_scores), run.editors)
+        human_files.of_run(settings, run.rubrics)
     recovery.check_tree(run.results)
     if dry:
         for judge in settings.each_judge:

@@ -5,10 +5,11 @@ from pathlib import Path
 
 from lockstep import layout, records
 from lockstep.config.load import of_job
-from lockstep.figures.agreement import agreement
+from lockstep.figures import human_files, people
 from lockstep.jobs import provenance
 from lockstep.jobs.joblog import job_log
 from lockstep.records import notes
+from lockstep.rubrics.rubric import read_rubric
 
 with job_log(snakemake.log[0]) as terminal:
     tables = defaultdict(dict)
@@ -16,10 +17,10 @@ with job_log(snakemake.log[0]) as terminal:
         _, editor, category = layout.of_table(path)
         tables[editor][category] = path
     settings = of_job(snakemake.config)
-    with notes.noted(provenance.agreed(settings)):
-        rows = agreement(tables, Path(snakemake.input.humans))
-        records.write_json(snakemake.output[0], rows)
-    for row in rows:
-        found = "–" if row["spearman"] is None else f"{row['spearman']:.2f}"
-        whose = "" if row["editor"] is None else f" of {row['editor']}"
-        print(f"{row['category']}{whose}: Spearman {found}, {row['count']} edits", file=terminal)
+    keys = settings.benchmark.categories
+    rubrics = {key: read_rubric(Path(settings.judge.rubric_file(key)), key) for key in keys}
+    with notes.noted(provenance.agreed(settings, rubrics)):
+        given = human_files.of_run(settings, rubrics)
+        found = people.agreement(tables, given, rubrics)
+        records.write_json(snakemake.output[0], found)
+    print("\n".join(people.lines(people.whole(found))), file=terminal)

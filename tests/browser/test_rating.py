@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from lockstep import layout, records
-from lockstep.figures import agreement
+from lockstep.figures import human_files, people
 from lockstep.report.rating.answers import read_answers, write_answers
 from lockstep.report.rating.page import write_rating
 from lockstep.rubrics import combine
@@ -108,10 +108,15 @@ def test_twenty_ratings_by_keyboard_outlive_a_closed_window_and_reach_the_report
         editor: {key: layout.table(tmp_path, editor, key) for key in made_up.CATEGORIES}
         for editor in EDITORS
     }
+    rubrics = {
+        key: read_rubric(Path("config/rubrics") / f"{key}.yaml") for key in made_up.CATEGORIES
+    }
+    columns = human_files.columns_of(rubrics)
+    given = human_files.read_people([humans], EDITORS, {}, columns)
     (overall,) = [
         row
-        for row in agreement.agreement(tables, humans)
-        if (row["category"], row["editor"]) == ("overall", None)
+        for row in people.agreement(tables, given, rubrics)["agreement"]
+        if (row["scale"], row["category"], row["editor"]) == ("score", "overall", None)
     ]
     assert 15 <= overall["count"] <= 20
 

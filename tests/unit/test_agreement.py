@@ -6,7 +6,8 @@ import pytest
 from scipy import stats as scipy_stats
 
 from lockstep.errors import ConfigError
-from lockstep.figures.agreement import agreement, fisher_mean
+from lockstep.figures import human_files, people
+from lockstep.figures.raters import fisher_mean
 from lockstep.records.columns import COLUMNS
 from lockstep.rubrics import combine
 from lockstep.rubrics.rubric import read_rubric
@@ -33,6 +34,13 @@ def tables(tmp_path):
         found[category] = tmp_path / f"{category}.csv"
         frame.to_csv(found[category], index=False)
     return {"e": found}
+
+
+def agreement(tables, path):
+    rubric = read_rubric(ROOT / "config" / "rubrics" / "physical.yaml")
+    rubrics = dict.fromkeys(("physical", "social"), rubric)
+    given = human_files.read_people([path], list(tables), {}, human_files.columns_of(rubrics))
+    return people.agreement(tables, given, rubrics)["agreement"]
 
 
 def humans(folder, rows, columns="id,score"):
@@ -160,6 +168,7 @@ def test_each_editor_has_its_own_correlation_and_all_their_mean_by_fishers_z(tab
     assert found[0]["spearman_fisher"] == pytest.approx(mean)
     assert found[0]["editors"] == 2
     assert "spearman_fisher" not in found[1]
+    assert {row["scale"] for row in found} == {row["judge"] for row in found} == {"score"}
 
 
 def test_the_mean_by_fishers_z_at_its_ends():
@@ -172,9 +181,13 @@ def test_the_mean_by_fishers_z_at_its_ends():
 @pytest.mark.parametrize(
     ("columns", "row", "sentence"),
     [
-        ("id,score", ("physical-9", 1), "found 1 edits that this run does not have ('physical-9'"),
-        ("id,mark", ("physical-0", 1), "found no column 'score'"),
-        ("name,score", ("physical-0", 1), "found no column 'id'"),
+        (
+            "id,score",
+            ("physical-9", 1),
+            "line 2: expected edits of this run, found 1 rows of others (the first is 'physical-9'",
+        ),
+        ("id,mark", ("physical-0", 1), "found no 'score'"),
+        ("name,score", ("physical-0", 1), "found no 'id'"),
         ("id,score", ("physical-0", "good"), "line 2: score: expected a number"),
         ("id,score", ("physical-0", ""), "line 2: score: expected a number, found ''"),
         ("id,score", ("physical-0", "inf"), "expected a number in plain digits, or nothing"),
@@ -185,10 +198,14 @@ def test_the_mean_by_fishers_z_at_its_ends():
         ("id,score", ("physical-0", 1, 9), "line 2: expected 2 cells, found 3"),
         ("id,score", ("physical-0",), "line 2: expected 2 cells, found 1"),
         ("id,score,score", ("physical-0", 1, 9), "expected each column once, found 'score' twice"),
-        ("id,score,editor", ("physical-0", 1, "f"), "('physical-0' by 'f' is the first)"),
+        (
+            "id,score,editor",
+            ("physical-0", 1, "f"),
+            "line 2: editor: expected an editor of this run, e",
+        ),
         ("id,score,editor", ("physical-0", 1, ""), "line 2: editor: expected a text, found ''"),
         ("id,score", ("", 1), "line 2: id: expected a text, found ''"),
-        ("id,score", ("NA", 1), "found 1 edits that this run does not have ('NA'"),
+        ("id,score", ("NA", 1), "1 rows of others (the first is 'NA' by 'e')"),
     ],
 )
 def test_a_file_that_is_none_is_one_clear_error(tables, tmp_path, columns, row, sentence):
@@ -222,7 +239,7 @@ def test_an_id_in_another_form_is_the_same_edit(tables, tmp_path):
 
 def test_with_several_editors_the_file_must_name_them(tables, tmp_path):
     several = {**tables, "f": tables["e"]}
-    with pytest.raises(ConfigError, match="found no column 'editor'"):
+    with pytest.raises(ConfigError, match="found no 'editor'"):
         agreement(several, humans(tmp_path, [("physical-0", 1)]))
     rows = [(f"physical-{i}", score, "f") for i, score in enumerate(HUMAN)]
     physical, *_ = agreement(several, humans(tmp_path, rows, "id,score,editor"))

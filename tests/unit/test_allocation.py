@@ -52,13 +52,13 @@ def test_a_judge_on_several_devices_takes_that_many(monkeypatch, node):
         f"n7:gpu{k}" for k in (1, 4, 5, 6)
     ]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
-    with pytest.raises(DeviceError, match="devices: found only 1 given to this job, expected 2"):
+    with pytest.raises(DeviceError, match=r"devices: expected 2 given to this job"):
         allocation.of_job(on_cluster(6), 2, 2)
 
 
 def test_a_job_on_a_node_without_a_gpu_says_so(monkeypatch, node):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    with pytest.raises(DeviceError, match="found no GPU given to this job, accepted is cpu"):
+    with pytest.raises(DeviceError, match="expected cpu on a node without GPUs, found no GPU"):
         allocation.of_job(on_cluster(2), 0, 1)
     assert allocation.of_job(on_cluster(2, "cpu"), 1, 1)[1].name == "n7:cpu1"
     assert allocation.of_job(on_cluster(2), 1, 1, needed=False)[1].name == "n7:cpu1"
@@ -67,11 +67,15 @@ def test_a_job_on_a_node_without_a_gpu_says_so(monkeypatch, node):
 @pytest.mark.parametrize(
     ("limits", "together", "sentence"),
     [
-        ({"gpu": 0}, 1, "--resources gpu=0: found too few, expected at least 1"),
-        ({"gpu": 1}, 2, r"gpu=1: found too few, expected at least 2 \(judge.gpus_per_judge\)"),
-        ({"mem_mb": 9, "gpus": 2}, 1, "gpus=2: found a resource that no job uses, expected gpu=N"),
-        ({"GPU": 2}, 1, "GPU=2: found a resource that no job uses, expected gpu=N"),
-        ({"gpu0": 2}, 1, "gpu0=2: found a resource that no job uses, expected gpu=N"),
+        ({"gpu": 0}, 1, "--resources gpu=0: expected at least 1"),
+        ({"gpu": 1}, 2, r"gpu=1: expected at least 2 \(judge.gpus_per_judge\)"),
+        (
+            {"mem_mb": 9, "gpus": 2},
+            1,
+            "gpus=2: expected gpu=N .*, found a resource",
+        ),
+        ({"GPU": 2}, 1, "GPU=2: expected gpu=N"),
+        ({"gpu0": 2}, 1, "gpu0=2: expected gpu=N"),
         ({"requests": 2}, 1, "--resources requests=2: expected judge.concurrency"),
     ],
 )

@@ -71,9 +71,13 @@ def test_a_sample_keeps_what_the_benchmark_says(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"src_img_b64": "@@@"}, "src_img_b64: found bad base64"),
-        ({"src_img_b64": None}, "src_img_b64: expected base64 of an image, found nothing"),
-        ({"src_img_b64": 5}, "src_img_b64: expected base64 of an image, found nothing"),
+        (
+            {"src_img_b64": "photos/glass.png"},
+            r"src_img_b64: found bad base64 \(.*\); it begins with 'photos/glass.png'",
+        ),
+        ({"src_img_b64": None}, "src_img_b64: expected base64 of an image, found no such field"),
+        ({"src_img_b64": " "}, "src_img_b64: expected base64 of an image, found an empty text"),
+        ({"src_img_b64": 5}, "src_img_b64: expected base64 of an image, found 5"),
         ({"src_img_b64": base64.b64encode(b"<svg/>").decode()}, "an SVG, which is not"),
         ({"src_img_b64": encoded()[:60]}, "broken image|no image"),
         ({"src_img_b64": encoded("GIF")}, "found a GIF, which is not read"),
@@ -123,6 +127,12 @@ def test_a_broken_sample_is_rejected_with_its_reason_and_the_others_stay(tmp_pat
     (reject,) = rejected
     assert reject.position == 1
     assert re.search(reason, reject.reason), reject.reason
+
+
+def test_tags_are_a_list_or_a_text_with_commas(tmp_path):
+    prepare(tmp_path, [item(tags="liquid, gravity")])
+    (sample,) = manifest(tmp_path)
+    assert sample.tags == ["liquid", "gravity"]
 
 
 def test_strict_makes_the_first_rejected_sample_an_error_and_leaves_no_manifest(tmp_path):

@@ -99,7 +99,7 @@ def load(**sections):
         ({"judge": {"gpus_per_judge": 0}}, "judge.gpus_per_judge: expected greater"),
         (
             {"judge": {"gpus_per_judge": 2, "device_map": {"model": 0, "lm_head": 2}}},
-            "judge: found a device_map to [0, 2], accepted is one to all of [0, 1]",
+            "judge: expected a device_map to all of [0, 1] (gpus_per_judge: 2), found one to [0, 2",
         ),
         (
             {"editors": BASE["editors"] * 2},
@@ -133,7 +133,7 @@ def load(**sections):
         ),
         ({"judge": {"model": "./no"}}, "judge.model: found no file 'no/config.json'"),
         ({"metrics": {"clp": "no"}}, "metrics.clp: found an unknown key (did you mean 'clip'?)"),
-        ({"metrics": {"dino": "no"}}, "metrics.dino: found no folder 'no', expected one with"),
+        ({"metrics": {"dino": "no"}}, "metrics.dino: expected a folder with the model's files"),
         (
             {"judge": {"rubrics": "no"}},
             "judge.rubrics: found no file 'no/physical.yaml', the rubric of 'physical'; expected "
@@ -184,8 +184,14 @@ def load(**sections):
             {"judge": SERVED | {"max_failed_share": 2}},
             "judge.max_failed_share: expected less than or equal to 1, found 2",
         ),
-        ({"devices": {"device_ids": [0, 1, 0]}}, "device_ids: found device 0 listed twice"),
-        ({"devices": {"device_ids": [0, "0"]}}, "device_ids: found device 0 listed twice"),
+        (
+            {"devices": {"device_ids": [0, 1, 0]}},
+            "expected each device once, found 0 twice",
+        ),
+        (
+            {"devices": {"device_ids": [0, "0"]}},
+            "expected each device once, found 0 twice",
+        ),
         (
             {"devices": {"join_timeout": float("inf")}},
             "devices.join_timeout: expected a finite number, found",
@@ -194,7 +200,10 @@ def load(**sections):
         ({"results": ""}, 'results: expected at least 1 item, found ""'),
         ({"identity": 1}, "c.yaml: identity: found an unknown key"),
         ({"benchmark": {"path": "docs"}}, "benchmark.path: expected a file, found a folder 'docs'"),
-        ({"devices": {"device_ids": []}}, "device_ids: found an empty list"),
+        (
+            {"devices": {"device_ids": []}},
+            "expected at least one device, or auto",
+        ),
         ({"devices": {"device_ids": "all"}}, "expected 'auto' or a list, found \"all\""),
         ({"devices": {"device_ids": [1.5]}}, "expected a whole number or a text (in quotes)"),
         (
@@ -535,5 +544,5 @@ def test_a_mistake_in_a_comparison_is_one_clear_sentence(compare, sentence):
 def test_a_precomputed_judge_has_replies_or_scores():
     for given, found in (({}, "neither"), ({"folder": "docs", "scores": "README.md"}, "both")):
         data = {**BASE, "judge": {"type": "precomputed", **given}}
-        with pytest.raises(ConfigError, match=f"judge: found {found} of folder and scores, accep"):
+        with pytest.raises(ConfigError, match=f"judge: expected folder or scores, found {found}"):
             load_config(data, "c.yaml")

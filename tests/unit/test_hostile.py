@@ -424,7 +424,9 @@ def test_a_csv_with_broken_rows_or_columns_is_told(tmp_path):
     assert reasons[0] == f"{path}: line 2: expected 4 cells, found 3"
     path.write_text("id,category,image,instruction\n1,c,x.png,Do, and more.\n")
     _, reasons = read(tmp_path, path, format="table", categories=["c"])
-    assert reasons[0] == f"{path}: line 2: expected 4 cells, found 5"
+    assert reasons[0] == (
+        f"{path}: line 2: expected 4 cells, found 5 (a text with a comma stands in double quotes)"
+    )
     path.write_text("id,id,category\n1,c,x.png\n")
     with pytest.raises(BenchmarkError, match="expected each column once, found 'id' twice"):
         read(tmp_path, path, format="table", categories=["c"])

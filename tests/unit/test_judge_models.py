@@ -381,7 +381,7 @@ def test_a_judge_without_a_template_or_images_in_it_is_refused(folder_of, tmp_pa
     shutil.copytree(folder_of("gemma4"), folder)
     path = folder / "chat_template.jinja"
     path.write_text(path.read_text().replace("<|image|>", ""))
-    with pytest.raises(ConfigError, match="a chat template that leaves out images"):
+    with pytest.raises(ConfigError, match="found one that leaves out images"):
         settings_of(folder).load("cpu")
 
 

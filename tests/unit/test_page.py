@@ -233,14 +233,14 @@ def test_skipped_samples_are_listed_with_their_reason_and_are_no_failures(writte
     told = json.loads((written / "report.json").read_text(encoding="utf-8"))
     (editor,) = made_up.ONE_IMAGE
     assert {own["editor"] for own in told["skipped"]} == {editor}
-    assert {own["reason"] for own in told["skipped"]} == {"found 2 source images, accepted is one"}
+    assert {own["reason"] for own in told["skipped"]} == {"expected one source image, found 2"}
     ids = [name for own in told["skipped"] for name in own["ids"]]
     assert [name[:5] for name in sorted(ids)] == ["00005", "00025", "00045"]
     assert told["editors"][editor]["overall"]["micro"]["skipped"] == 3
     text = (written / "report.md").read_text(encoding="utf-8")
     failed, _, skipped = text.partition("## Skipped samples")
     assert all(name in skipped and name not in failed for name in ids)
-    assert skipped.count("| found 2 source images, accepted is one |") == len(told["skipped"])
+    assert skipped.count("| expected one source image, found 2 |") == len(told["skipped"])
     html = (written / "report.html").read_text(encoding="utf-8")
     failed, _, skipped = html.partition('<h2 id="skipped">')
     assert all(f"<bdi>{name}</bdi>" in skipped and name not in failed for name in ids)

@@ -30,7 +30,7 @@ def settings(tmp_path):
 
 def test_precomputed_images_are_found_by_id_and_hashed(tmp_path, sample, settings):
     assert editor_keys.identity(settings, sample)["file_sha256"] is None
-    with pytest.raises(EditError, match=r"found no image of sample 'a', accepted is a with one of"):
+    with pytest.raises(EditError, match=r"an image a with one of the suffixes .*, found none"):
         edited(settings, sample)
     Image.new("RGB", (4, 4), (255, 0, 0)).save(tmp_path / "a.webp")
     assert edited(settings, sample).size == (4, 4)
@@ -137,7 +137,7 @@ def test_a_finished_reply_is_found_in_any_form_of_its_name(tmp_path, name, start
 @pytest.mark.parametrize(
     ("files", "sentence"),
     [
-        ({}, "found no reply"),
+        ({}, "expected a text file"),
         ({"é.TXT": b"x"}, "expected the suffix .txt, found .TXT"),
         ({"É.txt": b"x", "e\u0301.txt": b"y"}, "expected one file of sample 'é' in"),
         ({"é.txt": b"\xff\xfe\xff"}, "found no readable reply of 'é' ('utf-8' codec can't decode"),

@@ -326,7 +326,7 @@ def test_a_protocol_that_is_none_is_told(tmp_path):
 def test_values_of_another_scale_are_the_only_ones_that_count():
     rubric = read_rubric(FOLDER / "rise" / "logical.yaml")
     assert rubric.reply_schema["properties"]["instruction_reasoning"]["enum"] == [1, 5]
-    with pytest.raises(ValueError, match="accepted is 1 or 5"):
+    with pytest.raises(ValueError, match="expected 1 or 5, found"):
         rubric.reply_model.model_validate({"consistency": 1, "instruction_reasoning": 3})
     assert (
         combine.expected_score(rubric, {"consistency": (0.5, 0.5), "instruction_reasoning": (0, 1)})

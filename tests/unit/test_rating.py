@@ -9,7 +9,7 @@ import pytest
 from lockstep import layout, records
 from lockstep.config.rating import RatingSettings
 from lockstep.errors import ConfigError
-from lockstep.figures import agreement
+from lockstep.figures import human_files
 from lockstep.report import language
 from lockstep.report.rating.answers import read_answers, write_answers
 from lockstep.report.rating.page import VOTES, write_rating
@@ -157,10 +157,15 @@ def test_what_raters_gave_comes_back_as_human_scores(written, tmp_path):
     assert answers.columns[:4] == ["editor", "category", "id", "rater"]
     assert answers.columns[-1] == "score"
     write_answers(answers, layout.ratings(plan))
-    humans = agreement.read_humans(layout.ratings(plan), list(made_up.EDITORS))
-    assert set(humans["score"]) == {7.0}
+    people = human_files.read_people(
+        [layout.ratings(plan)], list(made_up.EDITORS), {}, ["score", *criteria]
+    )
+    assert set(people.scales) == {"score", *criteria}
+    ratings = people.ratings
+    assert set(ratings["score"]) == {7.0}
     edits = {(i["editors"][0], i["id"]) for i in told["items"].values()}
-    assert set(zip(humans["editor"], humans["id"], strict=True)) == edits
+    assert set(zip(ratings["editor"], ratings["id"], strict=True)) == edits
+    assert ratings["rater"].value_counts().to_dict() == {"Ann": 9, "Bo": 9}
 
 
 def one_row(plan, tmp_path, **changes):

@@ -150,7 +150,7 @@ def test_the_text_before_the_object_is_the_reasoning(reply, reasoning):
     [
         ("I cannot.", "found no JSON object with the criteria in the reply ('I cannot.')"),
         (OBJECT.replace("7", "85"), "instruction_following: Input should be less than or equal"),
-        (f"{OBJECT} {OTHER}", "found several answers that differ in the reply, accepted is one"),
+        (f"{OBJECT} {OTHER}", "expected one answer in the reply, found several that differ"),
         (OBJECT.replace("physics", "quality"), "found a key twice"),
     ],
 )

@@ -472,7 +472,7 @@ def test_no_category_of_a_file_is_taken_for_all_of_them(tmp_path):
         found = sources.read_sources(CompareSettings(sources={"s": str(path)}), {"s": [str(path)]})
         return of(found[0]).model_dump(mode="json")
 
-    with pytest.raises(ConfigError, match=r"scores\.csv: line 2: category: found 'overall'"):
+    with pytest.raises(ConfigError, match=r"scores\.csv: line 2: category: expected another name"):
         compare("overall")
     rows = texts.latex_table(compare("macro")).splitlines()
     assert next(row for row in rows if row.startswith(" &")).startswith(" & macro & physical & ")
@@ -499,7 +499,7 @@ def test_editors_of_several_sources_are_told_apart(tmp_path):
     assert list(frames) == ["mine/editor", "yours/editor", "theirs"]
     assert found["yours"] == {"path": paths["yours"], "editors": ["yours/editor"]}
     assert of(frames).comparisons[-1].count == 1
-    with pytest.raises(ConfigError, match=r"found 2 of sample 'physical-1', accepted is a number"):
+    with pytest.raises(ConfigError, match=r"a number from .*, found 2 of sample 'physical-1'"):
         sources.read_sources(CompareSettings(sources=paths, scale=(0, 1)), files)
     with pytest.raises(ConfigError, match="or the folder of a finished run"):
         score_files.source_files(str(tmp_path / "mine" / "editor"))

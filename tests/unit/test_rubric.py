@@ -315,7 +315,11 @@ def test_the_uncertainty_is_the_mean_entropy():
         ("Do not explain.", "{{ explanation }}", "found the variable 'explanation'"),
         ("Do not explain.", "{% if 0 %}{{ instruktion }}{% endif %}", "mean 'instruction'"),
         ("Do not explain.", "{{ criteria.x.y }}", "physical.yaml: template: .* has no attribute"),
-        ("weight: 3", "weight: 3\n    weight: 4", "line [0-9]+: found the key 'weight' twice"),
+        (
+            "weight: 3",
+            "weight: 3\n    weight: 4",
+            "line [0-9]+: expected each key once",
+        ),
         ("combine: weighted_mean", "combine: mean", "combine"),
         ("combine: weighted_mean", "# none", "combine: Field required"),
         ("criterion: instruction_following", "criterion: instruction", "found 'instruction'"),
@@ -336,7 +340,7 @@ def test_a_broken_rubric_is_one_clear_error(tmp_path, old, new, message):
 def test_a_text_in_another_encoding_is_one_clear_error(tmp_path):
     for name, read in (("physical.yaml", read_rubric), ("protocol.yaml", read_protocol)):
         (tmp_path / name).write_bytes("# 物理".encode("gb18030"))
-        with pytest.raises(RubricError, match=f"{name}: found a text that is no UTF-8"):
+        with pytest.raises(RubricError, match=f"{name}: expected UTF-8"):
             read(tmp_path / name)
 
 

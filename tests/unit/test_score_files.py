@@ -188,7 +188,7 @@ def test_columns_without_a_name_are_passed_over(tmp_path):
 def test_with_several_editors_the_file_must_name_them(tmp_path):
     path = write(tmp_path / "scores.csv", [{"category": "a", "id": 1, "score": 2}])
     check_scores(str(path), ["e"], {"a": RUBRIC})
-    with pytest.raises(ConfigError, match="found no column 'editor', accepted is one that tells e"):
+    with pytest.raises(ConfigError, match="expected a column 'editor' that tells e"):
         check_scores(str(path), ["e", "f"], {"a": RUBRIC})
     (tmp_path / "scores.xlsx").touch()
     with pytest.raises(ConfigError, match=r"kind .csv, .json, .jsonl, .parquet, found '.xlsx'"):

@@ -120,7 +120,7 @@ def test_a_checkpoint_that_is_being_written_is_left_out_and_named(models, folder
     assert names(settings) == ["control", "run-050", "run-100"]
     (sentence,) = said
     assert sentence.startswith(
-        "checkpoints: left out ckpts/step-200.safetensors, which may still be written: found "
+        "checkpoints: left out ckpts/step-200.safetensors, which may still be written: expected "
     )
 
 

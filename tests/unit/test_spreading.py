@@ -66,7 +66,7 @@ def test_what_does_not_fit_is_refused_and_goes_to_no_host(folder, denoiser, gpus
 
 
 def test_weights_that_wait_in_the_host_are_on_one_gpu():
-    with pytest.raises(ValueError, match="found gpus_per_editor 2 with offload: model; expected"):
+    with pytest.raises(ValueError, match="expected gpus_per_editor 1 with offload: model, found 2"):
         DiffusersSettings(
             name="a", type="diffusers", model="m/m", gpus_per_editor=2, offload="model"
         )

@@ -323,14 +323,14 @@ def another_kind(path):
 
 BROKEN = [
     (pointer, "found a Git LFS pointer, expected the file that it stands for"),
-    (cut, "found .* bytes, expected the .* that its header tells of; it may have been cut off"),
-    (cut_in_its_header, "found 100 bytes that are no whole safetensors file"),
-    (empty, "found 0 bytes that are no whole safetensors file"),
-    (longer, "found .* bytes, expected the .* that its header tells of"),
-    (folder_instead, "found a folder, expected a file"),
+    (cut, "expected the .* bytes that its header tells of, found .*; it may have been cut off"),
+    (cut_in_its_header, "expected a whole safetensors file, found 100 bytes"),
+    (empty, "expected a whole safetensors file, found 0 bytes"),
+    (longer, "expected the .* bytes that its header tells of, found"),
+    (folder_instead, "expected a file, found a folder"),
     (dangling, "found a link that leads to no file"),
     (web_page, "found a web page"),
-    (another_kind, "found a file of another kind, expected safetensors"),
+    (another_kind, "expected safetensors, found a file of another kind"),
 ]
 
 
@@ -388,18 +388,24 @@ def name_too_much(given):
     [
         (lambda index: None, None),
         (pointer, "index.json: found a Git LFS pointer"),
-        (lambda index: index.write_text('{"weight_map": {"a"'), "index.json: found no valid JSON"),
-        (lambda index: index.write_text("[]"), "index.json: found JSON of another kind"),
-        (lambda index: index.write_text("{}"), "index.json: found no weight_map"),
+        (lambda index: index.write_text('{"weight_map": {"a"'), "index.json: expected valid JSON"),
+        (lambda index: index.write_text("[]"), "index.json: expected a JSON object"),
+        (
+            lambda index: index.write_text("{}"),
+            "index.json: expected the index of a model's weights, found no",
+        ),
         (rewritten(lambda _: {"weight_map": {"a": 1}}), "expected a file's name for each weight"),
         (
             lambda index: shard_of(index, 1).unlink(),
-            "index.json: found no file for 1 of the 2 that it names, .*-00002-of-00002",
+            "index.json: expected all 2 files .*, found no file for 1, .*-00002-of-00002",
         ),
-        (lambda index: cut(shard_of(index, 0)), "-00001-of-00002.safetensors: found .* bytes"),
+        (
+            lambda index: cut(shard_of(index, 0)),
+            "-00001-of-00002.safetensors: expected the .* bytes",
+        ),
         (lambda index: pointer(shard_of(index, 1)), "-00002-of-00002.safetensors: found a Git LFS"),
         (rewritten(forget_a_weight), "found weights that .*index.json does not place there"),
-        (rewritten(name_too_much), "-of-00002.safetensors: found no gone.weight, expected all"),
+        (rewritten(name_too_much), "-of-00002.safetensors: expected all .*, found no gone.wei"),
     ],
 )
 def test_an_index_and_its_files_must_agree(models, tmp_path, spoil, sentence):
@@ -429,9 +435,9 @@ def test_an_index_and_its_files_must_agree(models, tmp_path, spoil, sentence):
     ("spoil", "sentence"),
     [
         (pointer, "found a Git LFS pointer"),
-        (cut, "found no valid JSON, expected a whole file"),
-        (empty, "found no valid JSON"),
-        (folder_instead, "found a folder, expected a file"),
+        (cut, "expected valid JSON, found another text; the file may"),
+        (empty, "expected valid JSON"),
+        (folder_instead, "expected a file, found a folder"),
     ],
 )
 def test_settings_that_are_no_whole_file_are_named(models, tmp_path, name, file, spoil, sentence):
@@ -443,13 +449,20 @@ def test_settings_that_are_no_whole_file_are_named(models, tmp_path, name, file,
         weights.check_model(folder)
 
 
+def test_a_part_that_is_not_there_is_named(models, tmp_path):
+    folder = copy(models, "editor", tmp_path)
+    shutil.rmtree(folder / "vae")
+    with pytest.raises(ConfigError, match=f"{folder}: found no folder 'vae', which model_index"):
+        weights.check_model(folder)
+
+
 def test_a_large_tokenizer_that_is_cut_is_named(models, tmp_path):
     folder = copy(models, "judge", tmp_path)
     path = folder / "tokenizer.json"
     path.write_text(" " * weights.SMALL + path.read_text() + "\n")
     weights.check_model(folder)
     path.write_text(" " * weights.SMALL + '{"model": {"vocab": {"a')
-    with pytest.raises(ConfigError, match=f"{path}: found no valid JSON"):
+    with pytest.raises(ConfigError, match=f"{path}: expected valid JSON"):
         weights.check_model(folder)
 
 
@@ -480,7 +493,7 @@ def test_pickled_weights_that_are_a_pointer_are_named(models, tmp_path):
 @pytest.mark.parametrize(
     ("template", "sentence"),
     [
-        (None, "found no chat template, expected the model's own"),
+        (None, "expected the model's own chat template"),
         ("{{ messages[0]['content'][0]['text'] }}", "leaves out the user's text"),
         (
             "{% for m in messages %}{% for p in m['content'] %}{{ p['text'] }}{% endfor %}"
@@ -507,7 +520,7 @@ def test_a_judges_template_is_looked_for_where_it_may_be(models, tmp_path):
     weights.check_judge(folder)
     template = (folder / "chat_template.jinja").read_text()
     (folder / "chat_template.jinja").unlink()
-    with pytest.raises(ConfigError, match=f"{folder}: found no chat template, expected"):
+    with pytest.raises(ConfigError, match=f"{folder}: expected chat_template.jinja in it"):
         weights.check_judge(folder)
     (folder / "chat_template.json").write_text(json.dumps({"chat_template": template}))
     weights.check_judge(folder)
@@ -535,7 +548,7 @@ def test_broken_files_are_known_before_the_first_edit(models, tmp_path):
             test_config.load(**given)
         path.write_bytes(whole)
     (folder / "chat_template.jinja").unlink()
-    with pytest.raises(ConfigError, match=r"judge\.model: .*found no chat template"):
+    with pytest.raises(ConfigError, match=r"judge\.model: .*, found no chat template"):
         test_config.load(**given)
 
 
@@ -561,7 +574,7 @@ def test_a_header_with_other_fields_is_no_safetensors(tmp_path, header):
     path = tmp_path / "a.safetensors"
     path.write_bytes(len(text).to_bytes(8, "little") + text + b"\0" * 4)
     for read in (read_header, read_metadata):
-        with pytest.raises(ConfigError, match="found a file of another kind, expected safetensors"):
+        with pytest.raises(ConfigError, match="expected safetensors, found a file of another kind"):
             read(path)
 
 

@@ -120,7 +120,7 @@ def test_an_editor_over_several_devices_claims_all(
 
 def test_devices_that_make_no_whole_editors_are_refused(data):
     editors = [{**LARGE, "gpus_per_editor": 3}]
-    sentence = "editors: large: gpus_per_editor: found 3 with 4 devices, expected 1 or 2 or 4"
+    sentence = r"large: gpus_per_editor: expected 1 or 2 or 4, or .*, found 3 with 4 devices"
     with pytest.raises(DeviceError, match=sentence):
         run_of({**data, "editors": editors})
     run = run_of({**data, "editors": [{**LARGE, "gpus_per_editor": 4}]})
@@ -129,7 +129,7 @@ def test_devices_that_make_no_whole_editors_are_refused(data):
 
 
 def test_devices_that_make_no_whole_judges_are_refused(data):
-    with pytest.raises(DeviceError, match="gpus_per_judge: found 3 with 4 devices"):
+    with pytest.raises(DeviceError, match=r"gpus_per_judge: expected .*, found 3 with 4 devices"):
         run_of(data, gpus_per_judge=3)
 
 
@@ -341,18 +341,18 @@ def test_a_dry_run_says_what_would_stop_a_run_and_goes_on(data, monkeypatch):
     run = judged_by(data, {**SERVER, "api_key_variable": "NO_KEY"})
 
     def refuse(folder):
-        raise ConfigError(f"results: found '{folder}' not writable")
+        raise ConfigError(f"results: expected a folder that this user can write, found '{folder}'")
 
     monkeypatch.setattr(recovery, "check_writable", refuse)
     said = list(workflow.checked(run, "c.yaml", {}, dry=True))
-    assert said[0] == "results: found 'results' not writable"
+    assert said[0] == "results: expected a folder that this user can write, found 'results'"
     assert said[1].startswith("Before anything can be judged: judge.api_key_variable")
-    with pytest.raises(ConfigError, match="not writable"):
+    with pytest.raises(ConfigError, match="that this user can write"):
         list(workflow.checked(run, "c.yaml", {}, dry=False))
 
 
 def test_a_limit_that_would_not_hold_is_refused(data):
-    with pytest.raises(DeviceError, match="gpu=1: found too few"):
+    with pytest.raises(DeviceError, match="gpu=1: expected at least 2"):
         list(workflow.checked(run_of(data, gpus_per_judge=2), "c.yaml", {"gpu": 1}, dry=False))
 
 

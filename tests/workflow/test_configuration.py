@@ -71,7 +71,7 @@ def test_a_key_twice_is_told_with_its_line(workflow, name):
     text = yaml.safe_dump(workflow.config, sort_keys=False)
     lines = text.count("\n")
     path.write_text(text + "editors: []\n", encoding="utf-8")
-    sentence = f"{name}: line {lines + 1}: found the key 'editors' twice (first in line "
+    sentence = f"{name}: line {lines + 1}: expected each key once, found 'editors' twice"
     if name == "own.yaml":
         assert sentence in run(workflow, path, "-n")[1]
         return
@@ -130,7 +130,7 @@ def test_a_mistake_is_one_line_on_the_terminal(workflow):
     for arguments, sentence in (
         (
             ("-n", "--config", "seed=abc"),
-            f'{path} + --config: seed: expected a whole number, found "',
+            'own.yaml + --config: seed: expected a whole number, found "',
         ),
         (("-n", "--config", "results"), "--config: expected KEY=VALUE, found 'results'"),
         (("phisical", "-n"), "found no target 'phisical' (did you mean 'physical'?); expected one"),
@@ -153,7 +153,7 @@ def test_a_dry_run_says_that_nothing_can_be_written(workflow):
     if os.access(folder, os.W_OK):
         pytest.skip("this user may write everywhere")
     workflow.config["results"] = "closed/results"
-    assert "results: found 'closed/results' not writable" in workflow.run("-n")
+    assert "found 'closed/results' not writable" in workflow.run("-n")
 
 
 def test_a_dry_run_says_that_it_found_no_gpu(workflow, monkeypatch):
@@ -173,7 +173,7 @@ def test_a_limit_that_would_not_hold_stops_a_run(workflow, limit):
 def test_human_scores_are_read_before_the_first_edit(workflow):
     (workflow.folder / "humans.csv").write_text("name,score\na,1\n")
     workflow.config["report"] = {"human_scores": "humans.csv"}
-    refused(workflow, sentence="humans.csv: found no column 'id'")
+    refused(workflow, sentence="humans.csv: expected the columns id, editor, score, found no 'id'")
 
 
 def test_a_run_stops_where_all_samples_are_rejected(workflow):

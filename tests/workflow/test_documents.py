@@ -60,17 +60,17 @@ def test_importing_the_package_offers_a_handful_of_names_and_imports_nothing():
     assert done.stdout.strip() == f"{names} False"
 
 
-def readmes_editor():
-    (code,) = [block for block in blocks("README.md", "python") if "EditorSettings" in block]
-    (configuration,) = [block for block in blocks("README.md", "yaml") if "plugins" in block]
+def pages_editor():
+    (code,) = blocks("docs/editors.md", "python")
+    (configuration,) = (block for block in blocks("docs/editors.md", "yaml") if "plugins" in block)
     return code, yaml.safe_load(configuration)
 
 
 @pytest.fixture(scope="module")
 def plugged(tmp_path_factory):
-    """A run with the README's editor, from a folder outside the checkout."""
+    """A run with the page's editor, from a folder outside the checkout."""
     folder = tmp_path_factory.mktemp("plugged")
-    code, configuration = readmes_editor()
+    code, configuration = pages_editor()
     workflow = make(
         folder / "work",
         folder,
@@ -88,7 +88,7 @@ def keys(workflow):
     return [record["key"] for record in workflow.records("edits", editor="flipped")]
 
 
-def test_the_readmes_editor_runs_and_its_code_is_part_of_the_key(plugged, tmp_path):
+def test_the_pages_editor_runs_and_its_code_is_part_of_the_key(plugged, tmp_path):
     found = plugged.records("edits", editor="flipped")
     assert [record["status"] for record in found] == ["ok"] * 2
     sources = {

@@ -101,9 +101,16 @@ def test_anchors_of_a_run_show_no_drift_of_the_same_judge(judged, tmp_path):
 def test_human_scores_are_compared(judged, tmp_path):
     workflow = judged.copy(tmp_path / "work")
     records = workflow.records("scores", editor=EDITOR)
-    lines = ["id,score,editor", *(f"{r['id']},{i},{EDITOR}" for i, r in enumerate(records))]
-    (workflow.folder / "humans.csv").write_text("\n".join(lines), encoding="utf-8")
-    workflow.config["report"] = {"human_scores": "humans.csv"}
+    ids = [record["id"] for record in records]
+    given = [f"{name},{i},{EDITOR},{rater}" for i, name in enumerate(ids) for rater in "ab"]
+    cast = [f"{name},{EDITOR},finished,{rater},leftvote" for name in ids for rater in "ab"]
+    files = {
+        "humans.csv": ["id,score,editor,rater", *given],
+        "votes.csv": ["id,first,second,rater,human_vote", *cast],
+    }
+    for name, lines in files.items():
+        (workflow.folder / name).write_text("\n".join(lines), encoding="utf-8")
+    workflow.config["report"] = {"human_scores": list(files)}
     before = work(workflow)
     workflow.run()
     rows = workflow.report()["agreement"]
@@ -112,6 +119,11 @@ def test_human_scores_are_compared(judged, tmp_path):
     scores = [record["score"] for record in records]
     expected = pearsonr(scores, range(6)).statistic if len(set(scores)) > 1 else None
     assert rows[-1]["pearson"] == (expected and pytest.approx(expected))
+    raters, votes = (workflow.report()[name][-1] for name in ("raters", "votes"))
+    assert (raters["alpha_interval"], raters["shared"], raters["missing"]) == (1, 6, 0)
+    assert (votes["raters_share"], votes["alpha_nominal"], votes["judged"]) == (1, None, 12)
+    page = (workflow.results / "report" / "report.html").read_text(encoding="utf-8")
+    assert "12 ratings of 6 edits, raters: 2" in page and "all equal" in page
     assert work(workflow) == before
 
 
@@ -186,9 +198,9 @@ def test_a_judge_on_several_devices_judges_what_all_of_them_edited_and_nothing_a
     assert "loaded Qwen3VLForConditionalGeneration" in log
     assert (folder / "table.csv").read_bytes() == table
     refused = workflow.run("-n", "--resources", "gpu=1", check=False)
-    assert "--resources gpu=1: found too few, expected at least 2 (judge.gpus_per_judge)" in refused
+    assert "--resources gpu=1: expected at least 2 (judge.gpus_per_judge)" in refused
     workflow.config["judge"]["gpus_per_judge"] = 3
-    assert "found 3 with 2 devices, expected 1 or 2" in workflow.run("-n", check=False)
+    assert "number of devices, found 3 with 2 devices" in workflow.run("-n", check=False)
 
 
 def test_finished_replies_are_scored_without_a_model(judged, tmp_path):

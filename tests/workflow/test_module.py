@@ -257,3 +257,18 @@ def test_a_job_imports_none_of_our_scripts_by_the_name_of_a_package(tmp_path):
     assert not any(
         str(place) in file for file in found.values() for place in (ROOT / "scripts", scripts)
     )
+
+
+def test_the_small_run_for_newcomers_is_planned(tmp_path):
+    """`snakemake --directory .test`, as the workflow catalog has it."""
+    own = shutil.copytree(ROOT / ".test" / "config", tmp_path / ".test" / "config").parents[1]
+    (tmp_path / "resources").symlink_to(ROOT / "resources")
+    snakefile = str(ROOT / "Snakefile")
+    printed = subprocess.run(
+        [sys.executable, "-m", "snakemake", "-n", "-s", snakefile, "--directory", own / ".test"],
+        capture_output=True,
+        text=True,
+        env=environment(),
+    )
+    assert printed.returncode == 0, printed.stderr
+    assert "33 jobs: 1 prepare, 10 edit, 10 score, 10 tabulate, 1 report, 1 all" in printed.stdout

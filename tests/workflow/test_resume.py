@@ -650,7 +650,7 @@ def test_results_that_cannot_be_written_are_a_sentence_and_later_the_run_resumes
     assert len(kept) == 3
     disk.read_only(True)
     output = workflow.run(*EDITS, check=False)
-    assert "results: found 'results' not writable" in output
+    assert "found 'results' not writable" in output
     assert "Traceback" not in output
     # one may still look
     assert "1 job: 1 edit" in workflow.run(*EDITS, "-n")

@@ -261,7 +261,7 @@ def test_the_report_tells_how_to_run_it_again(finished):
     ("options", "sentence"),
     [
         ("benchmark={limmit: 2}", "benchmark.limmit: found an unknown key (did you mean 'limit'?)"),
-        ("devices={device_ids: [1, 1]}", "device_ids: found device 1 listed twice"),
+        ("devices={device_ids: [1, 1]}", "device_ids: expected each device once, found 1 twice"),
         ("benchmark={path: gone.json}", "benchmark.path: found no file 'gone.json'"),
     ],
 )
@@ -360,7 +360,7 @@ def test_failures_are_counted_and_shown_and_never_scored(models, tmp_path):
     good = [r["score"] for r in workflow.records("scores", editor="finished") if r["score"]]
     assert row["mean"] == pytest.approx(sum(good) / 2)
     page = (workflow.results / "report" / "report.html").read_text(encoding="utf-8")
-    assert "finished: found no image of sample" in page
+    assert "finished: expected an image" in page
     assert "src_img_b64: found bad base64" in (workflow.results / "report/report.md").read_text()
 
     # the image turns up: what failed is retried, and only that

@@ -211,6 +211,18 @@ def listed(values: Sequence[Any]) -> list[Any]:
     return [value for value in values if given({"": value}, "") is not None]
 
 
+def tags(value: Mapping[str, Any]) -> list[str]:
+    """Return the field `tags`: a list, or one text with commas between them.
+
+    Raises:
+        SampleError: for anything else.
+    """
+    found = given(value, "tags")
+    if isinstance(found, list):
+        return [needed({"tags": tag}, "tags") for tag in listed(found)]
+    return [tag.strip() for tag in text(value, "tags").split(",") if tag.strip()]
+
+
 def own_category(value: Mapping[str, Any], field: str) -> str:
     """Return a category that is the benchmark's own, in Unicode's composed form."""
     return unicodedata.normalize("NFC", needed(value, field))
@@ -240,20 +252,27 @@ class FileImage:
             raise SampleError(f"{self._field}: {error}") from None
 
 
-def image_of_base64(given: Any, field: str) -> Image:
-    """Return how to read an image that is written as base64, with or without a data address."""
+def image_of_base64(value: Mapping[str, Any], field: str) -> Image:
+    """Return how to read a field's image, written as base64 with or without a data address."""
 
     def read() -> bytes:
-        if not isinstance(given, str) or not given.strip():
-            raise SampleError(f"{field}: expected base64 of an image, found nothing")
-        text = given.partition(",")[2] if given.startswith("data:") else given
+        found = given(value, field)
+        if found is None or found == "" or (isinstance(found, str) and found.isspace()):
+            raise SampleError(
+                f"{field}: expected base64 of an image, found {nothing(value, field)}"
+            )
+        if not isinstance(found, str):
+            raise SampleError(f"{field}: expected base64 of an image, found {found!r:.60}")
+        text = found.partition(",")[2] if found.startswith("data:") else found
         with suppress(binascii.Error, ValueError):
             # most is written without line breaks
             return base64.b64decode(text, validate=True)
         try:
             return base64.b64decode("".join(text.split()), validate=True)
         except (binascii.Error, ValueError) as error:
-            raise SampleError(f"{field}: found bad base64 ({error})") from None
+            raise SampleError(
+                f"{field}: found bad base64 ({error}); it begins with {text[:20]!r}"
+            ) from None
 
     return read
 

@@ -33,18 +33,15 @@ def _item(settings: BenchmarkSettings, value: Any) -> items.Item:
     value = items.fields(value)
     subset = items.needed(value, "subset", "the name of a category")
     category = items.known_category(subset, "subset", CATEGORIES)
-    tags = value.get("tags")
     return items.Item(
         id=_id(items.needed(value, "original_image_path", "a path whose stem is the id")),
         subset=subset,
         category=category,
         instruction=_instruction(value, settings),
-        images=[items.image_of_base64(value.get("src_img_b64"), "src_img_b64")],
+        images=[items.image_of_base64(value, "src_img_b64")],
         description=_translated(value, "original_description", settings),
         rationale=_translated(value, "rationale_short", settings),
-        tags=[items.text({"tags": str(tag)}, "tags") for tag in items.listed(tags)]
-        if isinstance(tags, list)
-        else [],
+        tags=items.tags(value),
         difficulty=items.text(value, "difficulty") or None,
         source_seed=items.number(value, "seed"),
     )

@@ -30,39 +30,42 @@ from lockstep.foreign.images import MAX_PIXELS, WHITE, parse_colour
 
 
 class BenchmarkSettings(Section):
-    """What is edited."""
+    """The benchmark, and the part of it that is edited."""
 
-    path: PathText = Field(description="Benchmark file, or folder of one.")
+    path: PathText = Field(description="The benchmark's file or folder.")
     format: Literal["auto", "re-edit", "gedit", "imgedit", "kris", "rise", "uniredit", "table"] = (
-        Field("auto", description="Format; auto tells it by the first item.")
+        Field("auto", description="Format of the benchmark; auto recognises it by the first item.")
     )
     images: PlainPath | None = Field(
         None,
-        description="Folder, tar or zip of images that are named by path; null is where the "
-        "benchmark is.",
+        description="Folder, tar or zip with the images that the benchmark names by path; null is "
+        "the benchmark's own folder.",
     )
     categories: tuple[str, ...] = Field(
         None,
         validate_default=True,
         description="Categories to run, by key or Chinese name; null takes all of the format. "
-        "uniredit and table have their own and need them named.",
+        "Needed with uniredit and table, whose categories are their own.",
     )
-    language: Literal["en", "zh"] = Field("en", description="Language of the instruction.")
+    language: Literal["en", "zh"] = Field("en", description="Language of the instructions.")
     language_fallback: bool = Field(
-        False, description="Take the other language where the configured one is empty (re-edit)."
+        False,
+        description="Use the text in the other language if the configured one is empty (re-edit).",
     )
     intersection: bool = Field(
-        False, description="Take only what all models of the benchmark's paper edited (gedit)."
+        False,
+        description="Take only the samples that all models of the paper edited (gedit).",
     )
     limit: PositiveInt | None = Field(
         None, description="Take only the first n samples of each category."
     )
     max_pixels: PositiveInt = Field(
-        MAX_PIXELS, description="Largest source image, in pixels; larger ones are rejected."
+        MAX_PIXELS,
+        description="Largest source image, in pixels. Samples with larger images are rejected.",
     )
     background: Annotated[str, AfterValidator(parse_colour)] = Field(
         WHITE,
-        description="Colour under transparent images, as `#rrggbb` or a CSS name.",
+        description="Colour behind transparent images, as `#rrggbb` or a CSS name.",
     )
     strict: bool = Field(False, description="Stop at the first rejected sample.")
 

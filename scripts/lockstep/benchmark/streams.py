@@ -142,6 +142,8 @@ def csv_rows(path: Path) -> Iterator[tuple[int, dict[str, str] | SampleError]]:
                 continue
             if len(cells) != len(header):
                 found = f"expected {len(header)} cells, found {len(cells)}"
+                if len(cells) > len(header):
+                    found += " (a text with a comma stands in double quotes)"
                 yield reader.line_num, SampleError(f"{path}: line {reader.line_num}: {found}")
                 continue
             row = {name: cell for name, cell in zip(header, cells, strict=True) if name}

@@ -56,7 +56,7 @@ def _item(settings: BenchmarkSettings, files: Files, row: Any) -> items.Item | N
         description=items.text(row, "description"),
         rationale=items.text(row, "rationale"),
         expected=items.text(row, "expected"),
-        tags=_tags(row),
+        tags=items.tags(row),
         difficulty=items.text(row, "difficulty") or None,
         source_seed=_seed(row),
     )
@@ -87,15 +87,8 @@ def _image(found: Any, field: str, files: Files) -> items.Image:
     if not isinstance(found, str):
         raise SampleError(f"{field}: expected a path, base64 or bytes, found {found!r:.60}")
     if found.startswith("data:") or len(found) > MAX_PATH:
-        return items.image_of_base64(found, field)
+        return items.image_of_base64({field: found}, field)
     return items.FileImage(files, items.needed({field: found}, field), field)
-
-
-def _tags(row: Mapping[str, Any]) -> list[str]:
-    found = row.get("tags")
-    if isinstance(found, list):
-        return [items.needed({"tags": tag}, "tags") for tag in items.listed(found)]
-    return [tag.strip() for tag in items.text(row, "tags").split(",") if tag.strip()]
 
 
 def _seed(row: Mapping[str, Any]) -> int | None:

@@ -123,8 +123,8 @@ def _lacking(config: Config, made: Collection[str]) -> Iterator[Lacking]:
         yield from _below(judge.option, _of_anchors(config, judge.anchors, made))
         yield from _below(judge.option, _of_rubrics(config, judge))
     yield from _below("metrics", config.metrics.missing())
-    if config.report.human_scores is not None:
-        yield from absent("report.human_scores", config.report.human_scores, made)
+    for file in config.report.human_files:
+        yield from absent("report.human_scores", file, made)
 
 
 def _below(key: str, lacking: Iterator[Lacking]) -> Iterator[Lacking]:

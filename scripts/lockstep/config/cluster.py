@@ -15,33 +15,37 @@ class ClusterSettings(Section):
 
     shards: PositiveInt = Field(
         le=10_000,
-        description="Shards of each category, one on a device; without `cluster` all runs here.",
+        description="Number of shards of each category, each on one device.",
     )
     allocation: Literal["category", "shard"] = Field(
         "category",
-        description="One allocation on one node for all shards of a category, or one a shard.",
+        description="category: one allocation on one node for all shards of a category. shard: one "
+        "allocation for each shard.",
     )
     partition: Word | None = Field(
-        None, description="Partition of jobs on a device; null takes the cluster's default."
+        None, description="Partition of jobs that need a device; null is the cluster's default."
     )
     cpu_partition: Word | None = Field(None, description="Partition of all other jobs.")
-    account: Word | None = Field(None, description="Whom to charge; null takes the default.")
-    gpu_model: Word | None = Field(
-        None, description="Kind of GPU, as the cluster calls it; null takes any."
+    account: Word | None = Field(
+        None, description="Account to charge; null is the cluster's default."
     )
-    cpus: PositiveInt = Field(8, description="Processors of a shard.")
+    gpu_model: Word | None = Field(
+        None, description="Kind of GPU, by the cluster's name; null takes any."
+    )
+    cpus: PositiveInt = Field(8, description="Processors for each shard.")
     memory: PositiveInt = Field(
-        96, description="Host memory of a shard in GB; each retry asks for as much again."
+        96, description="Host memory for each shard, in GB. Each retry requests this much more."
     )
     runtime: PositiveInt = Field(
-        240, description="Most minutes that a job may take; each retry asks for as much again."
+        240, description="Most minutes that a job may take. Each retry requests this much more."
     )
     node_local: PathText | None = Field(
         None,
-        description="Folder on a disk of each node that model folders are copied to, once a node.",
+        description="Folder on a local disk of each node. Model folders are copied there once for "
+        "each node.",
     )
     image: str | None = Field(
         None,
         min_length=1,
-        description="Image of `snakemake --containerize` for `--sdm conda apptainer`.",
+        description="Image made by `snakemake --containerize`, for `--sdm conda apptainer`.",
     )

@@ -3,7 +3,7 @@
 import json
 import math
 import os
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -25,6 +25,14 @@ PRESETS = Path(__file__).parents[3] / "config" / "editors"
 
 MERGED = ("call", "request", "scheduler")
 """Keys of an editor of which those given beside a preset replace its own one by one."""
+
+
+def called(files: Iterable[str]) -> str:
+    """Return what messages call a configuration: its files, from the working folder if below it."""
+    working = Path.cwd()
+    paths = [Path(file) for file in files]
+    own = (path.relative_to(working) if path.is_relative_to(working) else path for path in paths)
+    return " + ".join(map(str, own))
 
 
 def load_config(

@@ -13,22 +13,22 @@ from lockstep.models.fingerprints import state_of
 
 
 class MetricsSettings(Section):
-    """Models that tell how alike each edit is to its source; no score has any of it."""
+    """Models that measure how similar each edit is to its source. No score uses these numbers."""
 
     clip: PlainPath | None = Field(
         None,
-        description="Folder of a CLIP model: similarity of the edit to its source, and to its "
-        "instruction. Nothing is downloaded.",
+        description="Folder of a CLIP model, for the similarity of the edit to its source and to "
+        "its instruction. Nothing is downloaded.",
     )
     dino: PlainPath | None = Field(
         None,
-        description="Folder of a DINO, DINOv2 or DINOv3 model: similarity of the edit to its "
-        "source.",
+        description="Folder of a DINO, DINOv2 or DINOv3 model, for the similarity of the edit to "
+        "its source.",
     )
     lpips: PlainPath | None = Field(
         None,
-        description="Folder with torchvision's weights of AlexNet (`alexnet-owt-7be5be79.pth`): "
-        "LPIPS distance of the edit from its source.",
+        description="Folder with torchvision's weights of AlexNet (`alexnet-owt-7be5be79.pth`), "
+        "for the LPIPS distance of the edit from its source.",
     )
 
     @property

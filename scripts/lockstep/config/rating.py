@@ -22,22 +22,30 @@ class RatingSettings(Section):
     """Plan of `snakemake rating`: the raters, the items, and how many items they share."""
 
     raters: Annotated[PositiveInt | tuple[Rater, ...], AfterValidator(_once)] = Field(
-        1, description="Names of the people who rate, or how many they are."
+        1, description="Names of the people who rate, or their number."
     )
     overlap: float = Field(
-        0.2, ge=0, le=1, description="Share of the items that every rater gets; each other has one."
+        0.2,
+        ge=0,
+        le=1,
+        description="Share of the items that every rater gets. Each other item goes to one rater.",
     )
     items: PositiveInt | None = Field(
-        100, description="Edits, or pairs, that are rated; null is all."
+        100, description="Number of edits or pairs to rate; null is all."
     )
     mode: Literal["criteria", "pairs"] = Field(
         "criteria",
-        description="`criteria` asks for those of the rubric, `pairs` for the better of two edits.",
+        description="`criteria` asks for each criterion of the rubric, `pairs` asks which of two "
+        "edits is better.",
     )
     language: Literal["en", "zh"] | None = Field(
-        None, description="Language of the page; null is `report.language`."
+        None,
+        description="Language of the page; null is `report.language`. Instructions and rubrics "
+        "stay as they are.",
     )
-    seed: NonNegativeInt = Field(0, description="Of the choice, the order and the codes.")
+    seed: NonNegativeInt = Field(
+        0, description="Seed for the choice of items, their order and their codes."
+    )
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -9,47 +9,6 @@ from lockstep.config.section import Name, PlainPath, Section
 from lockstep.rubrics.rubric import SCALE, Combine
 
 
-class ReportSettings(Section):
-    """What the report says of itself."""
-
-    title: str = Field("Image editing benchmark", description="Title of the report.")
-    language: Literal["en", "zh"] = Field(
-        "en",
-        description="Language of the report, of the page to rate and of the message at the end; "
-        "instructions, rubrics and replies stay as they are.",
-    )
-    straggler_margin: PositiveFloat = Field(
-        0.1, description="Share by which a device may be slower than its peers without a warning."
-    )
-    min_coverage: float = Field(
-        0.95,
-        ge=0,
-        le=1,
-        description="Share of samples with a score, of each editor and category, below which the "
-        "report is incomplete and ranks nothing.",
-    )
-    threshold: float | None = Field(
-        None,
-        description="Score from which on samples count into the reported share; null is 7 of 10, "
-        "or as much of another scale.",
-    )
-    ensemble: bool = Field(
-        False,
-        description="Rank the editors by all judges together too: by the mean of their "
-        "standardised scores.",
-    )
-    human_scores: PlainPath | None = Field(
-        None,
-        description="Human scores (CSV, JSON, JSONL or Parquet with id, score, editor) to compare "
-        "the judge with.",
-    )
-
-    def threshold_on(self, scale: tuple[float, float]) -> float:
-        """Return the threshold on a scale from lowest to highest score."""
-        low, high = scale
-        return low + 0.7 * (high - low) if self.threshold is None else self.threshold
-
-
 def _rising(scale: tuple[float, float]) -> tuple[float, float]:
     if scale[0] >= scale[1]:
         raise ValueError(f"expected the lowest score before the highest, found {list(scale)}")
@@ -59,23 +18,94 @@ def _rising(scale: tuple[float, float]) -> tuple[float, float]:
 Scale = Annotated[tuple[float, float], AfterValidator(_rising)]
 
 
+class HumanScale(Section):
+    """A column of people's scores."""
+
+    scale: Scale | None = Field(
+        None, description="Lowest and highest possible value; a value outside is an error."
+    )
+    level: Literal["ordinal", "interval"] | None = Field(
+        None,
+        description="`ordinal` if only the order of the values counts, `interval` if their "
+        "differences do; null is ordinal for at most 7 different values.",
+    )
+    judge: str | None = Field(
+        None,
+        description="The judge's number to compare with: score, a criterion or an aspect of the "
+        "rubric; null is the one of the same name.",
+    )
+
+
+class ReportSettings(Section):
+    """The report: its title, and the limits that it applies."""
+
+    title: str = Field("Image editing benchmark", description="Title of the report.")
+    language: Literal["en", "zh"] = Field(
+        "en",
+        description="Language of the report, of the page to rate and of the message at the end; "
+        "instructions, rubrics and replies stay as they are.",
+    )
+    straggler_margin: PositiveFloat = Field(
+        0.1, description="Share by which a device may be slower than the others without a warning."
+    )
+    min_coverage: float = Field(
+        0.95,
+        ge=0,
+        le=1,
+        description="Least share of samples with a score, for each editor and category. Below it "
+        "the report is marked incomplete and ranks nothing.",
+    )
+    threshold: float | None = Field(
+        None,
+        description="The report shows the share of samples with at least this score; null is 7 of "
+        "10, or the same share of another scale.",
+    )
+    ensemble: bool = Field(
+        False,
+        description="Also rank the editors by all judges together: by the mean of the judges' "
+        "standardised scores.",
+    )
+    human_scores: PlainPath | tuple[PlainPath, ...] | None = Field(
+        None,
+        description="File of people's scores or of their votes on pairs (CSV, JSON, JSONL or "
+        "Parquet), or a list of files, to compare with the judge.",
+    )
+    human_scales: dict[str, HumanScale] = Field(
+        {},
+        description="For each column of people's scores, what it is. Without any, the columns are "
+        "score and the criteria and aspects of the rubric.",
+    )
+
+    @property
+    def human_files(self) -> tuple[str, ...]:
+        """Return the files of people's scores and votes."""
+        given = self.human_scores
+        return (given,) if isinstance(given, str) else given or ()
+
+    def threshold_on(self, scale: tuple[float, float]) -> float:
+        """Return the threshold on a scale from lowest to highest score."""
+        low, high = scale
+        return low + 0.7 * (high - low) if self.threshold is None else self.threshold
+
+
 class CompareSettings(Section):
     """What `snakemake compare` compares."""
 
     sources: dict[Name, PlainPath] = Field(
-        description="Name → folder of results, or file of scores as `judge.scores` takes it.",
+        description="For each name a results folder, or a file of scores in the form of "
+        "`judge.scores`.",
     )
-    scale: Scale = Field(SCALE, description="Lowest and highest score possible in the sources.")
+    scale: Scale = Field(SCALE, description="Lowest and highest possible score in the sources.")
     scales: dict[str, Scale] = Field(
         {},
-        description="Category → its own lowest and highest score. Where categories differ nothing "
-        "is averaged over them and nothing is ranked.",
+        description="For each category with a scale of its own, the lowest and highest score. If "
+        "categories differ, nothing is averaged over them and nothing is ranked.",
     )
     criteria: dict[str, PositiveFloat] = Field(
-        {}, description="Column → weight, of files with a column for each criterion."
+        {}, description="For files with a column for each criterion, the weight of each column."
     )
     combine: Combine = Field(
-        "weighted_mean", description="How criteria make the score, as in rubrics."
+        "weighted_mean", description="How the criteria make the score, as in rubrics."
     )
 
     @field_validator("scales")

@@ -69,7 +69,9 @@ Plugins = Annotated[tuple[PathText, ...], AfterValidator(_loaded)]
 """Files that are imported as soon as they are read, before what they offer."""
 AnyEditor = Annotated[SerializeAsAny[EditorSettings], BeforeValidator(_editor)]
 AnyJudge = Annotated[SerializeAsAny[JudgeSettings], BeforeValidator(_judge)]
-Results = Annotated[PlainPath, Field(pattern=r"^[^{}]+$", description="Folder of all outputs.")]
+Results = Annotated[
+    PlainPath, Field(pattern=r"^[^{}]+$", description="Folder for everything that a run makes.")
+]
 
 
 class Config(Section):
@@ -77,7 +79,7 @@ class Config(Section):
 
     results: Results = "results"
     seed: NonNegativeInt = Field(
-        0, description="Base seed; a sample's seed follows from it and the id."
+        0, description="Base seed. A sample's seed follows from it and from the sample's id."
     )
     seeds_per_sample: PositiveInt = Field(
         1,
@@ -87,28 +89,31 @@ class Config(Section):
     benchmark: BenchmarkSettings
     plugins: Plugins = Field(
         (),
-        description="Python files that offer further kinds of editors and judges; they are run, so "
-        "name only those that you trust.",
+        description="Python files with further types of editors and judges. They are executed, so "
+        "name only files that you trust.",
     )
     editors: tuple[AnyEditor, ...] = Field(
-        description="Editors to compare; results stand side by side."
+        description="Editors to compare. Their results stand side by side."
     )
     judge: AnyJudge = Field(
-        cast(Any, None), description="Who scores; needed where there are no `judges`."
+        cast(Any, None),
+        description="The judge, which scores the edits. Needed unless `judges` is given.",
     )
     judges: tuple[AnyJudge, ...] = Field(
         (),
-        description="Several judges in place of `judge`, each with its keys and a name; the first "
-        "one ranks.",
+        description="Several judges in place of `judge`, each with the keys of `judge` and a name. "
+        "Editors are ranked by the first judge.",
     )
     devices: DeviceSettings = DeviceSettings()
     cluster: ClusterSettings | None = Field(
-        None, description="What jobs on a cluster ask for; null runs on this machine."
+        None, description="Requests of jobs on a cluster; null runs everything on this machine."
     )
     metrics: MetricsSettings = MetricsSettings()
     report: ReportSettings = ReportSettings()
     rating: RatingSettings = RatingSettings()
-    compare: CompareSettings | None = Field(None, description="What `snakemake compare` compares.")
+    compare: CompareSettings | None = Field(
+        None, description="The results that `snakemake compare` compares."
+    )
 
     @field_validator("editors")
     @classmethod

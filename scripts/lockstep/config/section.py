@@ -18,12 +18,12 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=
 def _possible(path: str) -> str:
     """Refuse what no file system can name, which would fail wherever it is looked for."""
     if "\0" in path:
-        raise ValueError("found a path with a NUL character, expected one that a file can have")
+        raise ValueError("expected a path that a file can have, found one with a NUL character")
     longest = max(path.split("/"), key=lambda name: len(os.fsencode(name)))
     if len(os.fsencode(longest)) > MAX_NAME or len(os.fsencode(path)) > MAX_PATH:
         raise ValueError(
-            f"found the path {path[:40]!r}… of {len(os.fsencode(path))} bytes, expected at most "
-            f"{MAX_PATH}, and {MAX_NAME} of each name in it"
+            f"expected a path of at most {MAX_PATH} bytes, and {MAX_NAME} for each name in it, "
+            f"found {path[:40]!r}… of {len(os.fsencode(path))}"
         )
     return path
 

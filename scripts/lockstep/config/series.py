@@ -118,8 +118,8 @@ def _unfinished(path: str) -> str | None:
             files = sorted(Path(path).glob("*.safetensors"))
             if len(files) != 1:
                 return (
-                    f"found {len(files)} .safetensors files, expected one, or a whole model with "
-                    "model_index.json"
+                    "expected one .safetensors file, or a whole model with model_index.json, found "
+                    f"{len(files)} .safetensors files"
                 )
             read_header(files[0])
     except (ConfigError, OSError) as error:

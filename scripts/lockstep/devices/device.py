@@ -55,12 +55,12 @@ def devices(settings: DeviceSettings) -> list[Device]:
         ids = [str(i) for i in settings.device_ids]
         if kind == "cpu" and (others := [i for i in ids if not i.isdigit()]):
             raise DeviceError(
-                f"devices.device_ids: found {others[0]!r}, accepted are numbers of CPU slots here"
+                f"devices.device_ids: expected numbers of CPU slots here, found {others[0]!r}"
             )
         return [Device(kind, i) for i in ids]
     if kind == "cuda":
         if not gpus:
-            raise DeviceError("devices.accelerator: found no GPU, accepted are auto and cpu here")
+            raise DeviceError("devices.accelerator: expected auto or cpu here, found no GPU")
         return [Device(kind, i) for i in gpus]
     return [Device(kind, str(i)) for i in range(min(2, os.cpu_count() or 1))]
 
@@ -78,16 +78,16 @@ def check_visible(wanted: Sequence[Device]) -> None:
     gpus = visible_gpus()
     if not gpus:
         raise DeviceError(
-            f"devices.device_ids: found {joined(wanted)}, but this machine shows no GPU, "
-            "expected accelerator: auto or cpu here"
+            "devices.device_ids: expected accelerator: auto or cpu on a machine that shows no GPU, "
+            f"found {joined(wanted)}"
         )
     # UUIDs and numbers name the same GPUs; only numbers can be compared with numbers
     known = {i for i in gpus if i.isdigit()}
     numbers = {device.id for device in wanted if device.id.isdigit()}
     if known and len(gpus) > 1 and (unknown := sorted(numbers - known)):
         raise DeviceError(
-            f"devices.device_ids: found {unknown[0]}, accepted are the GPUs that are visible here: "
-            f"{', '.join(gpus)}"
+            f"devices.device_ids: expected GPUs that are visible here ({', '.join(gpus)}), "
+            f"found {unknown[0]}"
         )
 
 
@@ -110,10 +110,10 @@ def split(
     """
     count = len(devices)
     if count % together:
-        accepted = [str(i) for i in range(1, count + 1) if count % i == 0]
+        fitting = [str(i) for i in range(1, count + 1) if count % i == 0]
         raise DeviceError(
-            f"{key}: found {together} with {count} device{'s' * (count > 1)}, "
-            f"expected {' or '.join(accepted)}, or another number of devices"
+            f"{key}: expected {' or '.join(fitting)}, or another number of devices, "
+            f"found {together} with {count} device{'s' * (count > 1)}"
         )
     return [devices[first : first + together] for first in range(0, count, together)]
 
@@ -148,8 +148,8 @@ def visible_gpus() -> list[str]:
         if error.value in NO_DRIVER:
             return []
         raise DeviceError(
-            f"devices.accelerator: found a GPU driver that fails ({error}), accepted is one with "
-            "which nvidia-smi lists the GPUs, or cpu"
+            "devices.accelerator: expected a driver with which nvidia-smi lists the GPUs, or cpu, "
+            f"found a GPU driver that fails ({error})"
         ) from None
     try:
         return [str(i) for i in range(pynvml.nvmlDeviceGetCount())]
@@ -195,6 +195,6 @@ def _ask(device_id: str, question: Callable[[Any], Any]) -> Any:
             pynvml.nvmlShutdown()
     except pynvml.NVMLError as error:
         raise DeviceError(
-            f"devices.device_ids: found {device_id!r}, accepted is the number or UUID of a GPU "
-            f"of this host ({error})"
+            "devices.device_ids: expected the number or UUID of a GPU of this host, "
+            f"found {device_id!r} ({error})"
         ) from None

@@ -63,8 +63,8 @@ def pin(devices: Sequence[Device]) -> str:
     shown = given()
     if shown is not None and 1 <= len(shown) < len(devices):
         raise DeviceError(
-            f"devices: found only {', '.join(shown)} visible to this job, expected "
-            f"{len(devices)} (gpus_per_editor, gpus_per_judge)"
+            f"devices: expected {len(devices)} visible to this job (gpus_per_editor, "
+            f"gpus_per_judge), found only {', '.join(shown)}"
         )
     if shown is None or len(shown) != len(devices):
         see_only(device.id for device in devices)

@@ -19,28 +19,29 @@ Schedule = Literal["lockstep", "free", "queue"]
 
 
 class DeviceSettings(Section):
-    """Where it runs, and how the devices keep step."""
+    """The devices, and how they keep step."""
 
     device_ids: Literal["auto"] | tuple[NonNegativeInt | str, ...] = Field(
-        "auto", description="GPUs by number or UUID (or numbers of CPU slots); auto takes all."
+        "auto",
+        description="GPUs by number or UUID, or numbers of CPU slots; auto takes all visible GPUs.",
     )
     accelerator: Literal["auto", "cuda", "cpu"] = Field(
-        "auto", description="auto takes GPUs where there are any, else CPU slots."
+        "auto", description="auto takes GPUs if there are any, otherwise CPU slots."
     )
     schedule: Schedule = Field(
         "lockstep",
-        description="lockstep edits in waves of one image per device; free waits for no other "
-        "device; queue gives the next sample to whichever device is free, for GPUs of unequal "
-        "speed.",
+        description="lockstep: waves of one image on each device. free: no device waits for "
+        "another. queue: the next sample goes to whichever device is free, for GPUs of "
+        "unequal speed.",
     )
     enable_batch_sync: bool | None = Field(
-        None, description="Older spelling of schedule: true is lockstep, false is free."
+        None, description="Older spelling of `schedule`: true is lockstep, false is free."
     )
     max_wave_lead: NonNegativeInt = Field(
-        0, description="Waves that a device may be ahead of the slowest."
+        0, description="Number of waves that a device may be ahead of the slowest one."
     )
     join_timeout: Seconds = Field(
-        600.0, description="Seconds to wait at the first wave for devices that still load."
+        600.0, description="Seconds to wait at the first wave for devices that are still loading."
     )
     heartbeat_timeout: Seconds = Field(
         60.0,
@@ -49,22 +50,24 @@ class DeviceSettings(Section):
     )
     resident: bool = Field(
         True,
-        description="Keep models on their devices from job to job, where all jobs run on this "
+        description="Keep models on their devices from job to job. Used if all jobs run on this "
         "machine.",
     )
     idle_timeout: Seconds = Field(
-        600.0, description="Seconds without work after which a device's model is let go."
+        600.0, description="Seconds without work after which a device's model is unloaded."
     )
     when_busy: Literal["stop", "wait"] = Field(
-        "stop", description="What to do where another run of yours on this machine uses a GPU."
+        "stop",
+        description="What to do if another run of yours on this machine uses a GPU: stop with a "
+        "message, or wait.",
     )
     load_concurrency: PositiveInt | None = Field(
-        None, description="Models loaded at a time on one host; null sets no limit."
+        None, description="Models that load at the same time on one host; null sets no limit."
     )
     compile_cache: PathText = Field(
         "~/.cache/lockstep",
         validate_default=True,
-        description="Folder of what is compiled for GPUs, kept from run to run.",
+        description="Folder that keeps compiled GPU code from run to run.",
     )
 
     @field_validator("device_ids")
@@ -73,12 +76,12 @@ class DeviceSettings(Section):
         if ids == "auto":
             return ids
         if not ids:
-            raise ValueError("found an empty list, accepted is at least one device, or auto")
+            raise ValueError("expected at least one device, or auto, found an empty list")
         texts = list(map(str, ids))
         twice = {i for i in texts if texts.count(i) > 1}
         if twice:
             listed = ", ".join(sorted(twice))
-            raise ValueError(f"found device {listed} listed twice, accepted is each once")
+            raise ValueError(f"expected each device once, found {listed} twice")
         return ids
 
     @model_validator(mode="after")

@@ -1,4 +1,4 @@
-"""Finished images from a folder, by sample id and any common suffix."""
+"""Finished images from a folder, named by sample id with any common suffix."""
 
 import io
 from collections.abc import Collection, Iterator
@@ -41,8 +41,8 @@ class PrecomputedEditor:
             found = _read(self._folder, sample)
             if found is None:
                 raise EditError(
-                    f"{self._folder}: found no image of sample {sample.id!r}, "
-                    f"accepted is {sample.id} with one of {', '.join(SUFFIXES)}"
+                    f"{self._folder}: expected an image {sample.id} with one of the suffixes "
+                    f"{', '.join(SUFFIXES)}, found none"
                 )
             path, data = found
         except SampleError as error:
@@ -74,13 +74,13 @@ def _read(folder: str, sample: Sample) -> tuple[Path, bytes] | None:
 
 
 class PrecomputedEditorSettings(EditorSettings):
-    """Finished images from a folder, by sample id and any common suffix."""
+    """Finished images from a folder, named by sample id with any common suffix."""
 
     places: ClassVar[frozenset[str]] = frozenset({"folder"})
     type: Literal["precomputed"]
     folder: PathText = Field(
-        description="Folder of the images; `{seed}` in it stands for the number of the seed, from "
-        "0, where there are several."
+        description="Folder of the images. With several seeds, `{seed}` in it stands for the "
+        "number of the seed, from 0."
     )
 
     def with_seed(self, number: int) -> Self | None:

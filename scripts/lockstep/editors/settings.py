@@ -15,7 +15,7 @@ from lockstep.records import EditRecord, Sample
 class Series(Section):
     """The training run that an editor is a checkpoint of."""
 
-    name: Name = Field(description="Name of all its checkpoints together, also a target.")
+    name: Name = Field(description="Name of all its checkpoints together; also a target.")
     step: NonNegativeInt = Field(description="Step of the training.")
 
 
@@ -23,7 +23,7 @@ class FurtherSeed(Section):
     """Which of several seeds a sample an editor edits with; the first one needs no word."""
 
     editor: Name = Field(description="Name of the same editor with the first seed.")
-    number: PositiveInt = Field(description="Number of the seed; the first one is 0.")
+    number: PositiveInt = Field(description="Number of the seed; the first seed is 0.")
 
 
 class EditorSettings(BackendSettings):
@@ -35,27 +35,29 @@ class EditorSettings(BackendSettings):
     name: Name = Field(description="Name in paths, targets and tables.")
     preset: str | None = Field(
         None,
-        description="File in config/editors/ without .yaml; keys given beside it win, "
-        "those of `call`, `request` and `scheduler` one by one.",
+        description="File in config/editors/ without .yaml. Keys beside it replace those of the "
+        "preset; `call`, `request` and `scheduler` are replaced key by key.",
     )
     size: Literal["native", "source"] = Field(
         "native",
-        description="Size of the edited image: what the model returns, or the source's as a "
-        "viewer shows it.",
+        description="Size of the edited image: native keeps the size that the model returns, "
+        "source resizes to the source image as a viewer shows it.",
     )
     resize_filter: Literal["lanczos", "bicubic", "bilinear", "hamming", "box", "nearest"] = Field(
-        "lanczos", description="How an image is brought to the source's size."
+        "lanczos", description="Filter for resizing to the source's size."
     )
     rewrite: Rewriter | None = Field(
         None,
         # an editor without one is what it was
         exclude_if=lambda given: given is None,
-        description="What rewrites the instructions before the editor sees them; null leaves them.",
+        description="What rewrites the instructions before the editor sees them; null leaves them "
+        "as they are.",
     )
     further_seed: FurtherSeed | None = Field(
         None,
         exclude_if=lambda given: given is None,
-        description="Which of several seeds it edits with; `seeds_per_sample` gives it.",
+        description="Which of several seeds the editor uses. Set by `seeds_per_sample`, not by "
+        "hand.",
     )
 
     @model_validator(mode="after")
@@ -132,7 +134,9 @@ class DeviceEditorSettings(EditorSettings):
     on_device: ClassVar[bool] = True
     neutral: ClassVar[frozenset[str]] = EditorSettings.neutral | {"gpus_per_editor"}
     gpus_per_editor: PositiveInt = Field(
-        1, description="Neighbours in `device_ids` that one model or program has together."
+        1,
+        description="Number of GPUs that one model or program uses together, neighbours in "
+        "`device_ids`.",
     )
 
     @property
@@ -147,18 +151,20 @@ class ServedEditorSettings(ServedSettings, EditorSettings):
         EditorSettings.neutral | ServedSettings.neutral | {"image_price", "max_requests"}
     )
     concurrency: PositiveInt = Field(
-        4, le=10_000, description="Requests at a time, of all jobs and editors at one address."
+        4,
+        le=10_000,
+        description="Requests at the same time, of all jobs and editors at one address.",
     )
     timeout: Seconds = Field(
-        600.0, description="Seconds within which a try must be over, to the answer's last byte."
+        600.0, description="Seconds that one try may take, up to the last byte of the answer."
     )
     image_price: NonNegativeFloat | None = Field(
         None, description="Price of an edited image, in the currency of the other prices."
     )
     max_requests: PositiveInt | None = Field(
         None,
-        description="Most requests of this editor over all runs into one folder of results, "
-        "further tries included; then its jobs stop.",
+        description="Most requests of this editor over all runs into one results folder, repeated "
+        "tries included. Then its jobs stop.",
     )
 
     @property

@@ -1,6 +1,5 @@
 """What several judges of one run say: scores and places by judge, agreement, an ensemble."""
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
@@ -102,7 +101,6 @@ def _row(
 ) -> dict[str, Any]:
     given = frame[[column(name) for name in judges]].to_numpy(dtype=float)
     by_judge = {name: _editors(frame, column(name), SCALE) for name in judges}
-    alpha = krippendorff_alpha(given.T)
     # standardised scores have no scale but what edits got
     ends = float(frame[ENSEMBLE].min()), float(frame[ENSEMBLE].max())
     return {
@@ -111,7 +109,7 @@ def _row(
         "shared": int((~np.isnan(given).any(axis=1)).sum()),
         "judges": by_judge,
         "pairs": [_pair(one, other, frame, by_judge) for one, other in combinations(judges, 2)],
-        "alpha": None if math.isnan(alpha) else alpha,
+        "alpha": krippendorff_alpha(given.T),
         "ensemble": _editors(frame, ENSEMBLE, ends) if ensemble else None,
         "disagreements": _disagreements(judges, frame),
     }

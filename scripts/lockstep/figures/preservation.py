@@ -183,7 +183,7 @@ def measure(
 
 
 def reduced(image: Image.Image, pixels: int) -> Image.Image:
-    """Return an image with at most so many pixels."""
+    """Return an image with at most a number of pixels."""
     factor = (image.width * image.height / pixels) ** 0.5
     if factor <= 1:
         return image

@@ -121,7 +121,7 @@ def _loaded(name: str, folder: str, threads: int) -> Tell:
 
 def _finite(told: Told, folder: str) -> Told:
     if not all(map(math.isfinite, told.numbers.values())):
-        raise ConfigError(f"{folder}: found a model that gives no finite number, expected one")
+        raise ConfigError(f"{folder}: expected a finite number from the model, found another")
     return told._replace(numbers={name: round(value, 5) for name, value in told.numbers.items()})
 
 

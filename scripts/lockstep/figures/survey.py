@@ -63,7 +63,7 @@ def _note(found: Survey, sample: Sample) -> None:
     found.widths.append(sample.width)
     found.heights.append(sample.height)
     chinese = any(ord(character) in HAN for character in sample.instruction)
-    found.languages["Chinese" if chinese else "other"] += 1
+    found.languages["with Chinese characters" if chinese else "without Chinese characters"] += 1
     found.images[sample.image_sha256] += 1
     found.pairs[sample.image_sha256, sample.instruction] += 1
     found.several += bool(sample.more)

@@ -48,8 +48,22 @@ def read_votes(path: Path) -> list[Voted]:
         raise ConfigError(f"{path}: expected votes, found none")
     human, judge = (_column(path, columns, names) for names in (HUMAN_COLUMNS, JUDGE_COLUMNS))
     return [
-        Voted(_human(place, human, row.get(human)), vote_in(row.get(judge))) for place, row in rows
+        Voted(human_vote(place, human, row.get(human)), vote_in(row.get(judge)))
+        for place, row in rows
     ]
+
+
+def human_vote(place: str, column: str, value: Any) -> Vote:
+    """Return a vote of people.
+
+    Raises:
+        ConfigError: if it is none of the four.
+    """
+    if not isinstance(value, str) or value not in BY_HUMANS:
+        expected = ", ".join(BY_HUMANS)
+        hint = suggest(value, list(BY_HUMANS)) if isinstance(value, str) else ""
+        raise ConfigError(f"{place}: {column}: expected {expected}, found {value!r:.60}{hint}")
+    return BY_HUMANS[value]
 
 
 def vote_agreement(votes: Sequence[Voted]) -> dict[str, Any]:
@@ -114,11 +128,3 @@ def _column(path: Path, columns: Sequence[str], names: Sequence[str]) -> str:
         expected, there = " or ".join(names), ", ".join(columns)
         raise ConfigError(f"{path}: expected a column {expected}, found {there}")
     return found
-
-
-def _human(place: str, column: str, value: Any) -> Vote:
-    if not isinstance(value, str) or value not in BY_HUMANS:
-        expected = ", ".join(BY_HUMANS)
-        hint = suggest(value, list(BY_HUMANS)) if isinstance(value, str) else ""
-        raise ConfigError(f"{place}: {column}: expected {expected}, found {value!r:.60}{hint}")
-    return BY_HUMANS[value]

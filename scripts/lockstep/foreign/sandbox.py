@@ -108,7 +108,7 @@ class Template:
     def __init__(self, source: str, variables: Collection[str]) -> None:
         if len(source) > MAX_SOURCE:
             raise TemplateError(
-                f"found {len(source):,} characters, expected at most {MAX_SOURCE:,}"
+                f"expected at most {MAX_SOURCE:,} characters, found {len(source):,}"
             )
         with _guarded():
             tree = _ENVIRONMENT.parse(source)
@@ -150,7 +150,7 @@ def _guarded() -> Iterator[None]:
     except jinja2.TemplateError as error:
         raise TemplateError(_sentence(error)) from None
     except (RecursionError, MemoryError, SyntaxError):
-        raise TemplateError("found it nested too deep, expected fewer levels") from None
+        raise TemplateError("expected fewer nested levels, found too many") from None
     except Exception as error:
         # whatever a template does with a value that is not made for it
         raise TemplateError(f"{type(error).__name__}: {_sentence(error)}") from None
@@ -253,7 +253,7 @@ class _Bounded(NodeTransformer):
         # lists of lists of one list would be small here and huge when written or compared
         if next(node.find_all(nodes.Name), None) is not None:
             raise jinja2.TemplateSyntaxError(
-                "found a list of variables, expected one of constants", node.lineno
+                "expected a list of constants, found one of variables", node.lineno
             )
         return self.generic_visit(node)
 

@@ -258,8 +258,8 @@ class Client:
             body += part[:most] if unpack is None else unpack.decompress(part, most)
             if len(body) > self._limits.answer:
                 raise Failed(
-                    f"found an answer of more than {self._limits.answer / 2**20:g} MiB "
-                    f"at {self._url}, expected a shorter one"
+                    f"expected an answer of at most {self._limits.answer / 2**20:g} MiB "
+                    f"at {self._url}, found a longer one"
                 )
         if unpack is not None and not unpack.eof:
             raise Passing(f"the answer at {self._url} was cut off")

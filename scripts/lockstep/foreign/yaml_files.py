@@ -132,11 +132,11 @@ def _text(path: Path, kind: type[LockstepError]) -> str:
     with open(path, "rb") as file:
         data = file.read(MAX_BYTES + 1)
     if len(data) > MAX_BYTES:
-        raise kind(f"{path}: found more than {MAX_BYTES:,} bytes, expected at most so many")
+        raise kind(f"{path}: expected at most {MAX_BYTES:,} bytes, found more")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError:
-        raise kind(f"{path}: found a text that is no UTF-8, expected UTF-8") from None
+        raise kind(f"{path}: expected UTF-8, found another encoding") from None
 
 
 def _is_json(text: str) -> bool:
@@ -176,7 +176,7 @@ def _check(node: yaml.Node, depth: int, sizes: dict[int, int | None]) -> int:
             raise _Broken(f"{_line(node)}: found a number of {len(node.value):,} characters")
         if half := re.search("[\ud800-\udfff]", node.value):
             raise _Broken(
-                f"{_line(node)}: found U+{ord(half[0]):04X}, half of a character, expected a text"
+                f"{_line(node)}: expected a text, found U+{ord(half[0]):04X}, half of a character"
             )
         size += len(node.value)
     elif isinstance(node, yaml.MappingNode):
@@ -197,11 +197,11 @@ def _check_keys(node: yaml.MappingNode) -> None:
     lines: dict[str, str] = {}
     for key, _ in node.value:
         if not isinstance(key, yaml.ScalarNode):
-            raise _Broken(f"{_line(key)}: found a list or mapping as a key, expected a text")
+            raise _Broken(f"{_line(key)}: expected a text as a key, found a list or mapping")
         if key.value in lines:
             raise _Broken(
-                f"{_line(key)}: found the key {key.value!r:.60} twice (first in "
-                f"{lines[key.value]}), expected each once"
+                f"{_line(key)}: expected each key once, found {key.value!r:.60} twice (first in "
+                f"{lines[key.value]})"
             )
         lines[key.value] = _line(key)
 

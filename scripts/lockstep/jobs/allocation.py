@@ -50,14 +50,14 @@ def check_limits(limits: Mapping[str, Any], most: tuple[int, str]) -> None:
             )
         if name != "gpu" and get_close_matches(name.lower(), ["gpu"], cutoff=0.75):
             raise DeviceError(
-                f"--resources {name}={limit}: found a resource that no job uses, "
-                "expected gpu=N (how many jobs have a device at a time)"
+                f"--resources {name}={limit}: expected gpu=N (how many jobs have a device at a "
+                "time), found a resource that no job uses"
             )
         # a job that claims more than the limit would be started all the same
         together, key = most
         if name == "gpu" and isinstance(limit, int) and limit < together:
             least = "1" if together == 1 else f"{together} ({key})"
-            raise DeviceError(f"--resources gpu={limit}: found too few, expected at least {least}")
+            raise DeviceError(f"--resources gpu={limit}: expected at least {least}")
 
 
 def most_together(settings: Config) -> tuple[int, str]:
@@ -119,12 +119,13 @@ def _take(gpus: list[Device], node: str, shards: range) -> list[Device]:
     """Return GPUs that no other job of the same allocation has taken, one for each shard."""
     if not gpus:
         raise DeviceError(
-            "devices.accelerator: found no GPU given to this job, accepted is cpu on such nodes"
+            "devices.accelerator: expected cpu on a node without GPUs, found no GPU given to "
+            "this job"
         )
     if len(gpus) < len(shards):
         raise DeviceError(
-            f"devices: found only {len(gpus)} given to this job, expected {len(shards)} "
-            "(gpus_per_editor, gpus_per_judge)"
+            f"devices: expected {len(shards)} given to this job (gpus_per_editor, gpus_per_judge), "
+            f"found only {len(gpus)}"
         )
     first = shards.start % len(gpus)
     order = (*gpus[first:], *gpus[:first])

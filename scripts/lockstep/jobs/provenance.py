@@ -238,13 +238,15 @@ def tables_of(settings: Config) -> list[Path]:
     ]
 
 
-def agreed(settings: Config) -> Output:
-    """Return the judge's agreement with human scores."""
-    results = Path(settings.results)
+def agreed(settings: Config, rubrics: Mapping[str, Rubric]) -> Output:
+    """Return the judge's agreement with people, and theirs with each other."""
+    results, own = Path(settings.results), settings.report
+    scales = own.model_dump(mode="json", include={"human_scales"})
     made_of = {
-        "human_scores": sha256(Path(str(settings.report.human_scores))),
+        "human_scores": digest([*(sha256(Path(file)) for file in own.human_files), scales]),
         "tables": joint(tables_of(settings)),
-        "code": code("figures.agreement"),
+        "rubric": _of_rubrics(rubrics),
+        "code": code("figures.people"),
     }
     return Output(results, [layout.agreement(results)], made_of)
 

@@ -86,8 +86,8 @@ def stale(settings: Config, devices: int, rubrics: Mapping[str, Rubric]) -> dict
             look(output)
     if settings.judge.anchors is not None:
         look(anchored(manifests.results, settings.judge, rubrics))
-    if settings.report.human_scores is not None:
-        look(agreed(settings))
+    if settings.report.human_files:
+        look(agreed(settings, rubrics))
     if settings.judge.protocol_file is not None:
         look(summed_up(settings, rubrics))
     if can_compare(settings):

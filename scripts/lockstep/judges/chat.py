@@ -78,7 +78,7 @@ class Chat:
     def _check(self, where: str) -> None:
         if not self._processor.chat_template:
             raise ConfigError(
-                f"{where}: found no chat template, expected the model's own (chat_template.jinja)"
+                f"{where}: expected the model's own chat template (chat_template.jinja), found none"
             )
         said = [("system", "Rules."), ("user", "Task."), ("assistant", "Reply."), ("user", "More.")]
         try:
@@ -94,6 +94,6 @@ class Chat:
             lost.append("images")
         if lost:
             raise ConfigError(
-                f"{where}: found a chat template that leaves out {lost[0]}, expected one that "
-                "writes all texts, and each image once"
+                f"{where}: expected a chat template that writes all texts, and each image once, "
+                f"found one that leaves out {lost[0]}"
             )

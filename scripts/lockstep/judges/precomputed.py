@@ -46,7 +46,7 @@ class PrecomputedReplies:
             path = find_file(folder, pair.id, [SUFFIX])
             if path is None:
                 wanted = str(folder / f"{pair.id}{SUFFIX}")
-                return Judgement(None, error=f"found no reply {wanted!r}, accepted is a text file")
+                return Judgement(None, error=f"expected a text file {wanted!r}, found none")
             if path.suffix != SUFFIX:
                 # files of other suffixes are no part of what decides a score
                 raise SampleError(f"expected the suffix {SUFFIX}, found {path.suffix}")
@@ -125,8 +125,8 @@ def _check_editors(file: ScoreFile, editors: Sequence[str]) -> None:
     if "editor" not in file.columns:
         if len(editors) > 1:
             raise ConfigError(
-                f"{file.path}: found no column 'editor', accepted is one that tells "
-                f"{' and '.join(editors)} apart"
+                f"{file.path}: expected a column 'editor' that tells {' and '.join(editors)} "
+                "apart, found none"
             )
         return
     known = sorted({row.editor for row in file.rows if row.editor is not None})
@@ -139,7 +139,7 @@ def _check_editors(file: ScoreFile, editors: Sequence[str]) -> None:
 
 
 class PrecomputedJudgeSettings(JudgeSettings):
-    """Finished replies from a folder, `{editor}/{id}.txt`, or finished scores from a file."""
+    """Finished replies from a folder (`{editor}/{id}.txt`), or finished scores from a file."""
 
     places: ClassVar[frozenset[str]] = frozenset({"folder", "scores"})
     mode: ClassVar[Literal["reasoned", "score_only"]] = "reasoned"
@@ -157,15 +157,15 @@ class PrecomputedJudgeSettings(JudgeSettings):
     folder: PathText | None = Field(None, description="Folder of the replies.")
     scores: PlainPath | None = Field(
         None,
-        description="CSV, JSON, JSONL or Parquet with category, id, a column for each criterion or "
-        "score, and optionally editor.",
+        description="CSV, JSON, JSONL or Parquet file with the columns category, id, a column for "
+        "each criterion or one score, and optionally editor.",
     )
 
     @model_validator(mode="after")
     def _one_of_both(self) -> "PrecomputedJudgeSettings":
         if (self.folder is None) == (self.scores is None):
             found = "neither" if self.folder is None else "both"
-            raise ValueError(f"found {found} of folder and scores, accepted is one of them")
+            raise ValueError(f"expected folder or scores, found {found}")
         return self
 
     def identity(self) -> dict[str, Any]:

@@ -21,12 +21,11 @@ class JudgeSettings(BackendSettings):
     neutral: ClassVar[frozenset[str]] = frozenset({"name", "rubrics", "anchors", "pairs"})
     semantics: ClassVar[int] = 4
     """Raised by hand when code changes the replies that the same settings give."""
-    name: Name | None = Field(
-        None, description="What the judge is called; needed where there are several."
-    )
+    name: Name | None = Field(None, description="Name of the judge. Needed in `judges`.")
     rubrics: PlainPath = Field(
         "config/rubrics",
-        description="Folder with one rubric per category or a protocol, or one file for all.",
+        description="Folder with one rubric for each category, folder with a protocol, or one "
+        ".yaml file for all categories.",
     )
 
     def rubric_file(self, category: str) -> str:
@@ -172,35 +171,40 @@ class ModelJudgeSettings(JudgeSettings):
     """What all judges share that are asked."""
 
     mode: Literal["reasoned", "score_only"] = Field(
-        "reasoned", description="Reason before the scores, or for quick looks give them at once."
+        "reasoned",
+        description="reasoned lets the judge reason before the scores; score_only asks for the "
+        "scores alone, for quick looks.",
     )
     repeats: PositiveInt = Field(
         1,
         le=100,
-        description="Judgements of each edit; their mean is its score, their spread is reported.",
+        description="Judgements of each edit. The mean is the score; the spread is reported.",
     )
     temperature: PositiveFloat = Field(
-        0.7, description="Temperature of several judgements; a single one is greedy."
+        0.7,
+        description="Sampling temperature if `repeats` is above 1. A single judgement is greedy.",
     )
     max_reasoning_tokens: PositiveInt = Field(
-        256, le=32_768, description="Longest reasoning before the scores."
+        256, le=32_768, description="Most tokens of reasoning before the scores."
     )
     swapped_instruction: bool = Field(
         False,
-        description="Judge each edit against another sample's instruction too, as a control.",
+        description="As a control, also judge each edit against another sample's instruction.",
     )
     instruction_shown: Literal["original", "rewritten", "both"] = Field(
         "original",
-        description="Which instruction the judge sees of an editor with `rewrite`: the sample's "
-        "own, what the editor was told, or one after the other.",
+        description="For editors with `rewrite`, the instruction that the judge sees: the sample's "
+        "own, the rewritten one, or both.",
     )
     pairs: bool = Field(
         False,
-        description="Compare the editors' edits in pairs too, in both orders; `snakemake arena` "
-        "does so in any case.",
+        description="Also compare the editors' edits in pairs, in both orders. `snakemake arena` "
+        "always does so.",
     )
     anchors: PlainPath | None = Field(
-        None, description="Folder of an anchor set, judged anew to see whether the judge drifts."
+        None,
+        description="Folder of an anchor set, which is judged again to see whether the judge "
+        "drifts.",
     )
 
     def longest_reply(self, question: Question) -> int:

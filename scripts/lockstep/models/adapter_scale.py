@@ -216,10 +216,10 @@ def _of_peft(place: str, given: Mapping[str, Any]) -> Declared:
     kind, begun = given.get("peft_type"), given.get("init_lora_weights")
     for key in MORE:
         if given.get(key):
-            raise ConfigError(f"{place}: found {key}, expected a LoRA without it")
+            raise ConfigError(f"{place}: expected a plain LoRA, found {key}")
     if kind not in (None, "LORA") or begun not in UNCHANGED:
         what = f"init_lora_weights {begun!r}" if kind in (None, "LORA") else f"peft_type {kind!r}"
-        raise ConfigError(f"{place}: found {what}, expected a LoRA on the model's own weights")
+        raise ConfigError(f"{place}: expected a LoRA on the model's own weights, found {what}")
     rank = given.get("r")
     alpha: Any = given.get("lora_alpha")
     ranks, alphas = (given.get(f"{name}_pattern") or {} for name in ("rank", "alpha"))

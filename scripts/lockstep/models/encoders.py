@@ -32,12 +32,12 @@ def check_encoder(measure: str, folder: str) -> None:
         measure: clip, dino or lpips.
 
     Raises:
-        ConfigError: saying what was found and what was expected.
+        ConfigError: saying what was expected and what was found.
     """
     if not Path(folder).is_dir():
         raise ConfigError(
-            f"found no folder {folder!r}, expected one with the model's files, which are not "
-            "downloaded"
+            f"expected a folder with the model's files, which are not downloaded, found no folder "
+            f"{folder!r}"
         )
     if measure == "lpips":
         _check_backbone(alexnet(folder))
@@ -47,13 +47,13 @@ def check_encoder(measure: str, folder: str) -> None:
     if found not in KINDS[measure]:
         what = f"a model of type {found!r}" if config.is_file() else "no config.json"
         expected = " or ".join(KINDS[measure])
-        raise ConfigError(f"found {what} in {folder!r}, expected a model of type {expected}")
+        raise ConfigError(f"expected a model of type {expected} in {folder!r}, found {what}")
     for names in NEEDED[measure]:
         if not any(Path(folder, name).is_file() for name in names):
-            raise ConfigError(f"found no {' and no '.join(names)} in {folder!r}, expected one")
+            raise ConfigError(f"expected {' or '.join(names)} in {folder!r}, found none")
     pickled = [Path(folder, name) for name in weights.PICKLED]
     if not weights.weight_files(Path(folder)) and not any(path.exists() for path in pickled):
-        raise ConfigError(f"found no weights in {folder!r}, expected model.safetensors in it")
+        raise ConfigError(f"expected model.safetensors in {folder!r}, found no weights")
     weights.check_part(Path(folder))
 
 
@@ -68,8 +68,8 @@ def alexnet(folder: str) -> Path:
     if len(found) != 1:
         names = ", ".join(path.name for path in found) or "no file of AlexNet"
         raise ConfigError(
-            f"found {names} in {folder!r}, expected torchvision's alexnet-owt-7be5be79.pth, or its "
-            "weights as one alexnet*.safetensors"
+            "expected torchvision's alexnet-owt-7be5be79.pth, or its weights as one "
+            f"alexnet*.safetensors, in {folder!r}, found {names}"
         )
     return found[0]
 
@@ -77,7 +77,7 @@ def alexnet(folder: str) -> Path:
 def _check_backbone(path: Path) -> None:
     if path.suffix == ".safetensors":
         if lacking := sorted(set(BACKBONE) - weights.read_header(path).keys()):
-            raise ConfigError(f"{path}: found no {lacking[0]}, expected torchvision's AlexNet")
+            raise ConfigError(f"{path}: expected torchvision's AlexNet, found no {lacking[0]}")
         return
     weights.check_there(path)
     # torchvision names its files by how their hashes begin
@@ -87,8 +87,8 @@ def _check_backbone(path: Path) -> None:
     digest = fingerprints.file_sha256(path)
     if not digest.startswith(named[1]):
         raise ConfigError(
-            f"{path}: found a file whose SHA-256 begins with {digest[:8]}, expected {named[1]} as "
-            "its name says; it may have been cut off while it was copied"
+            f"{path}: expected a file whose SHA-256 begins with {named[1]}, as in its name, found "
+            f"{digest[:8]}; it may have been cut off while it was copied"
         )
 
 

@@ -57,26 +57,30 @@ class ServedSettings(BackendSettings):
     )
     model: str = Field(min_length=1, description="Name of the model on the server.")
     revision: str | None = Field(
-        None, description="Version of the weights on the server; a change of it asks anew."
+        None,
+        description="Version of the weights on the server. If it changes, everything is requested "
+        "again.",
     )
     url: Annotated[str, AfterValidator(_plain_url)] = Field(
-        description="Address of the server up to /v1; the same model elsewhere is the same one."
+        description="Address of the server, up to /v1. A change of the address redoes nothing."
     )
     api_key_variable: Annotated[str, Field(pattern=r"^[A-Z_][A-Z0-9_]*$")] | None = Field(
-        None, description="Environment variable that holds the server's key."
+        None, description="Name of the environment variable that holds the server's key."
     )
     request: dict[str, Any] = Field(
-        {}, description="Further fields of the requests; null leaves a usual one out."
+        {}, description="Further fields of each request. null leaves a default field out."
     )
     concurrency: PositiveInt = Field(
-        16, le=10_000, description="Requests at a time, all jobs together."
+        16, le=10_000, description="Requests at the same time, of all jobs together."
     )
     timeout: Seconds = Field(
-        300.0, description="Seconds within which a try must be over, to the answer's last byte."
+        300.0, description="Seconds that one try may take, up to the last byte of the answer."
     )
     attempts: PositiveInt = Field(8, le=100, description="Most tries of one request.")
     max_wait: Seconds = Field(
-        120.0, description="Longest pause between two tries; a server that wants more has failed."
+        120.0,
+        description="Longest pause between two tries, in seconds. If the server asks for a longer "
+        "pause, the request fails.",
     )
     max_failed_share: float = Field(
         0.2, ge=0, le=1, description="Share of failed requests above which a job stops."

@@ -90,7 +90,12 @@ def check_model(folder: str | Path) -> None:
         check_part(Path(folder))
         return
     for name, value in read_object(index).items():
-        if isinstance(value, list) and any(value) and Path(folder, name).is_dir():
+        if isinstance(value, list) and any(value):
+            if not Path(folder, name).is_dir():
+                raise ConfigError(
+                    f"{folder}: found no folder {name!r}, which model_index.json names; expected "
+                    "the whole model"
+                )
             check_part(Path(folder, name))
 
 
@@ -107,7 +112,7 @@ def check_judge(folder: str | Path) -> None:
     for path in (Path(folder, "chat_template.json"), Path(folder, "processor_config.json")):
         if path.exists() and read_object(path).get("chat_template"):
             return
-    raise ConfigError(f"{folder}: found no chat template, expected chat_template.jinja in it")
+    raise ConfigError(f"{folder}: expected chat_template.jinja in it, found no chat template")
 
 
 def check_part(folder: Path) -> None:
@@ -248,7 +253,7 @@ def _indexed(index: Path) -> list[Path]:
     """Return the files that an index names, after looking whether both agree."""
     places = read_object(index).get("weight_map")
     if not isinstance(places, dict) or not places:
-        raise ConfigError(f"{index}: found no weight_map, expected the index of a model's weights")
+        raise ConfigError(f"{index}: expected the index of a model's weights, found no weight_map")
     if not all(isinstance(name, str) for name in places.values()):
         raise ConfigError(f"{index}: weight_map: expected a file's name for each weight")
     # as texts: to compare paths takes seconds for a large model
@@ -261,15 +266,15 @@ def _indexed(index: Path) -> list[Path]:
     gone = [path.name for path in files if not os.path.lexists(path)]
     if gone:
         raise ConfigError(
-            f"{index}: found no file for {len(gone)} of the {len(files)} that it names, "
-            f"{_listed(gone)}; expected all of them beside it"
+            f"{index}: expected all {len(files)} files that it names beside it, found no file for "
+            f"{len(gone)}, {_listed(gone)}"
         )
     for path, names in sorted(files.items()):
         held = read_header(path).keys()
         if names - held:
             raise ConfigError(
-                f"{path}: found no {_listed(sorted(names - held))}, expected all weights that "
-                f"{index.name} places there"
+                f"{path}: expected all weights that {index.name} places there, found no "
+                f"{_listed(sorted(names - held))}"
             )
         if held - names:
             raise ConfigError(
@@ -285,7 +290,7 @@ def _header(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
         length = int.from_bytes(file.read(8), "little")
         if size < 8 or length > size - 8:
             raise ConfigError(
-                f"{path}: found {size:,} bytes that are no whole safetensors file; expected one, "
+                f"{path}: expected a whole safetensors file, found {size:,} bytes that are none; "
                 "it may have been cut off while it was copied"
             )
         text = file.read(length)
@@ -294,11 +299,11 @@ def _header(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
         metadata = METADATA.validate_python(header.pop("__metadata__", None))
         tensors = TENSORS.validate_python(header)
     except (ValueError, TypeError, KeyError, AttributeError, IndexError, RecursionError):
-        raise ConfigError(f"{path}: found a file of another kind, expected safetensors") from None
+        raise ConfigError(f"{path}: expected safetensors, found a file of another kind") from None
     expected = 8 + length + max((each.data_offsets[1] for each in tensors.values()), default=0)
     if size != expected:
         raise ConfigError(
-            f"{path}: found {size:,} bytes, expected the {expected:,} that its header tells of; "
+            f"{path}: expected the {expected:,} bytes that its header tells of, found {size:,}; "
             "it may have been cut off while it was copied"
         )
     return metadata or {}, tensors
@@ -324,12 +329,12 @@ def check_there(path: Path) -> int:
         ConfigError: if it cannot be read, or only stands for the file.
     """
     if path.is_dir():
-        raise ConfigError(f"{path}: found a folder, expected a file")
+        raise ConfigError(f"{path}: expected a file, found a folder")
     try:
         found = path.stat()
         if not stat.S_ISREG(found.st_mode):
             # to open a pipe would wait for who writes to it
-            raise ConfigError(f"{path}: found no regular file, expected one")
+            raise ConfigError(f"{path}: expected a regular file, found another kind")
         size = found.st_size
         with open(path, "rb") as file:
             begin = file.read(64).lstrip().lower()
@@ -351,7 +356,7 @@ def read_object(path: Path) -> dict[str, Any]:
     """
     value = _read_json(path)
     if not isinstance(value, dict):
-        raise ConfigError(f"{path}: found JSON of another kind, expected an object")
+        raise ConfigError(f"{path}: expected a JSON object, found JSON of another kind")
     return value
 
 
@@ -365,6 +370,6 @@ def _read_json(path: Path) -> Any:
 
 def _no_json(path: Path) -> ConfigError:
     return ConfigError(
-        f"{path}: found no valid JSON, expected a whole file; it may have been cut off while it "
-        "was copied"
+        f"{path}: expected valid JSON, found another text; the file may have been cut off while "
+        "it was copied"
     )

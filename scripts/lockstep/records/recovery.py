@@ -28,8 +28,8 @@ def check_writable(folder: Path) -> None:
     existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     if not os.access(existing, os.W_OK | os.X_OK):
         raise ConfigError(
-            f"results: found {str(folder)!r} not writable (its owner, its mode, or a file system "
-            "that is mounted read-only), accepted is a folder that this user can write"
+            f"results: expected a folder that this user can write, found {str(folder)!r} not "
+            "writable (its owner, its mode, or a file system that is mounted read-only)"
         )
 
 

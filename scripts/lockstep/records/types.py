@@ -93,7 +93,7 @@ class Rejected(Record):
     id: str | None
     subset: str | None
     reason: str
-    """One sentence: field, what was found, what would be accepted."""
+    """One sentence: field, what was expected, what was found."""
 
 
 class Telemetry(Record):

@@ -42,7 +42,7 @@ def of_run(
         asked: what the edits of editors behind servers came to.
         rewriting: what the rewriting of editors' instructions came to.
         rejected: the benchmark's rejected samples.
-        further: JSON lists of rows by the report's key that they join.
+        further: JSON lists of rows by the report's key that they join, or objects of such lists.
         processes: that this one may have beside it.
     """
     rejects = records.read_records(rejected, Rejected)
@@ -88,8 +88,10 @@ def of_run(
         "random_weights": _random(settings),
         "controls": _controls(settings, each),
         **{
-            key: [row for path in paths for row in records.read_json(path)]
+            name: rows
             for key, paths in further.items()
+            for found in map(records.read_json, paths)
+            for name, rows in (found.items() if isinstance(found, dict) else [(key, found)])
         },
         "rejected": {
             "count": len(rejects),

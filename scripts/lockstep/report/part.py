@@ -208,3 +208,129 @@ class Judges(Part):
     """By editor: mean of the judges' standardised scores; null where it is not asked for."""
     disagreements: list[Disagreement]
     """At most 20, the largest first."""
+
+
+class Agreement(Part):
+    """A judge beside people, over the edits of a category, or of all (overall)."""
+
+    scale: str
+    """Column of people's scores."""
+    judge: str
+    """The judge's number: score, a criterion or an aspect of the rubric."""
+    category: str
+    editor: str | None
+    """Null over all editors."""
+    count: int
+    """Edits that both scored."""
+    clusters: int
+    """Source images that these are of."""
+    spearman: float | None
+    """Of the judge and the raters' mean; null of too few edits, or too equal scores."""
+    spearman_ci95: Interval | None
+    kendall: float | None
+    """tau-b"""
+    kendall_ci95: Interval | None
+    pearson: float | None
+    pearson_ci95: Interval | None
+    each_fisher: float | None
+    """Mean by Fisher's z of the judge's Spearman correlations with each rater; null of raters that
+    the file does not name."""
+    raters: int
+    """Raters in this mean: those with at least 10 edits that the judge scored."""
+    ceiling: float | None
+    """Spearman correlation with the raters' mean that their disagreement leaves possible."""
+    spearman_fisher: float | None = None
+    """Mean of the editors' Spearman correlations by Fisher's z; null in a row of one editor."""
+    editors: int | None = None
+    """Editors in this mean; null in a row of one editor."""
+
+
+class OneRater(Part):
+    """What one rater gave, over all edits."""
+
+    rater: str
+    ratings: int
+    mean: float
+    others: float | None
+    """Spearman correlation with the mean of all other raters; null of less than 10 shared edits."""
+    judge: float | None
+    """Spearman correlation with the judge."""
+
+
+class Raters(Part):
+    """People who rate edits on one scale: how far they agree with each other."""
+
+    scale: str
+    """Column of people's scores."""
+    category: str
+    editor: str | None
+    """Null over all editors."""
+    level: Literal["ordinal", "interval"]
+    """Which alpha fits the scale."""
+    edits: int
+    """Edits with a rating."""
+    shared: int
+    """Edits with at least two."""
+    ratings: int
+    missing: int
+    """Rows of the file without a value."""
+    alpha_ordinal: float | None
+    """Krippendorff's alpha; null without shared edits, or if all ratings are equal."""
+    alpha_interval: float | None
+    kappa: float | None
+    """Fleiss' kappa over the edits with the most frequent number of ratings."""
+    kappa_edits: int
+    kappa_ratings: int
+    """Of each of these edits."""
+    std: float | None
+    """Standard deviation between raters of one edit, pooled over edits (ddof 1)."""
+    rater_pairs: int
+    """Pairs of raters that share at least 10 edits, and whose ratings vary."""
+    spearman: float | None
+    """Mean of their Spearman correlations."""
+    spearman_fisher: float | None
+    """Their mean by Fisher's z."""
+    others_fisher: float | None
+    """Mean by Fisher's z of each rater's correlation with the mean of all others."""
+    ceiling: float | None
+    """Spearman correlation with the raters' mean that their disagreement leaves possible."""
+    raters: list[OneRater]
+    """In the row over all categories and editors; else empty."""
+
+
+class Votes(Part):
+    """People's votes on pairs of edits; an editor's row is of the pairs that it is in."""
+
+    category: str
+    editor: str | None
+    """Null over all editors."""
+    pairs: int
+    shared: int
+    """Pairs with at least two votes."""
+    votes: int
+    equal_votes: int
+    """Votes that name neither edit."""
+    raters: int
+    """Raters that the file names."""
+    alpha_nominal: float | None
+    """Krippendorff's alpha; null without shared pairs, or if all votes are equal."""
+    kappa: float | None
+    """Fleiss' kappa over the pairs with the most frequent number of votes."""
+    kappa_pairs: int
+    kappa_votes: int
+    """Of each of these pairs."""
+    raters_share: float | None
+    """How often two raters' votes on one pair are equal, as a mean over the pairs."""
+    judged: int
+    """Votes on pairs of which the judge scored both edits."""
+    judge_share: float | None
+    """Share of these that name the edit with the judge's higher score, or neither of two equal."""
+    judge_ci95: Interval | None
+    best_share: float | None
+    """Share that the most frequent vote on each pair has: no judge can reach more."""
+    agree: int
+    """Votes with a winner that has the judge's higher score."""
+    oppose: int
+    """Those whose winner has the lower one."""
+    same: int
+    """Those on two edits with the same score."""

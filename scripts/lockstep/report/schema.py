@@ -11,16 +11,19 @@ from typing import Any, Final, Literal
 from pydantic import Field
 
 from lockstep.report.part import (
+    Agreement,
     Control,
     Cut,
     Interval,
     Judges,
     Part,
     Power,
+    Raters,
     Rewriting,
     Seeds,
     Served,
     Unfinished,
+    Votes,
 )
 
 SCHEMA_VERSION: Final = 4
@@ -362,8 +365,12 @@ class Report(Numbers):
     controls: list[Control]
     anchors: list[dict[str, Any]] = Field(default=[])
     """Drift from the anchor set's recorded scores."""
-    agreement: list[dict[str, Any]] = Field(default=[])
-    """Agreement with human scores."""
+    agreement: list[Agreement] = Field(default=[])
+    """The judge beside people: a row for each scale, category and editor."""
+    raters: list[Raters] = Field(default=[])
+    """People beside each other, likewise."""
+    votes: list[Votes] = Field(default=[])
+    """People's votes on pairs: a row for each category and editor."""
     arena: list[dict[str, Any]] = Field(default=[])
     """What comparisons in pairs say, as docs/pairs.md tells: a row for each category."""
     judges: list[Judges] = Field(default=[])

@@ -86,8 +86,8 @@ def _check_scale(frame: pd.DataFrame, column: str, path: Path, scale: tuple[floa
     if len(outside):
         row = outside.iloc[0]
         raise ConfigError(
-            f"{path}: {column}: found {row[column]:g} of sample {row['id']!r}, accepted is a "
-            f"number from {scale[0]:g} to {scale[1]:g} (compare.scale)"
+            f"{path}: {column}: expected a number from {scale[0]:g} to {scale[1]:g} "
+            f"(compare.scale), found {row[column]:g} of sample {row['id']!r}"
         )
 
 
@@ -106,8 +106,8 @@ def _of_file(path: str, settings: CompareSettings, name: str) -> dict[str, dict[
     for row in file.rows:
         if row.category == "overall":
             raise ConfigError(
-                f"{row.place}: category: found 'overall', accepted is any other name; all "
-                "categories together are called so"
+                f"{row.place}: category: expected another name than 'overall', which means all "
+                "categories together, found 'overall'"
             )
         # as a run's tables call it
         sample = spelled.setdefault((row.category, same_id(row.id)), safe_id(row.id))

@@ -48,7 +48,7 @@ class Chart(NamedTuple):
     svg: str
     rows: list[dict[str, Any]]
     """One dict for each row of the CSV; all have the same keys."""
-    narrow: str = ""
+    narrow_svg: str = ""
     """The same drawing for a phone, where it is another one."""
 
 

@@ -85,7 +85,7 @@ def _number(colour: str) -> int:
 
 
 def shrunk(path: Path, side: int, background: str, quality: int = 82) -> bytes:
-    """Return an image as a JPEG whose longer side is at most so many pixels.
+    """Return an image as a JPEG whose longer side has at most a number of pixels.
 
     Raises:
         Exception: what `images.open_rgb` raises on a file that is no image or broken.

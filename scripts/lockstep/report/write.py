@@ -70,8 +70,8 @@ def write_report(
         edits: the edits' records of each editor and category, a file for each shard.
         rejected: the benchmark's rejected samples.
         further: JSON lists of rows that join the report as `anchors` (drift from their recorded
-            scores), `agreement` (with human scores), `arena` (comparisons in pairs) and `judges`
-            (several judges), each if there is one.
+            scores), `arena` (comparisons in pairs) and `judges` (several judges), and an object
+            `agreement` of such lists (people and the judge), each if there is one.
         folder: the report's folder.
         threads: thumbnails, contact sheets and charts that are made at a time.
         unfinished: what was there of each editor, of a run that is not finished.

@@ -124,7 +124,7 @@ class Scale(Kind):
 
     def _one_of(self, value: int) -> int:
         if value not in self.values:
-            raise ValueError(f"found {value}, accepted is {self.said}")
+            raise ValueError(f"expected {self.said}, found {value}")
         return value
 
 

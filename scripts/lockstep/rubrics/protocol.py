@@ -59,7 +59,7 @@ class Protocol(BaseModel):
                 f"scale: expected the lowest before the highest, found {list(self.scale)}"
             )
         if self.headline == "accuracy" and not self.accuracy:
-            raise ValueError("headline: found accuracy, expected accuracy: true beside it")
+            raise ValueError("headline: expected accuracy: true beside it, found accuracy alone")
         named = [category for several in self.rubrics.values() for category in several]
         if twice := sorted({category for category in named if named.count(category) > 1}):
             raise ValueError(f"rubrics: expected each category once, found {twice[0]!r} twice")

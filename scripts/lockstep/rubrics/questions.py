@@ -131,7 +131,7 @@ class Question(BaseModel):
         """Return the kind of a criterion's answer."""
         kind = criterion.reply or self.reply
         if kind is None:
-            raise ValueError(f"{criterion.name}: found no reply, expected a kind of answer")
+            raise ValueError(f"{criterion.name}: reply: expected a kind of answer, found none")
         return kind
 
     @property

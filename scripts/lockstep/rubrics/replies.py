@@ -64,7 +64,7 @@ def parse_reply(reply: str, question: Question) -> Scores:
         raise ReplyError(f"found no JSON object with the criteria in the reply ({_start(reply)})")
     values = [_validate(answer, question) for answer in answers]
     if any(value != values[0] for value in values):
-        raise ReplyError("found several answers that differ in the reply, accepted is one")
+        raise ReplyError("expected one answer in the reply, found several that differ")
     before = reply[: answers[0].start].rstrip()
     reasoning = re.sub(r"```(json)?$", "", before).strip()
     return Scores(question.values(values[0]), reasoning, values[0])
@@ -173,7 +173,7 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _no_constant(name: str) -> Any:
-    raise ValueError(f"found {name}, expected a valid answer")
+    raise ValueError(f"expected a valid answer, found {name}")
 
 
 def written(reply: str, question: Question) -> tuple[dict[str, Any], str]:

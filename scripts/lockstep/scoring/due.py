@@ -124,7 +124,7 @@ def estimated(
 
 
 def _spaced(count: int, most: int) -> Sequence[int]:
-    """Return at most so many places of a sequence, evenly spaced."""
+    """Return evenly spaced places of a sequence, at most a given number."""
     return [place * count // most for place in range(most)] if count > most else range(count)
 
 

@@ -118,8 +118,8 @@ def scored_record(item: Pending, judgement: Judgement) -> ScoreRecord:
             raise ReplyError(judgement.error or "expected a reply of the judge, found none")
         if mass is not None and mass < least:
             raise ReplyError(
-                f"the judge put a probability of {mass} on valid scores, "
-                f"accepted is at least {least} ({settings.option}.min_schema_mass)"
+                f"expected the judge to put a probability of at least {least} on valid scores "
+                f"({settings.option}.min_schema_mass), found {mass}"
             )
         scores = parse_reply(judgement.reply, item.question)
         told = {"criteria": scores.criteria, "reasoning": scores.reasoning}

@@ -169,8 +169,8 @@ def _placed(path: Path, samples: Sequence[Sample]) -> Iterator[tuple[int, EditRe
         position = begin + number * shards
         if position >= len(samples) or samples[position].id != edit.id:
             raise DamagedError(
-                f"{path}: found sample {edit.id!r} in line {number + 1}, accepted is the next of "
-                "its shard; delete the file and run again to have it made again"
+                f"{path}: expected the next sample of its shard in line {number + 1}, found "
+                f"{edit.id!r}; delete the file and run again to have it made again"
             )
         yield position, edit
 

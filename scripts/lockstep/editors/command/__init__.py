@@ -50,7 +50,7 @@ Words = Annotated[
 
 
 class CommandSettings(DeviceEditorSettings):
-    """A program in an environment of its own, which edits as docs/own_editor.md says."""
+    """A program of yours in its own environment (docs/own_editor.md)."""
 
     neutral: ClassVar[frozenset[str]] = DeviceEditorSettings.neutral | {
         *("start_timeout", "timeout", "attempts")
@@ -58,30 +58,35 @@ class CommandSettings(DeviceEditorSettings):
     places: ClassVar[frozenset[str]] = frozenset({"command", "depends_on", "folder"})
     type: Literal["command"]
     command: Words = Field(
-        min_length=1, description="The program and its arguments: a list, or as a shell reads it."
+        min_length=1,
+        description="The program and its arguments: a list, or one text as in a shell.",
     )
     version: str = Field(
-        description="What stands for the program in the keys of its edits. Change it when its "
-        "results change and neither `command` nor `depends_on` does."
+        description="Version of the program, part of the key of each edit. Change it when the "
+        "program's results change and neither `command` nor `depends_on` does."
     )
     depends_on: tuple[PathText, ...] = Field(
-        (), description="Files and folders that decide its results, such as code and weights."
+        (), description="Files and folders that decide the results, such as code and weights."
     )
     arguments: dict[str, JsonValue] = Field(
-        {}, description="What the program is told with each sample, beside the sample."
+        {}, description="Values that the program gets with each sample."
     )
     environment: Annotated[dict[str, str], AfterValidator(_variables)] = Field(
-        {}, description="Further environment variables. They stand in records: no secrets."
+        {},
+        description="Further environment variables. They are written to records, so give no "
+        "secrets.",
     )
     folder: PathText = Field(
-        ".", description="Where the program runs; `command` and `depends_on` count from there."
+        ".",
+        description="Folder in which the program runs. Paths in `command` and `depends_on` are "
+        "relative to it.",
     )
     start_timeout: Seconds = Field(
-        600.0, description="Seconds until the program must be ready, its model loaded."
+        600.0, description="Seconds until the program must be ready, with its model loaded."
     )
-    timeout: Seconds = Field(600.0, description="Seconds that an edit may take.")
+    timeout: Seconds = Field(600.0, description="Seconds that one edit may take.")
     attempts: PositiveInt = Field(
-        2, description="Times that a sample is tried if the program ends or hangs at it."
+        2, description="Tries of one sample if the program ends or hangs."
     )
 
     def identity(self, sample: Sample) -> dict[str, Any]:

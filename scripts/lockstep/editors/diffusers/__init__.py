@@ -75,10 +75,10 @@ class Adapter(Section):
 
     path: PathText = Field(description="A `.safetensors` file, a folder with one, or a hub id.")
     weight_name: str | None = Field(
-        None, description="File in the folder or hub repository; a hub id needs it."
+        None, description="File in the folder or hub repository. Needed with a hub id."
     )
-    revision: str | None = Field(None, description="Commit or branch of a hub id.")
-    weight: float = Field(1.0, description="Factor on what it changes.")
+    revision: str | None = Field(None, description="Commit or branch on the hub.")
+    weight: float = Field(1.0, description="Factor for the adapter's change.")
 
     @model_validator(mode="after")
     def _whole(self) -> "Adapter":
@@ -86,12 +86,12 @@ class Adapter(Section):
             raise ValueError("found weight 0, which changes nothing; leave the adapter out")
         if self.file is None and self.weight_name is None:
             raise ValueError(
-                f"found no file {self.path!r}, and as a hub id it needs a weight_name; "
-                "accepted is a .safetensors file, a folder with one, or owner/name with weight_name"
+                "expected a .safetensors file, a folder with one, or owner/name with weight_name, "
+                f"found no file {self.path!r}, and no weight_name for a hub id"
             )
         name = self.weight_name or str(self.file)
         if not name.endswith(".safetensors"):
-            raise ValueError(f"found {name!r}, accepted is a .safetensors file")
+            raise ValueError(f"expected a .safetensors file, found {name!r}")
         return self
 
     @property
@@ -112,8 +112,8 @@ class Adapter(Section):
         found = sorted(path.name for path in Path(self.path).glob("*.safetensors"))
         if len(found) != 1:
             raise ValueError(
-                f"found {len(found)} .safetensors files in {self.path!r}, "
-                "accepted is one, or its weight_name"
+                f"expected one .safetensors file in {self.path!r}, or the weight_name of one, "
+                f"found {len(found)}"
             )
         return os.path.join(self.path, found[0])
 
@@ -129,21 +129,26 @@ class Lossy(Section):
     """Approximations that are faster and change the pixels."""
 
     cache: Literal["first_block", "taylorseer", "mag"] | None = Field(
-        None, description="Reuse between steps what changes little; Qwen-Image-Edit pipelines only."
+        None,
+        description="Reuse values that change little from step to step. Only for Qwen-Image-Edit "
+        "pipelines.",
     )
     threshold: PositiveFloat | None = Field(
-        None, description="Change below which first_block (0.05) and mag (0.06) reuse."
+        None,
+        description="Change below which first_block (default 0.05) and mag (default 0.06) reuse "
+        "values.",
     )
     interval: PositiveInt | None = Field(
-        None, description="Steps of which taylorseer computes one (5)."
+        None, description="taylorseer computes one step of this many (default 5)."
     )
     mag_ratios: tuple[PositiveFloat, ...] | None = Field(
-        None, description="What mag needs to know of the model: ratios of its residuals by step."
+        None, description="For mag: the ratios of the model's residuals from step to step."
     )
     fp8: bool = Field(
         False,
         description="Round the transformer's large layers to eight bits, which halves their "
-        "memory; Qwen-Image-Edit pipelines with `optimize`, GPUs since 8.9 (Ada, Hopper).",
+        "memory. Only for Qwen-Image-Edit pipelines with `optimize`, on GPUs of compute "
+        "capability 8.9 (Ada, Hopper) or later.",
     )
 
     @model_validator(mode="after")
@@ -158,11 +163,11 @@ class Lossy(Section):
             key for key in ("threshold", "interval", "mag_ratios") if getattr(self, key) is not None
         }
         if given - takes:
-            found = f"found {min(given - takes)}"
+            found = min(given - takes)
             if self.cache is None:
-                raise ValueError(f"{found} without a cache, which is what it is for")
-            accepted = ", ".join(sorted(takes))
-            raise ValueError(f"{found} with cache {self.cache}, accepted is {accepted}")
+                raise ValueError(f"expected a cache beside {found}, found none")
+            expected = " and ".join(sorted(takes))
+            raise ValueError(f"expected {expected} with cache {self.cache}, found {found}")
         if self.cache == "mag" and not self.mag_ratios:
             raise ValueError("found cache mag without mag_ratios, which differ between models")
         return self
@@ -175,67 +180,81 @@ class DiffusersSettings(DeviceEditorSettings):
     places: ClassVar[frozenset[str]] = frozenset({"adapters"})
     type: Literal["diffusers"]
     model: PathText = Field(description="Hub id or folder.")
-    revision: str | None = Field(None, description="Commit or branch of a hub id.")
+    revision: str | None = Field(None, description="Commit or branch on the hub.")
     pipeline: str | None = Field(
-        None, description="Class in diffusers; null takes what the model names."
+        None, description="Pipeline class of diffusers; null takes the one that the model names."
     )
     dtype: Dtype = Field("bfloat16", description="Number format of the weights.")
     num_inference_steps: Annotated[int, Field(gt=0, le=1000)] | None = Field(
-        50, description="Denoising steps; null where the pipeline takes no such argument."
+        50, description="Denoising steps; null if the pipeline has no such argument."
     )
     true_cfg_scale: Annotated[float, Field(ge=1)] | None = Field(
-        4.0, description="Classifier-free guidance; 1 switches it off, null as above."
+        4.0,
+        description="Classifier-free guidance. 1 switches it off; null if the pipeline has no such "
+        "argument.",
     )
     negative_prompt: Annotated[str, Field(min_length=1)] | None = Field(
-        " ", description="What guidance steers away from; a space is neutral, null as above."
+        " ",
+        description="Text that guidance steers away from. A space is neutral; null if the pipeline "
+        "has no such argument.",
     )
     call: dict[str, JsonValue] = Field({}, description="Further arguments of the pipeline's call.")
     pass_size: bool = Field(
-        False, description="Call with the source's width and height; some pipelines ignore it else."
+        False,
+        description="Call the pipeline with the source's width and height. Some pipelines ignore "
+        "the source's size otherwise.",
     )
     size_multiple: PositiveInt = Field(
-        1, description="Round the width and height of `pass_size` down to multiples of this."
+        1, description="Round the width and height of `pass_size` down to multiples of this number."
     )
     max_input_pixels: PositiveInt | None = Field(
-        None, description="Larger sources are scaled down to so many pixels before the call."
+        None, description="Sources with more pixels are scaled down to this number before the call."
     )
     image_argument: Literal["image", "images", "input_images"] = Field(
-        "image", description="Argument of the pipeline's call that takes the source."
+        "image", description="Argument of the pipeline's call that takes the source image."
     )
     prompt_form: Literal["plain", "json", "tagged"] = Field(
         "plain",
-        description="What the pipeline takes as prompt: the instruction alone; a JSON object with "
-        "it as `edit_instruction` (one that is such an object already is taken as it is); "
-        "or a tag `<img><|image_1|></img>` for each source before it.",
+        description="Form of the prompt. plain: the instruction alone. json: a JSON object with "
+        "the instruction as `edit_instruction`; an instruction that is such an object already "
+        "stays as it is. tagged: a tag `<img><|image_1|></img>` for each source, then the "
+        "instruction.",
     )
     result: Literal["images", "image", "first_frame", "last_frame"] = Field(
         "images",
-        description="Field of the pipeline's output with the edited image; of `frames`, which one.",
+        description="Field of the pipeline's output that holds the edited image; of a video, the "
+        "first or last frame.",
     )
     on_cut: Literal["warn", "fail"] = Field(
         "warn",
-        description="What happens where a text encoder takes only the beginning of a prompt: "
-        "record and report say so, or the edit counts as failed.",
+        description="If a text encoder reads only the beginning of a prompt: warn says so in "
+        "record and report, fail makes the edit fail.",
     )
     scheduler: dict[str, JsonValue] = Field(
-        {}, description="Keys of the scheduler's configuration to change; `class` names another."
+        {},
+        description="Keys of the scheduler's configuration to change; `class` names another "
+        "scheduler.",
     )
-    adapters: tuple[Adapter, ...] = Field((), description="LoRA adapters, one or several.")
+    adapters: tuple[Adapter, ...] = Field((), description="One or several LoRA adapters.")
     checkpoints: PathText | None = Field(
         None,
-        description="Pattern of a training run's checkpoints, such as ckpts/step-*.safetensors: "
-        "LoRA files or folders, or folders of whole models (docs/checkpoints.md).",
+        description="Pattern for the checkpoints of a training run, such as "
+        "ckpts/step-*.safetensors. Checkpoints are LoRA files or folders, or folders of "
+        "whole models (docs/checkpoints.md).",
     )
     series: Series | None = Field(
-        None, description="The training run that it is a checkpoint of; `checkpoints` gives it."
+        None,
+        description="The training run that the editor is a checkpoint of. Set by `checkpoints`, "
+        "not by hand.",
     )
     optimize: bool = Field(
-        True, description="Run faster code that computes the same, where nothing is offloaded."
+        True, description="Run faster code with the same results. It is not used with `offload`."
     )
     offload: Literal["none", "model", "group", "sequential"] = Field(
         "none",
-        description="Keep weights in host memory and move to a small GPU one model (48 GB), "
-        "groups of layers (24 GB) or single layers (least, slowest) at a time.",
+        description="For small GPUs: keep weights in host memory and move to the GPU one model "
+        "(model, 48 GB), a group of layers (group, 24 GB) or a single layer "
+        "(sequential, least memory, slowest) at a time.",
     )
     lossy: Lossy = Field(Lossy(), description="Approximations.")
 
@@ -255,8 +274,8 @@ class DiffusersSettings(DeviceEditorSettings):
     def _guided(self) -> "DiffusersSettings":
         if self.true_cfg_scale is not None and self.true_cfg_scale > 1 and not self.negative_prompt:
             raise ValueError(
-                f"found true_cfg_scale {self.true_cfg_scale:g} without a negative_prompt, which "
-                "switches guidance off; accepted is any text, a space being neutral"
+                "expected a negative_prompt (a space is neutral) beside true_cfg_scale "
+                f"{self.true_cfg_scale:g}, found none, which switches guidance off"
             )
         if self.size_multiple > 1 and not self.pass_size:
             raise ValueError("found size_multiple without pass_size, whose sizes it rounds")
@@ -271,13 +290,13 @@ class DiffusersSettings(DeviceEditorSettings):
             raise ValueError("found lossy.cache mag without num_inference_steps, which it needs")
         if self.gpus_per_editor > 1 and self.offload != "none":
             raise ValueError(
-                f"found gpus_per_editor {self.gpus_per_editor} with offload: {self.offload}; "
-                "expected one of them"
+                f"expected gpus_per_editor 1 with offload: {self.offload}, found "
+                f"{self.gpus_per_editor}"
             )
         if self.lossy.fp8 and not self.optimized:
             given = "optimize: false" if not self.optimize else f"offload: {self.offload}"
             raise ValueError(
-                f"found lossy.fp8 with {given}; accepted is it with optimize: true, offload: none"
+                f"expected optimize: true and offload: none beside lossy.fp8, found {given}"
             )
         return self
 

@@ -246,7 +246,7 @@ def _check_alphas(alphas: Mapping[str, float], layers: int) -> None:
     mixed = len(values) > 1 and any(".processor." in name for name in alphas)
     if mixed or len(alphas) < layers:
         raise _unreadable(
-            f"found {len(values)} different alphas in {len(alphas)} of {layers} layers, which "
+            f"{len(alphas)} of {layers} layers have {len(values)} different alphas, which "
             "diffusers would mix up"
         )
 
@@ -256,14 +256,14 @@ def _check_fit(changes: Mapping[str, _Change], denoiser: torch.nn.Module) -> Non
     unfit = [name for name, change in changes.items() if not _fits(change, layers.get(name))]
     if unfit:
         raise ConfigError(
-            f"{len(unfit)} of {len(changes)} layers fit nothing in {type(denoiser).__name__}, "
-            f"{unfit[0]} for one, accepted is a LoRA of this model"
+            f"expected a LoRA of this model, found {len(unfit)} of {len(changes)} layers that fit "
+            f"nothing in {type(denoiser).__name__}, such as {unfit[0]}"
         )
     for name, change in changes.items():
         if not {matrix.dtype for matrix in change} <= FORMATS:
             raise ConfigError(
-                f"{name} holds numbers of kind {change.down.dtype}, "
-                "accepted are float32, bfloat16 and float16"
+                f"{name}: expected numbers of kind float32, bfloat16 or float16, "
+                f"found {change.down.dtype}"
             )
         if not all(matrix.isfinite().all() for matrix in change):
             raise ConfigError(f"{name} holds values that are no numbers")
@@ -282,7 +282,7 @@ def _fits(change: _Change, layer: torch.nn.Module | None) -> bool:
 
 
 def _unreadable(reason: str) -> ConfigError:
-    return ConfigError(f"{reason}, accepted is a LoRA in a layout that diffusers reads")
+    return ConfigError(f"expected a LoRA in a layout that diffusers reads, found that {reason}")
 
 
 @torch.no_grad()

@@ -218,7 +218,7 @@ class DiffusersEditor:
 
 
 def _scaled_down(source: Image.Image, max_pixels: int | None) -> Image.Image:
-    """Return an image with at most so many pixels, in its proportions."""
+    """Return an image with at most a number of pixels, in its proportions."""
     if max_pixels is None or source.width * source.height <= max_pixels:
         return source
     scale = math.sqrt(max_pixels / (source.width * source.height))

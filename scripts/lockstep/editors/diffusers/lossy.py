@@ -19,23 +19,23 @@ def check(
     A cache needs a pipeline that tells it the two forwards of a guided step apart.
 
     Raises:
-        ConfigError: saying what is accepted.
+        ConfigError: naming the expected pipeline, GPU or dtype.
     """
     lossy, where = settings.lossy, f"editors: {settings.name}: lossy"
     if (lossy.cache or lossy.fp8) and not issubclass(kind, QWEN_IMAGE_EDIT):
-        found = f"cache: found {lossy.cache!r}" if lossy.cache else "fp8: found true"
-        accepted = ", ".join(each.__name__ for each in QWEN_IMAGE_EDIT)
-        raise ConfigError(f"{where}.{found} with {kind.__name__}, accepted are {accepted}")
+        key, found = ("cache", repr(lossy.cache)) if lossy.cache else ("fp8", "true")
+        expected = " or ".join(each.__name__ for each in QWEN_IMAGE_EDIT)
+        raise ConfigError(f"{where}.{key}: expected {expected}, found {found} with {kind.__name__}")
     if lossy.fp8 and torch_device == "cuda":
         major, minor = torch.cuda.get_device_capability()
         if (major, minor) < (8, 9):
             raise ConfigError(
-                f"{where}.fp8: found a GPU of compute capability {major}.{minor}, "
-                "accepted is 8.9 or later, which multiply numbers of eight bits"
+                f"{where}.fp8: expected a GPU of compute capability 8.9 or later, which multiplies "
+                f"numbers of eight bits, found {major}.{minor}"
             )
         if settings.dtype != "bfloat16":
             raise ConfigError(
-                f"{where}.fp8: found dtype {settings.dtype!r} on a GPU, accepted is 'bfloat16'"
+                f"{where}.fp8: expected dtype 'bfloat16' on a GPU, found {settings.dtype!r}"
             )
 
 

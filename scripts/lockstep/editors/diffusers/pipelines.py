@@ -81,8 +81,8 @@ def pipeline_class(settings: DiffusersSettings, index: Index) -> type[diffusers.
     for needed in ("prompt", "generator"):
         if needed not in takes:
             raise ConfigError(
-                f"editors: {settings.name}: pipeline: {name} takes no {needed}, "
-                "accepted is one that edits an image by a prompt"
+                f"editors: {settings.name}: pipeline: expected one that edits an image by a "
+                f"prompt, found {name}, which takes no {needed}"
             )
     _check_result(settings, kind)
     _check_required(settings, kind)
@@ -94,9 +94,9 @@ def pipeline_class(settings: DiffusersSettings, index: Index) -> type[diffusers.
     scale = takes["true_cfg_scale"].default if "true_cfg_scale" in takes else 1
     if scale > 1 and not {"true_cfg_scale", "negative_prompt"} & given.keys():
         raise ConfigError(
-            f"editors: {settings.name}: negative_prompt: found null, but {name} guides by "
-            f"{scale:g} of itself, which without one is switched off; accepted is any text, a "
-            "space being neutral, or true_cfg_scale: 1"
+            f"editors: {settings.name}: negative_prompt: expected a text (a space is neutral), or "
+            f"true_cfg_scale: 1, found null, which switches off the guidance of {scale:g} that "
+            f"{name} has by default"
         )
     if settings.pass_size and not {"width", "height"} <= takes.keys():
         raise ConfigError(
@@ -130,14 +130,14 @@ def _check_image_argument(settings: DiffusersSettings, name: str, takes: Collect
                 f"{where}image_argument: found {argument!r}, but {name} takes {other!r}"
             )
         raise ConfigError(
-            f"{where}pipeline: {name} takes no image, "
-            "accepted is one that edits an image by a prompt"
+            f"{where}pipeline: expected one that edits an image by a prompt, "
+            f"found {name}, which takes no image"
         )
     mask = next((word for word in ("mask_image", "control_image") if word in takes), None)
     if mask is not None:
         raise ConfigError(
-            f"{where}pipeline: {name} needs a {mask}, "
-            "accepted is one that edits an image by a prompt alone"
+            f"{where}pipeline: expected one that edits an image by a prompt alone, "
+            f"found {name}, which needs a {mask}"
         )
 
 
@@ -282,14 +282,16 @@ def empty_denoiser(settings: DiffusersSettings, index: Index) -> torch.nn.Module
 
 def _named(settings: DiffusersSettings, key: str, name: Any, base: type) -> Any:
     """Return a class of diffusers by its name."""
-    where = f"editors: {settings.name}: {key}: found {name!r}"
+    where = f"editors: {settings.name}: {key}: expected"
     if not isinstance(name, str):
-        raise ConfigError(f"{where}, accepted is a class of diffusers, not code of the model's own")
+        raise ConfigError(f"{where} a class of diffusers, found code of the model's own: {name!r}")
     kind = getattr(diffusers, name, None) if name in dir(diffusers) else None
     if not (isinstance(kind, type) and issubclass(kind, base)):
         ending = "Pipeline" if base is diffusers.DiffusionPipeline else "Scheduler"
         known = [word for word in dir(diffusers) if word.endswith(ending)]
-        raise ConfigError(f"{where}{suggest(name, known)}, accepted is such a class of diffusers")
+        raise ConfigError(
+            f"{where} a {ending.lower()} of diffusers, found {name!r}{suggest(name, known)}"
+        )
     return kind
 
 
@@ -313,6 +315,6 @@ def _surplus(
             f"{suggest(argument, takes)}"
         )
     return (
-        f"editors: {settings.name}: {argument}: found {getattr(settings, argument)!r}, "
-        f"but {pipeline} takes no such argument, accepted is null"
+        f"editors: {settings.name}: {argument}: expected null, because {pipeline} takes no such "
+        f"argument, found {getattr(settings, argument)!r}"
     )

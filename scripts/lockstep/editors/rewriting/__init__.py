@@ -30,17 +30,17 @@ class ChatRewriteSettings(ServedSettings):
     prompt: str = Field(
         min_length=1,
         max_length=20_000,
-        description="What the model is told, with {instruction} for the sample's own; its whole "
-        "reply is the new instruction.",
+        description="Text for the model, with {instruction} in place of the sample's instruction. "
+        "The whole reply is the new instruction.",
     )
-    image: bool = Field(False, description="Show it the source images, too.")
+    image: bool = Field(False, description="Also show the source images to the model.")
     max_tokens: PositiveInt = Field(
-        512, le=32_768, description="Longest reply, with what the model reasons before it."
+        512, le=32_768, description="Most tokens of a reply, the reasoning before it included."
     )
     max_requests: PositiveInt | None = Field(
         None,
-        description="Most requests for this editor over all runs into one folder of results, "
-        "further tries included; then its jobs stop.",
+        description="Most requests for this editor over all runs into one results folder, repeated "
+        "tries included. Then its jobs stop.",
     )
     _editor: str = PrivateAttr("")
 
@@ -81,8 +81,9 @@ class FileRewriteSettings(BackendSettings):
     places: ClassVar[frozenset[str]] = frozenset({"path"})
     type: Literal["file"]
     path: PlainPath = Field(
-        description="CSV, JSON, JSONL or Parquet with id and rewritten (or instruction), JSON "
-        "with a text for each id, or the rewritten.jsonl of a run."
+        description="CSV, JSON, JSONL or Parquet file with the columns id and rewritten (or "
+        "instruction), a JSON object with a text for each id, or the rewritten.jsonl of "
+        "a run."
     )
 
     def state(self) -> list[Any]:

@@ -20,14 +20,14 @@ class OpenAISettings(ServedSettings, ModelJudgeSettings):
     type: Literal["openai"]
     response_format: Literal["text", "json_schema"] = Field(
         "text",
-        description="json_schema has the server hold replies to the scores' schema; they come "
-        "without reasoning.",
+        description="json_schema lets the server enforce the schema of the scores. Replies then "
+        "come without reasoning.",
     )
     budget: PositiveFloat | None = Field(
         None,
         allow_inf_nan=False,
-        description="Most that judgements may cost, in the currency of the prices, over all runs "
-        "into one folder of results; then its jobs stop.",
+        description="Most that judgements may cost over all runs into one results folder, in the "
+        "currency of the prices. Then the jobs stop.",
     )
 
     @model_validator(mode="after")

@@ -33,24 +33,27 @@ class LocalSettings(ModelJudgeSettings):
         "device_map",
     }
     model: PathText = Field(description="Hub id or folder.")
-    revision: str | None = Field(None, description="Commit or branch of a hub id.")
+    revision: str | None = Field(None, description="Commit or branch on the hub.")
     dtype: Dtype = Field("bfloat16", description="Number format of the weights.")
-    use_batch_inference: bool = Field(True, description="Judge several samples at a time.")
+    use_batch_inference: bool = Field(True, description="Judge several samples at the same time.")
     batch_size: PositiveInt | Literal["auto"] = Field(
-        "auto", description="Edits judged at a time; auto takes what the device has room for."
+        "auto",
+        description="Edits that are judged at the same time; auto takes as many as fit into the "
+        "device's memory.",
     )
     gpus_per_judge: PositiveInt = Field(
-        1, description="GPUs over which one judge is spread, where it is too large for one."
+        1, description="Number of GPUs for one judge that is too large for a single GPU."
     )
     device_map: Literal["auto"] | dict[str, NonNegativeInt] = Field(
         "auto",
-        description="Which of its GPUs holds which module, from 0; auto gives each about as much.",
+        description="Which of the judge's GPUs, counted from 0, holds which module; auto gives "
+        "each about the same amount.",
     )
     min_schema_mass: float = Field(
         0.5,
         ge=0,
         le=1,
-        description="Least probability that the judge itself must put on valid scores.",
+        description="Least total probability that the judge must give to valid scores.",
     )
 
     @model_validator(mode="after")
@@ -60,8 +63,8 @@ class LocalSettings(ModelJudgeSettings):
         found, there = sorted(set(self.device_map.values())), list(range(self.gpus_per_judge))
         if found != there:
             raise ValueError(
-                f"found a device_map to {found}, accepted is one to all of {there} "
-                f"(gpus_per_judge: {self.gpus_per_judge})"
+                f"expected a device_map to all of {there} (gpus_per_judge: {self.gpus_per_judge}), "
+                f"found one to {found}"
             )
         return self
 
@@ -118,12 +121,12 @@ class LocalSettings(ModelJudgeSettings):
 
 
 class Qwen3VLSettings(LocalSettings):
-    """Qwen3-VL in the jobs themselves, on their devices."""
+    """Qwen3-VL, run by the jobs themselves on their devices."""
 
     type: Literal["qwen3_vl"]
 
 
 class TransformersSettings(LocalSettings):
-    """A model of transformers that reads images and writes text, in the jobs themselves."""
+    """A model of transformers that reads images and writes text, run by the jobs themselves."""
 
     type: Literal["transformers"]

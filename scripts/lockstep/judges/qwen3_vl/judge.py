@@ -72,8 +72,8 @@ class Qwen3VLJudge:
         for part in (self._model.model.visual, *self._model.model.language_model.layers):
             if len({parameter.device for parameter in part.parameters()}) > 1:
                 raise ConfigError(
-                    f"{settings.option}.device_map: found a {type(part).__name__} on several GPUs, "
-                    "accepted is each layer and the vision tower on one"
+                    f"{settings.option}.device_map: expected each layer and the vision tower on "
+                    f"one GPU, found a {type(part).__name__} on several"
                 )
         self._settings = settings
         # its models do without switches, and their replies are kept
@@ -281,8 +281,8 @@ def _balanced(settings: LocalSettings) -> dict[str, int]:
     modules = accelerate.infer_auto_device_map(empty, memory, whole, dtype)
     if "disk" in modules.values():
         raise ConfigError(
-            f"{settings.option}.gpus_per_judge: found too little memory on {settings.together} for "
-            f"{settings.model!r}, accepted are more"
+            f"{settings.option}.gpus_per_judge: expected more GPUs for {settings.model!r}, "
+            f"found too little memory on {settings.together}"
         )
     return modules
 

@@ -23,9 +23,9 @@ log = logging.getLogger(__name__)
 class Output(Section):
     """One of a reward model's numbers."""
 
-    output: NonNegativeInt = Field(description="Which of the model's numbers it is, from 0.")
-    lowest: float = Field(description="Its value that is the least on the criterion's scale.")
-    highest: float = Field(description="Its value that is the most on the criterion's scale.")
+    output: NonNegativeInt = Field(description="Which of the model's numbers, from 0.")
+    lowest: float = Field(description="Value that becomes the lowest on the criterion's scale.")
+    highest: float = Field(description="Value that becomes the highest on the criterion's scale.")
 
     @model_validator(mode="after")
     def _ascending(self) -> Self:
@@ -35,7 +35,7 @@ class Output(Section):
 
 
 class RewardSettings(JudgeSettings):
-    """A reward model of transformers, which gives numbers in place of a reply."""
+    """A reward model of transformers, which returns numbers in place of a reply."""
 
     on_device: ClassVar[bool] = True
     imports: ClassVar[str] = "lockstep.judges.reward.judge"
@@ -48,10 +48,11 @@ class RewardSettings(JudgeSettings):
     pairs: ClassVar[bool] = False
     type: Literal["reward"]
     model: PathText = Field(description="Hub id or folder.")
-    revision: str | None = Field(None, description="Commit or branch of a hub id.")
+    revision: str | None = Field(None, description="Commit or branch on the hub.")
     dtype: Dtype = Field("bfloat16", description="Number format of the weights.")
     outputs: dict[str, Output] = Field(
-        min_length=1, description="For each criterion of the rubrics, which number it is."
+        min_length=1,
+        description="For each criterion of the rubrics, which of the model's numbers it is.",
     )
 
     def identity(self) -> dict[str, Any]:

@@ -62,7 +62,7 @@ def read_answers(plan: Path, files: Sequence[Path]) -> Answers:
 
 
 def write_answers(answers: Answers, path: Path) -> None:
-    """Write a CSV that `report.human_scores` reads, or that holds votes on pairs."""
+    """Write a CSV of scores, or of votes on pairs, that `report.human_scores` reads."""
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, answers.columns, lineterminator="\n")
     writer.writeheader()
