@@ -90,7 +90,7 @@ def test_a_comparison_has_the_interval_and_the_p_value_of_its_clusters():
     found = stats.paired(one, two, SCALE)
     assert found["difference"] == pytest.approx((one - two).mean())
     known = clusters.mean([one - two], [range(144)])
-    assert found["ci95"] == pytest.approx(clusters.interval(known, (-10, 10)))
+    assert found["ci95"] == pytest.approx(clusters.interval(known, (-10, 10), True))
     assert found["p_value"] == pytest.approx(clusters.p_value(known, (-10, 10)))
     assert 0 < found["p_value"] < 0.05
     assert (found["wins"], found["ties"], found["losses"]) == (90, 18, 36)
@@ -137,7 +137,7 @@ def test_a_comparison_over_parts_is_of_the_parts_means():
     many = stats.paired(one * 10, two * 10, SCALE, parts=parts * 10, macro=True)
     split = [np.tile([4.0, 1, 2], 10), np.tile([-1.0, -1, -2, -1], 10)]
     known = clusters.mean(split, [range(30), range(30, 70)], macro=True)
-    assert many["ci95"] == pytest.approx(clusters.interval(known, (-10, 10)))
+    assert many["ci95"] == pytest.approx(clusters.interval(known, (-10, 10), True))
     none = stats.paired([], [], SCALE)
     assert none["difference"] is none["ci95_method"] is None
 

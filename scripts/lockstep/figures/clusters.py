@@ -93,7 +93,9 @@ def mean(
     return Clustered(float(value), errors, float(1 / (weights**2).sum()), float(freedom))
 
 
-def interval(found: Clustered | None, scale: tuple[float, float]) -> list[float] | None:
+def interval(
+    found: Clustered | None, scale: tuple[float, float], difference: bool = False
+) -> list[float] | None:
     """Return the 95% interval of a mean; None where there are too few clusters.
 
     It is Student's with Hall's transformation for skewed values (1992), each end with one cluster
@@ -101,6 +103,8 @@ def interval(found: Clustered | None, scale: tuple[float, float]) -> list[float]
 
     Args:
         scale: lowest and highest value that there can be.
+        difference: whether it is the mean of differences, which lie far from both ends of their
+            scale; the cluster more then weighs only where nearly all are alike.
     """
     if found is None or found.few:
         return None
@@ -109,7 +113,7 @@ def interval(found: Clustered | None, scale: tuple[float, float]) -> list[float]
     t = float(stdtrit(found.freedom, 1 - LEVEL / 2))
     ends = []
     for end, quantile in zip(scale, (t, -t), strict=True):
-        value, error, skew = _beyond(found, end)
+        value, error, skew = _beyond(found, end, difference)
         if abs(skew) > 1e-6:
             quantile = 3 / skew * float(np.cbrt(1 + skew * (quantile - skew / 6)) - 1)
         ends.append(float(np.clip(value - error * quantile, *scale)))
@@ -117,9 +121,10 @@ def interval(found: Clustered | None, scale: tuple[float, float]) -> list[float]
 
 
 def p_value(found: Clustered | None, scale: tuple[float, float]) -> float | None:
-    """Return the two-sided p-value that a mean is 0; below 0.05 where `interval` does not hold 0.
+    """Return the two-sided p-value that a mean is 0; None where there are too few clusters.
 
-    None where there are too few clusters. Arguments are those of `interval`.
+    Below 0.05 it needs more than an interval without 0: a cluster more at the other end of the
+    scale must not turn the mean, also where it is a difference. Arguments are those of `interval`.
     """
     if found is None or found.few:
         return None
@@ -134,18 +139,20 @@ def p_value(found: Clustered | None, scale: tuple[float, float]) -> float | None
     return min(1.0, 2 * float(stdtr(found.freedom, -side * t)))
 
 
-def _beyond(found: Clustered, end: float) -> tuple[float, float, float]:
+def _beyond(found: Clustered, end: float, difference: bool = False) -> tuple[float, float, float]:
     """Return value, standard error and skewness with one cluster more at an end of the scale.
 
     It weighs `UNSEEN` · min(1, d² / S)², with d its distance from the value and S the sum of
-    squared deviations of all clusters.
+    squared deviations of all clusters; of a difference `UNSEEN` · min(1, 2 d / A)², with A the sum
+    of absolute deviations. Both are 1 / k² where k clusters lie that far off and all others alike.
     """
     count = found.worth
     variance = float((found.errors**2).sum())
     distance = end - found.value
-    squares = variance * count * (count - 1)
-    far = min(1.0, distance**2 / squares) if squares else 1.0
-    weight = UNSEEN * far**2
+    seen = variance * count * (count - 1) / distance**2 if distance else 0.0
+    if difference and distance:
+        seen = float(np.abs(found.errors).sum()) * count / (2 * abs(distance))
+    weight = UNSEEN / max(1.0, seen) ** 2
     whole = count + weight
     added = distance**2 * weight / (whole * (count - 1))
     skew = float((found.errors**3).sum()) / (variance + added) ** 1.5 if variance else 0.0

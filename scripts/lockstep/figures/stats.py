@@ -98,7 +98,9 @@ def overall(
     return {"micro": micro, "macro": macro}
 
 
-def with_interval(found: Clustered | None, scale: tuple[float, float]) -> dict[str, Any]:
+def with_interval(
+    found: Clustered | None, scale: tuple[float, float], difference: bool = False
+) -> dict[str, Any]:
     """Return what a mean is sure of.
 
     Returns:
@@ -106,7 +108,7 @@ def with_interval(found: Clustered | None, scale: tuple[float, float]) -> dict[s
         `too few` where there is no interval, and the number of `clusters`; both None of no mean.
     """
     return {
-        "ci95": interval(found, scale),
+        "ci95": interval(found, scale, difference),
         "ci95_method": _method(found),
         "clusters": 0 if found is None else len(found.errors),
     }
@@ -154,7 +156,7 @@ def paired(
         "first_mean": average(one),
         "second_mean": average(two),
         "difference": average(differences),
-        **with_interval(found, (-furthest, furthest)),
+        **with_interval(found, (-furthest, furthest), difference=True),
         "p_value": p_value(found, (-furthest, furthest)),
         "p_value_method": _method(found),
         "wins": int((differences > 0).sum()),
