@@ -48,13 +48,16 @@ if workflow.remote_exec:
 
 onstart:
     # it takes what a plan does without
-    from lockstep.jobs import due
+    from lockstep.jobs import board, due
 
     try:
         needed = list(workflow.dag.needrun_jobs())
         if mark.cache_info().currsize:
             stale.check_clock(BECAUSE, RESULTS)
         jobs = [(job.rule.script, job.wildcards_dict) for job in needed if job.rule.script]
+        works = {job.jobid: (job.rule.script, job.wildcards_dict) for job in needed}
+        if not RUN.only_compares and not workflow.touch:
+            board.begin(CONFIG, RUN.devices, works)
         HELD.append(computed.begin(RUN, SOURCE, jobs, only_touches=workflow.touch))
         for sentence in due.at_start(CONFIG, jobs):
             print(media.entry(sentence), file=sys.stderr)
@@ -64,6 +67,9 @@ onstart:
 
 
 onsuccess:
+    from lockstep.jobs import board
+
+    board.succeeded()
     workers.end_run()
 
 

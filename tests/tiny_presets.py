@@ -91,6 +91,53 @@ def flux2_dev(folder: Path, guidance_embeds: bool = True) -> None:
     mark(folder)
 
 
+def flux3(folder: Path, kind: str = "Flux3ModularPipeline", upsampler: bool = True) -> None:
+    """Write a tiny FLUX.3 [klein] base, a modular pipeline, with the model that rewrites prompts.
+
+    Args:
+        kind: class of the pipeline.
+        upsampler: whether the rewriting model lies in the folder; else nowhere.
+    """
+    import diffusers
+
+    _seed()
+    tokenizer = make_tokenizer()
+    pipeline = getattr(diffusers, kind)()
+    pipeline.update_components(
+        text_encoder=_qwen3_vl(tokenizer, num_hidden_layers=32),
+        tokenizer=_processor(tokenizer, 16, judge=True),
+        vae=_flux2_vae(),
+        transformer=diffusers.Flux3Transformer2DModel(
+            in_channels=16,
+            cond_in_channels=16,
+            num_layers=1,
+            num_single_layers=1,
+            attention_head_dim=16,
+            num_attention_heads=2,
+            joint_attention_dim=8 * 32,
+            axes_dims_rope=(4, 4, 4, 4),
+            flow_map="Distilled" in kind,
+        ),
+    )
+    if upsampler:
+        pipeline.update_components(
+            prompt_upsampler=_qwen3_5(tokenizer),
+            prompt_upsampler_processor=_processor(tokenizer, 16, judge=True),
+        )
+    pipeline.save_pretrained(str(folder), overwrite_modular_index=True)
+    mark(folder)
+
+
+def flux3_klein(folder: Path) -> None:
+    """Write a tiny FLUX.3 [klein], which is distilled."""
+    flux3(folder, "Flux3DistilledModularPipeline")
+
+
+def qwen_image_21_turbo(folder: Path) -> None:
+    """Write a tiny Qwen-Image 2.1 Turbo: it brings its steps."""
+    qwen_image_21(folder, sample_sigmas=[1.0, 0.5])
+
+
 def qwen_image_21(folder: Path, sample_sigmas: list[float] | None = None) -> None:
     """Write a tiny Qwen-Image 2.1."""
     import diffusers
@@ -550,7 +597,27 @@ def _qwen25_vl(tokenizer: Any) -> Any:
     )
 
 
-def _qwen3_vl(tokenizer: Any) -> Any:
+def _qwen3_5(tokenizer: Any) -> Any:
+    import transformers
+
+    return transformers.Qwen3_5ForConditionalGeneration(
+        transformers.Qwen3_5Config(
+            text_config={
+                **text_config(tokenizer, mrope_section=[2, 1, 1], mrope_interleaved=True),
+                "head_dim": 8,
+                "layer_types": ["linear_attention", "full_attention"],
+                "linear_key_head_dim": 8,
+                "linear_value_head_dim": 8,
+                "linear_num_key_heads": 2,
+                "linear_num_value_heads": 4,
+            },
+            vision_config={**VISION, "num_position_embeddings": 2304},
+            **parts.vision_token_ids(tokenizer),
+        )
+    )
+
+
+def _qwen3_vl(tokenizer: Any, **more: Any) -> Any:
     import transformers
 
     return transformers.Qwen3VLForConditionalGeneration(
@@ -558,6 +625,7 @@ def _qwen3_vl(tokenizer: Any) -> Any:
             text_config={
                 **text_config(tokenizer, mrope_section=[2, 1, 1], mrope_interleaved=True),
                 "head_dim": 8,
+                **more,
             },
             vision_config={
                 **VISION,

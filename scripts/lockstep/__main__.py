@@ -166,7 +166,7 @@ def _report(arguments: argparse.Namespace) -> int:
     for own in write_partial(settings, folder, max(1, len(os.sched_getaffinity(0)) // 2)):
         edits, scores = (f"{done} of {own.samples}" for done in (own.edits, own.scores))
         print(f"{own.editor}: {edits} edits, {scores} scores")
-    print(folder / "report.html")
+    print(folder / layout.page(folder).name)
     return 0
 
 

@@ -346,6 +346,11 @@ def anchor_files(folder: Path) -> tuple[Path, Path]:
     return folder / "anchors.jsonl", folder / "recorded.jsonl"
 
 
+def progress(results: Path) -> Path:
+    """Return what a run says of how far it is."""
+    return results / "progress.json"
+
+
 def worker_log(results: Path, devices: str) -> Path:
     return results / "logs" / "workers" / f"{devices}.log"
 

@@ -6,13 +6,14 @@ from lockstep.benchmark import intake
 from lockstep.config.load import of_job
 from lockstep.jobs import due, provenance
 from lockstep.jobs.joblog import job_log
-from lockstep.records import notes
+from lockstep.records import notes, progress
 
 with job_log(snakemake.log[0]) as terminal:
     settings = of_job(snakemake.config)
     folder = Path(snakemake.output.rejected).parent
-    with notes.noted(provenance.prepared(settings)):
-        counts = intake.prepare(settings.benchmark, folder, snakemake.threads, terminal)
+    work = progress.Work("prepare")
+    with notes.noted(provenance.prepared(settings)), progress.reported(work):
+        counts = intake.prepare(settings.benchmark, folder, snakemake.threads)
     listed = ", ".join(f"{count} {category}" for category, count in counts.samples.items())
     print(f"prepare: {listed}, {counts.rejected} rejected", file=terminal)
     if counts.left_out:

@@ -1,6 +1,7 @@
 """Snakemake's output as one line a job: what it did, how long it took, what is still to do."""
 
 import argparse
+import atexit
 import io
 import logging
 import os
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from snakemake.logging import ColorizingTextHandler, DefaultFilter, DefaultFormatter
+from snakemake.settings.enums import Quietness
 from snakemake_interface_logger_plugins.base import LogHandlerBase
 from snakemake_interface_logger_plugins.common import LogEvent
 from snakemake_interface_logger_plugins.settings import LogHandlerSettingsBase
@@ -19,7 +21,9 @@ from snakemake_interface_logger_plugins.settings import LogHandlerSettingsBase
 from lockstep.config import checks
 from lockstep.errors import ConfigError
 from lockstep.foreign import media, yaml_files
+from lockstep.jobs import board
 from lockstep.records import recovery
+from snakemake_logger_plugin_lockstep.display import Display, can_draw
 
 NOISE = re.compile(
     "Assuming unrestricted shared filesystem|Building DAG|Complete log|Conda environments: ignored"
@@ -36,7 +40,19 @@ FRAME = re.compile(
 )
 """A sentence of ours, with the lines in which Snakemake names the place in our files."""
 
+OF_SCRIPT = re.compile(
+    rf"RuleException:\nCalledProcessError in file \"{re.escape(str(OURS))}/[^\n]*\", line \d+:\n"
+    r"Command '[^\n]*\.snakemake/scripts/[^\n]*",
+    re.DOTALL,
+)
+"""What Snakemake says of a script of ours that has failed, beside what the script says."""
+
 NO_RULE = re.compile(r"MissingRuleException:\nNo rule to produce (?P<target>[^/\n]+?) \(if you ")
+
+STOPPING = "Terminating processes on user request"
+"""What Snakemake says when it is interrupted."""
+
+ENDED = "At least one job did not complete successfully."
 
 BECAUSE = ".snakemake/because/"
 """Where the files lie that the workflow calls by the reasons why outputs are made again."""
@@ -58,7 +74,16 @@ class LogHandler(LogHandlerBase, ColorizingTextHandler):
             # names in Chinese, on a terminal that knows ASCII alone
             stream.reconfigure(errors="backslashreplace")
         ColorizingTextHandler.__init__(self, nocolor=settings.nocolor, stream=stream)
-        self.setFormatter(_Lines(settings))
+        quiet = {Quietness.ALL, Quietness.PROGRESS} & set(settings.quiet or ())
+        draws = not quiet and not settings.dryrun and can_draw(stream)
+        colors = not self.nocolor and "NO_COLOR" not in os.environ
+        self.nocolor = not colors
+        self._display = Display(draws, speaks=not quiet, colors=colors)
+        self._lines = _Lines(settings, counts=not draws)
+        self.setFormatter(self._lines)
+        self._dryrun = settings.dryrun
+        # however this process ends, short of a kill
+        atexit.register(self.close)
         self.addFilter(
             DefaultFilter(
                 settings.quiet,
@@ -69,6 +94,26 @@ class LogHandler(LogHandlerBase, ColorizingTextHandler):
             )
         )
 
+    def handle(self, record: logging.LogRecord) -> Any:
+        # also of what --quiet leaves out
+        self._watch(record)
+        return super().handle(record)
+
+    def _watch(self, record: logging.LogRecord) -> None:
+        event = getattr(record, "event", None)
+        if event == LogEvent.RUN_INFO and not self._dryrun and not self._display.ident:
+            self._display.start()
+        if record.getMessage().startswith(STOPPING):
+            self._lines.interrupted = True
+        with self._display.lock:
+            run, now = board.current, time.time()
+            if run is not None and event == LogEvent.JOB_INFO:
+                run.begins(record.jobid, now, record.rule_msg or record.rule_name)
+            elif run is not None and event == LogEvent.JOB_FINISHED:
+                run.ends(record.job_id, now)
+            elif run is not None and event == LogEvent.JOB_ERROR:
+                run.ends(record.jobid, now, "waiting" if self._lines.interrupted else "failed")
+
     def emit(self, record: logging.LogRecord) -> None:
         # the base class puts an empty line before each job
         self.last_msg_was_job_info = True
@@ -77,8 +122,11 @@ class LogHandler(LogHandlerBase, ColorizingTextHandler):
     def decorate(self, record: logging.LogRecord, message: str) -> str:
         if record.levelno >= logging.WARNING:
             message = ColorizingTextHandler.decorate(self, record, message)
-        # over a progress bar that a job may have left on this line
-        return f"\r\033[K{message}" if self.is_tty else message
+        return message
+
+    def close(self) -> None:
+        self._display.stop(self._lines.interrupted)
+        super().close()
 
     @property
     def writes_to_stream(self) -> bool:
@@ -128,10 +176,16 @@ def _check_file(file: Path) -> None:
 
 
 class _Lines(DefaultFormatter):
-    """Turns Snakemake's events into lines; an empty one is not written."""
+    """Turns Snakemake's events into lines; an empty one is not written.
 
-    def __init__(self, settings: Any) -> None:
+    Args:
+        counts: whether the line of a finished job counts all jobs.
+    """
+
+    def __init__(self, settings: Any, counts: bool) -> None:
         super().__init__(settings.quiet, settings.show_failed_logs)
+        self._counts = counts
+        self.interrupted = False
         self._dryrun = settings.dryrun
         self._verbose = settings.verbose
         self._total = 0
@@ -144,6 +198,10 @@ class _Lines(DefaultFormatter):
 
     def _line(self, record: logging.LogRecord) -> str:
         event = getattr(record, "event", None)
+        if record.getMessage().startswith(STOPPING):
+            return "stopping; an image in hand is saved first"
+        if self.interrupted and record.getMessage().rstrip().endswith(ENDED):
+            return "interrupted, run again to go on"
         if event == LogEvent.JOB_FINISHED:
             return self._finished(record.job_id)
         if event in (LogEvent.PROGRESS, LogEvent.JOB_STARTED, LogEvent.RESOURCES_INFO):
@@ -151,6 +209,9 @@ class _Lines(DefaultFormatter):
         if event is None and record.levelno < logging.WARNING and not self._verbose:
             message = record.getMessage()
             return "" if NOISE.match(message.strip()) else message.strip("\n")
+        if OF_SCRIPT.fullmatch(record.getMessage()) and not self._verbose:
+            # the line on its failure says where to look
+            return ""
         if framed := FRAME.fullmatch(record.getMessage()):
             return f"Error: {framed['text']}"
         lacking = NO_RULE.match(record.getMessage())
@@ -189,6 +250,8 @@ class _Lines(DefaultFormatter):
 
     def format_job_error(self, msg: dict[str, Any]) -> str:
         began, what = self._started.pop(msg["jobid"], (time.monotonic(), msg["rule_name"]))
+        if self.interrupted:
+            return ""
         logs = ", ".join(msg["log"])
         line = f"{_clock()} FAILED {what} after {_seconds(time.monotonic() - began)}"
         return f"{line}, see {logs}" if logs else "\n".join(self._format_job_error(msg))
@@ -200,8 +263,8 @@ class _Lines(DefaultFormatter):
         waiting = max(0, self._total - self._done - running)
         seconds = time.monotonic() - began
         took = f" in {_seconds(seconds)}" if seconds >= 0.05 else ""
-        counts = f"{self._done} done, {running} running, {waiting} waiting"
-        return f"{_clock()} {what}{took} [{counts}]"
+        counts = f" [{self._done} done, {running} running, {waiting} waiting]"
+        return f"{_clock()} {what}{took}{counts if self._counts else ''}"
 
 
 def _held() -> str | None:

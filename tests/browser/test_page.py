@@ -417,6 +417,7 @@ def with_control(tmp_path_factory) -> Path:
     editors = [{"name": name, "type": "precomputed", "folder": "edits"} for name in EDITORS]
     editors[2] = {"name": EDITORS[2], "type": "identity"}
     for own, report in ((folder, {}), (folder / "zh", {"language": "zh"})):
+        report = {"min_coverage": 0, **report}
         write.write_report(*made_up.make_results(own, 30, editors=editors, report=report))
     return folder
 

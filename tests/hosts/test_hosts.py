@@ -16,8 +16,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from lockstep.jobs.sockets import bind
-from lockstep.jobs.workers import CODE
+from lockstep.jobs.sockets import FORKER, WORKER, bind
 from tests.workflow.conftest import EDITOR, environment, make, until
 from tests.workflow.test_resume import EDITOR as CONTROL
 from tests.workflow.test_resume import Held, HeldDisk, alive, children, is_edit_job
@@ -84,10 +83,18 @@ def processes(workflow):
 
 
 def hosts(workflow):
+    return called(WORKER, workflow)
+
+
+def forkers(workflow):
+    return called(FORKER, workflow)
+
+
+def called(name, workflow):
     found = []
     for process in processes(workflow):
         with contextlib.suppress(psutil.Error):
-            if CODE in process.cmdline():
+            if process.name() == name:
                 found.append(process)
     return found
 
@@ -115,9 +122,9 @@ def folder_of_sockets():
 
 
 def sockets(workflow):
-    """Return the sockets of hosts of the run that a test has started."""
+    """Return the sockets of hosts of the run that a test has started, and of its forker."""
     started = getattr(workflow, "started", None)
-    return list(folder_of_sockets().glob(f"{started}-*.sock"))
+    return list(folder_of_sockets().glob(f"{started}-*"))
 
 
 def start(workflow, *arguments):
@@ -332,6 +339,54 @@ def test_a_run_killed_while_its_model_loads_leaves_nothing(workflow):
     assert not images(workflow)
     workflow.run(*edits(workflow), "--unlock")
     workflow.run(*edits(workflow))
+    assert_complete(workflow, {})
+
+
+def test_a_forker_killed_while_it_imports_costs_nothing(workflow):
+    run = workflow.start(*edits(workflow))
+    workflow.started = run.pid
+    (forker,) = until(lambda: forkers(workflow), LONG, workflow.printed)
+    forker.kill()
+    assert not hosts_started(workflow)
+    assert run.wait(LONG) == 0, workflow.printed()
+    assert "FAILED" not in workflow.printed()
+    assert_complete(workflow, {})
+    assert hosts_started(workflow) == 1
+
+
+def test_a_forker_killed_in_mid_edit_costs_nothing(workflow):
+    run, held, _ = start(workflow)
+    (forker,) = forkers(workflow)
+    forker.kill()
+    held.give()
+    assert run.wait(LONG) == 0, workflow.printed()
+    assert "FAILED" not in workflow.printed()
+    assert_complete(workflow, {})
+    assert hosts_started(workflow) == 1
+
+
+def test_a_forker_killed_with_its_host_costs_the_edit_in_hand_and_the_retry_starts_both(workflow):
+    run, held, host = start(workflow)
+    kept = images(workflow)
+    held.release()
+    for process in (*forkers(workflow), host):
+        process.kill()
+    assert run.wait(LONG) == 0, workflow.printed()
+    assert workflow.printed().count("FAILED editing physical") == 1
+    assert_complete(workflow, kept)
+    assert workflow.logs("workers/forker.log").count("is the forker of the workers") == 2
+
+
+def test_a_forker_that_hangs_when_its_run_is_killed_is_ended_by_the_next_run(workflow):
+    run = workflow.start(*edits(workflow))
+    workflow.started = run.pid
+    (forker,) = until(lambda: forkers(workflow), LONG, workflow.printed)
+    forker.suspend()
+    run.kill()
+    run.wait()
+    workflow.run(*edits(workflow), "--unlock")
+    workflow.run(*edits(workflow))
+    assert not alive([forker])
     assert_complete(workflow, {})
 
 

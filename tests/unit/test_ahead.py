@@ -259,7 +259,7 @@ def test_a_job_that_is_killed_ends_what_was_begun_for_it(settings, serving):
 @pytest.fixture
 def loading(settings, monkeypatch):
     asked = []
-    monkeypatch.setattr(workers, "stand_by", lambda wanted, module, job: asked.append(job))
+    monkeypatch.setattr(workers, "stand_by", lambda wanted, job: asked.append(job))
     return settings, asked
 
 

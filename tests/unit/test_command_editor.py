@@ -408,6 +408,17 @@ def test_a_changed_file_is_another_model_in_memory_and_another_state(settings, t
     assert with_words.state() != given.state()
 
 
+def test_a_program_whose_files_changed_since_they_were_hashed_edits_nothing(
+    settings, edited, sample, tmp_path
+):
+    (tmp_path / "weights").write_text("one")
+    given = settings(depends_on=("weights",))
+    given.identity(sample)
+    (tmp_path / "weights").write_text("another")
+    with pytest.raises(SharedError, match=r"e: .*weights changed during the run, run it again"):
+        edited(given)
+
+
 @pytest.mark.parametrize(
     ("given", "sentence"),
     [

@@ -78,6 +78,7 @@ def test_a_report_of_what_is_there_needs_a_configuration_and_a_benchmark_that_wa
     assert said == "Error: --directory: expected a folder, found none at nowhere"
     tiny.make_benchmark(tmp_path / "benchmark.json")
     (tmp_path / "replies" / "copy").mkdir(parents=True)
+    (tmp_path / "replies" / "copy" / "one.txt").touch()
     (tmp_path / "own.yaml").write_text(
         "benchmark: {path: benchmark.json}\n"
         "editors: [{name: copy, type: identity}]\n"

@@ -32,6 +32,10 @@ def load(**editor):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_preset_is_valid(name):
+    if name.startswith("flux-3"):
+        with pytest.raises(ConfigError, match=r"found the hub id .*, since the parts of a modular"):
+            load(preset=name)
+        return
     editor = load(preset=name)
     assert isinstance(editor, DiffusersSettings)
     assert editor.model.count("/") == 1

@@ -14,7 +14,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from lockstep.editors import keys
-from lockstep.editors.diffusers import DiffusersSettings, Lossy
+from lockstep.editors.diffusers import DiffusersSettings, Lossy, loading
 from lockstep.editors.diffusers import editor as module
 from lockstep.editors.diffusers.editor import DiffusersEditor
 from lockstep.editors.diffusers.loading import load_part
@@ -178,7 +178,7 @@ def test_what_diffusers_loads_by_itself_lies_on_the_device_too(tmp_path):
 
     given = settings(tmp_path, "pix2pix", **PIX2PIX)
     kind = diffusers.StableDiffusionInstructPix2PixPipeline
-    with mock.patch.object(module, "load_part", on_device):
+    with mock.patch.object(loading, "load_part", on_device):
         pipeline = module._load(given, kind, kind.load_config(given.model), "meta", {})
     parts = [part for part in pipeline.components.values() if isinstance(part, torch.nn.Module)]
     assert {part.device.type for part in parts} == {"meta"}

@@ -3,6 +3,7 @@
 import multiprocessing
 import shutil
 import time
+from typing import ClassVar
 from unittest import mock
 
 import pytest
@@ -13,10 +14,12 @@ from lockstep.devices.device import Device
 from lockstep.devices.settings import DeviceSettings
 from lockstep.editing import shard as editing_shard
 from lockstep.editing.waves import Barrier
+from lockstep.editors.diffusers import DiffusersSettings
 from lockstep.editors.identity import IdentitySettings
 from lockstep.editors.precomputed import PrecomputedEditorSettings
-from lockstep.errors import DeviceError
+from lockstep.errors import ConfigError, DeviceError
 from lockstep.judges.qwen3_vl import Qwen3VLSettings
+from lockstep.models import fingerprints
 from lockstep.records import EditRecord
 from lockstep.rubrics.rubric import read_rubric
 from lockstep.scoring import replies
@@ -66,6 +69,32 @@ def test_an_edit_is_kept_under_its_key_and_says_what_made_it(tmp_path):
     assert provenance["instruction"] == "Let go of the ball."
     assert provenance["editor"]["type"] == "identity"
     assert provenance["versions"]["pillow"]
+
+
+class Elsewhere(IdentitySettings):
+    elsewhere: ClassVar[bool] = True
+
+
+def test_software_that_did_not_edit_does_not_stand_in_records(tmp_path):
+    manifest(tmp_path, 1)
+    (record,) = edit(tmp_path, editor=Elsewhere(name="control", type="identity"))
+    assert record.versions == {}
+
+
+def test_a_model_whose_files_changed_while_it_was_loaded_edits_nothing(models, tmp_path):
+    manifest(tmp_path, 1)
+    model = shutil.copytree(models / "editor", tmp_path / "model")
+    given = DiffusersSettings(name="e", type="diffusers", model=str(model), dtype="float32")
+    fingerprints.folder_hashes.cache_clear()
+
+    def load(*_):
+        (model / "scheduler" / "scheduler_config.json").write_text("{}")
+        return mock.Mock()
+
+    changed = r"model/scheduler/scheduler_config.json changed during the run, run it again"
+    with mock.patch.object(DiffusersSettings, "load", load), pytest.raises(ConfigError) as error:
+        edit(tmp_path, editor=given)
+    assert str(error.value).endswith(changed)
 
 
 def test_records_of_another_number_of_shards_are_forgotten(tmp_path):

@@ -39,8 +39,8 @@ def settings(tmp_path, monkeypatch):
     return Config.model_validate({**SETTINGS, "results": str(tmp_path / "results")})
 
 
-def wanted(settings, slots, key="key"):
-    devices = [Device("cpu", slot) for slot in slots]
+def wanted(settings, slots, key="key", kind="cpu"):
+    devices = [Device(kind, slot) for slot in slots]
     return workers.Wanted(devices, key, "e", settings.devices, Path(settings.results))
 
 
@@ -142,21 +142,20 @@ def test_a_host_that_is_silent_from_its_start_is_ended_with_a_sentence(
     with (
         open(os.devnull, "w") as terminal,
         pytest.raises(
-            WorkerError, match=r"cpu0: found no sign of life of process \d+, .* ended it"
+            WorkerError, match=r"gpu0: found no sign of life of process \d+, .* ended it"
         ),
     ):
-        workers.run("{}", wanted(settings, "0"), terminal)
+        workers.run("{}", wanted(settings, "0", kind="cuda"), terminal)
     _, status = os.waitpid(int((tmp_path / "pid").read_text()), 0)
     assert os.waitstatus_to_exitcode(status) == -signal.SIGKILL
 
 
-def test_a_host_that_dies_at_its_start_is_named_with_its_log(settings, tmp_path, monkeypatch):
+@pytest.mark.parametrize(("kind", "name"), [("cuda", "gpu0"), ("cpu", "cpu0")])
+def test_a_host_that_dies_at_its_start_is_named_with_its_log(settings, monkeypatch, kind, name):
     monkeypatch.setattr(sys, "executable", "/bin/false")
-    with (
-        open(os.devnull, "w") as terminal,
-        pytest.raises(WorkerError, match=r"cpu0: found .* dead at its start .*/workers/cpu0.log"),
-    ):
-        workers.run("{}", wanted(settings, "0"), terminal)
+    sentence = rf"{name}: found .* dead at its start .*/workers/{name}.log"
+    with open(os.devnull, "w") as terminal, pytest.raises(WorkerError, match=sentence):
+        workers.run("{}", wanted(settings, "0", kind=kind), terminal)
     assert not workers.listed()
 
 
@@ -166,7 +165,7 @@ def test_a_host_takes_its_devices_from_those_that_hold_them_and_lets_others_stan
     asked = []
 
     def pretend(slots, key, holds, starter=0):
-        path = workers._path(wanted(settings, slots, key))
+        path = workers._path(wanted(settings, slots, key, "cuda"))
         path = path.with_name(path.name.replace(str(os.getpid()), str(starter or os.getpid())))
         listener = socket.socket(socket.AF_UNIX)
         sockets.bind(listener, path)
@@ -187,7 +186,7 @@ def test_a_host_takes_its_devices_from_those_that_hold_them_and_lets_others_stan
     pretend("1", "later", False)
     pretend("1", "alien", True, starter=1)
     pretend("01", "judge", False)
-    connection, _ = workers._connected(wanted(settings, "01", "judge"))
+    connection, _ = workers._connected(wanted(settings, "01", "judge", "cuda"))
     connection.close()
     assert sorted(asked) == [(f"edit{k}", b'{"kind": "stop"}\n') for k in (0, 1)]
 

@@ -59,7 +59,8 @@ def test_where_nothing_is_left_the_commonest_reason_is_told(tmp_path, rows, cate
 
 
 def test_what_is_left_is_enough(tmp_path):
-    counts, settings, _ = prepare(tmp_path, table(tmp_path, GOOD, *NO_FILE), categories=["cats"])
+    path = table(tmp_path, GOOD, GOOD, *NO_FILE)
+    counts, settings, _ = prepare(tmp_path, path, categories=["cats"])
     intake.check_left(counts, settings)
     assert counts.rejected == 2
 
@@ -108,3 +109,16 @@ def test_a_key_twice_within_a_field_is_seen_too(tmp_path, value):
     _, _, (reason,) = prepare(tmp_path, path, categories=["c"])
     assert reason.startswith("expected each field once, found '")
     assert "twice" in reason
+
+
+def test_where_more_than_a_share_is_rejected_the_commonest_reason_is_told(tmp_path):
+    path = table(tmp_path, GOOD, *NO_FILE, "cats,there.png,")
+    counts, settings, _ = prepare(tmp_path, path, categories=["cats"])
+    sentence = (
+        r"t\.csv: expected at most 50% of the samples to be rejected "
+        r"\(benchmark\.max_rejected_share\), found 75%: 3 are rejected, 2 of them for a reason "
+        r"such as: image: found no file 'gone0\.png'"
+    )
+    with pytest.raises(BenchmarkError, match=sentence):
+        intake.check_left(counts, settings)
+    intake.check_left(counts, settings.model_copy(update={"max_rejected_share": 0.75}))

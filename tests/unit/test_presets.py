@@ -32,6 +32,8 @@ MODELS = {
     "flux-2-klein": tiny_presets.flux2_klein,
     "flux-2-klein-base": tiny_presets.flux2_klein_base,
     "flux-2-klein-kv": tiny_presets.flux2_klein_kv,
+    "flux-3-klein": tiny_presets.flux3_klein,
+    "flux-3-klein-base": tiny_presets.flux3,
     "glm-image": tiny_presets.glm_image,
     "joyimage-edit": tiny_presets.joyimage_edit,
     "joyimage-edit-plus": tiny_presets.joyimage_edit_plus,
@@ -39,6 +41,7 @@ MODELS = {
     "longcat-image-edit": tiny_presets.longcat_image_edit,
     "omnigen": tiny_presets.omnigen,
     "qwen-image-2.1": tiny_presets.qwen_image_21,
+    "qwen-image-2.1-turbo": tiny_presets.qwen_image_21_turbo,
     "z-image-omni": tiny_presets.z_image_omni,
 }
 
@@ -48,10 +51,13 @@ SEVERAL = {
     "flux-2-klein",
     "flux-2-klein-base",
     "flux-2-klein-kv",
+    "flux-3-klein",
+    "flux-3-klein-base",
     "glm-image",
     "joyimage-edit-plus",
     "omnigen",
     "qwen-image-2.1",
+    "qwen-image-2.1-turbo",
     "z-image-omni",
 }
 """Presets whose pipelines take several source images of one sample."""
@@ -94,6 +100,9 @@ def settings(name, folder, **given):
     preset.pop("revision", None)
     small = {
         "qwen-image-2.1": {"output_resolution": 128},
+        "qwen-image-2.1-turbo": {"output_resolution": 128},
+        "flux-3-klein": {"max_new_tokens": 4},
+        "flux-3-klein-base": {"max_new_tokens": 4},
         "bria-fibo-edit": {"_auto_resize": False},
     }
     if preset["num_inference_steps"] is not None:
@@ -115,7 +124,8 @@ def loaded(name, tiny, **given):
 def test_a_preset_edits_in_its_real_class(name, tiny, quick, ftfy, tmp_path):
     model = loaded(name, tiny)
     sample = make_sample(tmp_path)
-    first, again = (model.edit(model.prepare(sample), sample, seed=1) for _ in range(2))
+    made = (model.edit(model.prepare(sample), sample, seed=1) for _ in range(2))
+    first, again = (each.image if isinstance(each, Told) else each for each in made)
     assert first.mode == "RGB"
     assert len(first.getcolors(first.width * first.height)) > 100
     assert first.tobytes() == again.tobytes(), "the seed decides all that is drawn"
@@ -216,7 +226,7 @@ def test_tags_stand_before_an_instruction():
          "GlmImagePipeline needs true"),
         ("z-image-omni", {"dtype": "float32"}, 'dtype: found "float32", but ZImageOmniPipeline'),
         ("flux-2-klein", {"call": {"guidance_scale": 4}}, "call.guidance_scale: found 4, but the "
-         "model is distilled (is_distilled in model_index.json) and ignores it; expected 1"),
+         "model is distilled (is_distilled in its index) and ignores it; expected 1"),
         ("flux-2-klein-kv", {"call": {"guidance_scale": 4}}, "call.guidance_scale: "
          "Flux2KleinKVPipeline takes no such argument"),
         ("flux-2-klein", {"true_cfg_scale": 4.0, "negative_prompt": " "}, "true_cfg_scale: "
@@ -249,7 +259,7 @@ def test_steps_that_the_model_overrides_are_refused(tmp_path):
         DiffusersEditor(settings("qwen-image-2.1", tmp_path, num_inference_steps=40), "cpu")
     assert str(error.value) == (
         "editors: tiny: num_inference_steps: found 40, but the model sets its own 3 steps "
-        "(sample_sigmas in model_index.json); expected null, 3 or call.sigmas"
+        "(sample_sigmas in its index); expected null, 3 or call.sigmas"
     )
     for given in ({}, {"num_inference_steps": 3}, {"call": {"sigmas": [1.0, 0.5]}}):
         DiffusersEditor(settings("qwen-image-2.1", tmp_path, **given), "cpu")
@@ -327,6 +337,18 @@ def test_of_two_encoders_the_one_that_cuts_is_named(tiny, quick, models, sample)
     assert re.fullmatch(r"cut after 77 of \d+ tokens \(CLIPTextModel\)", cut)
 
 
+@pytest.mark.parametrize("name", ["joyimage-edit", "joyimage-edit-plus"])
+def test_a_prompt_that_loses_its_first_tokens_is_a_cut_one(name, tiny, quick, sample):
+    model = loaded(name, tiny, call={"max_sequence_length": 256}, negative_prompt=LONG)
+    text = re.fullmatch(
+        r"cut to the last 256 of (\d+) tokens \(Qwen3VLForConditionalGeneration\)",
+        cut_of(model, sample.model_copy(update={"instruction": LONG})),
+    )
+    assert 256 < int(text[1]) < 1000 + len(LONG)
+    assert cut_of(model, sample) is None, "a negative prompt does not count"
+    assert cut_of(loaded(name, tiny), sample.model_copy(update={"instruction": LONG})) is None
+
+
 @pytest.mark.parametrize("name", ["omnigen", "qwen-image-2.1", "longcat-image-edit", "glm-image"])
 def test_a_prompt_that_is_taken_whole_is_not_said_to_be_cut(name, tiny, quick, sample):
     model = loaded(name, tiny)
@@ -354,11 +376,3 @@ def test_on_cut_fail_fails_an_edit_before_it_is_denoised(tiny, sample):
     assert not steps
     assert cut_of(model, sample) is None
     assert steps
-
-
-def test_a_modular_pipeline_is_refused_before_a_run(tmp_path):
-    (tmp_path / "modular_model_index.json").write_text('{"_class_name": "Flux3ModularPipeline"}')
-    given = DiffusersSettings(name="a", type="diffusers", model=str(tmp_path))
-    (lacking,) = given.missing(())
-    assert lacking.field == "model"
-    assert "found modular_model_index.json alone, expected model_index.json" in str(lacking)

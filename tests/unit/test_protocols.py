@@ -10,7 +10,7 @@ import pytest
 from lockstep import records
 from lockstep.benchmark.categories import BY_FORMAT
 from lockstep.errors import RubricError
-from lockstep.figures import published, stats, tables
+from lockstep.figures import clusters, published, tables
 from lockstep.records import ScoreRecord
 from lockstep.rubrics import combine
 from lockstep.rubrics.protocol import PROTOCOL, read_protocol
@@ -45,6 +45,8 @@ def frame(rubric, category, rows):
         found.append(
             {
                 "id": f"{category}{number}",
+                "category": category,
+                "source": None,
                 "status": "judge_failed" if row is None else "ok",
                 "tags": records.canonical_json(tags),
                 "score": None if row is None else combine.score(rubric, criteria, tags),
@@ -120,8 +122,7 @@ def test_no_reply_lifts_an_imgedit_score_by_what_was_kept():
 
 
 @pytest.mark.parametrize("model", imgedit.ROWS)
-def test_imgedit_is_published_as_the_mean_of_its_nine_types(model, monkeypatch):
-    monkeypatch.setattr("lockstep.figures.stats.RESAMPLES", 99)
+def test_imgedit_is_published_as_the_mean_of_its_nine_types(model):
     *types, overall = imgedit.ROWS[model]
     given = {
         category: imgedit.values(mean, count)
@@ -175,7 +176,7 @@ def judged(rubric, category, told):
         for c in criteria
     ]
     scored = tables._scored(scoring_shard._mean(several), rubric.names)
-    return pd.DataFrame([{"id": "x", "tags": "[]", **scored}])
+    return pd.DataFrame([{"id": "x", "category": "c", "source": None, "tags": "[]", **scored}])
 
 
 def test_kris_maps_one_to_five_to_a_hundred_and_has_knowledge_where_it_is_asked_for():
@@ -250,7 +251,7 @@ def test_rise_is_a_weighted_sum_and_the_share_of_samples_with_fives_only():
     assert "| **overall** accuracy | 23.1% (" in text
     assert "| **overall** accuracy_of_all | 21.4% (" in text
     assert "| State Transition accuracy | 50.0% (" in text
-    assert "| spatial_reasoning accuracy_of_all | 0.0% |" in text
+    assert "| spatial_reasoning accuracy_of_all | 0.0% (too few) |" in text
     assert "Puzzle Solving" not in text
     assert text.endswith("| scored samples | 13 |\n| failed samples | 1 |\n")
 
@@ -272,18 +273,22 @@ def test_uniredit_is_a_weighted_sum_over_samples():
 
 def test_the_published_numbers_have_intervals():
     values = {"color_alter": [(9,) * 4, (4,) * 4, (6,) * 4], "text_change": [(1,) * 4, (3,) * 4]}
-    overall = summed("gedit", values)["overall"]
-    parts = (np.array([9.0, 4, 6]), np.array([1.0, 3]))
-    expected = stats.mean_interval(parts)[0]
-    assert overall["ci95"]["score"] == expected
+    few = summed("gedit", values)["overall"]
+    assert set(few["ci95"]) == {*few} - {"ci95", "count", "failed"}
+    # five samples are too few
+    assert set(few["ci95"].values()) == {None}
+    overall = summed("gedit", {name: rows * 12 for name, rows in values.items()})["overall"]
+    parts = [np.array([9.0, 4, 6] * 12), np.array([1.0, 3] * 12)]
+    expected = clusters.interval(clusters.mean(parts, [range(36), range(36, 60)], True), (0, 10))
+    assert overall["ci95"]["score"] == pytest.approx(expected)
     assert expected[0] < overall["score"] < expected[1]
-    assert set(overall["ci95"]) == {*overall} - {"ci95", "count", "failed"}
 
 
 def test_a_score_without_criteria_is_published_and_is_neither_right_nor_wrong():
     protocol = read_protocol(FOLDER / "rise" / PROTOCOL)
     rubric = read_rubric(protocol.rubric_file("spatial_reasoning"))
-    given = pd.DataFrame([{"id": "x", "status": "ok", "score": 10.0, "tags": None}])
+    row = {"id": "x", "category": "c", "source": None, "status": "ok", "score": 10.0, "tags": None}
+    given = pd.DataFrame([row])
     found = published.aggregate(
         protocol, {"spatial_reasoning": given}, {"spatial_reasoning": rubric}
     )

@@ -225,7 +225,7 @@ def test_editors_of_other_samples_are_named_as_such():
 
 
 def test_the_table_for_papers_is_escaped_and_sets_what_is_best_in_bold():
-    scores = [3, 5, 4, 6, 5, 7, 4, 6, 5, 3]
+    scores = [3, 5, 4, 6, 5, 7, 4, 6, 5, 3] * 4
     frames = {
         "my_model & co": {"物理_50%": scored("a", [s + 3 for s in scores])},
         "peer": {"物理_50%": scored("a", [s + 2.9 + 0.3 * (i % 2) for i, s in enumerate(scores)])},

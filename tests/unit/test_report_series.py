@@ -148,7 +148,7 @@ def test_the_page_shows_a_series_once_and_its_curve(written):
     for other in others:
         assert (other in headline) == (other == run["best"])
         assert other in rest
-    assert "mean scores over the steps" in rest and "series-run.csv" in rest
+    assert "Mean scores over the steps" in rest and "series-run.csv" in rest
     curve = pd.read_csv(written / "series-run.csv")
     assert curve["group"].unique().tolist() == ["overall", *made_up.CATEGORIES]
     assert curve["step"].tolist()[: len(others)] == [100 * n for n in range(1, len(others) + 1)]

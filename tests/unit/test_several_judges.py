@@ -295,6 +295,7 @@ def frame_of(values, editors=None):
     table = pd.DataFrame({judges.column(name): own for name, own in values.items()}, dtype=float)
     table["editor"] = editors or ["x"] * count
     table["category"], table["id"] = "physical", [f"s{k}" for k in range(count)]
+    table["cluster"] = table["id"]
     standard = judges._standardised(table[[judges.column(name) for name in values]].to_numpy())
     return table.assign(ensemble=standard.mean(axis=1), spread=np.ptp(standard, axis=1))
 

@@ -1,15 +1,13 @@
 """Statistics: those of scipy, and failures that move no mean."""
 
-import itertools
 import math
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import bootstrap, norm, permutation_test
 
-from lockstep.figures import stats
+from lockstep.figures import clusters, stats
 from lockstep.figures.stats import Group
 from lockstep.rubrics.combine import combined
 from lockstep.rubrics.rubric import SCALE
@@ -36,14 +34,6 @@ def summarise(scores, **failures):
 
 def overall(**categories):
     return stats.overall(categories, 7, SCALE)
-
-
-def scipys(data, statistic):
-    """Return the interval that scipy gives without further ado."""
-    found = bootstrap(
-        data, statistic, n_resamples=9999, method="BCa", rng=np.random.default_rng(0)
-    ).confidence_interval
-    return pytest.approx([found.low, found.high], abs=1e-12)
 
 
 def test_a_summary_by_hand():
@@ -76,52 +66,55 @@ def test_whatever_failed_samples_would_have_the_mean_lies_in_the_bounds(scores, 
         assert low - 1e-9 <= np.mean([*scores, *would[:failed]]) <= high + 1e-9
 
 
-def test_intervals_are_scipys():
-    scores = every(FIRST)
-    assert summarise(scores)["ci95"] == scipys((np.array(scores),), np.mean)
-    assert summarise(scores)["ci95_method"] == "bca"
-    found = overall(**{name: Group(own, {}) for name, own in FIRST.items()})
-    assert found["micro"]["ci95"] == scipys((np.array(scores),), np.mean)
-    parts = tuple(np.array(own) for own in FIRST.values())
+def test_intervals_are_those_of_clusters_drawn_within_categories():
+    parts = {name: np.tile(own, 3) for name, own in FIRST.items()}
+    found = overall(**{name: Group(own, {}) for name, own in parts.items()})
+    values, labels = list(parts.values()), [range(24), range(24, 48)]
+    for kind, macro in (("micro", False), ("macro", True)):
+        known = clusters.mean(values, labels, macro)
+        assert found[kind]["mean"] == pytest.approx(known.value)
+        assert found[kind]["ci95"] == pytest.approx(clusters.interval(known, SCALE))
+        assert (found[kind]["ci95_method"], found[kind]["clusters"]) == ("clustered", 48)
+    one = summarise(parts["physical"])
+    assert (one["ci95"], one["ci95_method"], one["clusters"]) == (None, "too few", 24)
+    # two samples of each source image are half as many clusters
+    shared = [
+        Group(own, {}, clusters=[k // 2 for k in own_])
+        for own, own_ in zip(values, labels, strict=True)
+    ]
+    assert overall(a=shared[0], b=shared[1])["micro"]["ci95"] is None
 
-    def mean_of_means(one, two, axis):
-        return (np.mean(one, axis=axis) + np.mean(two, axis=axis)) / 2
 
-    assert found["macro"]["ci95"] == scipys(parts, mean_of_means)
-
-
-def test_paired_intervals_and_p_values_are_scipys():
-    one, two = np.array(every(FIRST)), np.array(every(SECOND))
-    found = stats.paired(one, two)
+def test_a_comparison_has_the_interval_and_the_p_value_of_its_clusters():
+    one, two = np.tile(every(FIRST), 9), np.tile(every(SECOND), 9)
+    found = stats.paired(one, two, SCALE)
     assert found["difference"] == pytest.approx((one - two).mean())
-    assert found["ci95"] == scipys((settled(one - two),), np.mean)
-    expected = permutation_test(
-        (one - two,),
-        lambda values, axis: np.mean(values, axis=axis),
-        permutation_type="samples",
-        n_resamples=9999,
-        rng=np.random.default_rng(0),
-    )
-    assert found["p_value"] == pytest.approx(expected.pvalue, abs=1e-12)
+    known = clusters.mean([one - two], [range(144)])
+    assert found["ci95"] == pytest.approx(clusters.interval(known, (-10, 10)))
+    assert found["p_value"] == pytest.approx(clusters.p_value(known, (-10, 10)))
     assert 0 < found["p_value"] < 0.05
-    assert (found["wins"], found["ties"], found["losses"]) == (10, 2, 4)
-    assert found["p_value_method"] == "permutation"
+    assert (found["wins"], found["ties"], found["losses"]) == (90, 18, 36)
+    assert found["p_value_method"] == found["ci95_method"] == "clustered"
+    few = stats.paired(one, two, SCALE, [k // 5 for k in range(144)])
+    assert (few["clusters"], few["p_value"], few["p_value_method"]) == (29, None, "too few")
+    assert few["difference"] == found["difference"]
 
 
 def test_scores_that_only_rounding_tells_apart_are_equal_to_everything_that_compares():
     four = [math.sqrt(2) * math.sqrt(8), 2**0.5 * 8**0.5, 4.0, 4 + 1e-12, 4 - 1e-12]
     assert len(set(four)) > 2
     assert stats.separation(four, four[::-1])["auc"] == 0.5
-    found = stats.paired(four, four[::-1])
-    assert (found["wins"], found["ties"], found["losses"], found["p_value"]) == (0, 5, 0, 1)
-    assert found["ci95"] is None
+    found = stats.paired(four * 8, four[::-1] * 8, SCALE)
+    assert (found["wins"], found["ties"], found["losses"], found["p_value"]) == (0, 40, 0, 1)
     summary = stats.summarise(Group(four, {}), 4, SCALE)
     assert summary["threshold_share"] == 1
     assert summary["min"] == summary["median"] == summary["max"] == 4
     assert summary["std"] == 0 and summary["ci95"] is None
     # equal differences of scores that are no sums of powers of two
-    found = stats.paired([0.3, 0.8, 1.1], [0.1, 0.6, 0.9])
-    assert found["ci95"] is None and found["p_value"] == 0.25
+    found = stats.paired([0.3, 0.8, 1.1] * 20, [0.1, 0.6, 0.9] * 20, SCALE)
+    assert found == stats.paired([0.2] * 60, [0] * 60, SCALE) | {
+        name: found[name] for name in ("first_mean", "second_mean")
+    }
     means = {"b": 4 - 1e-12, "a": 4 + 1e-12}
     assert list(stats.ranks(means, [])) == ["b", "a"]
 
@@ -134,56 +127,26 @@ def test_what_is_equal_is_transitive():
 
 def test_a_comparison_over_parts_is_of_the_parts_means():
     one, two, parts = [9, 7, 8, 4, 6, 5, 2], [5, 6, 6, 5, 7, 7, 3], [*"aaa", *"bbbb"]
-    found = stats.paired(one, two, parts)
+    found = stats.paired(one, two, SCALE, parts=parts, macro=True)
     assert found["first_mean"] == pytest.approx((8 + 17 / 4) / 2)
     difference = ((4 + 1 + 2) / 3 + (-1 - 1 - 2 - 1) / 4) / 2
     assert found["difference"] == pytest.approx(difference)
     assert (found["wins"], found["losses"]) == (3, 4)
-    split = [np.array([4.0, 1, 2]), np.array([-1.0, -1, -2, -1])]
-    assert found["ci95"] == scipys(
-        split, lambda a, b, axis: (np.mean(a, axis=axis) + np.mean(b, axis=axis)) / 2
-    )
-    # all signs, by hand
-    signs = list(itertools.product((-1, 1), repeat=7))
-    means = [
-        sum(s * d for s, d in zip(own[:3], split[0], strict=True)) / 3
-        + sum(s * d for s, d in zip(own[3:], split[1], strict=True)) / 4
-        for own in signs
-    ]
-    far = sum(abs(mean) >= abs(2 * difference) - 1e-9 for mean in means)
-    assert found["p_value"] == pytest.approx(far / len(signs))
-    every = stats.paired(one, two)
+    every = stats.paired(one, two, SCALE, parts=parts)
     assert every["difference"] == pytest.approx((7 - 5) / 7)
-
-
-def test_all_signs_are_tried_where_there_are_few():
-    # both signs of three equal differences: 2 of 8 are as far from 0
-    assert stats.paired([2, 3, 4], [1, 2, 3])["p_value"] == 2 / 8
-    assert stats.paired([1, 2], [1, 2])["p_value"] == 1
-    assert stats.paired([0.1 + 0.2], [0.3])["ties"] == 1
-    assert stats.paired([], [])["difference"] is stats.paired([1], [2])["p_value"] is None
-
-
-def test_many_scores_are_taken_for_normal_which_hardly_differs(monkeypatch):
-    generator = np.random.default_rng(1)
-    parts = [generator.integers(0, 11, 1500).astype(float), generator.choice([0.0, 10.0], 1500)]
-    exact, method = stats.mean_interval(parts)
-    p_exact = stats.paired(parts[0][:500], parts[1][:500])["p_value"]
-    monkeypatch.setattr(stats, "LARGEST", 499)
-    fast, fast_method = stats.mean_interval(parts)
-    assert (method, fast_method) == ("bca", "normal")
-    assert fast == pytest.approx(exact, abs=0.02 * (exact[1] - exact[0]))
-    error = math.sqrt(sum(part.var(ddof=1) / 1500 for part in parts)) / 2
-    assert fast == pytest.approx(norm.interval(0.95, np.mean(parts), error))
-    found = stats.paired(parts[0][:500], parts[1][:500])
-    assert found["p_value_method"] == "normal"
-    assert found["p_value"] == pytest.approx(p_exact, abs=0.02)
+    many = stats.paired(one * 10, two * 10, SCALE, parts=parts * 10, macro=True)
+    split = [np.tile([4.0, 1, 2], 10), np.tile([-1.0, -1, -2, -1], 10)]
+    known = clusters.mean(split, [range(30), range(30, 70)], macro=True)
+    assert many["ci95"] == pytest.approx(clusters.interval(known, (-10, 10)))
+    none = stats.paired([], [], SCALE)
+    assert none["difference"] is none["ci95_method"] is None
 
 
 @pytest.mark.parametrize(("scores", "samples"), [([], 0), ([], 3), ([5.0], 1), ([5.0] * 4, 4)])
 def test_where_there_is_nothing_to_say_nothing_is_said(scores, samples):
     summary = summarise(scores, missing=samples - len(scores))
-    assert summary["ci95"] is summary["ci95_method"] is None
+    assert summary["ci95"] is None
+    assert summary["ci95_method"] == ("too few" if scores else None)
     assert summary["mean"] == (5 if scores else None)
     assert summary["coverage"] == (len(scores) / samples if samples else None)
 
@@ -236,8 +199,7 @@ def test_editors_that_nothing_tells_apart_share_a_rank():
         ([-0.5, -0.1], 0.01, True),
         ([-0.1, 0.5], 0.01, False),
         ([0.1, 0.5], 0.2, False),
-        # all differences are equal: there is no interval, but it is no tie
-        (None, 0.01, True),
+        # too few clusters
         (None, None, False),
     ],
 )

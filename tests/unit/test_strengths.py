@@ -9,6 +9,7 @@ from scipy.optimize import minimize
 from scipy.special import expit
 
 from lockstep.figures import design, pairs
+from lockstep.figures.clusters import FEWEST
 from lockstep.figures.pairs import Comparison
 from lockstep.figures.strengths import ANCHOR, fit, strengths
 from tests.conftest import ROOT
@@ -100,7 +101,7 @@ def test_whatever_is_won_ratings_are_finite(replies, count):
     found = strengths(met("a", "b", *replies * count), ["a", "b"])
     numbers = [found["editors"][name]["rating"] for name in "ab"]
     assert np.isfinite(numbers).all()
-    assert (found["editors"]["a"]["ci95"] is None) == (found["samples"] < 2)
+    assert (found["editors"]["a"]["ci95"] is None) == (found["samples"] < FEWEST)
 
 
 def test_who_wins_or_loses_all_is_named():
@@ -130,12 +131,14 @@ def test_editors_that_nothing_connects_have_no_ratings(done, editors, reason):
 
 @pytest.mark.parametrize("reply", [WON, EQUAL, FIRST])
 def test_samples_that_all_say_the_same_are_not_sure(reply):
-    few, more = (strengths(met("a", "b", *[reply] * n), ["a", "b"]) for n in (3, 30))
+    none, few, more = (strengths(met("a", "b", *[reply] * n), ["a", "b"]) for n in (29, 30, 300))
     widths = [np.diff(found["editors"]["a"]["ci95"])[0] for found in (few, more)]
-    assert widths[0] > 300
-    assert widths[1] > 20
-    assert [few["editors"][name]["rank"] for name in "ab"] == [1, 1]
-    ranks = [more["editors"][name]["rank"] for name in "ab"]
+    assert widths[0] > 60
+    assert widths[1] > 2
+    # a difference without an interval is not clear, even where all samples say the same
+    assert none["editors"]["a"]["ci95"] is none["differences"][0]["p_value"] is None
+    assert [none["editors"][name]["rank"] for name in "ab"] == [1, 1]
+    ranks = [few["editors"][name]["rank"] for name in "ab"]
     assert ranks == ([1, 2] if reply == WON else [1, 1])
 
 
@@ -145,6 +148,17 @@ def test_intervals_are_of_samples():
     wide = strengths(once, ["a", "b"])["editors"]["a"]["ci95"]
     again = strengths(once * 4, ["a", "b"])["editors"]["a"]["ci95"]
     assert np.diff(again) == pytest.approx(np.diff(wide), rel=0.1)
+
+
+def test_samples_of_one_source_image_are_one_cluster():
+    done = [Comparison(f"s{k}", "a", "b", *(WON if k % 6 > 1 else LOST)) for k in range(120)]
+    own, shared, few = (
+        strengths(done, ["a", "b"], {f"s{k}": k // n for k in range(120)}) for n in (1, 2, 5)
+    )
+    assert [found["clusters"] for found in (own, shared, few)] == [120, 60, 24]
+    widths = [np.diff(found["editors"]["a"]["ci95"])[0] for found in (own, shared)]
+    assert widths[1] == pytest.approx(2**0.5 * widths[0], rel=0.1)
+    assert few["editors"]["a"]["ci95"] is None
 
 
 def test_tournaments_hold_the_truth_and_find_the_bias():

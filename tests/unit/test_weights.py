@@ -449,6 +449,13 @@ def test_settings_that_are_no_whole_file_are_named(models, tmp_path, name, file,
         weights.check_model(folder)
 
 
+def test_a_part_that_is_not_there_is_named(models, tmp_path):
+    folder = copy(models, "editor", tmp_path)
+    shutil.rmtree(folder / "vae")
+    with pytest.raises(ConfigError, match=f"{folder}: found no folder 'vae', which model_index"):
+        weights.check_model(folder)
+
+
 def test_a_large_tokenizer_that_is_cut_is_named(models, tmp_path):
     folder = copy(models, "judge", tmp_path)
     path = folder / "tokenizer.json"

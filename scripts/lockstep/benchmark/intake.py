@@ -18,8 +18,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, NamedTuple, TypeVar
 
-from tqdm import tqdm
-
 from lockstep import records
 from lockstep.benchmark.categories import BY_FORMAT
 from lockstep.benchmark.items import Image, Item
@@ -28,7 +26,7 @@ from lockstep.errors import BenchmarkError, SampleError, suggest
 from lockstep.foreign.ids import safe_id, same_id
 from lockstep.foreign.images import Verified
 from lockstep.foreign.quarantine import Quarantines
-from lockstep.records import Picture, Rejected, Sample
+from lockstep.records import Picture, Rejected, Sample, progress
 
 DETAILS = re.compile(r"""'[^']*'|"[^"]*"|\d[\d.,]*""")
 """Names and numbers in a reason; reasons that differ in nothing else are of one kind."""
@@ -38,6 +36,9 @@ AHEAD, AHEAD_BYTES = 8, 8 * 2**20
 
 EVERY = 10.0
 """Seconds between two lines of a log on how far the reading is."""
+
+OFTEN = 0.5
+"""Seconds between two reports of it to the run."""
 
 log = logging.getLogger(__name__)
 
@@ -222,7 +223,6 @@ def prepare(
     settings: BenchmarkSettings,
     folder: Path,
     processes: int | None = None,
-    terminal: IO[str] | None = None,
 ) -> Counts:
     """Read a benchmark in one pass and write a manifest per category.
 
@@ -234,7 +234,6 @@ def prepare(
     Args:
         processes: images that are decoded at a time, at most one for each processor that this
             process may use; as many if None.
-        terminal: where to show how far it is.
 
     Raises:
         BenchmarkError: if the file as a whole cannot be read, or at the first rejected sample
@@ -250,7 +249,7 @@ def prepare(
         }
         rejects = stack.enter_context(records.atomic(folder / "rejected.jsonl"))
         intake.sources = stack.enter_context(records.atomic(folder / "sources.jsonl"))
-        for found in _shown(samples(intake), terminal):
+        for found in _told(samples(intake)):
             if isinstance(found, Sample):
                 manifests[found.category].write(records.json_line(found))
                 continue
@@ -270,27 +269,23 @@ def _processes(most: int | None) -> int:
     return own if most is None else min(most, own)
 
 
-def _shown(found: Iterable[T], terminal: IO[str] | None) -> Iterator[T]:
-    """Yield what is found while a terminal, and now and then the log, tell how much it is."""
-    due = time.monotonic() + EVERY
-    with tqdm(
-        found,
-        desc="prepare",
-        file=terminal,
-        disable=terminal is None or not terminal.isatty(),
-        leave=False,
-        unit=" samples",
-        bar_format="{desc} {n}{unit} in {elapsed}, {rate_noinv_fmt}",
-    ) as bar:
-        for number, one in enumerate(bar, 1):
-            yield one
-            if time.monotonic() >= due:
-                log.info("%d samples read", number)
-                due = time.monotonic() + EVERY
+def _told(found: Iterable[T]) -> Iterator[T]:
+    """Yield what is found, while the run, and now and then the log, hear how much it is."""
+    due, told = time.monotonic() + EVERY, 0
+    soon = time.monotonic() + OFTEN
+    for number, one in enumerate(found, 1):
+        yield one
+        now = time.monotonic()
+        if now >= soon:
+            progress.note(number - told)
+            told, soon = number, now + OFTEN
+        if now >= due:
+            log.info("%d samples read", number)
+            due = now + EVERY
 
 
 def check_left(counts: Counts, settings: BenchmarkSettings) -> None:
-    """Refuse a benchmark, or a category of it, of which no sample is left.
+    """Refuse a benchmark of which too little is left: no sample, none of a category, or too few.
 
     A published benchmark may lack some of its format's categories; those of a table are the
     user's own words.
@@ -316,6 +311,13 @@ def check_left(counts: Counts, settings: BenchmarkSettings) -> None:
                 f"{path}: found no sample of {category!r}{suggest(category, counts.left_out)} "
                 f"(benchmark.categories), it has {others}"
             )
+    share = counts.rejected / max(1, counts.rejected + sum(counts.samples.values()))
+    if share > settings.max_rejected_share:
+        why = _why(sum(counts.reasons.values(), Counter()))
+        raise BenchmarkError(
+            f"{path}: expected at most {settings.max_rejected_share:.0%} of the samples to be "
+            f"rejected (benchmark.max_rejected_share), found {share:.0%}: {why}"
+        )
 
 
 def _why(reasons: Counter[str]) -> str:

@@ -68,6 +68,9 @@ class BenchmarkSettings(Section):
         description="Colour behind transparent images, as `#rrggbb` or a CSS name.",
     )
     strict: bool = Field(False, description="Stop at the first rejected sample.")
+    max_rejected_share: float = Field(
+        0.5, ge=0, le=1, description="Share of rejected samples above which the run stops."
+    )
 
     @model_validator(mode="before")
     @classmethod

@@ -1,12 +1,9 @@
-"""What is said of a job's edits while they are made: its log and its progress."""
+"""What is said of a job's edits while they are made: in its log, and to the run."""
 
 import logging
-from typing import IO
-
-from tqdm import tqdm
 
 from lockstep.devices.settings import Schedule
-from lockstep.records import EditRecord, alike
+from lockstep.records import EditRecord, alike, progress
 
 log = logging.getLogger(__name__)
 
@@ -15,16 +12,14 @@ MARKS: dict[Schedule, str] = {"lockstep": "[SYNC]", "free": "[NO-SYNC]", "queue"
 
 
 class Tally:
-    """What became of the samples of a job so far, for its log, its progress and its end.
+    """What becomes of the samples of a job, for its log, the run and its end.
 
     Args:
         watch: None where a server may fail a share of its requests.
     """
 
-    def __init__(self, watch: alike.Watch | None, progress: tqdm) -> None:
-        self.progress = progress
+    def __init__(self, watch: alike.Watch | None) -> None:
         self._watch = watch
-        self._failed = 0
 
     def note(self, record: EditRecord) -> None:
         """Take note of a record.
@@ -34,26 +29,12 @@ class Tally:
         """
         _log_edit(record)
         if record.status == "edit_failed":
-            self._failed += 1
-            self.progress.set_postfix_str(f"{self._failed} failed")
             if self._watch is not None:
                 self._watch.failed(record.id, str(record.error))
         elif record.status == "ok" and self._watch is not None:
             self._watch.passed()
-        self.progress.update()
-
-
-def progress_bar(title: str, count: int, terminal: IO[str], line: int) -> tqdm:
-    """Return a bar on a line of a terminal; none is drawn elsewhere."""
-    return tqdm(
-        total=count,
-        desc=title,
-        file=terminal,
-        disable=not terminal.isatty(),
-        position=line,
-        leave=False,
-        bar_format="{desc} {n}/{total} {bar:20} {elapsed} left {remaining}{postfix}",
-    )
+        if not record.cached:
+            progress.note(failed=int(record.status == "edit_failed"))
 
 
 def _log_edit(record: EditRecord) -> None:

@@ -8,8 +8,6 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Any, Literal
 
-from tqdm import tqdm
-
 from lockstep import layout, records
 from lockstep.editing import served
 from lockstep.editors.rewriting import ChatRewriteSettings, FileRewriteSettings
@@ -20,7 +18,7 @@ from lockstep.errors import ConfigError, SampleError, one_sentence
 from lockstep.foreign.ids import same_id
 from lockstep.foreign.transport import Failed
 from lockstep.models import server
-from lockstep.records import RewriteRecord, Sample, alike
+from lockstep.records import RewriteRecord, Sample, alike, progress
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +32,7 @@ def rewrite(editor: EditorSettings, manifest: Path, folder: Path, terminal: IO[s
     Args:
         manifest: the category's manifest.
         folder: the category's results.
-        terminal: where progress is shown.
+        terminal: where it says what a user should know.
 
     Raises:
         ConfigError: if a file holds none of the samples.
@@ -46,7 +44,7 @@ def rewrite(editor: EditorSettings, manifest: Path, folder: Path, terminal: IO[s
         found = _of_file(rewriter.path, samples)
     else:
         assert isinstance(rewriter, ChatRewriteSettings)
-        found = _of_server(rewriter, samples, folder, terminal)
+        found = _of_server(rewriter, samples, folder)
     failed = sum(record.status != "ok" for record in found)
     log.info("%d of %d instructions are rewritten", len(found) - failed, len(found))
     for record in found:
@@ -80,7 +78,7 @@ def _of_file(path: str, samples: Iterable[Sample]) -> list[RewriteRecord]:
 
 
 def _of_server(
-    rewriter: ChatRewriteSettings, samples: Iterable[Sample], folder: Path, terminal: IO[str]
+    rewriter: ChatRewriteSettings, samples: Iterable[Sample], folder: Path
 ) -> list[RewriteRecord]:
     place, identity = layout.place(folder), rewriter.identity()
     known: dict[str, RewriteRecord] = {}
@@ -98,7 +96,7 @@ def _of_server(
             known[key] = kept
     log.info("%d of %d rewritten instructions are kept", len(known), len(known) + len(missing))
     if missing:
-        known |= _asked(rewriter, missing, len(known), place, terminal)
+        known |= _asked(rewriter, missing, len(known), place)
     return [_of_sample(known[key], sample, category) for sample, category, key in asked]
 
 
@@ -107,7 +105,6 @@ def _asked(
     missing: Mapping[str, Sample],
     known: int,
     place: layout.Place,
-    terminal: IO[str],
 ) -> dict[str, RewriteRecord]:
     """Return the records of samples that a server is asked for, by their keys.
 
@@ -115,17 +112,9 @@ def _asked(
         known: number of those that are kept.
     """
     found: dict[str, RewriteRecord] = {}
-    with (
-        closing(rewriter.load()) as model,
-        tqdm(
-            total=len(missing),
-            desc=f"rewrite {place.category} {place.editor}",
-            file=terminal,
-            disable=not terminal.isatty(),
-            leave=False,
-            bar_format="{desc} {n}/{total} {bar:20} {elapsed} left {remaining}",
-        ) as progress,
-    ):
+    progress.expect(len(missing) + known, known)
+    with closing(rewriter.load()) as model:
+        progress.working()
         counted = layout.rewrite_requests(place.results, place.editor)
         model.spend = partial(served.spend, rewriter, counted, model.done)
 
@@ -143,7 +132,7 @@ def _asked(
             found[str(record.key)] = record
             if record.status == "ok":
                 records.write_records(layout.rewrite(place.results, str(record.key)), [record])
-            progress.update()
+            progress.note(failed=int(record.status != "ok"))
     return found
 
 

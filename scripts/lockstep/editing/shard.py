@@ -26,7 +26,7 @@ from lockstep.editors import keys
 from lockstep.editors.protocol import Editor
 from lockstep.editors.settings import EditorSettings, ServedEditorSettings
 from lockstep.models import staging
-from lockstep.records import SERVER, EditRecord, Sample, file_state, recovery
+from lockstep.records import SERVER, EditRecord, Sample, file_state, progress, recovery
 from lockstep.records.rows import aside
 
 log = logging.getLogger(__name__)
@@ -83,7 +83,7 @@ def edit_shard(
     Args:
         manifest: the category's manifest.
         folder: the category's results; images go to `images/`, records to `edits/`.
-        terminal: where progress is shown.
+        terminal: where it says what a user should know.
         seed: base seed.
         node_local: folder to which models are copied; None copies nothing.
         loaded: gives the model on its device.
@@ -142,6 +142,7 @@ def edit_shard(
         missing = sum(item.known is None for item in mine)
         kept = sum(item.known is not None and item.known.cached for item in mine)
         log.info("%d of %d samples are in the cache", kept, len(mine))
+        progress.expect(len(mine), kept)
         if missing or served.is_open(editor, folder):
             if shard.number == 0:
                 print("\n  ".join(plan_lines), file=terminal)
@@ -152,7 +153,7 @@ def edit_shard(
                     silent = expected if shard.alone else ()
                     queue = Queue(barrier, mine, parts, item, silent, looked_up)
                     order = stack.enter_context(closing(queue))
-                edits = stack.enter_context(closing(edit_all(job, order, terminal)))
+                edits = stack.enter_context(closing(edit_all(job, order)))
                 done = aside(order.records(edits))
                 if isinstance(editor, ServedEditorSettings):
                     by_id = {item.sample.id: item for item in mine}
@@ -241,8 +242,11 @@ def _job(
     def load(torch_device: str) -> Editor:
         nonlocal seconds
         began = time.monotonic()
-        near = staging.nearby(editor, node_local)
-        model = near.load(torch_device)
+        with progress.loading():
+            near = staging.nearby(editor, node_local)
+            model = near.load(torch_device)
+            # keys were made of the files before, and the model of what was there now
+            editor.check_unchanged()
         seconds = time.monotonic() - began
         return model
 

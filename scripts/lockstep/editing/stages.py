@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Generator, Iterator
 from concurrent.futures import Future, wait
 from functools import partial
-from typing import IO, Any, NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 from PIL import Image
 
@@ -16,7 +16,7 @@ from lockstep.devices.settings import Schedule
 from lockstep.devices.telemetry import Sampler
 from lockstep.editing.background import background
 from lockstep.editing.order import Edit, Order
-from lockstep.editing.progress import MARKS, Tally, progress_bar
+from lockstep.editing.progress import MARKS, Tally
 from lockstep.editing.waves import Barrier
 from lockstep.editors import keys
 from lockstep.editors.protocol import Editor, Told
@@ -25,7 +25,7 @@ from lockstep.errors import DeviceError, ServerError, SharedError, SkipError, on
 from lockstep.foreign import images
 from lockstep.models import server
 from lockstep.models.fingerprints import versions
-from lockstep.records import EditRecord, Sample, alike, file_state
+from lockstep.records import EditRecord, Sample, alike, file_state, progress
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +71,7 @@ class _Edited(NamedTuple):
     """As prepared."""
 
 
-def edit_all(job: Editing, order: Order, terminal: IO[str]) -> Generator[EditRecord, None, None]:
+def edit_all(job: Editing, order: Order) -> Generator[EditRecord, None, None]:
     """Go through items and yield the record of each, once its image is saved.
 
     Raises:
@@ -83,9 +83,8 @@ def edit_all(job: Editing, order: Order, terminal: IO[str]) -> Generator[EditRec
     if not job.requests:
         known = (item.known for item in order.mine if item.known is not None)
         edit, watch = _edit_waves, alike.Watch(any(record.cached for record in known))
-    title = f"{MARKS[job.schedule]} {job.category} {job.device} wave"
-    with progress_bar(title, len(order.mine), terminal, job.shard) as progress:
-        yield from edit(job, order, Tally(watch, progress))
+    progress.working()
+    yield from edit(job, order, Tally(watch))
 
 
 def _edit_waves(job: Editing, order: Order, tally: Tally) -> Iterator[EditRecord]:
@@ -142,7 +141,6 @@ def _edit_waves(job: Editing, order: Order, tally: Tally) -> Iterator[EditRecord
             job.barrier.finish(wave, seconds)
             if edited.image is None:
                 order.settle(item, edited.record)
-            tally.progress.total = max(waves, wave + 1) - first
             tally.note(edited.record)
             if edited.image is None:
                 edits.append(_known(edited.record))
@@ -250,6 +248,7 @@ def _edit(
         idle: since when, as a monotonic time, the device has had nothing to do.
     """
     sample = item.sample
+    progress.take(sample.id)
     wait([preparation])
     began = time.monotonic()
     job.sampler.take()
@@ -270,7 +269,7 @@ def _edit(
         started=round(time.time(), 3),
         wait_seconds=round(waited, 4),
         stall_seconds=round(began - idle, 4),
-        versions=versions(),
+        versions={} if job.editor.elsewhere else versions(),
     )
     try:
         given, size = preparation.result()

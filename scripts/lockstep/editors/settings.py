@@ -32,6 +32,8 @@ class EditorSettings(BackendSettings):
     neutral: ClassVar[frozenset[str]] = frozenset({"name", "preset", "rewrite", "further_seed"})
     copies_source: ClassVar[bool] = False
     """Whether it returns the source: the control that a judge must score low."""
+    elsewhere: ClassVar[bool] = False
+    """Whether software edits that is not in this environment: a program's, or a server's."""
     name: Name = Field(description="Name in paths, targets and tables.")
     preset: str | None = Field(
         None,
@@ -147,6 +149,7 @@ class DeviceEditorSettings(EditorSettings):
 class ServedEditorSettings(ServedSettings, EditorSettings):
     """What all editors behind a server share."""
 
+    elsewhere: ClassVar[bool] = True
     neutral: ClassVar[frozenset[str]] = (
         EditorSettings.neutral | ServedSettings.neutral | {"image_price", "max_requests"}
     )

@@ -7,7 +7,7 @@ from typing import Any
 from lockstep import records
 from lockstep.figures.pairs import against_scores, comparisons, matrix, position_bias
 from lockstep.figures.strengths import strengths
-from lockstep.figures.tables import read_table
+from lockstep.figures.tables import clusters, read_table
 from lockstep.records import PairRecord
 
 
@@ -29,9 +29,12 @@ def arena(
     """
     editors = list(tables)
     scores: dict[str, dict[str, float]] = {editor: {} for editor in editors}
+    sources: dict[str, str] = {}
     for editor, files in tables.items():
         for category, path in files.items():
             frame = read_table(path)
+            names = zip(frame["id"], clusters(frame), strict=True)
+            sources |= {f"{category}/{sample}": source for sample, source in names}
             kept = frame[frame["score"].notna()]
             for sample, score in zip(kept["id"], kept["score"], strict=True):
                 scores[editor][f"{category}/{sample}"] = float(score)
@@ -49,7 +52,7 @@ def arena(
             }
             for editor, values in scores.items()
         }
-        rated = strengths(done, editors)
+        rated = strengths(done, editors, sources)
         ratings = {editor: row["rating"] for editor, row in rated["editors"].items()}
         rows.append(
             {

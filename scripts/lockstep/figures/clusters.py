@@ -20,10 +20,10 @@ import numpy as np
 FEWEST = 30
 """Clusters from which on there are intervals and tests."""
 
-FEWEST_EQUAL = 10
-"""Clusters of equal weight that those must be worth, where some weigh much more than others."""
+FEWEST_FREEDOM = 8
+"""Degrees of freedom that they must give, where some weigh much more than others."""
 
-UNSEEN = 1.25
+UNSEEN = 1.4
 """Most that the cluster weighs that was not seen; a seen one weighs 1."""
 
 LEVEL = 0.05
@@ -40,14 +40,14 @@ class Clustered(NamedTuple):
     errors: np.ndarray
     """What each cluster adds to the value's error; their squares add up to its variance."""
     worth: float
-    """Number of clusters of equal weight that tell as much."""
+    """Number of clusters of equal weight that tell as much (Kish 1965)."""
     freedom: float
     """Degrees of freedom of the variance."""
 
     @property
     def few(self) -> bool:
         """Whether there are too few clusters for an interval."""
-        return len(self.errors) < FEWEST or self.worth < FEWEST_EQUAL
+        return len(self.errors) < FEWEST or self.freedom < FEWEST_FREEDOM
 
 
 def mean(
@@ -75,8 +75,8 @@ def mean(
     if not macro and any(np.ptp(own) == 0 for own in codes):
         parts, codes = [np.concatenate(parts)], [np.concatenate(codes)]
     total = sum(map(len, parts))
-    errors, weights = np.zeros(len(names)), np.zeros(len(names))
-    value, variance, spread = 0.0, 0.0, 0.0
+    errors, weights, squares = np.zeros((3, len(names)))
+    value, spread = 0.0, 0.0
     for part, own in zip(parts, codes, strict=True):
         weight = 1 / (len(parts) * len(part)) if macro else 1 / total
         sizes = np.bincount(own, minlength=len(names))
@@ -84,13 +84,13 @@ def mean(
         sums = np.bincount(own, part - part.mean(), len(names))
         # a part of a single cluster has no sum, and no worth
         errors += weight * sums / np.sqrt(np.where(share < 1, 1 - share, 1))
-        weights += weight**2 * sizes
+        weights += weight * sizes
+        squares += weight**2 * sizes
         value += weight * len(part) * part.mean()
-        variance += weight**2 * len(part)
         spread += (weight**2 * len(part)) ** 2 / max(1 / (share**2).sum() - 1, 1e-9)
-    worth = float(weights.sum() ** 2 / (weights**2).sum())
-    freedom = max(1.0, min(float(variance**2 / spread), worth - 1))
-    return Clustered(float(value), errors, worth, freedom)
+    # a cluster in several parts is one
+    freedom = min(squares.sum() ** 2 / spread, squares.sum() ** 2 / (squares**2).sum() - 1)
+    return Clustered(float(value), errors, float(1 / (weights**2).sum()), float(freedom))
 
 
 def interval(found: Clustered | None, scale: tuple[float, float]) -> list[float] | None:

@@ -10,11 +10,12 @@ import pandas as pd
 from scipy.stats import kendalltau
 
 from lockstep import records
-from lockstep.figures import tables
+from lockstep.figures import clusters, tables
 from lockstep.figures.correlations import correlations
 from lockstep.figures.raters import krippendorff_alpha
-from lockstep.figures.stats import mean_interval
+from lockstep.figures.stats import with_interval
 from lockstep.records import ScoreRecord
+from lockstep.rubrics.rubric import SCALE
 from lockstep.rubrics.ties import settled
 
 DISAGREEMENTS = 20
@@ -99,7 +100,9 @@ def _row(
     judges: Sequence[str], category: str, frame: pd.DataFrame, ensemble: bool
 ) -> dict[str, Any]:
     given = frame[[column(name) for name in judges]].to_numpy(dtype=float)
-    by_judge = {name: _editors(frame, column(name)) for name in judges}
+    by_judge = {name: _editors(frame, column(name), SCALE) for name in judges}
+    # standardised scores have no scale but what edits got
+    ends = float(frame[ENSEMBLE].min()), float(frame[ENSEMBLE].max())
     return {
         "category": category,
         "edits": len(frame),
@@ -107,19 +110,27 @@ def _row(
         "judges": by_judge,
         "pairs": [_pair(one, other, frame, by_judge) for one, other in combinations(judges, 2)],
         "alpha": krippendorff_alpha(given.T),
-        "ensemble": _editors(frame, ENSEMBLE) if ensemble else None,
+        "ensemble": _editors(frame, ENSEMBLE, ends) if ensemble else None,
         "disagreements": _disagreements(judges, frame),
     }
 
 
-def _editors(frame: pd.DataFrame, name: str) -> dict[str, dict[str, Any]]:
+def _editors(
+    frame: pd.DataFrame, name: str, scale: tuple[float, float]
+) -> dict[str, dict[str, Any]]:
     """Return what a column says of each editor."""
     rows: dict[str, dict[str, Any]] = {}
     for editor, own in frame.groupby("editor", sort=False):
-        values = own[name].dropna().to_numpy(dtype=float)
-        interval, _ = mean_interval([values])
-        mean = float(values.mean()) if len(values) else None
-        rows[str(editor)] = {"mean": mean, "ci95": interval, "count": len(values)}
+        scored = own.dropna(subset=[name])
+        values = scored[name].to_numpy(dtype=float)
+        found = clusters.mean([values], [scored["cluster"]])
+        sure = with_interval(found, scale)
+        rows[str(editor)] = {
+            "mean": float(values.mean()) if len(values) else None,
+            "ci95": sure["ci95"],
+            "clusters": sure["clusters"],
+            "count": len(values),
+        }
     means = {e: float(settled(row["mean"])) for e, row in rows.items() if row["mean"] is not None}
     for editor, row in rows.items():
         higher = [mean for mean in means.values() if editor in means and mean > means[editor]]

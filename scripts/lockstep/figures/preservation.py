@@ -21,7 +21,7 @@ from lockstep.foreign import images
 from lockstep.records import EditRecord, PreservationRecord
 from lockstep.records.columns import MEASURES, SIMILARITIES
 
-SEMANTICS = 1
+SEMANTICS = 2
 """Raised by hand when what is measured changes, so that all is measured again."""
 
 LARGEST = 2048**2

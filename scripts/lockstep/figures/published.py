@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 import pandas as pd
 
-from lockstep.figures.stats import mean_interval
+from lockstep.figures import clusters, tables
 from lockstep.foreign import media
 from lockstep.rubrics import combine
 from lockstep.rubrics.protocol import Protocol
@@ -22,6 +22,8 @@ class _Sample(NamedTuple):
     tags: Sequence[str]
     numbers: Mapping[str, float] | None
     """What is published of it, on the published scale; None without a score."""
+    cluster: str
+    """See `tables.clusters`."""
 
 
 def aggregate(
@@ -37,7 +39,7 @@ def aggregate(
         `categories`, `groups`, `tags` and `overall`: each with `score`, the means of `aspects` and
         `criteria` (on the published scale), where it is published `accuracy` of the scored samples
         and `accuracy_of_all` (a sample without a score counts as wrong), the 95% intervals of all
-        these (`ci95`, see `stats.mean_interval`), `count` of scored samples and `failed` ones. A
+        these (`ci95`, see `clusters.interval`), `count` of scored samples and `failed` ones. A
         number is None where there is nothing, and where `macro` lacks a category's.
     """
     samples = {key: _samples(protocol, frame, rubrics[key]) for key, frame in frames.items()}
@@ -46,9 +48,7 @@ def aggregate(
     def together(keys: Iterable[str]) -> dict[str, Any]:
         # what an editor does not take says nothing of it
         own = [samples[key] for key in keys if samples.get(key)]
-        if protocol.aggregate == "macro":
-            return _sum(protocol, own)
-        return _sum(protocol, [[sample for part in own for sample in part]])
+        return _sum(protocol, own, macro=protocol.aggregate == "macro")
 
     def tagged(tag: str) -> dict[str, Any]:
         return _sum(protocol, [[sample for sample in every if tag in sample.tags]])
@@ -82,20 +82,22 @@ def _samples(protocol: Protocol, frame: pd.DataFrame, rubric: Rubric) -> list[_S
     """Return what is published of each sample but those that the editor does not take."""
     asked = frame[frame["status"] != "skipped"]
     columns = ["status", "score", "tags", "judgements", *rubric.names]
-    rows = asked.reindex(columns=columns).to_dict("records")
+    told = asked.reindex(columns=columns).assign(cluster=tables.clusters(asked))
+    rows = told.to_dict("records")
     return [_sample(protocol, cast(Mapping[str, Any], row), rubric) for row in rows]
 
 
 def _sample(protocol: Protocol, row: Mapping[str, Any], rubric: Rubric) -> _Sample:
     tags = json.loads(row["tags"]) if isinstance(row["tags"], str) else []
     if row["status"] != "ok":
-        return _Sample(tags, None)
+        return _Sample(tags, None, row["cluster"])
     told = [_judgement(protocol, rubric, own, tags) for own in _judgements(row, rubric.names)]
     # what a judgement decides is decided before the mean over all of them
     named = [name for name in told[0] if all(name in own for own in told)]
     means = {name: math.fsum(own[name] for own in told) / len(told) for name in named}
     score = _moved(float(row["score"]), SCALE, protocol.scale)
-    return _Sample(tags, {n: float(settled(v)) for n, v in {"score": score, **means}.items()})
+    numbers = {n: float(settled(v)) for n, v in {"score": score, **means}.items()}
+    return _Sample(tags, numbers, row["cluster"])
 
 
 def _judgements(row: Mapping[str, Any], names: Sequence[str]) -> list[dict[str, float]]:
@@ -130,42 +132,56 @@ def _judgement(
     return found
 
 
-def _sum(protocol: Protocol, parts: Sequence[Sequence[_Sample]]) -> dict[str, Any]:
-    """Return the means of the parts' means of each number, over the samples that have it.
+def _sum(
+    protocol: Protocol, parts: Sequence[Sequence[_Sample]], macro: bool = False
+) -> dict[str, Any]:
+    """Return the mean of each number over the samples that have it, or of the parts' means (macro).
 
-    None where a part has no score at all.
+    None where there is no score at all, and in a macro mean where a part has none.
     """
     counts = {
         "count": sum(own.numbers is not None for part in parts for own in part),
         "failed": sum(own.numbers is None for part in parts for own in part),
     }
-    if not parts or not all(any(own.numbers for own in part) for part in parts):
+    known = [any(own.numbers for own in part) for part in parts]
+    if not (known and (all(known) if macro else any(known))):
         return {"score": None, "ci95": {}, **counts}
     names = dict.fromkeys(name for part in parts for own in part for name in own.numbers or ())
-    values = {name: _values(parts, name) for name in names}
-    if "accuracy" in values:
-        values["accuracy_of_all"] = _values(parts, "accuracy", failed=0.0)
+    found = {name: _mean(parts, name, macro) for name in names}
+    if "accuracy" in found:
+        found["accuracy_of_all"] = _mean(parts, "accuracy", macro, failed=0.0)
     if protocol.failed_as is not None:
-        values["score_of_all"] = _values(parts, "score", failed=protocol.failed_as)
+        found["score_of_all"] = _mean(parts, "score", macro, failed=protocol.failed_as)
+
+    def scale(name: str) -> tuple[float, float]:
+        return (0.0, 1.0) if name.startswith("accuracy") else protocol.scale
+
     return {
-        **{name: math.fsum(own.mean() for own in of) / len(of) for name, of in values.items()},
-        "ci95": {name: mean_interval(of)[0] for name, of in values.items()},
+        **{name: own.value for name, own in found.items()},
+        "ci95": {name: clusters.interval(own, scale(name)) for name, own in found.items()},
         **counts,
     }
 
 
-def _values(
-    parts: Sequence[Sequence[_Sample]], name: str, failed: float | None = None
-) -> list[np.ndarray]:
-    """Return each part's values of a number, of parts that have any.
+def _mean(
+    parts: Sequence[Sequence[_Sample]], name: str, macro: bool, failed: float | None = None
+) -> clusters.Clustered:
+    """Return the mean of a number over the parts that have any.
 
     Args:
         failed: what a sample without a score counts as; None leaves it out.
     """
     nothing = {} if failed is None else {name: failed}
-    given = [[own.numbers or nothing for own in part] for part in parts]
-    found = [np.array([own[name] for own in part if name in own]) for part in given]
-    return [own for own in found if len(own)]
+    given = [[(own.numbers or nothing, own.cluster) for own in part] for part in parts]
+    known = [[(own[name], cluster) for own, cluster in part if name in own] for part in given]
+    pairs = [part for part in known if part]
+    found = clusters.mean(
+        [np.array([value for value, _ in part]) for part in pairs],
+        [[cluster for _, cluster in part] for part in pairs],
+        macro,
+    )
+    assert found is not None
+    return found
 
 
 def _moved(value: float, old: tuple[float, float], new: tuple[float, float]) -> float:
@@ -184,7 +200,8 @@ def markdown(numbers: Mapping[str, Mapping[str, Any]]) -> str:
     lines = [
         f"# {media.markdown(first['name'])}",
         "",
-        f"{first['aggregate']} means, from {low:g} to {high:g}, with 95% intervals. Editors are "
+        f"{first['aggregate']} means, from {low:g} to {high:g}, with 95% intervals, or *too few* "
+        "where there are too few samples for one. Editors are "
         f"ranked by the {first['headline']} overall. A sample without a score moves no mean"
         f"{'; accuracy_of_all counts it as wrong' if _accurate(numbers) else ''}. "
         f"Arithmetic: {media.markdown(first['source'])}",
@@ -229,5 +246,5 @@ def _number(row: Mapping[str, Any], key: str) -> str:
         return "–"
     form = ".1%" if key.startswith("accuracy") else ".3f"
     interval = row["ci95"].get(key)
-    ends = "" if interval is None else f" ({interval[0]:{form}} to {interval[1]:{form}})"
-    return f"{row[key]:{form}}{ends}"
+    ends = "too few" if interval is None else f"{interval[0]:{form}} to {interval[1]:{form}}"
+    return f"{row[key]:{form}} ({ends})"

@@ -3,6 +3,7 @@
 Windowed phase correlation of gradients (`skimage.registration.phase_cross_correlation`) in blocks,
 first on small copies, then on the images. A similarity transform is fitted to the blocks that
 agree (`skimage.measure.ransac`), so a large changed region, whose blocks do not, moves nothing.
+The pixels of these blocks then refine it, by least squares: blocks alone draw a small zoom to 0.
 """
 
 import warnings
@@ -46,6 +47,21 @@ MOST_ZOOM, MOST_TURN = 0.15, 0.02
 RESAMPLED = 0.008
 """Relative zoom from which the edit is scaled back before blocks are compared finely."""
 
+POINTS = 2**15
+"""Most pixels that refine a transform."""
+
+SMOOTH, WIDE = 1.0, 17
+"""Pixels of the Gaussian before pixels are compared, and of the mean that is taken from them.
+
+Without the first, interpolation would decide; without the second, a change of light.
+"""
+
+STEPS, STILL = 20, 1e-3
+"""Most steps of the refinement, and pixels of a corner's move at which it ends."""
+
+REFINED = 1.0
+"""Pixels by which a refinement may move a corner; a larger move found something else."""
+
 
 class Registration(NamedTuple):
     """Where an edit has what its source shows."""
@@ -60,6 +76,16 @@ class Registration(NamedTuple):
     """Share of the blocks with texture that are where this says, 0 to 1."""
 
 
+class _Fit(NamedTuple):
+    """A transform that blocks agree on."""
+
+    transform: Any
+    share: float
+    """Of the blocks with texture, those that agree."""
+    blocks: npt.NDArray[np.float64]
+    """Their centres in the source, x and y."""
+
+
 def register(source: Grey, edited: Grey) -> Registration | None:
     """Return the shift and zoom of an edit, or None where they cannot be told.
 
@@ -71,7 +97,7 @@ def register(source: Grey, edited: Grey) -> Registration | None:
 
     if min(source.shape) < LEAST:
         return None
-    rough = _roughly(source, edited)
+    rough, original = _roughly(source, edited), edited
     moved = _still()
     if abs(rough.scale - 1) > RESAMPLED:
         moved, rough = rough, moved
@@ -79,11 +105,11 @@ def register(source: Grey, edited: Grey) -> Registration | None:
     found = _fit(_gradient(source), _gradient(edited), rough, 0.5, FINE)
     if found is None:
         return None
-    transform, matched = found[0] + moved, found[1]
+    transform = _refined(source, original, found.transform + moved, found.blocks)
     centre = (np.array(source.shape[::-1]) - 1) / 2
     shift_x, shift_y = transform(centre)[0] - centre
     scale = float(np.sqrt(abs(np.linalg.det(transform.params[:2, :2]))))
-    return Registration(float(shift_x), float(shift_y), (scale - 1) * 100, matched)
+    return Registration(float(shift_x), float(shift_y), (scale - 1) * 100, found.share)
 
 
 def _still() -> Any:
@@ -105,7 +131,7 @@ def _roughly(source: Grey, edited: Grey) -> Any:
         return _still()
     # centres of pixels have whole coordinates
     larger = SimilarityTransform(scale=factor, translation=[(factor - 1) / 2] * 2)
-    return SimilarityTransform((larger.inverse + found[0] + larger).params)
+    return SimilarityTransform((larger.inverse + found.transform + larger).params)
 
 
 def _reduced(image: Grey, factor: float) -> Grey:
@@ -120,8 +146,8 @@ def _gradient(image: Grey) -> Gradient:
 
 def _fit(
     source: Gradient, edited: Gradient, expected: Any, tolerance: float, parts: int
-) -> tuple[Any, float] | None:
-    """Return the transform that most blocks agree on, and the share of those with texture.
+) -> _Fit | None:
+    """Return the transform that most blocks agree on.
 
     Args:
         expected: transform near which blocks are looked for.
@@ -150,7 +176,7 @@ def _fit(
     share = number / len(blocks)
     if number < AGREEING or share < SHARE or not _is_likely(transform):
         return None
-    return transform, share
+    return _Fit(transform, share, places[agreeing, 0])
 
 
 def _is_likely(transform: Any, *_: object) -> bool:
@@ -167,10 +193,8 @@ def _matches(
     """
     from skimage.registration import phase_cross_correlation
 
-    limits = np.array(source.shape)
-    side = int(min(128, min(limits) // (4 if min(limits) >= 128 else 2)))
-    line = np.hanning(side + 2)[1:-1]
-    window = np.outer(line, line).astype(np.float32)
+    limits, side = np.array(source.shape), _side(source.shape)
+    window = _window(side)
     middle = (side - 1) / 2
     for top in _starts(limits[0], side):
         for left in _starts(limits[1], side):
@@ -191,6 +215,89 @@ def _matches(
             correlated = max(0.0, 1 - float(error) ** 2) ** 0.5
             found = np.array([x, y]) + middle - shift[::-1]
             yield (centre, found) if correlated >= CORRELATED else None
+
+
+def _side(shape: tuple[int, ...]) -> int:
+    """Return the pixels of a block's sides in an image."""
+    return min(128, min(shape) // (4 if min(shape) >= 128 else 2))
+
+
+def _refined(source: Grey, edited: Grey, transform: Any, blocks: npt.NDArray[np.float64]) -> Any:
+    """Return a transform that fits the pixels best around it, or itself where none does.
+
+    Least squares of the brightness over translation, zoom and rotation (Baker & Matthews 2004,
+    "Lucas-Kanade 20 years on", inverse compositional), in which pixels that do not fit weigh
+    nothing (Tukey's biweight).
+
+    Args:
+        blocks: centres of the blocks whose pixels are compared.
+    """
+    from scipy import ndimage
+    from skimage.transform import SimilarityTransform
+
+    one, other = _band(source), _band(edited)
+    points, windowed = _points(source.shape, blocks)
+    y, x = points
+    values = one[y, x]
+    right, down = (np.gradient(one, axis=axis)[y, x] for axis in (1, 0))
+    size = np.array(source.shape[::-1])
+    centre = (size - 1) / 2
+    across, along = x - centre[0], y - centre[1]
+    # what moves right, moves down, zooms and turns about the centre changes
+    slopes = np.stack([right, down, right * across + down * along, down * across - right * along])
+    spline = ndimage.spline_filter(other, output=np.float32)
+    middle = SimilarityTransform(translation=centre)
+    corners = np.array([[0, 0], [1, 0], [0, 1], [1, 1]]) * (size - 1)
+    found = transform
+    for _ in range(STEPS):
+        places = found(points[::-1].T).T
+        inside = ((places >= 1) & (places <= size[:, None] - 2)).all(axis=0)
+        seen = ndimage.map_coordinates(spline, places[::-1], prefilter=False)
+        gain = (values @ (seen * inside)) / max(float(seen @ (seen * inside)), 1e-12)
+        apart = gain * seen - values
+        # of a normal distribution, the standard deviation is 1.48 times this median
+        usual = 1.48 * np.median(np.abs(apart[inside])) + 1e-6 if inside.any() else 1.0
+        weights = windowed * inside * (1 - (apart / (4.685 * usual)) ** 2).clip(0) ** 2
+        step = np.linalg.lstsq((slopes * weights) @ slopes.T, (slopes * weights) @ apart)[0]
+        turned = SimilarityTransform(
+            scale=float(np.hypot(1 + step[2], step[3])),
+            rotation=float(np.arctan2(step[3], 1 + step[2])),
+            translation=step[:2],
+        )
+        before, found = found, (middle.inverse + turned + middle).inverse + found
+        if np.abs(found(corners) - transform(corners)).max() > REFINED:
+            return transform
+        if np.abs(found(corners) - before(corners)).max() < STILL:
+            break
+    return found
+
+
+def _band(image: Grey) -> Grey:
+    """Return an image without noise of single pixels and without slow changes of brightness."""
+    from scipy import ndimage
+
+    smooth = ndimage.gaussian_filter(image, SMOOTH, mode="nearest")
+    return np.asarray(smooth - ndimage.uniform_filter(smooth, WIDE, mode="nearest"))
+
+
+def _points(
+    shape: tuple[int, ...], blocks: npt.NDArray[np.float64]
+) -> tuple[npt.NDArray[np.int_], Grey]:
+    """Return rows and columns of pixels of blocks, spread over all, and weights by the windows."""
+    side, within = _side(shape), np.zeros(shape, dtype=np.float32)
+    window = _window(side)
+    for left, top in (blocks - (side - 1) / 2).round().astype(int):
+        part = within[top : top + side, left : left + side]
+        np.maximum(part, window, out=part)
+    places = np.flatnonzero(within)
+    chosen = places[np.linspace(0, len(places) - 1, min(len(places), POINTS)).round().astype(int)]
+    return np.stack(np.unravel_index(chosen, shape)), within.ravel()[chosen]
+
+
+def _window(side: int) -> Grey:
+    """Return the window of a block, in which its middle weighs most."""
+    line = np.hanning(side + 2)[1:-1]
+    return np.outer(line, line).astype(np.float32)
 
 
 def _starts(length: int, side: int) -> npt.NDArray[np.int_]:

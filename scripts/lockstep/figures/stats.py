@@ -1,29 +1,16 @@
 """Summaries of scores, and comparisons of editors.
 
-A failed sample has no score: it lowers coverage and moves no mean. Resampling is seeded, so the
-same scores give the same numbers.
+A failed sample has no score: it lowers coverage and moves no mean.
 """
 
-import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.stats import bootstrap, mannwhitneyu, norm, permutation_test
 
+from lockstep.figures.clusters import LEVEL, Clustered, interval, mean, p_value
 from lockstep.rubrics.ties import settled
-
-RESAMPLES = 9999
-
-LARGEST = 5000
-"""Most scores that are resampled; the mean of more is taken for normal (docs/report.md)."""
-
-AT_A_TIME = 2_000_000
-"""Numbers resampled at a time: bounds memory and changes no result."""
-
-LEVEL = 0.05
-"""Corrected p-value below which two editors do not share a rank."""
 
 Scores = Sequence[float] | np.ndarray
 """Numbers of one dimension."""
@@ -37,6 +24,8 @@ class Group(NamedTuple):
     """Samples without a score by kind."""
     skipped: int = 0
     """Samples that the editor does not take."""
+    clusters: Sequence[Hashable] | None = None
+    """Cluster of each score (see `clusters`); None where each score is one of its own."""
 
 
 def summarise(group: Group, threshold: float, scale: tuple[float, float]) -> dict[str, Any]:
@@ -48,18 +37,16 @@ def summarise(group: Group, threshold: float, scale: tuple[float, float]) -> dic
 
     Returns:
         `mean, std, median, min, max` (None where there is nothing to say; std is the population's,
-        ddof 0), `ci95`, the interval of the mean, and its `ci95_method` (see `mean_interval`),
-        `threshold_share` of the scored samples, `count` of them, `failed` others, `failures` by
-        kind, `skipped` ones, which are in no other number, `coverage` = count / (count + failed),
-        and `bounds`, the means that there would be were all failed samples lowest or all highest.
+        ddof 0), `ci95`, `ci95_method` and `clusters` (see `with_interval`), `threshold_share` of
+        the scored samples, `count` of them, `failed` others, `failures` by kind, `skipped` ones,
+        which are in no other number, `coverage` = count / (count + failed), and `bounds`, the means
+        that there would be were all failed samples lowest or all highest.
     """
     values = settled(group.scores)
     failed = sum(group.failures.values())
-    interval, method = mean_interval([values])
     return {
         **_location(values),
-        "ci95": interval,
-        "ci95_method": method,
+        **with_interval(mean([values], [_labels(0, group)]), scale),
         "threshold_share": _share(values, threshold),
         "count": len(values),
         "failed": failed,
@@ -75,99 +62,101 @@ def overall(
 ) -> dict[str, dict[str, Any]]:
     """Summarise over samples (micro) and over categories, each with the same weight (macro).
 
-    `macro` has the mean, std, median, min and max of the categories' means, the interval of their
-    mean with samples drawn within each category, and the means of the categories' bounds and
-    shares. Categories without samples are left out; while one with samples has no score, there is
-    no mean. Its counts and coverage are those of the samples.
+    Intervals are of samples drawn within each category. `macro` has the mean, std, median, min and
+    max of the categories' means, and the means of the categories' bounds and shares. Categories
+    without samples are left out; while one with samples has no score, there is no mean. Its counts
+    and coverage are those of the samples.
     """
     groups = [group for group in categories.values() if len(group.scores) or group.failures]
     parts = [settled(group.scores) for group in groups]
+    labels = [_labels(number, group) for number, group in enumerate(groups)]
+    scored = [number for number, part in enumerate(parts) if len(part)]
     failures = Counter[str]()
     for group in groups:
         failures.update(group.failures)
     every = np.concatenate(parts) if parts else np.array([])
     skipped = sum(group.skipped for group in categories.values())
-    micro = summarise(Group(every, failures, skipped), threshold, scale)
-    scored = parts if all(map(len, parts)) else []
-    interval, method = mean_interval(scored)
+    found = mean([parts[n] for n in scored], [labels[n] for n in scored])
+    micro = {
+        **summarise(Group(every, failures, skipped), threshold, scale),
+        **with_interval(found, scale),
+    }
+    whole = parts if len(scored) == len(parts) else []
     bounds = [
         _bounds(part, sum(group.failures.values()), scale)
         for part, group in zip(parts, groups, strict=True)
     ]
-    shares = [_share(part, threshold) for part in scored]
+    shares = [_share(part, threshold) for part in whole]
     macro = {
         **micro,
-        **_location(np.array([part.mean() for part in scored])),
-        "ci95": interval,
-        "ci95_method": method,
+        **_location(np.array([part.mean() for part in whole])),
+        **with_interval(mean(whole, labels, macro=True), scale),
+        "clusters": micro["clusters"],
         "threshold_share": _mean([share for share in shares if share is not None]),
         "bounds": [_mean(ends) for ends in zip(*bounds, strict=True)] or None,
     }
     return {"micro": micro, "macro": macro}
 
 
-def mean_interval(parts: Sequence[np.ndarray]) -> tuple[list[float] | None, str | None]:
-    """Return the 95% interval of a mean, or of the mean of several parts' means, and its method.
+def with_interval(found: Clustered | None, scale: tuple[float, float]) -> dict[str, Any]:
+    """Return what a mean is sure of.
 
-    Up to `LARGEST` scores it is the BCa bootstrap's (Efron 1987, as in scipy), which draws within
-    each part; above, the normal distribution's, with the standard error sqrt(Σ s²/n) / parts
-    (`normal`). Both are None with a part of less than two scores, or where all scores of each part
-    are equal and there is nothing to resample.
+    Returns:
+        `ci95`, its 95% interval (see `clusters.interval`), `ci95_method`, which is `clustered`, or
+        `too few` where there is no interval, and the number of `clusters`; both None of no mean.
     """
-    small = not parts or min(map(len, parts)) < 2
-    if small or all(np.ptp(part) == 0 for part in parts):
-        return None, None
-    count = sum(map(len, parts))
-    if count > LARGEST:
-        error = _standard_error(parts)
-        mean = float(np.mean([part.mean() for part in parts]))
-        return [float(bound) for bound in norm.interval(0.95, mean, error)], "normal"
-    result = bootstrap(
-        parts,
-        lambda *own, axis: sum(np.mean(part, axis=axis) for part in own) / len(own),
-        n_resamples=RESAMPLES,
-        method="BCa",
-        batch=AT_A_TIME // count,
-        vectorized=True,
-        rng=np.random.default_rng(0),
-    )
-    interval = [float(result.confidence_interval.low), float(result.confidence_interval.high)]
-    return (interval, "bca") if np.isfinite(interval).all() else (None, None)
+    return {
+        "ci95": interval(found, scale),
+        "ci95_method": _method(found),
+        "clusters": 0 if found is None else len(found.errors),
+    }
 
 
-def paired(first: Scores, second: Scores, parts: Sequence[Any] | None = None) -> dict[str, Any]:
+def paired(
+    first: Scores,
+    second: Scores,
+    scale: tuple[float, float],
+    clusters: Sequence[Hashable] | None = None,
+    parts: Sequence[Any] | None = None,
+    macro: bool = False,
+) -> dict[str, Any]:
     """Compare two editors' scores of the same samples.
 
     Args:
-        parts: what each sample is part of; the means are then those of the parts' means.
+        scale: lowest and highest score possible.
+        clusters: of each sample; each is one of its own by default.
+        parts: what each sample is part of; samples are drawn within parts.
+        macro: whether means are those of the parts' means.
 
     Returns:
         `count` of samples, `first_mean` and `second_mean`, the mean `difference` first − second
-        with `ci95` and `ci95_method` (see `mean_interval`), the two-sided `p_value` that the
-        difference is none, and `wins`, `ties` and `losses` of the first. The p-value is that of
-        random signs (scipy's permutation test of one sample; all signs where there are no more
-        than 9999), above `LARGEST` samples that of a normal mean (`p_value_method`).
+        with `ci95`, `ci95_method` and `clusters` (see `with_interval`), the two-sided `p_value`
+        that the difference is none (see `clusters.p_value`) and its `p_value_method`, and `wins`,
+        `ties` and `losses` of the first.
     """
     one, two = settled(first), settled(second)
     differences = settled(one - two)
-    labels = np.zeros(len(one)) if parts is None else np.asarray(parts)
-    places = [np.flatnonzero(labels == part) for part in dict.fromkeys(labels.tolist())]
+    of = np.zeros(len(one)) if parts is None else np.asarray(parts)
+    places = [np.flatnonzero(of == part) for part in dict.fromkeys(of.tolist())]
+    names = range(len(one)) if clusters is None else clusters
 
-    def mean(values: np.ndarray) -> float | None:
-        return _mean([values[own].mean() for own in places])
+    def average(values: np.ndarray) -> float | None:
+        return _mean([values[own].mean() for own in places] if macro else values)
 
-    split = [differences[own] for own in places]
-    interval, method = mean_interval(split)
-    p_value, p_method = _p_value(split)
+    found = mean(
+        [differences[own] for own in places],
+        [[names[int(k)] for k in own] for own in places],
+        macro,
+    )
+    furthest = scale[1] - scale[0]
     return {
         "count": len(differences),
-        "first_mean": mean(one),
-        "second_mean": mean(two),
-        "difference": mean(differences),
-        "ci95": interval,
-        "ci95_method": method,
-        "p_value": p_value,
-        "p_value_method": p_method,
+        "first_mean": average(one),
+        "second_mean": average(two),
+        "difference": average(differences),
+        **with_interval(found, (-furthest, furthest)),
+        "p_value": p_value(found, (-furthest, furthest)),
+        "p_value_method": _method(found),
         "wins": int((differences > 0).sum()),
         "ties": int((differences == 0).sum()),
         "losses": int((differences < 0).sum()),
@@ -231,6 +220,8 @@ def separation(edits: Scores, controls: Scores) -> dict[str, Any]:
         Whitney 1947; 0.5 is a judge that cannot tell them apart, None where one kind is missing),
         the mean of both kinds, and their counts.
     """
+    from scipy.stats import mannwhitneyu
+
     both = len(edits) > 0 and len(controls) > 0
     pairs = len(edits) * len(controls)
     one, two = settled(edits), settled(controls)
@@ -241,6 +232,17 @@ def separation(edits: Scores, controls: Scores) -> dict[str, Any]:
         "count": len(edits),
         "controls": len(controls),
     }
+
+
+def _method(found: Clustered | None) -> str | None:
+    return None if found is None else "too few" if found.few else "clustered"
+
+
+def _labels(part: int, group: Group) -> Sequence[Hashable]:
+    """Return the cluster of each of a group's scores."""
+    if group.clusters is None:
+        return [(part, number) for number in range(len(group.scores))]
+    return group.clusters
 
 
 def _location(values: np.ndarray) -> dict[str, float | None]:
@@ -261,37 +263,3 @@ def _bounds(values: np.ndarray, failed: int, scale: tuple[float, float]) -> list
 
 def _mean(values: Scores) -> float | None:
     return float(np.mean(values)) if len(values) else None
-
-
-def _standard_error(parts: Sequence[np.ndarray]) -> float:
-    return math.sqrt(sum(part.var(ddof=1) / len(part) for part in parts)) / len(parts)
-
-
-def _p_value(parts: Sequence[np.ndarray]) -> tuple[float | None, str | None]:
-    """Return the two-sided p-value that differences have no sign of their own, and its method.
-
-    Args:
-        parts: differences, whose means have the same weight each.
-    """
-    count = sum(map(len, parts))
-    if count < 2:
-        return None, None
-    # whose mean is that of the parts' means
-    differences = np.concatenate([part * (count / len(parts) / len(part)) for part in parts])
-    if count > LARGEST:
-        if min(map(len, parts)) < 2:
-            return None, None
-        error = _standard_error(parts)
-        if error == 0:
-            return (1.0 if settled(differences.mean()) == 0 else 0.0), "normal"
-        return float(2 * norm.sf(abs(differences.mean()) / error)), "normal"
-    result = permutation_test(
-        (differences,),
-        lambda values, axis: np.mean(values, axis=axis),
-        permutation_type="samples",
-        n_resamples=RESAMPLES,
-        batch=AT_A_TIME // count,
-        vectorized=True,
-        rng=np.random.default_rng(0),
-    )
-    return float(result.pvalue), "permutation"

@@ -13,14 +13,14 @@ in the strengths they are a tie.
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.sparse.csgraph import connected_components
-from scipy.special import expit
-from scipy.stats import t
+from scipy.special import expit, stdtr, stdtrit
 
+from lockstep.figures.clusters import FEWEST, LEVEL
 from lockstep.figures.pairs import Comparison
 from lockstep.figures.stats import holm, is_clear, ranks
 
@@ -29,11 +29,6 @@ ANCHOR = 1000.0
 
 POINT = 400 / math.log(10)
 """Rating points of a strength of 1: 400 points are odds of ten to one, as in Elo's ratings."""
-
-RESAMPLES = 999
-
-AT_A_TIME = 20_000_000
-"""Numbers that a fit may hold at a time: bounds memory and changes no result."""
 
 STEPS = 100
 
@@ -128,28 +123,50 @@ def counts_of(
     return counts, samples
 
 
-def strengths(comparisons: Sequence[Comparison], editors: Sequence[str]) -> dict[str, Any]:
+def strengths(
+    comparisons: Sequence[Comparison],
+    editors: Sequence[str],
+    clusters: Mapping[str, Hashable] | None = None,
+) -> dict[str, Any]:
     """Rate editors by their comparisons.
 
-    Intervals are of samples drawn anew, with all comparisons of each (`RESAMPLES` times, seeded),
-    as `estimate ± t · standard error`, with Student's t of samples − 1 degrees of freedom and the
-    bootstrap's standard error times √(n / (n − 1)) (Efron and Tibshirani 1993, chapter 6). Where
-    editors are `bounded`, or all samples say the same, the likelihood's own variance is added.
+    Intervals are Student's on the variance that is robust to clusters (Liang and Zeger 1986), with
+    degrees of freedom (Σu²)² / Σu⁴ of the clusters' influences u, Satterthwaite's (1946) of as many
+    squares. Where editors are `bounded`, or all clusters say the same, the likelihood's own
+    variance is added.
+
+    Args:
+        clusters: of each sample; each is one of its own by default.
 
     Returns:
         `reason`, a sentence where there are no ratings (None otherwise), `anchor`, the number of
-        `samples` and `comparisons`, `editors`: for each its `rating`, `ci95` and `rank` (editors
-        that are not clearly apart share ranks; see `stats.ranks`), `bias` and `margin`, each with
-        `rating` points and `ci95`, `bounded`: sentences on editors whose rating no comparison
-        bounds on one side, and `differences` of all pairs of editors. Intervals are None with one
-        sample.
+        `samples`, `clusters` and `comparisons`, `editors`: for each its `rating`, `ci95` and `rank`
+        (editors that are not clearly apart share ranks; see `stats.ranks`), `bias` and `margin`,
+        each with `rating` points and `ci95`, `bounded`: sentences on editors whose rating no
+        comparison bounds on one side, and `differences` of all pairs of editors. Intervals and
+        p-values are None with fewer than `FEWEST` clusters.
     """
     counts, samples = counts_of(comparisons, editors)
+    names: dict[Hashable, int] = {}
+    codes = [
+        names.setdefault(sample if clusters is None else clusters[sample], len(names))
+        for sample in samples
+    ]
+    numbers = {"samples": len(samples), "clusters": len(names), "comparisons": len(comparisons)}
+    return {**numbers, **of_counts(counts, np.array(codes, dtype=int), editors)}
+
+
+def of_counts(counts: np.ndarray, codes: np.ndarray, editors: Sequence[str]) -> dict[str, Any]:
+    """Rate editors by the replies of each sample, as `strengths` does.
+
+    Args:
+        counts: as from `counts_of`.
+        codes: number of each sample's cluster, from 0.
+    """
+    total = counts.sum(0)
     result: dict[str, Any] = {
-        "reason": _unconnected(counts.sum(0), editors),
+        "reason": _unconnected(total, editors),
         "anchor": ANCHOR,
-        "samples": len(samples),
-        "comparisons": len(comparisons),
         "editors": {},
         "bias": None,
         "margin": None,
@@ -158,20 +175,20 @@ def strengths(comparisons: Sequence[Comparison], editors: Sequence[str]) -> dict
     }
     if result["reason"] is not None:
         return result
-    best = fit(counts.sum(0))
+    best = fit(total)
     values = np.array([*best.strengths, best.bias, best.margin])
-    drawn = _drawn(counts, best)
-    bounded = _bounded(counts.sum(0), editors)
-    spread = None if drawn is None else np.cov(drawn, rowvar=False)
-    if spread is not None and (bounded or spread.diagonal().max() < CLOSE**2):
-        # samples that all say the same do not tell how sure they are; the model does
-        spread = spread + _of_model(best)
-    differences = _differences(values, spread, len(samples), editors)
+    bounded = _bounded(total, editors)
+    known = None
+    if codes.max() + 1 >= FEWEST:
+        moved = np.zeros((codes.max() + 1, len(values)))
+        np.add.at(moved, codes, _influences(counts, best))
+        known = _Known(moved, _of_model(best), bool(bounded))
+    differences = _differences(values, known, editors)
     ratings = {name: ANCHOR + POINT * values[k] for k, name in enumerate(editors)}
     ranked = ranks(ratings, differences)
 
     def row(k: int, base: float = 0) -> dict[str, Any]:
-        ci95 = _interval(base + POINT * values[k], spread, np.eye(len(values))[k], len(samples))
+        ci95 = _interval(base + POINT * values[k], known, np.eye(len(values))[k])
         return {"rating": base + POINT * float(values[k]), "ci95": ci95}
 
     for name, rank in ranked.items():
@@ -189,39 +206,59 @@ def _of_model(best: Fit) -> np.ndarray:
     return centred @ np.linalg.inv(best.information) @ centred.T
 
 
-def _drawn(counts: np.ndarray, best: Fit) -> np.ndarray | None:
-    """Return parameters of samples drawn anew, a row for each draw."""
-    samples, editors = counts.shape[:2]
-    if samples < 2:
-        return None
-    generator = np.random.default_rng(0)
-    times = generator.multinomial(samples, np.full(samples, 1 / samples), size=RESAMPLES)
-    flat = counts.reshape(samples, -1)
-    rows = []
-    most = max(1, AT_A_TIME // (12 * (editors + 2) ** 2))
-    for start in range(0, RESAMPLES, most):
-        part = times[start : start + most] @ flat
-        own = fit(part.reshape(-1, *counts.shape[1:]), best)
-        rows.append(np.column_stack([own.strengths, own.bias, own.margin]))
-    return np.concatenate(rows)
+class _Known(NamedTuple):
+    """What tells how sure the parameters are."""
+
+    moved: np.ndarray
+    """Of shape (clusters, parameters): what each cluster adds to their errors."""
+    model: np.ndarray
+    """Covariance by the likelihood."""
+    bounded: bool
+    """Whether clusters do not tell how sure all parameters are."""
 
 
-def _interval(
-    value: float, spread: np.ndarray | None, direction: np.ndarray, samples: int
-) -> list[float] | None:
+def _influences(counts: np.ndarray, best: Fit) -> np.ndarray:
+    """Return by how much each sample moves the parameters, of shape (samples, parameters)."""
+    x = best.strengths[:, None] - best.strengths[None, :] + best.bias
+    p, q = expit(x - best.margin), expit(x + best.margin)
+    # derivatives of the logarithm of each reply's probability, by x and by the margin
+    by_x = np.stack([1 - p, -q, 1 - p - q], axis=-1)
+    by_margin = np.stack([p - 1, -q, 1 + p - q + 2 / np.expm1(2 * best.margin)], axis=-1)
+    own = (counts * by_x).sum(-1)
+    scores = np.column_stack(
+        [own.sum(-1) - own.sum(-2), own.sum((-1, -2)), (counts * by_margin).sum((-1, -2, -3))]
+    )
+    moved = (scores - scores.mean(axis=0)) @ np.linalg.inv(best.information)
+    editors = len(best.strengths)
+    moved[:, :editors] -= moved[:, :editors].mean(axis=1, keepdims=True)
+    return np.asarray(moved)
+
+
+def _error(known: _Known, direction: np.ndarray) -> tuple[float, float]:
+    """Return the standard error of a sum of parameters, and its degrees of freedom."""
+    clusters = len(known.moved)
+    squares = (known.moved @ direction) ** 2
+    total = squares.sum()
+    # clusters that all say the same do not tell how sure they are; the model does
+    alike = total < CLOSE**2
+    variance = total * clusters / (clusters - 1)
+    if alike or known.bounded:
+        variance += direction @ known.model @ direction
+    freedom = clusters - 1 if alike else total**2 / (squares**2).sum()
+    return math.sqrt(variance), float(freedom)
+
+
+def _interval(value: float, known: _Known | None, direction: np.ndarray) -> list[float] | None:
     """Return the 95% interval of a number in rating points."""
-    if spread is None:
+    if known is None:
         return None
-    half = t.ppf(0.975, samples - 1) * POINT * _error(spread, direction, samples)
+    error, freedom = _error(known, direction)
+    half = float(stdtrit(freedom, 1 - LEVEL / 2)) * POINT * error
     return [float(value - half), float(value + half)]
 
 
-def _error(spread: np.ndarray, direction: np.ndarray, samples: int) -> float:
-    return math.sqrt(max(0.0, direction @ spread @ direction) * samples / (samples - 1))
-
-
 def _differences(
-    values: np.ndarray, spread: np.ndarray | None, samples: int, editors: Sequence[str]
+    values: np.ndarray, known: _Known | None, editors: Sequence[str]
 ) -> list[dict[str, Any]]:
     """Compare all pairs of editors: difference of ratings, p-values as Holm corrects them."""
     rows: list[dict[str, Any]] = []
@@ -229,14 +266,16 @@ def _differences(
         direction = np.zeros(len(values))
         direction[[one, other]] = 1, -1
         difference = POINT * float(direction @ values)
-        error = 0.0 if spread is None else POINT * _error(spread, direction, samples)
-        p_value = float(2 * t.sf(abs(difference) / error, samples - 1)) if error else None
+        p_value = None
+        if known is not None:
+            error, freedom = _error(known, direction)
+            p_value = float(2 * stdtr(freedom, -abs(difference) / (POINT * error)))
         rows.append(
             {
                 "first": editors[one],
                 "second": editors[other],
                 "difference": difference,
-                "ci95": _interval(difference, spread, direction, samples),
+                "ci95": _interval(difference, known, direction),
                 "p_value": p_value,
             }
         )

@@ -122,6 +122,7 @@ def group(frame: pd.DataFrame) -> stats.Group:
         frame.loc[ok, "score"].to_numpy(dtype=float),
         {str(kind): int(number) for kind, number in sorted(failures.items())},
         int((frame["status"] == "skipped").sum()),
+        clusters(frame[ok]).tolist(),
     )
 
 
@@ -134,6 +135,15 @@ def clusters(frame: pd.DataFrame) -> pd.Series:
     own = frame["category"] + "/" + frame["id"]
     names = frame["source"].map(lambda path: path.rpartition("/")[2], na_action="ignore")
     return names.astype(object).fillna(own)
+
+
+def tags(frame: pd.DataFrame) -> dict[str, pd.Index]:
+    """Return the rows of each tag, the most frequent tag first."""
+    several = frame["tags"].map(json.loads, na_action="ignore").explode().dropna()
+    # a tag that a sample has twice is one
+    rows = several.reset_index().drop_duplicates().groupby("tags", sort=True)["index"]
+    found = {str(tag): pd.Index(own) for tag, own in rows}
+    return dict(sorted(found.items(), key=lambda item: -len(item[1])))
 
 
 def means(frame: pd.DataFrame, columns: Sequence[str]) -> dict[str, float | None]:

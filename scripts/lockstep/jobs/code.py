@@ -15,7 +15,14 @@ LIBRARY = Path(__file__).parents[1]
 NEUTRAL = (
     *("config", "devices", "errors", "jobs", "layout"),
     *("editing.background", "editing.order", "editing.waves", "models.backend", "models.staging"),
-    *("records.alike", "records.recovery", "records.rows", "report.part", "report.schema"),
+    *(
+        "records.alike",
+        "records.progress",
+        "records.recovery",
+        "records.rows",
+        "report.part",
+        "report.schema",
+    ),
 )
 """Modules and rooms that decide no output: where things lie, who works when, what is said of it.
 

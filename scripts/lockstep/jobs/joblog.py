@@ -252,7 +252,7 @@ def end_with_starter(end: Callable[[], None]) -> None:
     hold devices and locks. All writes are atomic, so an end at any moment costs at most the item in
     hand and the one that is being saved.
     """
-    handle = _starter()
+    handle = starter()
     if handle is None:
         return
 
@@ -264,7 +264,7 @@ def end_with_starter(end: Callable[[], None]) -> None:
     threading.Thread(target=watch, name="end-with-starter", daemon=True).start()
 
 
-def _starter() -> int | None:
+def starter() -> int | None:
     """Return a handle on the process that started this one, None if a person did."""
     if given := os.environ.get(STARTER):
         try:
@@ -274,5 +274,5 @@ def _starter() -> int | None:
             log.error("process %s, which started this one, has gone", given)
             os._exit(1)
     parents = (process for process in psutil.Process().parents() if process.pid != 1)
-    starter = next((process for process in parents if process.name() not in SHELLS), None)
-    return None if starter is None else os.pidfd_open(starter.pid)
+    found = next((process for process in parents if process.name() not in SHELLS), None)
+    return None if found is None else os.pidfd_open(found.pid)

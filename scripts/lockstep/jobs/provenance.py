@@ -111,7 +111,10 @@ def prepared(settings: Config) -> Output:
     files = [layout.counts(results), layout.rejected(results), layout.sources(results)]
     files += [layout.manifest(results, category) for category in own.categories]
     made_of = {
-        "benchmark": digest(own.model_dump(mode="json", exclude={"path", "images"}), _read(own)),
+        "benchmark": digest(
+            own.model_dump(mode="json", exclude={"path", "images", "max_rejected_share"}),
+            _read(own),
+        ),
         "code": code(*READING),
     }
     return Output(results, files, made_of)

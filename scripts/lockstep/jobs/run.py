@@ -17,7 +17,8 @@ from lockstep.jobs.types import AnchorJob, EditJob, Job, PairJob, Request, Score
 from lockstep.jobs.workers import Wanted
 from lockstep.models import fingerprints, staging
 from lockstep.models.backend import BackendSettings
-from lockstep.records import notes
+from lockstep.records import notes, progress
+from lockstep.records.progress import Work
 from lockstep.rubrics.rubric import Rubric, read_rubric
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def run(job: Job, terminal: IO[str], judge: AnyJudge | None = None) -> None:
     """Run a job where its model is.
 
     Args:
-        terminal: where progress is shown.
+        terminal: where it says what a user should know.
         judge: of what is edited, which stands by meanwhile.
 
     Raises:
@@ -59,12 +60,13 @@ def run(job: Job, terminal: IO[str], judge: AnyJudge | None = None) -> None:
 def wanted(job: Job) -> Wanted:
     """Return the worker that a job needs."""
     key = model_key(job.backend.held)
-    return Wanted(job.own, key, job.model_name, job.settings, Path(job.results))
+    results, imports = Path(job.results), job.backend.imports
+    return Wanted(job.own, key, job.model_name, job.settings, results, imports)
 
 
 def stand_by(job: Job) -> None:
     """Have a job's worker load its model now, so that the job finds it there."""
-    workers.stand_by(wanted(job), job.backend.imports, job.model_dump_json())
+    workers.stand_by(wanted(job), job.model_dump_json())
 
 
 def _stand_by_to_judge(job: Job, judge: AnyJudge) -> None:
@@ -72,13 +74,14 @@ def _stand_by_to_judge(job: Job, judge: AnyJudge) -> None:
     first = job.shard * len(job.own)
     if first % judge.together == 0:
         own = job.devices[first : first + judge.together]
-        place = Wanted(own, model_key(judge), judge.called, job.settings, Path(job.results))
-        workers.stand_by(place, judge.imports)
+        key, results = model_key(judge), Path(job.results)
+        workers.stand_by(Wanted(own, key, judge.called, job.settings, results, judge.imports))
 
 
 def load(job: Job, torch_device: str) -> Any:
-    """Load a job's model."""
-    return staging.nearby(job.backend, job.node_local).load(torch_device)
+    """Load a job's model, which is still to come."""
+    with progress.loading(work(job)):
+        return staging.nearby(job.backend, job.node_local).load(torch_device)
 
 
 def take(job: Job, model: Any) -> None:
@@ -89,7 +92,10 @@ def take(job: Job, model: Any) -> None:
 def room(job: Job) -> int | None:
     """Return the bytes that a job's model takes of each device; None where that is not known."""
     model, revision = job.backend.model_name, getattr(job.backend, "revision", None)
-    files = fingerprints.local_files(model, revision) if model else []
+    files = set(fingerprints.local_files(model, revision) if model else [])
+    if files:
+        # parts and adapters that lie elsewhere
+        files.update(job.backend.files().values())
     size = sum(path.stat().st_size for path in files)
     return LITTLE + size // len(job.own) if files else None
 
@@ -108,15 +114,30 @@ def run_here(
         later: jobs of the same model that come after it.
         claimed: called before anything but items is written; returns once the job has come.
     """
+    with progress.reported(work(job)):
+        match job:
+            case EditJob():
+                _edit(job, terminal, loaded, claimed)
+            case ScoreJob():
+                _score(job, terminal, loaded, later, claimed)
+            case AnchorJob():
+                _judge_anchors(job, terminal, loaded)
+            case PairJob():
+                _compare(job, terminal, loaded)
+
+
+def work(job: Job) -> Work:
+    """Return what a job's reports are of."""
+    device = "" if job.backend.served else joined(job.own)
     match job:
         case EditJob():
-            _edit(job, terminal, loaded, claimed)
+            return Work("edit", job.editor.name, job.category, "", job.shard, device)
         case ScoreJob():
-            _score(job, terminal, loaded, later, claimed)
+            return Work("score", job.editor, job.category, job.below, job.shard, device)
         case AnchorJob():
-            _judge_anchors(job, terminal, loaded)
+            return Work("anchors", shard=job.shard, device=device)
         case PairJob():
-            _compare(job, terminal, loaded)
+            return Work("pairs", "", job.category, f"round {job.round}", job.shard, device)
 
 
 def model_key(model: BackendSettings) -> str:

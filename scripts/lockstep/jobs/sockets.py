@@ -1,6 +1,8 @@
 """Sockets of workers: who listens where, what is said on them, and how a worker is ended."""
 
 import contextlib
+import ctypes
+import fcntl
 import json
 import os
 import re
@@ -23,6 +25,12 @@ BEAT = 0.5
 """Seconds between a worker's signs of life."""
 
 
+WORKER = "lockstep-worker"
+"""What the kernel calls a worker; it keeps 15 letters."""
+
+FORKER = "lockstep-forker"
+"""What the kernel calls a run's forker."""
+
 NAME = re.compile(r"(?P<starter>\d+)-(?P<run>\w+)-(?P<device>.+)-(?P<key>\w+)\.sock")
 
 
@@ -38,6 +46,14 @@ class Worker(NamedTuple):
     """Its name, or those of several, joined."""
     key: str
     """First letters of what its model is known by."""
+
+
+class Forker(NamedTuple):
+    """The socket of a run's forker, whether or not somebody still listens to it."""
+
+    path: Path
+    starter: int
+    run: str
 
 
 class Silent(Exception):
@@ -73,6 +89,24 @@ def greeting(connection: socket.socket, patience: float) -> dict[str, Any] | Non
     return json.loads(line) if line.endswith(b"\n") else None
 
 
+def send(connection: socket.socket, line: bytes, descriptor: int) -> None:
+    """Send a line together with a descriptor."""
+    sent = socket.send_fds(connection, [line], [descriptor])
+    connection.sendall(line[sent:])
+
+
+def hear(connection: socket.socket) -> tuple[bytes, int]:
+    """Return a line and the descriptor that came with it, -1 without one; empty if none comes."""
+    line, descriptors = b"", []
+    while not line.endswith(b"\n"):
+        data, given, *_ = socket.recv_fds(connection, 2**16, 1)
+        line += data
+        descriptors += given
+        if not data:
+            return b"", -1
+    return line, descriptors[0] if descriptors else -1
+
+
 def end(connection: socket.socket, how: str, patience: float) -> None:
     """End a worker, by force if it is silent for `patience` seconds.
 
@@ -85,16 +119,31 @@ def end(connection: socket.socket, how: str, patience: float) -> None:
         if patience:
             for _ in messages(connection, patience):
                 pass
-            _wait(pid)
+            if is_worker(pid):
+                _wait(pid)
     kill(pid)
 
 
 def kill(pid: int) -> None:
     """Kill a worker, if it is still there, with all that it started."""
-    with contextlib.suppress(ProcessLookupError, psutil.NoSuchProcess):
-        if any(text.endswith(MAIN) for text in psutil.Process(pid).cmdline()):
+    with contextlib.suppress(ProcessLookupError):
+        if is_worker(pid):
             os.killpg(pid, signal.SIGKILL)
             _wait(pid)
+
+
+def is_worker(pid: int) -> bool:
+    """Tell whether a process is a worker, of whatever copy of this library."""
+    with contextlib.suppress(psutil.Error):
+        process = psutil.Process(pid)
+        # one that has just been started has no name of its own yet
+        return process.name() == WORKER or any(t.endswith(MAIN) for t in process.cmdline())
+    return False
+
+
+def call_this(name: str) -> None:
+    """Give this process the name by which `ps` shows it, and others know what it is."""
+    ctypes.CDLL(None).prctl(PR_SET_NAME, name.encode())
 
 
 def _wait(pid: int) -> None:
@@ -146,6 +195,44 @@ def folder() -> Path:
     return records.own_folder(records.host_folder() / "workers")
 
 
+@contextlib.contextmanager
+def one_at_a_time() -> Iterator[None]:
+    """Let no other process of this user do the same meanwhile."""
+    handle = os.open(folder(), os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def forker(starter: str, run: str) -> Path:
+    """Return the socket of a run's forker."""
+    return folder() / f"{starter}-{run}.forker"
+
+
+def forkers() -> list[Forker]:
+    found = []
+    for path in sorted(folder().glob("*.forker")):
+        starter, _, run = path.stem.partition("-")
+        found.append(Forker(path, int(starter), run))
+    return found
+
+
+def end_forker(path: Path) -> None:
+    """End a run's forker by force: it has nothing in its hand, and workers live on."""
+    connection = try_connect(path)
+    path.unlink(missing_ok=True)
+    if connection is not None:
+        pid = process_of(connection)
+        # one that has not begun to listen ends with its run
+        with connection, contextlib.suppress(ProcessLookupError, psutil.Error):
+            if psutil.Process(pid).name() == FORKER:
+                os.kill(pid, signal.SIGKILL)
+                # until then it has the sockets of workers that it has not forked yet
+                _wait(pid)
+
+
 def known() -> list[Worker]:
     found = []
     for path in sorted(folder().glob("*.sock")):
@@ -159,6 +246,9 @@ def end_each(connections: list[socket.socket], how: str, patience: float) -> Non
     with ThreadPoolExecutor() as pool:
         list(pool.map(partial(end, how=how, patience=patience), connections))
 
+
+PR_SET_NAME = 15
+"""Of prctl(2)."""
 
 MAIN = "from lockstep.jobs.worker import main; main()"
 """What a worker runs, whichever copy of this library it is of."""

@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
-from typing import Any
+from typing import Any, NoReturn
 
 from pydantic import TypeAdapter
 
@@ -61,16 +61,10 @@ class Client:
 
     def hear(self) -> None:
         """Read the request; it stays empty if there is none."""
-        line, descriptors = b"", []
         with contextlib.suppress(OSError):
-            while not line.endswith(b"\n"):
-                data, given, *_ = socket.recv_fds(self._connection, 2**16, 1)
-                line += data
-                descriptors += given
-                if not data:
-                    return
-            self.terminal = descriptors[0] if descriptors else -1
-            self.request = json.loads(line)
+            line, self.terminal = sockets.hear(self._connection)
+            if line:
+                self.request = json.loads(line)
 
     def wait_until_gone(self) -> None:
         with contextlib.suppress(OSError):
@@ -251,7 +245,7 @@ class Worker:
         """Do a job and return the next one, if it can be done ahead.
 
         Args:
-            terminal: descriptor where progress is shown.
+            terminal: descriptor where it says what a user should know.
         """
         with self._guard:
             stopping.forget()
@@ -367,9 +361,19 @@ def _end_soon() -> None:
 
 
 def main() -> None:
-    given = json.loads(sys.argv[2])
+    work(socket.socket(fileno=int(sys.argv[1])), json.loads(sys.argv[2]))
+
+
+def work(listener: socket.socket, given: dict[str, Any]) -> NoReturn:
+    """Be a worker, until this process ends.
+
+    Args:
+        listener: where jobs connect.
+        given: how the worker is to be, as `workers.py` says it.
+    """
+    sockets.call_this(sockets.WORKER)
     name = joined([Device(*device) for device in given["devices"]])
-    with socket.socket(fileno=int(sys.argv[1])) as listener, written_to(given["log"]):
+    with listener, written_to(given["log"]):
         log.info("process %d is the worker of %s on %s", os.getpid(), given["name"], name)
         worker = Worker(listener, given)
         # its starter may have been started deaf to Ctrl-C

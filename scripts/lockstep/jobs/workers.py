@@ -17,7 +17,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -36,12 +37,18 @@ from lockstep.jobs.sockets import (
     bind,
     end,
     end_each,
+    end_forker,
     folder,
+    forker,
+    forkers,
     greeting,
+    is_worker,
     kill,
     known,
     messages,
+    one_at_a_time,
     process_of,
+    send,
     try_connect,
 )
 
@@ -55,8 +62,14 @@ TRIES = 3
 
 
 # last, where the workflow's scripts hide no package of the same name
-CODE = f"import sys; sys.path.append({str(Path(__file__).parents[2])!r}); {MAIN}"
+FINDING = f"import sys; sys.path.append({str(Path(__file__).parents[2])!r}); "
 
+CODE = FINDING + MAIN
+
+FORKER_CODE = FINDING + "from lockstep.jobs.forker import main; main()"
+
+IMPORTING = 300.0
+"""Seconds of silence after which a forker counts as hanging that is to fork a worker."""
 
 PATIENCE = 60.0
 """Seconds of silence after which a user's `--stop` uses force."""
@@ -73,10 +86,17 @@ class Wanted(NamedTuple):
     settings: DeviceSettings
     results: Path
     """Folder of all outputs, with its log."""
+    imports: str = ""
+    """Module with what takes its process long to import."""
 
     @property
     def log(self) -> Path:
         return layout.worker_log(self.results, joined(self.devices))
+
+    @property
+    def forked(self) -> bool:
+        """Whether the run's forker forks it."""
+        return all(device.kind == "cpu" for device in self.devices)
 
 
 def in_run() -> bool:
@@ -118,19 +138,18 @@ def run(
     return reply["done"]
 
 
-def stand_by(wanted: Wanted, module: str, job: str | None = None) -> None:
+def stand_by(wanted: Wanted, job: str | None = None) -> None:
     """Start the worker for the model that devices need next, if there is none.
 
     It imports what it will need, and touches the devices only when it has a job, or is to load.
 
     Args:
-        module: what to import.
         job: whose model is to be loaded at once, as JSON, where the devices have room for it; None
             leaves them alone.
     """
     connection = try_connect(_path(wanted))
     if connection is None:
-        connection, _ = _start(wanted, module, job)
+        connection, _ = _start(wanted, wanted.imports, job)
     elif job is not None:
         connection.sendall(json.dumps({"kind": "load", "job": job}).encode() + b"\n")
     connection.close()
@@ -148,9 +167,7 @@ def _ask(
     patience = wanted.settings.heartbeat_timeout
     reply: dict[str, Any] = {}
     try:
-        line = request.encode() + b"\n"
-        sent = socket.send_fds(connection, [line], [terminal.fileno()])
-        connection.sendall(line[sent:])
+        send(connection, request.encode() + b"\n", terminal.fileno())
         for message in messages(connection, patience):
             reply = message
             if "holding" in message:
@@ -174,7 +191,7 @@ def _connected(wanted: Wanted) -> tuple[socket.socket, int]:
     patience = wanted.settings.heartbeat_timeout
     found, holding = None, []
     for worker in _sharing(wanted.devices):
-        connection = try_connect(worker.path)
+        connection = _begun(worker.path) if wanted.forked else try_connect(worker.path)
         if connection is None:
             continue
         held = greeting(connection, patience)
@@ -191,19 +208,48 @@ def _connected(wanted: Wanted) -> tuple[socket.socket, int]:
     if found is not None:
         return found
     connection, pid = _start(wanted)
+    if wanted.forked and (begun := _begun(path)) is not None:
+        connection.close()
+        connection, pid = begun, process_of(begun)
     greeting(connection, patience)
     return connection, pid
 
 
+def _begun(path: Path) -> socket.socket | None:
+    """Return a connection to a worker once its forker has forked it; None if there is none.
+
+    Until then nobody gives signs of life, as the forker imports. If the forker dies, the kernel
+    closes the socket that it was to hand on.
+    """
+    connection = try_connect(path)
+    if connection is None or is_worker(process_of(connection)):
+        return connection
+    began = time.monotonic()
+    with connection:
+        greeting(connection, IMPORTING)
+    if time.monotonic() - began >= IMPORTING:
+        log.warning("found no sign of life of the run's forker for %g s and ended it", IMPORTING)
+        end_forker(_forker())
+    return try_connect(path)
+
+
 def _path(wanted: Wanted) -> Path:
     """Return the socket of the worker that holds a model on devices in this run."""
-    run, starter = os.environ[RUN][:8], os.environ[STARTER]
+    run, starter = _run(), os.environ[STARTER]
     return folder() / f"{starter}-{run}-{joined(wanted.devices)}-{wanted.key[:8]}.sock"
+
+
+def _forker() -> Path:
+    return forker(os.environ[STARTER], _run())
+
+
+def _run() -> str:
+    return os.environ[RUN][:8]
 
 
 def _sharing(devices: Sequence[Device]) -> list[Worker]:
     """Return the workers of this run that serve one of the devices, whether or not with others."""
-    run, starter = os.environ[RUN][:8], int(os.environ[STARTER])
+    run, starter = _run(), int(os.environ[STARTER])
     names = {device.name for device in devices}
     return [
         worker
@@ -213,7 +259,11 @@ def _sharing(devices: Sequence[Device]) -> list[Worker]:
 
 
 def _start(wanted: Wanted, module: str = "", job: str | None = None) -> tuple[socket.socket, int]:
-    """Start a worker and return a connection to it, and its process."""
+    """Start a worker and return a connection to it, and its process; 0 if it is yet to be forked.
+
+    Args:
+        module: what it imports at once.
+    """
     given = {
         "key": wanted.key,
         "name": wanted.name,
@@ -224,30 +274,65 @@ def _start(wanted: Wanted, module: str = "", job: str | None = None) -> tuple[so
         "idle_timeout": wanted.settings.idle_timeout,
         "log": str(wanted.log),
     }
-    with socket.socket(socket.AF_UNIX) as listener:
-        path = _path(wanted)
-        bind(listener, path)
-        listener.listen()
-        process = subprocess.Popen(
-            [sys.executable, "-P", "-c", CODE, str(listener.fileno()), json.dumps(given)],
-            stdin=subprocess.DEVNULL,
-            pass_fds=[listener.fileno()],
-            # Ctrl-C is for the workflow engine, with which it ends
-            start_new_session=True,
-        )
-        # it outlives this process, which must not be warned of
-        process.returncode = 0
-        connection = try_connect(path)
+    with _listening(_path(wanted)) as listener:
+        pid = _fork(wanted, given, listener) if wanted.forked else _launch(CODE, given, listener)
+        connection = try_connect(_path(wanted))
         if connection is None:
             raise WorkerError(
-                f"{joined(wanted.devices)}: expected the socket {str(path)!r} of the process that "
-                "is to hold its model, found none; run again"
+                f"{joined(wanted.devices)}: expected the socket {str(_path(wanted))!r} of the "
+                "process that is to hold its model, found none; run again"
             )
-        return connection, process.pid
+        return connection, pid
+
+
+def _listening(path: Path) -> socket.socket:
+    listener = socket.socket(socket.AF_UNIX)
+    bind(listener, path)
+    listener.listen()
+    return listener
+
+
+def _launch(code: str, given: Mapping[str, Any], listener: socket.socket) -> int:
+    """Start a process of ours that listens to a socket, and return it."""
+    process = subprocess.Popen(
+        [sys.executable, "-P", "-c", code, str(listener.fileno()), json.dumps(given)],
+        stdin=subprocess.DEVNULL,
+        pass_fds=[listener.fileno()],
+        # Ctrl-C is for the workflow engine, with which it ends
+        start_new_session=True,
+    )
+    # it outlives this process, which must not be warned of
+    process.returncode = 0
+    return process.pid
+
+
+def _fork(wanted: Wanted, given: Mapping[str, Any], listener: socket.socket) -> int:
+    """Let the run's forker, which is started if there is none, fork a worker; return no process.
+
+    Nothing waits for the forker here, which may import for a while.
+    """
+    # jobs of several devices may come at once
+    with one_at_a_time():
+        connection = try_connect(_forker())
+        if connection is None:
+            with _listening(_forker()) as own:
+                log_file = layout.worker_log(wanted.results, "forker")
+                told = {"log": str(log_file), "compile_cache": wanted.settings.compile_cache}
+                _launch(FORKER_CODE, told, own)
+                connection = try_connect(_forker())
+    line = json.dumps({"imports": wanted.imports, "worker": given}).encode() + b"\n"
+    # who waits for the worker sees when the forker has died
+    if connection is not None:
+        with connection, suppress(ConnectionError):
+            send(connection, line, listener.fileno())
+    return 0
 
 
 def sweep() -> None:
     """Remove what runs that are over have left: workers that cannot end, sockets of dead ones."""
+    for left in forkers():
+        if not psutil.pid_exists(left.starter):
+            end_forker(left.path)
     for worker in known():
         if psutil.pid_exists(worker.starter):
             continue
@@ -256,16 +341,20 @@ def sweep() -> None:
             # one that answers ends by itself, or with a run in a container, where processes have
             # other numbers than here
             with connection:
-                if greeting(connection, LEAVING) is not None:
+                pid = process_of(connection)
+                if greeting(connection, LEAVING) is not None or not is_worker(pid):
                     continue
-                kill(process_of(connection))
+                kill(pid)
         worker.path.unlink(missing_ok=True)
 
 
 def end_run() -> None:
     """End the workers of this run, which is over."""
-    run = os.environ[RUN][:8]
-    paths = [worker.path for worker in known() if worker.run == run]
+    # workers that it has not forked yet have nothing to save
+    for own in forkers():
+        if own.run == _run():
+            end_forker(own.path)
+    paths = [worker.path for worker in known() if worker.run == _run()]
     _end_all(paths, "end", LEAVING)
     for path in paths:
         path.unlink(missing_ok=True)
@@ -295,12 +384,12 @@ def listed() -> list[str]:
         with connection:
             held = greeting(connection, patience=1)
             pid = process_of(connection)
-        what = "does not answer"
-        if held is not None:
+        which, what = f"process {pid}, ", "does not answer"
+        if held is None and not is_worker(pid):
+            which, what = "", "begins"
+        elif held is not None:
             state = "works" if held["busy"] else "is idle" if held["holds"] else "stands by"
             since = time.strftime("%H:%M:%S", time.localtime(held["since"]))
             what = f"{held['name']}, {state} since {since}"
-        lines.append(
-            f"{worker.device}: {what} (process {pid}, of the run of process {worker.starter})"
-        )
+        lines.append(f"{worker.device}: {what} ({which}of the run of process {worker.starter})")
     return lines

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, NamedTuple, Self
 
 from lockstep.config.section import Section, is_folder
 from lockstep.errors import ConfigError
-from lockstep.models.fingerprints import file_sha256, model_files, state_of
+from lockstep.models.fingerprints import check_unchanged, file_sha256, model_files, state_of
 
 
 class Lacking(NamedTuple):
@@ -94,6 +94,15 @@ class BackendSettings(Section):
     def state(self) -> list[Any]:
         """Return what changes when its files do, wherever they lie, without reading large ones."""
         return [[name, *state_of(path)] for name, path in self.files().items()]
+
+    def check_unchanged(self) -> None:
+        """Refuse files that changed between their hash, which is in keys, and now.
+
+        Raises:
+            ConfigError: naming one of them.
+        """
+        if self.model_folder is not None:
+            check_unchanged(self.model_folder)
 
     def missing(self, made: Collection[str]) -> Iterator[Lacking]:
         """Yield what it needs on this machine and what is not there or not whole.

@@ -13,6 +13,7 @@ import filelock
 
 from lockstep import records
 from lockstep.config.section import is_folder
+from lockstep.errors import ConfigError
 
 T = TypeVar("T")
 
@@ -36,11 +37,15 @@ class once(Generic[T]):
     """Have a path read once a process, whatever the working folder is meanwhile."""
 
     def __init__(self, read: Callable[[str], T]) -> None:
-        self._known = cache(read)
+        self._read, self._known = read, cache(read)
         update_wrapper(self, read)
 
     def __call__(self, path: str) -> T:
         return self._known(os.path.abspath(path))
+
+    def anew(self, path: str) -> T:
+        """Read a path again, and remember nothing of it."""
+        return self._read(os.path.abspath(path))
 
     def cache_clear(self) -> None:
         """Have each path read anew."""
@@ -153,6 +158,23 @@ def folder_hashes(folder: str) -> dict[str, str]:
     with ThreadPoolExecutor() as pool:
         names = (str(path.relative_to(folder)) for path in paths)
         return dict(zip(names, pool.map(file_sha256, paths), strict=True))
+
+
+def check_unchanged(folder: str) -> None:
+    """Refuse a model's folder that changed since this process hashed it.
+
+    Raises:
+        ConfigError: naming the first file.
+    """
+    before, now = folder_hashes(folder), folder_hashes.anew(folder)
+    for name in sorted(before.keys() | now.keys()):
+        if before.get(name) != now.get(name):
+            raise changed(os.path.join(folder, name))
+
+
+def changed(path: str) -> ConfigError:
+    """Return the error of a file that is no more what its key was made of."""
+    return ConfigError(f"{path} changed during the run, run it again")
 
 
 def file_sha256(path: str | Path) -> str:

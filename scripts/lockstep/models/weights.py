@@ -90,7 +90,12 @@ def check_model(folder: str | Path) -> None:
         check_part(Path(folder))
         return
     for name, value in read_object(index).items():
-        if isinstance(value, list) and any(value) and Path(folder, name).is_dir():
+        if isinstance(value, list) and any(value):
+            if not Path(folder, name).is_dir():
+                raise ConfigError(
+                    f"{folder}: found no folder {name!r}, which model_index.json names; expected "
+                    "the whole model"
+                )
             check_part(Path(folder, name))
 
 

@@ -159,10 +159,14 @@ def own_folder(folder: Path) -> Path:
     )
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Write indented JSON; NaN is refused."""
+def write_json(path: Path, value: Any, durable: bool = True) -> None:
+    """Write indented JSON; NaN is refused.
+
+    Args:
+        durable: as of `atomic`.
+    """
     text = json.dumps(value, ensure_ascii=False, indent=2, allow_nan=False)
-    write_text(path, media.json(text) + "\n")
+    write_bytes(path, f"{media.json(text)}\n".encode(), durable)
 
 
 def save_edit(path: Path, image: Image.Image, provenance: dict[str, Any]) -> int:

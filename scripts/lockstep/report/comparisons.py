@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from lockstep.editors.settings import EditorSettings
-from lockstep.figures import stats
+from lockstep.figures import stats, tables
 from lockstep.report.terms import Frames, Headlines, Terms
 
 PAIRED = ("category", "id", "instruction", "judge", "status")
@@ -25,9 +25,8 @@ def pairs(frames: Frames, headlines: Headlines, terms: Terms) -> list[dict[str, 
             for editor, frames_ in frames.items()
             if (there := [c for c in members if c in frames_])
         }
-        macro = category == "overall" and terms.headline["aggregate"] == "macro"
         found += _corrected(
-            [_comparison(category, own, *pair, macro) for pair in combinations(own, 2)]
+            [_comparison(category, own, *pair, terms) for pair in combinations(own, 2)]
         )
     return found
 
@@ -41,8 +40,7 @@ def over_all(
         for editor, frames_ in frames.items()
         if any(editor in pair for pair in wanted)
     }
-    macro = terms.headline["aggregate"] == "macro"
-    return _corrected([_comparison("overall", own, *pair, macro) for pair in wanted])
+    return _corrected([_comparison("overall", own, *pair, terms) for pair in wanted])
 
 
 def twins(
@@ -80,19 +78,18 @@ def _corrected(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def _paired(frame: pd.DataFrame, headline: pd.Series) -> pd.DataFrame:
     """Return what editors are compared by, of the samples that have it."""
-    own = frame[list(PAIRED)].assign(headline=headline)
+    own = frame[list(PAIRED)].assign(headline=headline, cluster=tables.clusters(frame))
     return own[(own["status"] == "ok") & own["headline"].notna()]
 
 
 def _comparison(
-    category: str, frames: Mapping[str, pd.DataFrame], first: str, second: str, macro: bool
+    category: str, frames: Mapping[str, pd.DataFrame], first: str, second: str, terms: Terms
 ) -> dict[str, Any]:
     one, two = frames[first], frames[second]
     both = one.merge(two, on=["category", "id"], suffixes=("_first", "_second"))
     told = both[["instruction_first", "instruction_second"]]
     differing = told.notna().all(axis=1) & (told.iloc[:, 0] != told.iloc[:, 1])
     both = both[~differing]
-    parts = both["category"].tolist() if macro else None
     return {
         "category": category,
         "first": first,
@@ -102,7 +99,10 @@ def _comparison(
         **stats.paired(
             both["headline_first"].to_numpy(dtype=float),
             both["headline_second"].to_numpy(dtype=float),
-            parts,
+            terms.headline_of(category),
+            both["cluster_first"].tolist(),
+            both["category"].tolist(),
+            category == "overall" and terms.headline["aggregate"] == "macro",
         ),
     }
 
@@ -127,7 +127,7 @@ def leaderboard(
         {
             "rank": rank,
             "editor": editor,
-            **{key: headline[editor][key] for key in ("mean", "ci95")},
+            **{key: headline[editor][key] for key in ("mean", "ci95", "clusters")},
             **{key: micro[editor][key] for key in ("count", "coverage")},
             "tied_with": [
                 other for other in ranks if other != editor and {editor, other} not in clear

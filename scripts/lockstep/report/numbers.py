@@ -1,6 +1,5 @@
 """All numbers of the report, from tables to what `schema` describes."""
 
-import json
 import platform
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -249,8 +248,12 @@ def _ranked(
     categories = {category: row["mean"] for category, row in numbers["categories"].items()}
     if terms.headline["protocol"] is not None:
         groups = {
-            category: tables.group(frame)._replace(scores=headlines[category].dropna().to_numpy())
+            category: tables.group(frame)._replace(
+                scores=own.dropna().to_numpy(),
+                clusters=tables.clusters(frame[own.notna()]).tolist(),
+            )
             for category, frame in frames.items()
+            for own in [headlines[category]]
         }
         overall = stats.overall(groups, 0, terms.headline["scale"])
         categories = {
@@ -258,7 +261,8 @@ def _ranked(
             for category, group in groups.items()
         }
     row = overall[aggregate]
-    return {key: row[key] for key in ("mean", "ci95", "ci95_method")} | {"categories": categories}
+    kept = ("mean", "ci95", "ci95_method", "clusters")
+    return {key: row[key] for key in kept} | {"categories": categories}
 
 
 UNKNOWN = ("mean", "std", "median", "min", "max", "ci95", "ci95_method", "threshold_share")
@@ -279,7 +283,7 @@ def _over_categories(own: Mapping[str, pd.DataFrame], terms: Terms) -> dict[str,
         overall = {kind: {**row, **nothing} for kind, row in overall.items()}
         return {"difficulties": {}, "tags": {}, "overall": overall}
     # copies of texts, a row at a time, are what would take memory
-    needed = ["status", "score", "difficulty", "tags"]
+    needed = ["id", "category", "source", "status", "score", "difficulty", "tags"]
     every = pd.concat(
         [frame[[*needed, *tables.criteria(frame)]] for frame in own.values()], ignore_index=True
     )
@@ -308,7 +312,7 @@ def _over_categories(own: Mapping[str, pd.DataFrame], terms: Terms) -> dict[str,
             str(difficulty): describe(frame)
             for difficulty, frame in every.groupby("difficulty", sort=False)
         },
-        "tags": {tag: describe(every.loc[rows]) for tag, rows in _tags(every).items()},
+        "tags": {tag: describe(every.loc[rows]) for tag, rows in tables.tags(every).items()},
         "overall": {kind: {**row, **criteria[kind]} for kind, row in overall.items()},
     }
 
@@ -324,15 +328,6 @@ def _over(
         known = [mean for row in rows if (mean := row[name]) is not None]
         found[name] = float(measure(known)) if rows and len(known) == len(rows) else None
     return found
-
-
-def _tags(frame: pd.DataFrame) -> dict[str, pd.Index]:
-    """Return the rows of each tag, the most frequent tag first."""
-    several = frame["tags"].map(json.loads, na_action="ignore").explode().dropna()
-    # a tag that a sample has twice is one
-    rows = several.reset_index().drop_duplicates().groupby("tags", sort=True)["index"]
-    found = {str(tag): pd.Index(own) for tag, own in rows}
-    return dict(sorted(found.items(), key=lambda item: -len(item[1])))
 
 
 def _random(settings: Config) -> list[str]:

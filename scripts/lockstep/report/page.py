@@ -195,7 +195,7 @@ def _failures(report: Mapping[str, Any], samples: Iterable[Mapping[str, Row]]) -
     """Return what failed: numbers overall and by category, and reasons, the most frequent first."""
     found: dict[tuple[str, str, str], list[str]] = {}
     # what a run that goes on has still to make has not failed
-    passed = ("ok", "skipped", *(["missing"] if report["partial"] else []))
+    passed = ("ok", "skipped", *(["missing"] if report.get("partial") else []))
     for own in samples:
         for editor, row in own.items():
             if row["status"] not in passed:

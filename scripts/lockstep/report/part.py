@@ -25,6 +25,29 @@ class Unfinished(Part):
     """Samples that have a score, or none for good."""
 
 
+class Cut(Part):
+    """An edit whose prompt a text encoder took only the beginning of."""
+
+    editor: str
+    category: str
+    id: str
+    prompt_cut: str
+    """How many tokens of it, and which encoder."""
+
+
+class Control(Part):
+    """How well the judge tells edits from what deserves no score."""
+
+    editor: str
+    category: str
+    control: Literal["identity", "swapped"]
+    auc: float | None
+    mean: float | None
+    control_mean: float | None
+    count: int
+    controls: int
+
+
 class Served(Part):
     """What an editor behind a server asked for and got; null where the server says nothing."""
 
@@ -118,6 +141,9 @@ class ByJudge(Part):
     mean: float | None
     """Over the scored samples; null where there are none."""
     ci95: Interval | None
+    """Null with too few clusters."""
+    clusters: int
+    """Source images of the scored samples."""
     count: int
     """Scored samples."""
     place: int | None

@@ -68,7 +68,7 @@ def _write(settings: Config, scratch: Path, folder: Path, threads: int) -> list[
     for editor in settings.editors:
         samples = edits = scores = 0
         for category in settings.benchmark.named:
-            own = scratch / editor.name / category
+            own = layout.folder(scratch, editor.name, category)
             there = _there(settings, editor, category, own)
             samples += len(there.edits)
             edits += sum(edit.status != "missing" for edit in there.edits)
@@ -125,7 +125,8 @@ def _tabulate(settings: Config, editor: str, category: str, scratch: Path) -> di
     # what was not measured yet is measured by the run
     measured = preservation.known(preservation.all_edits(manifest, edits, folder), folder)
     frame = tables.table(manifest, edits, scores, rubric, folder, measured)
-    table, summary = scratch / "table.csv", scratch / "summary.json"
+    place = layout.place(scratch)
+    table, summary = layout.table(*place), layout.summary(*place)
     records.write_text(table, tables.to_csv(frame))
     threshold = settings.report.threshold_on(SCALE)
     records.write_json(summary, tables.summary(frame, edits, scores, rubric, threshold))

@@ -12,6 +12,8 @@ from pydantic import Field
 
 from lockstep.report.part import (
     Agreement,
+    Control,
+    Cut,
     Interval,
     Judges,
     Part,
@@ -38,9 +40,11 @@ class Summary(Part):
     min: float | None
     max: float | None
     ci95: Interval | None
-    """95% interval of the mean; null with less than two scores, or if all are equal."""
-    ci95_method: Literal["bca", "normal"] | None
-    """BCa bootstrap, or normal distribution above 5,000 scores."""
+    """95% interval of the mean; null with too few clusters (docs/report.md)."""
+    ci95_method: Literal["clustered", "too few"] | None
+    """Whether there is an interval; null where there is no mean."""
+    clusters: int
+    """Source images that the scored samples are of; samples of one go up and down together."""
     threshold_share: float | None
     """Share of the scored samples with at least the threshold."""
     count: int
@@ -148,7 +152,9 @@ class Ranked(Part):
 
     mean: float | None
     ci95: Interval | None
-    ci95_method: Literal["bca", "normal"] | None
+    ci95_method: Literal["clustered", "too few"] | None
+    clusters: int
+    """Source images of the scored samples."""
     categories: dict[str, float | None]
     """Mean by category."""
 
@@ -206,11 +212,13 @@ class Pair(Part):
     difference: float | None
     """Mean of first − second; overall it is micro or macro as the headline is."""
     ci95: Interval | None
-    """95% interval of the difference."""
-    ci95_method: Literal["bca", "normal"] | None
+    """95% interval of the difference; null with too few clusters (docs/report.md)."""
+    ci95_method: Literal["clustered", "too few"] | None
+    clusters: int
+    """Source images of these samples."""
     p_value: float | None
-    """Two-sided, that the difference has no sign of its own."""
-    p_value_method: Literal["permutation", "normal"] | None
+    """Two-sided, that the difference is none; null with too few clusters."""
+    p_value_method: Literal["clustered", "too few"] | None
     p_holm: float | None
     """Corrected for all pairs of editors in the same category, for all differences that stand of a
     series, or for all of twins (Holm 1979)."""
@@ -231,6 +239,8 @@ class Rank(Part):
     mean: float
     """The headline number."""
     ci95: Interval | None
+    clusters: int
+    """Source images of the scored samples; with too few, nothing is told apart."""
     count: int
     """Scored samples."""
     coverage: float
@@ -301,29 +311,6 @@ class Skipped(Part):
     category: str
     reason: str
     ids: list[str]
-
-
-class Cut(Part):
-    """An edit whose prompt a text encoder took only the beginning of."""
-
-    editor: str
-    category: str
-    id: str
-    prompt_cut: str
-    """How many tokens of it, and which encoder."""
-
-
-class Control(Part):
-    """How well the judge tells edits from what deserves no score."""
-
-    editor: str
-    category: str
-    control: Literal["identity", "swapped"]
-    auc: float | None
-    mean: float | None
-    control_mean: float | None
-    count: int
-    controls: int
 
 
 class Step(Part):

@@ -1,7 +1,7 @@
 """What the numbers of a report are of, and what they are on."""
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import pandas as pd
 
@@ -33,6 +33,12 @@ class Terms(NamedTuple):
     def of(self, category: str) -> Scale:
         return self.scales.get(category, self.scale)
 
+    def headline_of(self, category: str) -> Scale:
+        """Return the scale of a category's headline numbers."""
+        if self.headline["protocol"] is not None:
+            return cast(Scale, self.headline["scale"])
+        return self.of(category)
+
 
 class Chart(NamedTuple):
     """A drawing and the numbers in it."""
@@ -42,7 +48,7 @@ class Chart(NamedTuple):
     svg: str
     rows: list[dict[str, Any]]
     """One dict for each row of the CSV; all have the same keys."""
-    narrow: str = ""
+    narrow_svg: str = ""
     """The same drawing for a phone, where it is another one."""
 
 

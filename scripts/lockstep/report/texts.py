@@ -41,7 +41,7 @@ def markdown(template: str, report: Mapping[str, Any], language: str = "en", **f
         **headline_filters(report, language),
         "number": lambda value: number(value, digits),
         "signed": lambda value: "–" if value is None else f"{value:+.{digits}f}",
-        "interval": lambda bounds: interval(bounds, digits, language),
+        "interval": partial(interval, digits=digits, language=language),
         "p": p_value,
         "percent": percent,
         "counts": counts,
@@ -158,11 +158,11 @@ def latex_table(report: Mapping[str, Any]) -> str:
             cells[editor][f"overall ({kind})"] = number(summary["mean"], digits)
         micro = numbers["overall"]["micro"]
         if headline["protocol"] is None:
-            cells[editor]["95% interval (micro)"] = interval(micro["ci95"], digits)
+            cells[editor]["95% interval (micro)"] = interval(micro["ci95"], micro["mean"], digits)
         else:
             own = numbers["headline"]
             cells[editor][title] = shown["headline"](own["mean"])
-            cells[editor]["95% interval"] = shown["headline_interval"](own["ci95"])
+            cells[editor]["95% interval"] = shown["headline_interval"](own["ci95"], own["mean"])
         cells[editor]["coverage"] = percent(micro["coverage"])
     frame = pd.DataFrame.from_dict(cells, orient="index")
     bold = pd.DataFrame("", index=frame.index, columns=frame.columns)
@@ -210,6 +210,7 @@ def _flat(summary: Mapping[str, Any]) -> dict[str, Any]:
     return {
         **{key: summary[key] for key in ("mean", "std", "median", "min", "max")},
         **{"ci95_low": low, "ci95_high": high, "ci95_method": summary["ci95_method"]},
+        "clusters": summary["clusters"],
         **{key: summary[key] for key in ("threshold_share", "count", "failed")},
         **{kind: summary["failures"].get(kind, 0) for kind in FAILURES},
         **{"skipped": summary["skipped"], "coverage": summary["coverage"]},
@@ -239,21 +240,19 @@ def headline_name(headline: Mapping[str, Any], language: str = "en") -> str:
 
 def headline_filters(
     report: Mapping[str, Any], language: str = "en"
-) -> dict[str, Callable[[Any], str]]:
+) -> dict[str, Callable[..., str]]:
     """Return how headline numbers, their intervals and differences are written."""
     headline = report["headline"]
     digits = digits_on(headline["scale"])
     if headline["number"] == "accuracy":
         return {
             "headline": percent,
-            "headline_interval": lambda ends: (
-                "–" if ends is None else _between(f"{ends[0]:.1%}", f"{ends[1]:.1%}", language)
-            ),
+            "headline_interval": partial(interval, form=".1%", language=language),
             "headline_signed": lambda value: "–" if value is None else f"{value:+.1%}",
         }
     return {
         "headline": lambda value: number(value, digits),
-        "headline_interval": lambda ends: interval(ends, digits, language),
+        "headline_interval": partial(interval, digits=digits, language=language),
         "headline_signed": lambda value: "–" if value is None else f"{value:+.{digits}f}",
     }
 
@@ -266,10 +265,23 @@ def percent(value: float | None) -> str:
     return "–" if value is None else f"{value:.1%}"
 
 
-def interval(bounds: Sequence[float] | None, digits: int = 2, language: str = "en") -> str:
+def interval(
+    bounds: Sequence[float] | None,
+    value: float | None = None,
+    digits: int = 2,
+    language: str = "en",
+    form: str | None = None,
+) -> str:
+    """Return an interval as text; in its place says that a value has too few samples for one.
+
+    Args:
+        value: what the interval is of; None where there is none.
+        form: of its ends, such as `.1%`.
+    """
     if bounds is None:
-        return "–"
-    return _between(f"{bounds[0]:.{digits}f}", f"{bounds[1]:.{digits}f}", language)
+        return "–" if value is None else languages.plain(language, "page.few")
+    form = form or f".{digits}f"
+    return _between(f"{bounds[0]:{form}}", f"{bounds[1]:{form}}", language)
 
 
 def _between(low: str, high: str, language: str) -> str:

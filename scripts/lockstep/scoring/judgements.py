@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import IO, NamedTuple, Protocol, cast
 
 from PIL import Image
-from tqdm import tqdm
 
 from lockstep import records
 from lockstep.devices import stopping
@@ -33,7 +32,7 @@ from lockstep.judges.protocol import Finished, Judge, Judgement, Pair
 from lockstep.judges.settings import JudgeSettings
 from lockstep.models import server, staging
 from lockstep.models.budget import Budget, Exhausted
-from lockstep.records import Picture, Sample, ScoreRecord, alike
+from lockstep.records import Picture, Sample, ScoreRecord, alike, progress
 from lockstep.rubrics import combine
 from lockstep.rubrics.calls import Call
 from lockstep.rubrics.questions import Question
@@ -64,9 +63,9 @@ class Place(NamedTuple):
     shard: int
     """Number of the own one."""
     title: str
-    """What the progress is called."""
+    """What the job is called."""
     terminal: IO[str]
-    """Where it is shown."""
+    """Where it says what a user should know."""
     settings: DeviceSettings = DeviceSettings()
     node_local: str | None = None
     """Folder to which the judge is copied; None copies nothing."""
@@ -141,22 +140,13 @@ def judge_missing(
     done = {path: record for path, record in kept.items() if record is not None}
     pending = [item for item in items if item.path not in done]
     log.info("%d of %d judgements are in the cache", len(done), len(items))
+    progress.expect(len(items), len(done))
     if not pending:
         log.info("nothing to judge, no model is loaded")
         return done
     watch = alike.Watch(bool(done))
-    with (
-        _judge_on(settings, place) as judge,
-        tqdm(
-            total=len(pending),
-            desc=place.title,
-            file=place.terminal,
-            disable=not place.terminal.isatty(),
-            position=place.shard,
-            leave=False,
-            bar_format="{desc} {n}/{total} {bar:20} {elapsed} left {remaining}",
-        ) as progress,
-    ):
+    with _judge_on(settings, place) as judge:
+        progress.working()
         if keys.identity(settings) != pending[0].job.identity:
             raise ConfigError(
                 f"{settings.option}: expected the scores that were there at first, found others; "
@@ -169,7 +159,7 @@ def judge_missing(
         if ahead:
             log.info("judging %d edits of categories to come in the same batch", len(ahead))
             _made_ahead.update(item.key for item in ahead)
-        both = [*pending, *ahead]
+        own, both = {item.path for item in pending}, [*pending, *ahead]
         try:
             for item, record in _judge_pending(judge, both, settings, place, watch):
                 done[item.path] = record
@@ -178,7 +168,8 @@ def judge_missing(
                 log.info("%s %s %s", record.id, record.status, record.score)
                 if record.error:
                     log.warning("%s: %s", record.id, record.error)
-                progress.update()
+                failed = int(record.status == "judge_failed")
+                progress.note(failed=failed, own=int(item.path in own))
         except Exhausted as error:
             raise ServerError(
                 f"{error}; {len(items) - len(done)} of {len(items)} judgements of this job are "
@@ -203,8 +194,9 @@ def _judge_on(settings: JudgeSettings, place: Place) -> Iterator[Judge]:
 
 
 def _load(settings: JudgeSettings, node_local: str | None, torch_device: str) -> Judge:
-    near = staging.nearby(settings, node_local)
-    return near.load(torch_device)
+    with progress.loading():
+        near = staging.nearby(settings, node_local)
+        return near.load(torch_device)
 
 
 def look_up(item: Pending) -> ScoreRecord | None:
@@ -298,6 +290,7 @@ def _judge_all(
                 if number not in pairs:
                     pairs[number] = pool.submit(_pair, items[number])
             batch = [items[number] for number in numbers]
+            progress.take(batch[0].sample.id)
             try:
                 read = [pairs[number].result() for number in numbers]
                 judged = _judge_batch(judge, batch, read)

@@ -15,7 +15,14 @@ from lockstep.devices.device import VISIBLE
 from lockstep.editors.protocol import Editor
 from lockstep.editors.settings import DeviceEditorSettings
 from lockstep.models.backend import Lacking, absent
-from lockstep.models.fingerprints import LARGE, all_files, file_sha256, once, state_of
+from lockstep.models.fingerprints import (
+    LARGE,
+    all_files,
+    changed,
+    file_sha256,
+    once,
+    state_of,
+)
 from lockstep.records import Sample
 
 
@@ -56,6 +63,7 @@ class CommandSettings(DeviceEditorSettings):
         *("start_timeout", "timeout", "attempts")
     }
     places: ClassVar[frozenset[str]] = frozenset({"command", "depends_on", "folder"})
+    elsewhere: ClassVar[bool] = True
     type: Literal["command"]
     command: Words = Field(
         min_length=1,
@@ -114,6 +122,11 @@ class CommandSettings(DeviceEditorSettings):
         # a small file that is touched is the same one
         files = [[name, *_state(path)] for name, path in self.files().items()]
         return [[option for option, _ in self._arguments()], *files]
+
+    def check_unchanged(self) -> None:
+        for path in [path for _, path in self._arguments() if path] + self._paths():
+            if _sha256(path) != _sha256.anew(path):
+                raise changed(path)
 
     def missing(self, made: Collection[str]) -> Iterator[Lacking]:
         if not os.path.isdir(self.folder):

@@ -11,7 +11,7 @@ from PIL import Image
 from lockstep import records
 from lockstep.editors.command import CommandSettings
 from lockstep.editors.command.program import Lost, Program
-from lockstep.errors import EditError, SampleError, SharedError, SkipError
+from lockstep.errors import ConfigError, EditError, SampleError, SharedError, SkipError
 from lockstep.foreign.files import read_file
 from lockstep.foreign.images import MAX_PIXELS, open_rgb
 from lockstep.foreign.quarantine import Quarantine
@@ -70,7 +70,9 @@ class CommandEditor:
             self._takes = ready.get("images", 1)
             if type(self._takes) is not int or self._takes < 1:
                 raise Lost(f'expected a number as "images", found {self._takes!r:.50}')
-        except Lost as error:
+            # keys were made of the files before, and the program of what is there now
+            given.check_unchanged()
+        except (Lost, ConfigError) as error:
             program.end()
             raise SharedError(f"{given.name}: {error}") from None
         log.info("%s is ready after %.1f s", given.name, time.monotonic() - began)

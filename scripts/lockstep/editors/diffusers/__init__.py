@@ -19,13 +19,19 @@ from pydantic import (
 )
 
 from lockstep.config.section import Dtype, PathText, Section, is_folder
+from lockstep.editors.diffusers import modular
 from lockstep.editors.protocol import Editor
 from lockstep.editors.settings import DeviceEditorSettings, Series
 from lockstep.errors import suggest
 from lockstep.foreign.plain_text import spelling
 from lockstep.models import adapter_scale
 from lockstep.models.backend import HubFile, Lacking, broken
-from lockstep.models.fingerprints import adapter_sha256, model_identity, state_of
+from lockstep.models.fingerprints import (
+    adapter_sha256,
+    check_unchanged,
+    model_identity,
+    state_of,
+)
 from lockstep.models.weights import check_model, read_header
 from lockstep.records import EditRecord, Sample
 
@@ -46,15 +52,12 @@ OWN_ARGUMENTS = {
 }
 """Arguments of a pipeline's call that `call` cannot give, and where they come from."""
 
-MODULAR = "modular_model_index.json"
-"""File of a modular pipeline, which is loaded and called in other ways."""
-
 PIPELINE = re.compile(r'"(\w*Pipeline\w*)"')
 
 APART = frozenset(
     {"name", "preset", "type", "size", "resize_filter", "offload", "optimize", "on_cut"}
     | {"gpus_per_editor", "rewrite", "further_seed"}
-    | {"model", "revision", "adapters", "checkpoints", "series"}
+    | {"model", "revision", "components", "adapters", "checkpoints", "series"}
 )
 """Settings of a diffusers editor that decide no pixels, or that its identity names otherwise."""
 
@@ -176,13 +179,19 @@ class Lossy(Section):
 class DiffusersSettings(DeviceEditorSettings):
     """A diffusers pipeline that takes an image and a prompt."""
 
+    imports: ClassVar[str] = "lockstep.editors.diffusers.editor"
     neutral: ClassVar[frozenset[str]] = DeviceEditorSettings.neutral | {"checkpoints", "series"}
-    places: ClassVar[frozenset[str]] = frozenset({"adapters"})
+    places: ClassVar[frozenset[str]] = frozenset({"adapters", "components"})
     type: Literal["diffusers"]
     model: PathText = Field(description="Hub id or folder.")
     revision: str | None = Field(None, description="Commit or branch on the hub.")
     pipeline: str | None = Field(
         None, description="Pipeline class of diffusers; null takes the one that the model names."
+    )
+    components: dict[str, PathText | None] = Field(
+        {},
+        description="Folders of a modular pipeline's parts that do not lie in `model`, by their "
+        "names; null leaves a part out, and the steps that need it.",
     )
     dtype: Dtype = Field("bfloat16", description="Number format of the weights.")
     num_inference_steps: Annotated[int, Field(gt=0, le=1000)] | None = Field(
@@ -272,7 +281,9 @@ class DiffusersSettings(DeviceEditorSettings):
 
     @model_validator(mode="after")
     def _guided(self) -> "DiffusersSettings":
-        if self.true_cfg_scale is not None and self.true_cfg_scale > 1 and not self.negative_prompt:
+        guided = self.true_cfg_scale is not None and self.true_cfg_scale > 1
+        # a modular pipeline has an empty one of its own
+        if guided and not self.negative_prompt and not modular.is_modular(self):
             raise ValueError(
                 "expected a negative_prompt (a space is neutral) beside true_cfg_scale "
                 f"{self.true_cfg_scale:g}, found none, which switches guidance off"
@@ -306,6 +317,7 @@ class DiffusersSettings(DeviceEditorSettings):
         }
         return {
             **model_identity(self.model, self.revision),
+            **modular.identity(self.components),
             **self.model_dump(mode="json", exclude=set(APART | added)),
             "adapters": [adapter.identity() for adapter in self.adapters],
             "optimized": self.optimized,
@@ -334,7 +346,7 @@ class DiffusersSettings(DeviceEditorSettings):
         model.take(self)
 
     def files(self) -> dict[str, Path]:
-        found = super().files()
+        found = super().files() | modular.files(self.components)
         for place, adapter in enumerate(self.adapters):
             if adapter.file is not None:
                 found[f"adapters/{place}"] = Path(adapter.file)
@@ -344,8 +356,16 @@ class DiffusersSettings(DeviceEditorSettings):
 
     def state(self) -> list[Any]:
         # a touched adapter is the same one
-        model = [[name, *state_of(path)] for name, path in super().files().items()]
-        return [*model, *(adapter.identity() for adapter in self.adapters)]
+        own = super().files() | modular.files(self.components)
+        model = [[name, *state_of(path)] for name, path in own.items()]
+        left_out = sorted(name for name, folder in self.components.items() if folder is None)
+        adapters = [adapter.identity() for adapter in self.adapters]
+        return [*model, *adapters, *([left_out] if left_out else [])]
+
+    def check_unchanged(self) -> None:
+        super().check_unchanged()
+        for folder in filter(None, self.components.values()):
+            check_unchanged(folder)
 
     def missing(self, made: Collection[str]) -> Iterator[Lacking]:
         known = [] if self.pipeline is None else pipelines_known()
@@ -354,9 +374,11 @@ class DiffusersSettings(DeviceEditorSettings):
             hint = suggest(str(self.pipeline), known)
             found = f"found {self.pipeline!r}{hint}, expected a pipeline of diffusers"
             yield Lacking("pipeline", found)
-        if Path(self.model, MODULAR).exists() and not Path(self.model, "model_index.json").exists():
-            found = f"{self.model}: found {MODULAR} alone, expected model_index.json"
-            yield Lacking("model", f"{found}; diffusers' modular pipelines do not run here")
+        if modular.is_modular(self):
+            yield from modular.lacking(self, made)
+        elif self.components:
+            found = f"found {min(self.components)!r}, but the pipeline is not modular"
+            yield Lacking("components", f"{found}; expected no such key")
         elif is_folder(self.model):
             yield from broken("model", check_model, self.model, "model_index.json", made)
         for place, adapter in enumerate(self.adapters):
@@ -365,7 +387,7 @@ class DiffusersSettings(DeviceEditorSettings):
                 yield from broken(field, read_header, adapter.file, "", made)
 
     def on_hub(self) -> Iterator[HubFile]:
-        if not is_folder(self.model):
+        if not is_folder(self.model) and not modular.is_modular(self):
             yield HubFile("model", self.model, self.revision, "model_index.json")
         for place, adapter in enumerate(self.adapters):
             if adapter.file is None:

@@ -14,15 +14,22 @@ import transformers
 from PIL import Image
 from safetensors import SafetensorError
 
-from lockstep.editors.diffusers import DiffusersSettings, lossy, pipelines, qwen_image, spreading
+from lockstep.editors.diffusers import (
+    DiffusersSettings,
+    blocks,
+    lossy,
+    modular,
+    pipelines,
+    qwen_image,
+    spreading,
+)
 from lockstep.editors.diffusers.arriving import Arriving, opaque
-from lockstep.editors.diffusers.loading import load_part
+from lockstep.editors.diffusers.loading import load_parts, part_class
 from lockstep.editors.diffusers.prompts import CutWatch, formed, refuse_longer, tokenizers
 from lockstep.editors.protocol import Told
 from lockstep.errors import ConfigError, DeviceError, EditError, SkipError, one_sentence
 from lockstep.foreign.images import open_rgb
 from lockstep.foreign.plain_text import speller
-from lockstep.models.weights import check_taken, is_quantised
 from lockstep.records import Sample
 
 if TYPE_CHECKING:
@@ -70,6 +77,8 @@ class DiffusersEditor:
         """The sample that was prepared last, and is edited after the one in hand."""
         self._kept: Kept = {}
         """Weights of the base model, where adapters are replaced."""
+        self._rewritten: str | None = None
+        """What the pipeline itself made of the last instruction, where it rewrites."""
         if torch_device == "cpu":
             # with more threads the order of sums, and so the last bits, depends on their number
             torch.set_num_threads(1)
@@ -81,7 +90,8 @@ class DiffusersEditor:
                 f"editors: {settings.name}: cannot load {settings.model!r} ({one_sentence(error)})"
             ) from None
         self._spell = speller(part for _, part in tokenizers(self._pipeline))
-        self._arguments = pipelines.call_arguments(settings)
+        guider = blocks.GUIDER in self._pipeline.components
+        self._arguments = pipelines.call_arguments(settings, guider)
         self._several = pipelines.takes_several(settings, type(self._pipeline))
         qwen = isinstance(self._pipeline, pipelines.QWEN_IMAGE_EDIT)
         self._fast = qwen and settings.optimized
@@ -93,7 +103,9 @@ class DiffusersEditor:
             time.monotonic() - began,
         )
         # Qwen-Image-Edit cuts nothing
-        self._cuts = None if qwen else CutWatch(self._pipeline, settings.negative_prompt)
+        self._cuts = (
+            None if qwen else CutWatch(self._pipeline, settings.negative_prompt, settings.call)
+        )
         denoiser = pipelines.denoiser_name(self._pipeline.components)
         if self._cuts is not None and settings.on_cut == "fail" and denoiser is not None:
             # as soon as all encoders have read the prompt
@@ -168,10 +180,11 @@ class DiffusersEditor:
         image = opaque(self._image(prepared, sample.id, seed), sample.background)
         if self._device == "cuda":
             log.info("peak device memory %.1f GiB", torch.cuda.max_memory_allocated() / 2**30)
+        told = {} if self._rewritten is None else {"rewritten": self._rewritten}
         if self._cuts is not None and (cut := self._cuts.said()) is not None:
             log.warning("%s: the prompt was %s", sample.id, cut)
-            return Told(image, {"prompt_cut": cut})
-        return image
+            told["prompt_cut"] = cut
+        return Told(image, told) if told else image
 
     def _stop_if_cut(self, *_: Any) -> None:
         if self._cuts is not None and (cut := self._cuts.said()) is not None:
@@ -192,6 +205,7 @@ class DiffusersEditor:
                 output_type="pt",
                 **given,
             )
+            self._rewritten = blocks.rewritten(result, given)
             arriving = Arriving(result, self._settings.result, name)
             self._encode_following(prepared)
             return arriving.image()
@@ -238,9 +252,14 @@ def _pipeline(settings: DiffusersSettings, torch_device: str, kept: "Kept") -> p
     Args:
         kept: where weights of the base model are kept, if adapters will be replaced.
     """
-    index = diffusers.DiffusionPipeline.load_config(settings.model, revision=settings.revision)
-    kind = pipelines.pipeline_class(settings, index)
-    pipelines.check_scheduler(settings, index)
+    own: blocks.Blocks | None = None
+    if modular.is_modular(settings):
+        own, index = blocks.check(settings)
+        kind = own.kind
+    else:
+        index = diffusers.DiffusionPipeline.load_config(settings.model, revision=settings.revision)
+        kind = pipelines.pipeline_class(settings, index)
+        pipelines.check_scheduler(settings, index)
     lossy.check(settings, kind, torch_device)
     checked = []
     if settings.adapters:
@@ -253,7 +272,12 @@ def _pipeline(settings: DiffusersSettings, torch_device: str, kept: "Kept") -> p
     if settings.together > 1 and torch_device == "cuda":
         empty = pipelines.empty_denoiser(settings, index)
         places = spreading.places(settings, _folder(settings, kind), empty)
-    pipeline = _load(settings, kind, index, torch_device if offload == "none" else "cpu", places)
+    if own is None:
+        where = torch_device if offload == "none" else "cpu"
+        pipeline = _load(settings, kind, index, where, places)
+    else:
+        parts = load_parts(settings, kind, blocks.weighty(own), torch_device)
+        pipeline = blocks.completed(settings, own, parts)
     pipeline.set_progress_bar_config(disable=True)
     pipelines.set_scheduler(pipeline, settings.scheduler)
     if settings.held.adapters != settings.adapters:
@@ -311,24 +335,10 @@ def _load(
     Raises:
         ConfigError: if weights are missing, which would leave them random, or not all are taken.
     """
-    folder, where = _folder(settings, kind), f"editors: {settings.name}: {settings.model}"
-    dtype = getattr(torch, settings.dtype)
-    parts = {}
-    for name, value in index.items():
-        part = _kind(value)
-        if part is None:
-            continue
-        try:
-            _check_quantised(settings, kind, folder / name)
-            own = places if name in pipelines.DENOISERS else {}
-            parts[name], info = load_part(part, folder / name, dtype, torch_device, own)
-        except torch.AcceleratorError:
-            raise
-        except ConfigError as error:
-            raise ConfigError(f"editors: {settings.name}: {error}") from None
-        except RuntimeError as error:
-            raise ConfigError(f"{where}/{name}: cannot load it ({one_sentence(error)})") from None
-        check_taken(f"{where}/{name}", parts[name], info)
+    folder, dtype = _folder(settings, kind), getattr(torch, settings.dtype)
+    kinds = {name: part_class(value) for name, value in index.items()}
+    found = {name: (part, folder / name) for name, part in kinds.items() if part is not None}
+    parts = load_parts(settings, kind, found, torch_device, places)
     pipeline = kind.from_pretrained(folder, dtype=dtype, **parts)
     for name, part in pipeline.components.items():
         # what diffusers has loaded by itself, such as a safety checker
@@ -342,33 +352,6 @@ def _folder(settings: DiffusersSettings, kind: type[diffusers.DiffusionPipeline]
     if Path(settings.model).is_dir():
         return Path(settings.model)
     return Path(kind.download(settings.model, revision=settings.revision))
-
-
-def _check_quantised(
-    settings: DiffusersSettings, kind: type[diffusers.DiffusionPipeline], part: Path
-) -> None:
-    """Refuse a quantised denoiser where code of ours reads or changes its weights."""
-    ours = issubclass(kind, pipelines.QWEN_IMAGE_EDIT) and settings.optimized
-    if part.name in pipelines.DENOISERS and (ours or settings.adapters) and is_quantised(part):
-        given = "adapters" if settings.adapters else "optimize: true"
-        raise ConfigError(
-            f"{part}: found quantised weights with {given}; expected weights that are not quantised"
-        )
-
-
-def _kind(value: object) -> type[torch.nn.Module] | None:
-    """Return the class of a part that has weights, from its line in model_index.json.
-
-    None of what diffusers is left to load: parts without weights, and names that transformers no
-    longer has, for which diffusers knows the new ones.
-    """
-    if not isinstance(value, list) or not isinstance(value[0], str):
-        return None
-    libraries = {"diffusers": diffusers, "transformers": transformers}
-    # a class of a pipeline's own is named with the pipeline's module
-    library = libraries.get(value[0]) or getattr(diffusers.pipelines, value[0], None)
-    kind = getattr(library, value[1], None)
-    return kind if isinstance(kind, type) and issubclass(kind, torch.nn.Module) else None
 
 
 def add_token_types(text_encoder: transformers.PreTrainedModel | None) -> None:

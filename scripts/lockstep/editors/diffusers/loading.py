@@ -2,20 +2,58 @@
 
 import logging
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import accelerate
+import diffusers
 import torch
 import transformers
 
-from lockstep.editors.diffusers import reading
+from lockstep.editors.diffusers import DiffusersSettings, reading
+from lockstep.editors.diffusers.pipelines import DENOISERS, QWEN_IMAGE_EDIT
+from lockstep.errors import ConfigError, one_sentence
 from lockstep.models import weights
 
 log = logging.getLogger(__name__)
 
 TOLD = {"ignore_mismatched_sizes": True}
 """Lets transformers say which weights have another shape, where it would only say that some do."""
+
+
+def load_parts(
+    settings: DiffusersSettings,
+    kind: type[Any],
+    found: Mapping[str, tuple[type[torch.nn.Module], Path]],
+    torch_device: str,
+    places: dict[str, Any] | None = None,
+) -> dict[str, torch.nn.Module]:
+    """Load a pipeline's parts one by one, so that each can say whether its weights were all there.
+
+    Args:
+        kind: class of the pipeline.
+        found: class and folder of each part with weights.
+        places: devices of the denoiser's modules, if it is on others than the rest.
+
+    Raises:
+        ConfigError: if weights are missing, which would leave them random, or not all are taken.
+    """
+    dtype, parts = getattr(torch, settings.dtype), {}
+    for name, (part, folder) in found.items():
+        where = f"editors: {settings.name}: {folder}"
+        try:
+            _check_quantised(settings, kind, name, folder)
+            own = places if name in DENOISERS else None
+            parts[name], info = load_part(part, folder, dtype, torch_device, own)
+        except torch.AcceleratorError:
+            raise
+        except ConfigError as error:
+            raise ConfigError(f"editors: {settings.name}: {error}") from None
+        except RuntimeError as error:
+            raise ConfigError(f"{where}: cannot load it ({one_sentence(error)})") from None
+        weights.check_taken(where, parts[name], info)
+    return parts
 
 
 def load_part(
@@ -100,3 +138,28 @@ def _load(
     part.load_state_dict(tensors, assign=True)
     info = dict.fromkeys(("missing_keys", "mismatched_keys", "unexpected_keys"), ())
     return part.to("cuda").eval(), info
+
+
+def part_class(value: object) -> type[torch.nn.Module] | None:
+    """Return the class of a part that has weights, from its line in model_index.json.
+
+    None of what diffusers is left to load: parts without weights, and names that transformers no
+    longer has, for which diffusers knows the new ones.
+    """
+    if not isinstance(value, list) or not isinstance(value[0], str):
+        return None
+    libraries = {"diffusers": diffusers, "transformers": transformers}
+    # a class of a pipeline's own is named with the pipeline's module
+    library = libraries.get(value[0]) or getattr(diffusers.pipelines, value[0], None)
+    kind = getattr(library, value[1], None)
+    return kind if isinstance(kind, type) and issubclass(kind, torch.nn.Module) else None
+
+
+def _check_quantised(settings: DiffusersSettings, kind: type[Any], name: str, part: Path) -> None:
+    """Refuse a quantised denoiser where code of ours reads or changes its weights."""
+    ours = issubclass(kind, QWEN_IMAGE_EDIT) and settings.optimized
+    if name in DENOISERS and (ours or settings.adapters) and weights.is_quantised(part):
+        given = "adapters" if settings.adapters else "optimize: true"
+        raise ConfigError(
+            f"{part}: found quantised weights with {given}; expected weights that are not quantised"
+        )

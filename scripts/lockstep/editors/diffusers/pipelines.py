@@ -5,7 +5,7 @@ import inspect
 import json
 import sys
 from collections.abc import Callable, Collection, Mapping
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, cast, get_args, get_origin, get_type_hints
 
 import accelerate
 import diffusers
@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 
 from lockstep.editors.diffusers import DiffusersSettings
+from lockstep.editors.diffusers.modular import Part
 from lockstep.errors import ConfigError, suggest
 
 Index = Mapping[str, Any]
@@ -30,7 +31,12 @@ QWEN_IMAGE_EDIT: tuple[type[Pipeline], ...] = (
 IMAGE_ARGUMENTS = ("image", "images", "input_images")
 """Names of the argument that takes the source."""
 
-SEVERAL = ("GlmImagePipeline", "QwenImage21Pipeline", "QwenImageEditPlusPipeline")
+SEVERAL = (
+    *("GlmImagePipeline", "QwenImage21Pipeline", "QwenImageEditPlusPipeline"),
+    *("Flux3ModularPipeline", "Flux3DistilledModularPipeline"),
+    *("QwenImage21ModularPipeline", "QwenImage21TurboModularPipeline"),
+    "QwenImageEditPlusModularPipeline",
+)
 """Pipelines that take several source images of a sample, and whose signature could mean a batch."""
 
 REQUIRED: Mapping[str, Mapping[str, Any]] = {
@@ -75,8 +81,30 @@ def pipeline_class(settings: DiffusersSettings, index: Index) -> type[diffusers.
             an argument that the configuration gives.
     """
     name = settings.pipeline or index["_class_name"]
-    kind = _named(settings, "pipeline", name, diffusers.DiffusionPipeline)
-    takes = _arguments(kind.__call__)
+    kind = named_class(settings, "pipeline", name, diffusers.DiffusionPipeline)
+    check_call(settings, kind, _arguments(kind.__call__), index, _outputs(kind))
+    return kind
+
+
+def check_call(
+    settings: DiffusersSettings,
+    kind: type[Any],
+    takes: Mapping[str, inspect.Parameter],
+    index: Index,
+    outputs: Collection[str],
+    guider: bool = False,
+) -> None:
+    """Refuse a pipeline that takes no image and prompt, or not all that it will be called with.
+
+    Args:
+        takes: arguments of its call.
+        outputs: fields of what it returns; none where that is not known.
+        guider: whether a part of it takes the guidance scale.
+
+    Raises:
+        ConfigError: saying what is accepted.
+    """
+    name = kind.__name__
     _check_image_argument(settings, name, takes)
     for needed in ("prompt", "generator"):
         if needed not in takes:
@@ -84,9 +112,9 @@ def pipeline_class(settings: DiffusersSettings, index: Index) -> type[diffusers.
                 f"editors: {settings.name}: pipeline: expected one that edits an image by a "
                 f"prompt, found {name}, which takes no {needed}"
             )
-    _check_result(settings, kind)
+    _check_result(settings, name, outputs)
     _check_required(settings, kind)
-    given = call_arguments(settings)
+    given = call_arguments(settings, guider)
     for argument in given:
         if argument not in takes:
             raise ConfigError(_surplus(settings, argument, name, takes))
@@ -103,7 +131,6 @@ def pipeline_class(settings: DiffusersSettings, index: Index) -> type[diffusers.
             f"editors: {settings.name}: pass_size: found true, but {name} takes no width and height"
         )
     _check_ignored(settings, kind, index)
-    return kind
 
 
 def takes_several(settings: DiffusersSettings, kind: type[diffusers.DiffusionPipeline]) -> bool:
@@ -114,7 +141,8 @@ def takes_several(settings: DiffusersSettings, kind: type[diffusers.DiffusionPip
     """
     if settings.image_argument != "image" or kind.__name__ in SEVERAL:
         return True
-    kinds = get_args(_arguments(kind.__call__)["image"].annotation)
+    taken = _arguments(kind.__call__).get("image")
+    kinds = () if taken is None else get_args(taken.annotation)
     lists = [each for each in kinds if get_origin(each) is list]
     pictures = any(Image.Image in get_args(each) for each in lists)
     return pictures and torch.Tensor not in kinds
@@ -141,20 +169,24 @@ def _check_image_argument(settings: DiffusersSettings, name: str, takes: Collect
         )
 
 
-def _check_result(settings: DiffusersSettings, kind: type[diffusers.DiffusionPipeline]) -> None:
-    """Refuse a field that the pipeline's output does not have, where that is declared."""
+def _outputs(kind: type[diffusers.DiffusionPipeline]) -> set[str]:
+    """Return the fields of a pipeline's output, where they are declared."""
     try:
         declared = get_args(get_type_hints(kind.__call__).get("return"))
     except (NameError, TypeError):
-        return
+        return set()
     outputs = [each for each in declared if dataclasses.is_dataclass(each)]
-    fields = {field.name for each in outputs for field in dataclasses.fields(each)}
+    return {field.name for each in outputs for field in dataclasses.fields(each)}
+
+
+def _check_result(settings: DiffusersSettings, name: str, fields: Collection[str]) -> None:
+    """Refuse a field that the pipeline's output does not have, where that is known."""
     if fields and RESULTS[settings.result] not in fields:
         fitting = [word for word, field in RESULTS.items() if field in fields]
         expected = f"; expected {' or '.join(fitting)}" if fitting else ", which are no images"
         raise ConfigError(
             f"editors: {settings.name}: result: found {settings.result!r}, "
-            f"but {kind.__name__} returns {', '.join(sorted(fields))}{expected}"
+            f"but {name} returns {', '.join(sorted(fields))}{expected}"
         )
 
 
@@ -186,7 +218,7 @@ def _check_ignored(
     if sigmas and "sigmas" not in call and steps not in (None, len(sigmas)):
         raise ConfigError(
             f"{where}num_inference_steps: found {steps}, but the model sets its own "
-            f"{len(sigmas)} steps (sample_sigmas in model_index.json); "
+            f"{len(sigmas)} steps (sample_sigmas in its index); "
             f"expected null, {len(sigmas)} or call.sigmas"
         )
     scale = call.get("guidance_scale")
@@ -194,7 +226,7 @@ def _check_ignored(
     if guided and index.get("is_distilled"):
         raise ConfigError(
             f"{where}call.guidance_scale: found {scale:g}, but the model is distilled "
-            "(is_distilled in model_index.json) and ignores it; expected 1"
+            "(is_distilled in its index) and ignores it; expected 1"
         )
     if guided and kind.__name__ in GUIDED_BY_WEIGHTS and not _embeds_guidance(settings, index):
         raise ConfigError(
@@ -217,19 +249,21 @@ def _embeds_guidance(settings: DiffusersSettings, index: Index) -> bool:
     if "transformer" not in index:
         return True
     kind = getattr(diffusers, index["transformer"][1])
-    described = kind.load_config(
-        settings.model, subfolder="transformer", revision=settings.revision
-    )
+    described = _described(settings, "transformer", index)
     default = _arguments(kind.__init__)["guidance_embeds"].default
     return bool(described.get("guidance_embeds", default))
 
 
-def call_arguments(settings: DiffusersSettings) -> dict[str, Any]:
-    """Return the arguments of the pipeline's call that are the same for all samples."""
+def call_arguments(settings: DiffusersSettings, guider: bool = False) -> dict[str, Any]:
+    """Return the arguments of the pipeline's call that are the same for all samples.
+
+    Args:
+        guider: whether a part of the pipeline takes the guidance scale.
+    """
     guided = settings.true_cfg_scale is None or settings.true_cfg_scale > 1
     named = {
         "num_inference_steps": settings.num_inference_steps,
-        "true_cfg_scale": settings.true_cfg_scale,
+        "true_cfg_scale": None if guider else settings.true_cfg_scale,
         # with it and without guidance the pipelines warn at every call
         "negative_prompt": settings.negative_prompt if guided else None,
     }
@@ -247,7 +281,7 @@ def check_scheduler(settings: DiffusersSettings, index: Index) -> None:
     if "scheduler" not in index:
         raise ConfigError(f"editors: {settings.name}: scheduler: {settings.model!r} has none")
     name = settings.scheduler.get("class", index["scheduler"][1])
-    kind = _named(settings, "scheduler.class", name, diffusers.SchedulerMixin)
+    kind = named_class(settings, "scheduler.class", name, diffusers.SchedulerMixin)
     keys = _arguments(kind.__init__)
     for key in settings.scheduler:
         if key not in keys and key != "class":
@@ -274,20 +308,34 @@ def empty_denoiser(settings: DiffusersSettings, index: Index) -> torch.nn.Module
     """Return a model's denoiser with shapes alone."""
     part = str(denoiser_name(index))
     kind = getattr(diffusers, index[part][1])
-    described = kind.load_config(settings.model, subfolder=part, revision=settings.revision)
+    described = _described(settings, part, index)
     with accelerate.init_empty_weights():
         empty: torch.nn.Module = kind.from_config(described)
     return empty
 
 
-def _named(settings: DiffusersSettings, key: str, name: Any, base: type) -> Any:
-    """Return a class of diffusers by its name."""
+def _described(settings: DiffusersSettings, part: str, index: Index) -> Mapping[str, Any]:
+    """Return the configuration of a part, from the hub if it must be."""
+    found, kind = index[part], getattr(diffusers, index[part][1])
+    if isinstance(found, Part):
+        described = kind.load_config(found.folder)
+    else:
+        described = kind.load_config(settings.model, subfolder=part, revision=settings.revision)
+    return cast(Mapping[str, Any], described)
+
+
+def named_class(settings: DiffusersSettings, key: str, name: Any, base: type) -> Any:
+    """Return a class of diffusers by its name.
+
+    Raises:
+        ConfigError: if it is none, or not of a base class.
+    """
     where = f"editors: {settings.name}: {key}: expected"
     if not isinstance(name, str):
         raise ConfigError(f"{where} a class of diffusers, found code of the model's own: {name!r}")
     kind = getattr(diffusers, name, None) if name in dir(diffusers) else None
     if not (isinstance(kind, type) and issubclass(kind, base)):
-        ending = "Pipeline" if base is diffusers.DiffusionPipeline else "Scheduler"
+        ending = "Scheduler" if base is diffusers.SchedulerMixin else "Pipeline"
         known = [word for word in dir(diffusers) if word.endswith(ending)]
         raise ConfigError(
             f"{where} a {ending.lower()} of diffusers, found {name!r}{suggest(name, known)}"

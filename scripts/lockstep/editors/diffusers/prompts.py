@@ -1,5 +1,6 @@
 """Prompts in the form that a pipeline takes, and how much of them its text encoders see."""
 
+import inspect
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -10,6 +11,9 @@ from diffusers.pipelines.longcat_image.pipeline_longcat_image_edit import split_
 
 from lockstep.editors.diffusers.pipelines import Pipeline
 from lockstep.errors import EditError
+
+FROM_FRONT = ("JoyImageEditPipeline", "JoyImageEditPlusPipeline")
+"""Pipelines that drop the first tokens of a longer prompt, after their encoder has read all."""
 
 Tokenizer = transformers.PreTrainedTokenizerBase
 
@@ -31,6 +35,8 @@ class _Seen:
     """Tokens that it takes at most, as its tokenizer was told."""
     longest: int = 0
     """Tokens of the longest text that its tokenizer was given, with those around the prompt."""
+    last: bool = False
+    """Whether it keeps the last ones, not the first."""
 
 
 class CutWatch:
@@ -40,9 +46,12 @@ class CutWatch:
         pipeline: of which every tokenizer tells of its calls from now on.
         negative: text that does not count where it stands without the prompt; None or blank where
             there is none.
+        given: arguments of the pipeline's call.
     """
 
-    def __init__(self, pipeline: Pipeline, negative: str | None) -> None:
+    def __init__(
+        self, pipeline: Pipeline, negative: str | None, given: Mapping[str, Any] | None = None
+    ) -> None:
         self._prompt = ""
         self._negative = (negative or "").strip()
         self._seen: list[_Seen] = []
@@ -50,6 +59,8 @@ class CutWatch:
             seen = _Seen(_encoder(pipeline, name))
             self._seen.append(seen)
             self._follow(tokenizer, seen)
+        if type(pipeline).__name__ in FROM_FRONT:
+            self._follow_encoder(pipeline, given or {})
 
     def begin(self, prompt: str) -> None:
         """Forget what was seen, for the next prompt."""
@@ -60,7 +71,8 @@ class CutWatch:
     def said(self) -> str | None:
         """Return which encoders took only the beginning of the prompt, and how much of it."""
         cut = [
-            f"cut after {seen.limit} of {seen.longest} tokens ({seen.encoder})"
+            f"cut {'to the last' if seen.last else 'after'} {seen.limit} of {seen.longest} tokens "
+            f"({seen.encoder})"
             for seen in self._seen
             if seen.limit is not None and seen.longest > seen.limit
         ]
@@ -75,6 +87,20 @@ class CutWatch:
             return kind.__call__(self_, *args, **kwargs)
 
         tokenizer.__class__ = type(kind.__name__, (kind,), {"__call__": call})
+
+    def _follow_encoder(self, pipeline: Pipeline, given: Mapping[str, Any]) -> None:
+        parameters = inspect.signature(type(pipeline).__call__).parameters
+        limit = given.get("max_sequence_length", parameters["max_sequence_length"].default)
+        start = pipeline.prompt_template_encode_start_idx["multiple_images"]
+        seen = _Seen(type(pipeline.text_encoder).__name__, last=True)
+        self._seen.append(seen)
+
+        def before(_: Any, args: tuple[Any, ...], inputs: Mapping[str, Any]) -> None:
+            # the negative prompt comes second
+            if seen.limit is None:
+                seen.limit, seen.longest = limit, inputs["input_ids"].shape[1] - start
+
+        pipeline.text_encoder.register_forward_pre_hook(before, with_kwargs=True)
 
     def _counts(self, text: str) -> bool:
         return self._prompt in text or not self._negative or self._negative not in text

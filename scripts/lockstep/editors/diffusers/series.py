@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import torch
 
-from lockstep.editors.diffusers import DiffusersSettings, adapters
+from lockstep.editors.diffusers import DiffusersSettings, adapters, modular
 from lockstep.editors.diffusers.pipelines import Pipeline, denoiser_name
 
 Kept = dict[str, torch.Tensor]
@@ -32,7 +32,10 @@ def take(pipeline: Pipeline, settings: DiffusersSettings, kept: Kept) -> None:
     Raises:
         ConfigError: if one does not fit; the pipeline is not to be used then.
     """
-    checked = adapters.check(settings, type(pipeline), pipeline.config)
+    index = pipeline.config
+    if modular.is_modular(settings):
+        index = modular.read_index(settings.model, settings.components)
+    checked = adapters.check(settings, type(pipeline), index)
     restore(pipeline, kept)
     keep(pipeline, checked, kept)
     adapters.fuse(pipeline, settings, checked)

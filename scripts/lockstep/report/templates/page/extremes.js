@@ -28,10 +28,13 @@ function showExtremes(state) {
     const editor = outermost(editors, i, sign);
     return editor ? sign * editor.score[i] : NaN;
   };
+  const [first] = leastOf(index.id.length, end(-1));
+  const highest = first === undefined ? NaN : -end(-1)(first);
   const kinds = {
     best: [end(-1), (i) => [outermost(editors, i, -1)], "highest"],
-    worst: [end(1), (i) => [outermost(editors, i, 1)], "lowest"],
-    disagreed: [(i) => SORTS.disagreement(editors, i), () => editors, "disagreement"],
+    // nothing is both: an edit with the highest score is not among the worst
+    worst: [(i) => (end(1)(i) < highest ? end(1)(i) : NaN), (i) => [outermost(editors, i, 1)], "lowest"],
+    disagreed: [(i) => SORTS.disagreement(editors, i) || NaN, () => editors, "disagreement"],
   };
   for (const [kind, [valueOf, shown, sort]] of Object.entries(kinds)) {
     const found = leastOf(index.id.length, valueOf);
