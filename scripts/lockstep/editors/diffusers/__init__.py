@@ -1,7 +1,6 @@
 """Any diffusers pipeline that edits an image by a prompt: what a user may say of it."""
 
 import logging
-import os
 import re
 import time
 from collections.abc import Collection, Iterator
@@ -20,6 +19,7 @@ from pydantic import (
 
 from lockstep.config.section import Dtype, PathText, Section, is_folder
 from lockstep.editors.diffusers import modular
+from lockstep.editors.diffusers.adapter import Adapter as Adapter
 from lockstep.editors.protocol import Editor
 from lockstep.editors.settings import DeviceEditorSettings, Series
 from lockstep.errors import suggest
@@ -27,7 +27,6 @@ from lockstep.foreign.plain_text import spelling
 from lockstep.models import adapter_scale
 from lockstep.models.backend import HubFile, Lacking, broken
 from lockstep.models.fingerprints import (
-    adapter_sha256,
     check_unchanged,
     model_identity,
     state_of,
@@ -71,61 +70,6 @@ def pipelines_known() -> list[str]:
     if found is None or found.origin is None:
         return []
     return PIPELINE.findall(Path(found.origin).read_text(encoding="utf-8"))
-
-
-class Adapter(Section):
-    """A LoRA, fused into the model's weights."""
-
-    path: PathText = Field(description="A `.safetensors` file, a folder with one, or a hub id.")
-    weight_name: str | None = Field(
-        None, description="File in the folder or hub repository. Needed with a hub id."
-    )
-    revision: str | None = Field(None, description="Commit or branch on the hub.")
-    weight: float = Field(1.0, description="Factor for the adapter's change.")
-
-    @model_validator(mode="after")
-    def _whole(self) -> "Adapter":
-        if self.weight == 0:
-            raise ValueError("found weight 0, which changes nothing; leave the adapter out")
-        if self.file is None and self.weight_name is None:
-            raise ValueError(
-                "expected a .safetensors file, a folder with one, or owner/name with weight_name, "
-                f"found no file {self.path!r}, and no weight_name for a hub id"
-            )
-        name = self.weight_name or str(self.file)
-        if not name.endswith(".safetensors"):
-            raise ValueError(f"expected a .safetensors file, found {name!r}")
-        return self
-
-    @property
-    def file(self) -> str | None:
-        """Path of its file; None of a hub id.
-
-        Raises:
-            ValueError: if a folder holds none or several and `weight_name` says not which.
-        """
-        if Path(self.path).suffix == ".safetensors" and self.weight_name is None:
-            return self.path
-        if not is_folder(self.path):
-            return None
-        if self.weight_name is not None:
-            return os.path.join(self.path, self.weight_name)
-        if not Path(self.path).is_dir():
-            return self.path
-        found = sorted(path.name for path in Path(self.path).glob("*.safetensors"))
-        if len(found) != 1:
-            raise ValueError(
-                f"expected one .safetensors file in {self.path!r}, or the weight_name of one, "
-                f"found {len(found)}"
-            )
-        return os.path.join(self.path, found[0])
-
-    def identity(self) -> dict[str, Any]:
-        """Return what names it in a key: its file's contents, or a hub id and all with it."""
-        if self.file is None:
-            return self.model_dump()
-        own = {"sha256": adapter_sha256(self.file), "weight": self.weight}
-        return {**own, **adapter_scale.identity(self.file)}
 
 
 class Lossy(Section):
