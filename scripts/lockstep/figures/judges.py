@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.stats import kendalltau
 
 from lockstep import records
 from lockstep.figures import clusters, tables
@@ -165,6 +164,9 @@ def _kendall(means: np.ndarray) -> float | None:
     """Return Kendall's tau-b of two judges' means; None of less than three editors, or of equal."""
     if len(means) < 3 or (np.ptp(means, axis=0) == 0).any():
         return None
+    # it takes a second to import
+    from scipy.stats import kendalltau
+
     return float(kendalltau(means[:, 0], means[:, 1]).statistic)
 
 

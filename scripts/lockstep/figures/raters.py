@@ -10,7 +10,6 @@ from itertools import combinations
 from typing import Literal, NamedTuple
 
 import numpy as np
-from scipy.stats import rankdata, spearmanr
 
 from lockstep.rubrics.ties import settled
 
@@ -51,6 +50,9 @@ def _placed(ratings: np.ndarray, level: Level) -> list[np.ndarray]:
     if level == "interval":
         return [ratings]
     if level == "ordinal":
+        # it takes a second to import
+        from scipy.stats import rankdata
+
         return [rankdata(ratings)]
     return [(ratings == value).astype(float) for value in np.unique(ratings)]
 
@@ -105,6 +107,9 @@ def spearman(one: np.ndarray, other: np.ndarray, fewest: int = FEWEST) -> float 
     first, second = one[both], other[both]
     if len(first) < max(fewest, 2) or np.ptp(first) == 0 or np.ptp(second) == 0:
         return None
+    # it takes a second to import
+    from scipy.stats import spearmanr
+
     return float(spearmanr(first, second).statistic)
 
 

@@ -6,11 +6,11 @@ one sample tell the variance of e, the means of samples that of s.
 
 import math
 from collections.abc import Sequence
+from statistics import NormalDist
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy.stats import norm
 
 from lockstep.figures import tables
 from lockstep.records.columns import NUMBERS
@@ -129,7 +129,7 @@ def power(first: pd.DataFrame, second: pd.DataFrame) -> dict[str, Any] | None:
     within = spreads[0].within + spreads[1].within
     between = max(0.0, float(apart.var(ddof=1)) - added)
     difference = float(apart.mean())
-    errors = norm.ppf(1 - LEVEL / 2) + norm.ppf(POWER)
+    errors = sum(map(NormalDist().inv_cdf, (1 - LEVEL / 2, POWER)))
     variances = [between + within / seeds for seeds in SEEDS]
     counts = sorted({*SAMPLES, len(both)})
     return {
