@@ -7,7 +7,7 @@ import diffusers
 import pytest
 import torch
 
-from lockstep.editors.diffusers import DiffusersSettings, spreading
+from lockstep.editors.diffusers import DiffusersSettings, editor, reading, spreading
 from lockstep.errors import ConfigError
 
 GB = 10**9
@@ -70,3 +70,17 @@ def test_weights_that_wait_in_the_host_are_on_one_gpu():
         DiffusersSettings(
             name="a", type="diffusers", model="m/m", gpus_per_editor=2, offload="model"
         )
+
+
+@pytest.mark.parametrize(
+    ("given", "read_to"),
+    [({}, "cuda"), ({"gpus_per_editor": 2}, "cpu"), ({"offload": "model"}, "cpu")],
+)
+def test_weights_are_read_ahead_to_a_gpu_that_takes_them_all(given, read_to):
+    settings = DiffusersSettings(name="a", type="diffusers", model="m/m", **given)
+    with (
+        mock.patch.object(reading, "ahead") as ahead,
+        mock.patch.object(editor, "DiffusersEditor"),
+    ):
+        settings.load("cuda")
+    assert ahead.call_args.args[2] == read_to

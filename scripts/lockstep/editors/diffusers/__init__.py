@@ -348,7 +348,9 @@ class DiffusersSettings(DeviceEditorSettings):
 
         from lockstep.editors.diffusers import reading
 
-        device = torch_device if self.offload == "none" else "cpu"
+        # over several GPUs it is known only later which of them takes what
+        alone = self.offload == "none" and self.together == 1
+        device = torch_device if alone else "cpu"
         with reading.ahead(self.model, getattr(torch, self.dtype), device):
             from lockstep.editors.diffusers.editor import DiffusersEditor
 
