@@ -50,6 +50,16 @@ def test_a_partial_report_shows_what_is_there_and_disturbs_nothing(tmp_path):
             "copy: 0 of 4 edits, 0 of 4 scores",
             "results/report-partial/report.html",
         ]
+    mine = workflow.folder / "mine"
+    mine.mkdir()
+    (mine / "notes.txt").write_text("mine")
+    for place, found in ((mine, "a folder with something else"), (mine / "notes.txt", "a file")):
+        words = [*command, *given, "--output", str(place)]
+        done = subprocess.run(words, capture_output=True, text=True, check=False)
+        assert done.returncode == 1
+        assert done.stderr.startswith(f"Error: {place}: expected a new folder or ")
+        assert f"found {found}" in done.stderr
+    assert (mine / "notes.txt").read_text() == "mine"
     assert state(workflow.results) == before
     lock.release()
     folder = workflow.results / "report-partial"

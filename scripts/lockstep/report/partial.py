@@ -37,12 +37,13 @@ def write_partial(settings: Config, folder: Path, threads: int = 1) -> list[Unfi
     """Write the report's files of what is there, and return how much that is of each editor.
 
     Args:
-        folder: of the page; one that is there is replaced.
+        folder: of the page; an earlier one is replaced.
 
     Raises:
-        ConfigError: if the benchmark is not read yet.
+        ConfigError: if the benchmark is not read yet, or if something else is in the page's place.
     """
     results = Path(settings.results)
+    _check_place(folder)
     for category in settings.benchmark.named:
         if not layout.manifest(results, category).exists():
             raise ConfigError(
@@ -60,6 +61,23 @@ def write_partial(settings: Config, folder: Path, threads: int = 1) -> list[Unfi
         told = _write(settings, Path(scratch), new, threads)
         _replace(folder, new)
     return told
+
+
+def _check_place(folder: Path) -> None:
+    """Refuse to replace anything but an earlier page of this kind."""
+    found = "a file"
+    if folder.is_dir():
+        found = "a folder with something else in it"
+        try:
+            if not any(folder.iterdir()) or records.read_json(folder / "report.json")["partial"]:
+                return
+        except (OSError, ValueError, LookupError, TypeError):
+            pass
+    elif not os.path.lexists(folder):
+        return
+    raise ConfigError(
+        f"{folder}: expected a new folder or that of an earlier partial report, found {found}"
+    )
 
 
 def _write(settings: Config, scratch: Path, folder: Path, threads: int) -> list[Unfinished]:
