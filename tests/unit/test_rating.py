@@ -84,7 +84,9 @@ def test_nothing_to_rate_is_a_sentence(mode):
         choose(present, settings(mode=mode))
 
 
-@pytest.mark.parametrize("raters", [[], ["a", "a"], 0, ["a,b"], ['"'], ["=a"], ["../a"]])
+@pytest.mark.parametrize(
+    "raters", [[], ["a", "a"], ["Ann", "b", "ann "], 0, ["a,b"], ['"'], ["=a"], ["../a"]]
+)
 def test_raters_that_are_none_are_refused(raters):
     with pytest.raises(ValueError, match="raters"):
         settings(raters=raters)
