@@ -40,7 +40,8 @@ def write_partial(settings: Config, folder: Path, threads: int = 1) -> list[Unfi
         folder: of the page; an earlier one is replaced.
 
     Raises:
-        ConfigError: if the benchmark is not read yet, or if something else is in the page's place.
+        ConfigError: if the benchmark is not read yet, if something else is in the page's place, or
+            if nothing can be written there.
     """
     results = Path(settings.results)
     _check_place(folder)
@@ -50,11 +51,14 @@ def write_partial(settings: Config, folder: Path, threads: int = 1) -> list[Unfi
                 f"{results}: expected the benchmark's samples (manifest/{category}.jsonl), found "
                 "none yet; they are there once the run has read the benchmark"
             )
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with (
-        tempfile.TemporaryDirectory() as scratch,
-        tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as beside,
-    ):
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        place = tempfile.TemporaryDirectory(prefix=f".{folder.name[:40]}-", dir=folder.parent)
+    except OSError as error:
+        raise ConfigError(
+            f"{folder}: expected a place for a folder, found none ({error.strerror})"
+        ) from None
+    with tempfile.TemporaryDirectory() as scratch, place as beside:
         new = Path(beside)
         for old in (layout.page(results).parent, folder):
             _link_thumbnails(old, new)
