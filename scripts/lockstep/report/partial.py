@@ -69,11 +69,11 @@ def write_partial(settings: Config, folder: Path, threads: int = 1) -> list[Unfi
 
 def _check_place(folder: Path) -> None:
     """Refuse to replace anything but an earlier page of this kind."""
-    found = "a file"
+    found, numbers = "a file", folder / layout.numbers(folder).name
     if folder.is_dir():
         found = "a folder with something else in it"
         try:
-            if not any(folder.iterdir()) or records.read_json(folder / "report.json")["partial"]:
+            if not any(folder.iterdir()) or records.read_json(numbers)["partial"]:
                 return
         except (OSError, ValueError, LookupError, TypeError):
             pass
