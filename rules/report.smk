@@ -101,6 +101,7 @@ rule rating:
         tables=RUN.tables,
         manifests=expand(f"{RESULTS}/manifest/{{category}}.jsonl", category=CATEGORIES),
         rubrics=[CONFIG.judge.rubric_file(key) for key in CATEGORIES],
+        because=because(layout.rating(Path(RESULTS))[0]),
     output:
         layout.rating(Path(RESULTS)),
     log:

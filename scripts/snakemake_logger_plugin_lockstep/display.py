@@ -126,8 +126,7 @@ class Display(threading.Thread):
                 markup=False,
                 emoji=False,
             )
-            size = os.get_terminal_size(terminal)
-            console.size = size  # type: ignore[assignment]
+            _size(console, terminal)
             live = Live(
                 console=console,
                 auto_refresh=False,
@@ -223,7 +222,9 @@ def _flush() -> None:
 
 def _size(console: Console, terminal: int) -> None:
     with contextlib.suppress(OSError):
-        console.size = os.get_terminal_size(terminal)  # type: ignore[assignment]
+        size = os.get_terminal_size(terminal)
+        # one that nobody has told its size says 0, and nothing would be seen
+        console.size = (size.columns or 80, size.lines or 24)  # type: ignore[assignment]
 
 
 def _frame(found: Progress | None, console: Console) -> RenderableType:

@@ -5,8 +5,10 @@ import re
 import sys
 
 import pytest
+from rich.console import Console
 
 import snakemake_logger_plugin_lockstep as plugin
+from snakemake_logger_plugin_lockstep import display
 from tests.conftest import ROOT
 from tests.pseudo_terminal import Terminal
 
@@ -155,6 +157,18 @@ def test_a_terminal_in_which_nothing_can_be_redrawn_gets_plain_lines(tmp_path, v
     assert b"\x1b" not in terminal.raw
     assert "gpu" not in pictures[-1].text
     assert "job 30 has ended" in pictures[-1].text
+
+
+def test_a_terminal_that_tells_no_size_is_not_one_in_which_nothing_fits():
+    master, slave = os.openpty()
+    try:
+        assert tuple(os.get_terminal_size(slave)) == (0, 0)
+        console = Console()
+        display._size(console, slave)
+        assert tuple(console.size) == (80, 24)
+    finally:
+        os.close(master)
+        os.close(slave)
 
 
 def test_no_color_has_no_colors(tmp_path):

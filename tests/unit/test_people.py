@@ -301,6 +301,14 @@ def test_several_files_are_one_study_whatever_their_order(tables, tmp_path):
 RATING = {"id": "physical-0", "editor": "e", "rater": "Ann", "score": 5, "semantic": 4}
 
 
+@pytest.mark.parametrize("text", ["", "id,editor,rater,score\n", "id,first,second,human_vote\n"])
+def test_a_file_without_rows_is_told_as_such(tmp_path, text):
+    file = tmp_path / "humans.csv"
+    file.write_text(text)
+    with pytest.raises(ConfigError, match=r"humans\.csv: expected rows of scores or votes"):
+        human_files.read_people([file], None, {}, ["score"])
+
+
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
@@ -315,6 +323,7 @@ RATING = {"id": "physical-0", "editor": "e", "rater": "Ann", "score": 5, "semant
         ({"id": "x", "score": 11}, "line 3: score: expected a number from 0 to 10, found 11"),
         ({"id": "x", "score": "", "semantic": ""}, "line 3: expected a score, found ''"),
         ({"id": "x", "score": "inf"}, "line 3: score: expected a number"),
+        ({"id": "x", "score": 1e200}, "line 3: score: expected a number from -1e+100 to 1e+100"),
     ],
 )
 def test_a_row_that_is_none_is_named_with_file_and_line(tmp_path, changes, sentence):

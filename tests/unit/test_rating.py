@@ -1,6 +1,7 @@
 """Who rates what, a page that tells no editor, and what comes back."""
 
 import itertools
+import json
 import re
 from collections import Counter
 
@@ -83,7 +84,9 @@ def test_nothing_to_rate_is_a_sentence(mode):
         choose(present, settings(mode=mode))
 
 
-@pytest.mark.parametrize("raters", [[], ["a", "a"], 0, ["a,b"], ['"'], ["=a"], ["../a"]])
+@pytest.mark.parametrize(
+    "raters", [[], ["a", "a"], ["Ann", "b", "ann "], 0, ["a,b"], ['"'], ["=a"], ["../a"]]
+)
 def test_raters_that_are_none_are_refused(raters):
     with pytest.raises(ValueError, match="raters"):
         settings(raters=raters)
@@ -215,6 +218,41 @@ def test_a_plan_that_is_none_is_refused(tmp_path, content):
         plan.write_text(content)
     with pytest.raises(ConfigError, match=r"expected .*plan"):
         read_answers(plan, [])
+
+
+BROKEN = {
+    "mode": lambda told, item: told.update(mode="both"),
+    "item": lambda told, item: told["items"].update(i1=5),
+    "editors": lambda told, item: item.update(editors=[]),
+    "pair": lambda told, item: told.update(mode="pairs"),
+    "tags": lambda told, item: item.pop("tags"),
+    "category": lambda told, item: item.update(category="elsewhere"),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_plan_with_something_else_in_it_is_refused(written, name):
+    _, plan = written(items=3)
+    told = records.read_json(plan)
+    BROKEN[name](told, next(iter(told["items"].values())))
+    plan.write_text(json.dumps(told))
+    with pytest.raises(ConfigError, match="expected a plan of ratings, found another file"):
+        read_answers(plan, [])
+
+
+@pytest.mark.parametrize("value", [[5], {"a": 5}, True])
+@pytest.mark.parametrize("mode", ["criteria", "pairs"])
+def test_an_answer_that_is_no_text_and_no_number_is_refused(written, tmp_path, value, mode):
+    _, plan = written(items=3, mode=mode)
+    told = records.read_json(plan)
+    code, item = next(iter(told["items"].items()))
+    names = [own["name"] for own in told["rubrics"][item["category"]]["criteria"]]
+    file = tmp_path / "answers.jsonl"
+    file.write_text(
+        json.dumps({"rater": "A", "code": code, **dict.fromkeys([*names, "vote"], value)})
+    )
+    with pytest.raises(ConfigError, match=r"line 1: \w+: expected .*, found"):
+        read_answers(plan, [file])
 
 
 def test_every_vote_has_a_text_on_the_page():

@@ -300,6 +300,24 @@ def test_the_uncertainty_is_the_mean_entropy():
 
 
 @pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("", "r.yaml: expected keys and values, found nothing"),
+        ("[]", "r.yaml: expected keys and values, found []"),
+        ("template: t\ncriteria: []\ncombine: min\n", "r.yaml: system: expected one, found none"),
+    ],
+)
+def test_a_file_that_is_no_rubric_is_one_sentence_without_a_librarys_words(
+    tmp_path, text, sentence
+):
+    path = tmp_path / "r.yaml"
+    path.write_text(text)
+    with pytest.raises(RubricError) as raised:
+        read_rubric(path)
+    assert str(raised.value) == f"{tmp_path}/{sentence}"
+
+
+@pytest.mark.parametrize(
     ("old", "new", "message"),
     [
         ("weight: ", "wieght: ", "wieght"),

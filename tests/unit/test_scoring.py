@@ -401,3 +401,22 @@ def test_a_file_of_scores_that_changes_before_it_is_read_ends_the_job(tmp_path, 
         job.run(settings, DEVICES[:1])
     (found,) = job.run(settings, DEVICES[:1]).values()
     assert found.score == 9
+
+
+def test_scores_of_a_file_count_as_judged_for_the_edit_and_file_they_are_of(tmp_path):
+    job = Job(tmp_path, [Image.new("RGB", (8, 8)), Image.new("RGB", (8, 8), "red")])
+    scores = tmp_path / "scores.csv"
+
+    def kept():
+        settings = PrecomputedJudgeSettings(type="precomputed", scores=str(scores))
+        edits = [job.category / "edits" / "shard-0-of-1.jsonl"]
+        rubric = read_rubric(job.rubric)
+        shard = scoring_shard.Shard(settings, job.manifest, edits, rubric, job.category, seed=0)
+        return [own and (own.status, own.score) for own in scoring_shard.kept(shard)]
+
+    scores.write_text("category,id,score\nphysical,s0,7\n")
+    assert kept() == [None, None]
+    job.run(PrecomputedJudgeSettings(type="precomputed", scores=str(scores)), DEVICES[:1])
+    assert kept() == [("ok", 7), ("judge_failed", None)]
+    scores.write_text("category,id,score\nphysical,s0,9\n")
+    assert kept()[0] is None

@@ -131,6 +131,15 @@ def test_a_sample_counts_with_the_mean_over_the_seeds_that_have_a_score():
     assert seeds.best(scores).tolist() == pytest.approx([0.7, 0.5, 0.1])
 
 
+def test_a_text_that_only_a_further_seed_has_is_no_error():
+    first = table([("a", "ok", 5.0, 1.0), ("b", "ok", 6.0, 1.0)]).assign(error=float("nan"))
+    second = table([("a", "ok", 7.0, 1.0), ("b", "edit_failed", None, None)])
+    second["error"] = [float("nan"), "no image"]
+    frame, headline = seeds.averaged([first, second], [first["score"], second["score"]])
+    assert list(frame["score"]) == list(headline) == [6, 6]
+    assert frame["error"].isna().all()
+
+
 def test_spread_is_that_of_a_one_way_analysis_of_variance():
     scores = np.array([[1.0, 3.0], [4.0, 8.0], [2.0, 2.0]])
     own = seeds.spread(scores)

@@ -50,6 +50,20 @@ def test_a_partial_report_shows_what_is_there_and_disturbs_nothing(tmp_path):
             "copy: 0 of 4 edits, 0 of 4 scores",
             "results/report-partial/report.html",
         ]
+    mine = workflow.folder / "mine"
+    mine.mkdir()
+    (mine / "notes.txt").write_text("mine")
+    for place, expected, found in (
+        (mine, "a new folder or ", "a folder with something else"),
+        (mine / "notes.txt", "a new folder or ", "a file"),
+        (mine / "notes.txt" / "page", "a place for a folder", "none ("),
+    ):
+        words = [*command, *given, "--output", str(place)]
+        done = subprocess.run(words, capture_output=True, text=True, check=False)
+        assert done.returncode == 1
+        assert done.stderr.startswith(f"Error: {place}: expected {expected}")
+        assert f"found {found}" in done.stderr
+    assert (mine / "notes.txt").read_text() == "mine"
     assert state(workflow.results) == before
     lock.release()
     folder = workflow.results / "report-partial"

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from PIL import Image, PngImagePlugin
 
-from lockstep import records
+from lockstep import layout, records
 from lockstep.records import notes, recovery
 from tests.conftest import ROOT
 from tests.workflow.conftest import EDITOR, Workflow, make, misfits
@@ -56,6 +56,18 @@ def test_other_settings_are_told_from_those_that_made_an_output(
     found = misfits(workflow, monkeypatch)
     report = {"report/report.html": "made-with-another-configuration"}
     assert found == {**dict.fromkeys(of(stage), reason), **report}
+
+
+def test_a_page_to_rate_of_other_settings_is_made_anew(finished, tmp_path, monkeypatch):
+    workflow = finished.copy(tmp_path / "work")
+    workflow.run("rating")
+    assert misfits(workflow, monkeypatch) == {}
+    workflow.config["rating"] = {"raters": ["Ann"]}
+    made = misfits(workflow, monkeypatch)
+    assert made["rating/rating.html"] == "made-with-another-configuration"
+    workflow.run("rating")
+    _, plan = layout.rating(workflow.results)
+    assert list(records.read_json(plan)["raters"]) == ["Ann"]
 
 
 def test_what_decides_nothing_changes_nothing_but_the_report(finished, monkeypatch):

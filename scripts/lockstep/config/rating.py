@@ -11,9 +11,12 @@ Rater = Annotated[str, Field(pattern=r"^\w[\w .-]*$", max_length=64)]
 
 def _once(raters: int | tuple[str, ...]) -> int | tuple[str, ...]:
     if isinstance(raters, tuple):
-        twice = [name for name in raters if raters.count(name) > 1]
+        # their files must not be mixed up
+        forms = [name.casefold().strip() for name in raters]
+        twice = [name for name, form in zip(raters, forms, strict=True) if forms.count(form) > 1]
         if twice or not raters:
-            found = f"{twice[0]!r} twice" if twice else "an empty list"
+            again = "twice" if twice[:1] == twice[1:2] else f"and {twice[-1]!r}"
+            found = f"{twice[0]!r} {again}" if twice else "an empty list"
             raise ValueError(f"expected each rater's name once, found {found}")
     return raters
 

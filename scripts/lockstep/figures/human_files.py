@@ -27,6 +27,9 @@ where the file names none), and where the row stands."""
 
 VOTED = ["form", "id", "category", "first", "second", "vote", "rater", "place"]
 
+LARGEST = 1e100
+"""Of a score; squares of far larger ones are more than a number can be."""
+
 Row = tuple[str, Mapping[str, Any]]
 
 
@@ -73,8 +76,8 @@ def read_people(
         of_judge: columns that the judge has numbers in.
 
     Raises:
-        ConfigError: naming file and line, if a file is none of the two, if a rater gives the same
-            edit or pair two rows, if a value is no number or not on its scale.
+        ConfigError: naming file and line, if a file is none of the two or has no rows, if a rater
+            gives the same edit or pair two rows, if a value is no number or not on its scale.
     """
     for name, scale in scales.items():
         if scale.judge is not None and scale.judge not in of_judge:
@@ -83,6 +86,9 @@ def read_people(
                 f"{scale.judge!r}{suggest(scale.judge, of_judge)}"
             )
     files = [(path, *read_rows(path)) for path in paths]
+    for path, _, rows in files:
+        if not rows:
+            raise ConfigError(f"{path}: expected rows of scores or votes, found none")
     scored = [file for file in files if not set(HUMAN_COLUMNS) & set(file[1])]
     known = _scales(scored, scales, of_judge)
     ratings = [row for file in scored for row in _ratings(*file, editors, known)]
@@ -202,6 +208,11 @@ def _score(place: str, column: str, value: Any, scale: HumanScale) -> float:
         return math.nan
     if not math.isfinite(number):
         raise ConfigError(f"{place}: {column}: expected a number, found {value!r:.60}")
+    if abs(number) > LARGEST:
+        raise ConfigError(
+            f"{place}: {column}: expected a number from {-LARGEST:g} to {LARGEST:g}, found "
+            f"{number:g}"
+        )
     if scale.scale is not None and not scale.scale[0] <= number <= scale.scale[1]:
         low, high = scale.scale
         raise ConfigError(

@@ -58,6 +58,9 @@ def averaged(
     whole = first.copy()
     # who failed with the first seed takes what it is from the first that did not
     columns = [name for name in first if name not in (*names, "id")]
+    # a column of texts that is empty in the first table alone was read as one of numbers
+    empty = [name for name in columns if whole[name].isna().all()]
+    whole = whole.astype(dict.fromkeys(empty, object))
     whole.loc[some, columns] = scored.loc[some, columns]
     whole.loc[some, names] = means.loc[some, names]
     return whole, means["headline"]

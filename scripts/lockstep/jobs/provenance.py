@@ -277,6 +277,21 @@ def collected(settings: Config) -> Output:
     return Output(results, layout.anchor_files(layout.anchor_set(results)), made_of)
 
 
+def rated(settings: Config, rubrics: Mapping[str, Rubric]) -> Output:
+    """Return the page on which people rate edits, and its plan."""
+    results = Path(settings.results)
+    named = [layout.manifest(results, category) for category in settings.benchmark.named]
+    plain = settings.rating.model_dump(mode="json")
+    made_of = {
+        "config": digest(plain, settings.report.language, settings.benchmark.background),
+        "manifest": joint(named),
+        "tables": joint(tables_of(settings)),
+        "rubric": _of_rubrics(rubrics),
+        "code": code("report.rating.page", templates=True),
+    }
+    return Output(results, layout.rating(results), made_of)
+
+
 def summed_up(settings: Config, rubrics: Mapping[str, Rubric]) -> Output:
     """Return the numbers of the benchmark's protocol."""
     results = Path(settings.results)

@@ -21,6 +21,7 @@ from lockstep.jobs.provenance import (
     collected,
     edited,
     prepared,
+    rated,
     reported,
     rewritten,
     scored,
@@ -94,6 +95,7 @@ def stale(settings: Config, devices: int, rubrics: Mapping[str, Rubric]) -> dict
         for output in paired.outputs(settings, devices):
             look(output)
     look(collected(settings))
+    look(rated(settings, rubrics))
     look(reported(settings, devices, rubrics))
     return found
 

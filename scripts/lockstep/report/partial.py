@@ -37,29 +37,51 @@ def write_partial(settings: Config, folder: Path, threads: int = 1) -> list[Unfi
     """Write the report's files of what is there, and return how much that is of each editor.
 
     Args:
-        folder: of the page; one that is there is replaced.
+        folder: of the page; an earlier one is replaced.
 
     Raises:
-        ConfigError: if the benchmark is not read yet.
+        ConfigError: if the benchmark is not read yet, if something else is in the page's place, or
+            if nothing can be written there.
     """
     results = Path(settings.results)
+    _check_place(folder)
     for category in settings.benchmark.named:
         if not layout.manifest(results, category).exists():
             raise ConfigError(
                 f"{results}: expected the benchmark's samples (manifest/{category}.jsonl), found "
                 "none yet; they are there once the run has read the benchmark"
             )
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with (
-        tempfile.TemporaryDirectory() as scratch,
-        tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as beside,
-    ):
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        place = tempfile.TemporaryDirectory(prefix=f".{folder.name[:40]}-", dir=folder.parent)
+    except OSError as error:
+        raise ConfigError(
+            f"{folder}: expected a place for a folder, found none ({error.strerror})"
+        ) from None
+    with tempfile.TemporaryDirectory() as scratch, place as beside:
         new = Path(beside)
         for old in (layout.page(results).parent, folder):
             _link_thumbnails(old, new)
         told = _write(settings, Path(scratch), new, threads)
         _replace(folder, new)
     return told
+
+
+def _check_place(folder: Path) -> None:
+    """Refuse to replace anything but an earlier page of this kind."""
+    found, numbers = "a file", folder / layout.numbers(folder).name
+    if folder.is_dir():
+        found = "a folder with something else in it"
+        try:
+            if not any(folder.iterdir()) or records.read_json(numbers)["partial"]:
+                return
+        except (OSError, ValueError, LookupError, TypeError):
+            pass
+    elif not os.path.lexists(folder):
+        return
+    raise ConfigError(
+        f"{folder}: expected a new folder or that of an earlier partial report, found {found}"
+    )
 
 
 def _write(settings: Config, scratch: Path, folder: Path, threads: int) -> list[Unfinished]:

@@ -1,6 +1,6 @@
 """Rubrics: what a judge is asked for a category, and in which form it must reply."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -211,6 +211,15 @@ def _check_prompts(question: Question, category: str | None) -> None:
             question.prompt(example, reasoned)
 
 
+def _mistake(place: Sequence[str], error: Mapping[str, Any]) -> str:
+    """Return a clause on a mistake, with its place if it is not the whole rubric."""
+    said = str(error["msg"]).removeprefix("Value error, ")
+    if error["type"] in ("model_type", "model_attributes_type"):
+        found = "nothing" if error["input"] is None else repr(error["input"])
+        said = f"expected keys and values, found {found:.60}"
+    return ": ".join([*filter(None, [".".join(place)]), said])
+
+
 def read_rubric(path: Path, category: str | None = None) -> Rubric:
     """Read a rubric file.
 
@@ -233,7 +242,7 @@ def read_rubric(path: Path, category: str | None = None) -> Rubric:
             _check_variables(path, question)
             _check_prompts(question, category)
     except ValidationError as error:
-        mistakes = (f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        mistakes = [_mistake([*map(str, e["loc"])], e) for e in error.errors()]
         raise RubricError(f"{path}: {'; '.join(mistakes)}") from None
     except FileNotFoundError:
         raise RubricError(f"{path}: expected a rubric, found no file") from None

@@ -113,20 +113,28 @@ def kept(shard: Shard) -> Iterator[ScoreRecord | None]:
 
     Nothing is written and no model is loaded, so a run may go on meanwhile.
     """
-    failed = {record.id: record for record in _failures(shard)}
+    written = {record.id: record for record in _written(shard)}
     for edit in _edits(shard):
         made = [calls.kept(item) for item in _items([edit])]
         done = {path: record for own in made if own for path, record in own.items()}
-        yield _gather(edit, done) if None not in made else failed.get(edit.record.id)
+        if None not in made:
+            yield _gather(edit, done)
+            continue
+        record = written.get(edit.record.id)
+        known = {pending.key for pending in chain.from_iterable(edit.items)}
+        # a score is that of this edit by this judge
+        is_other = record is not None and record.status == "ok" and record.key not in known
+        yield None if is_other else record
 
 
-def _failures(shard: Shard) -> Iterator[ScoreRecord]:
-    """Yield the judgements that finished jobs failed to make, of which no reply is kept."""
+def _written(shard: Shard) -> Iterator[ScoreRecord]:
+    """Yield what finished jobs wrote and no judgement keeps: failures, and scores of a file."""
+    statuses = ("judge_failed", "ok") if shard.judge.finished else ("judge_failed",)
     for path in layout.known_shards(shard.folder, "scores", shard.below):
         # a run that goes on may replace it
         with suppress(FileNotFoundError):
             found = records.each_record([path], ScoreRecord)
-            yield from (record for record in found if record.status == "judge_failed")
+            yield from (record for record in found if record.status in statuses)
 
 
 def _edits(shard: Shard) -> list[_Edit]:

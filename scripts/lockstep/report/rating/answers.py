@@ -4,7 +4,9 @@ import csv
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
+
+from pydantic import BaseModel, Field, model_validator
 
 from lockstep import records
 from lockstep.benchmark.score_files import number_in, read_rows, text_in
@@ -42,7 +44,7 @@ def read_answers(plan: Path, files: Sequence[Path]) -> Answers:
     found: dict[tuple[str, str], tuple[str, Mapping[str, Any]]] = {}
     for place, values in (row for file in files for row in read_rows(file)[1]):
         rater, code = (text_in(place, name, values.get(name)) for name in ("rater", "code"))
-        if code not in told["items"]:
+        if code not in told.items:
             raise ConfigError(f"{place}: code: expected one of {plan}, found {code!r:.60}")
         before = found.setdefault((rater, code), (place, values))
         if before[1] != values:
@@ -50,7 +52,7 @@ def read_answers(plan: Path, files: Sequence[Path]) -> Answers:
                 f"{place}: expected one answer of {rater!r} to {code!r}, found another one than in "
                 f"{before[0]}"
             )
-    pairs = told["mode"] == "pairs"
+    pairs = told.mode == "pairs"
     resolved = list((_votes if pairs else _scores)(told, found))
     rows = [row for row in resolved if row is not None]
     first = ["category", "id", "first", "second", "rater", "human_vote"]
@@ -70,42 +72,63 @@ def write_answers(answers: Answers, path: Path) -> None:
     records.write_text(path, buffer.getvalue())
 
 
-def _read_plan(path: Path) -> dict[str, Any]:
+class _Item(BaseModel):
+    category: str
+    id: str
+    editors: list[str] = Field(min_length=1, max_length=2)
+    """One, or the two of a pair."""
+    tags: list[str]
+
+
+class _Plan(BaseModel):
+    """What is read of a plan."""
+
+    mode: Literal["criteria", "pairs"]
+    items: dict[str, _Item]
+    rubrics: dict[str, Rubric]
+
+    @model_validator(mode="after")
+    def _as_its_mode_has_them(self) -> "_Plan":
+        count = 2 if self.mode == "pairs" else 1
+        if any(len(item.editors) != count for item in self.items.values()):
+            raise ValueError(f"expected items of {count} editors")
+        return self
+
+
+def _read_plan(path: Path) -> _Plan:
     try:
-        told = records.read_json(path)
-        return {
-            "mode": told["mode"],
-            "items": dict(told["items"]),
-            "rubrics": {k: Rubric.model_validate(v) for k, v in told["rubrics"].items()},
-        }
+        told = _Plan.model_validate(records.read_json(path))
+        if not {item.category for item in told.items.values()} <= told.rubrics.keys():
+            raise LookupError
+        return told
     except FileNotFoundError:
         raise ConfigError(
             f"{path}: expected the plan that `snakemake rating` writes, found no file"
         ) from None
-    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, LookupError) as error:
         raise ConfigError(f"{path}: expected a plan of ratings, found another file") from error
 
 
 Found = Mapping[tuple[str, str], tuple[str, Mapping[str, Any]]]
 
 
-def _votes(told: Mapping[str, Any], found: Found) -> Iterator[dict[str, Any] | None]:
+def _votes(told: _Plan, found: Found) -> Iterator[dict[str, Any] | None]:
     for (rater, code), (place, values) in found.items():
-        item, vote = told["items"][code], values.get("vote")
+        item, vote = told.items[code], values.get("vote")
         if vote is None or vote == "":
             yield None
             continue
-        if vote not in VOTES:
+        if not isinstance(vote, str) or vote not in VOTES:
             raise ConfigError(f"{place}: vote: expected {', '.join(VOTES)}, found {vote!r:.60}")
-        first, second = item["editors"]
-        whose = {"category": item["category"], "id": item["id"], "first": first, "second": second}
+        first, second = item.editors
+        whose = {"category": item.category, "id": item.id, "first": first, "second": second}
         yield {**whose, "rater": rater, "human_vote": VOTES[vote]}
 
 
-def _scores(told: Mapping[str, Any], found: Found) -> Iterator[dict[str, Any] | None]:
+def _scores(told: _Plan, found: Found) -> Iterator[dict[str, Any] | None]:
     for (rater, code), (place, values) in found.items():
-        item = told["items"][code]
-        rubric, tags = told["rubrics"][item["category"]], item["tags"]
+        item = told.items[code]
+        rubric, tags = told.rubrics[item.category], item.tags
         asked = combine.counted(rubric, tags)
         kinds = {v.name: v.kind for v in rubric.valued if v.kind.scale and v.name in asked}
         if any(values.get(name) in (None, "") for name in kinds):
@@ -119,14 +142,14 @@ def _scores(told: Mapping[str, Any], found: Found) -> Iterator[dict[str, Any] | 
             # only answers that do not count
             yield None
             continue
-        whose = {"editor": item["editors"][0], "category": item["category"], "id": item["id"]}
+        whose = {"editor": item.editors[0], "category": item.category, "id": item.id}
         yield {**whose, "rater": rater, **known, "score": score}
 
 
 def _value(place: str, name: str, kind: Kind, answer: Any) -> float | None:
     """Return what an answer counts; None of one that does not count."""
     by_text = dict(kind.options)
-    if answer in by_text:
+    if isinstance(answer, str) and answer in by_text:
         return by_text[answer]
     # a spreadsheet writes 7.0 as 7
     numbers = [option.value for option in kind.options if not option.text.isalpha()]
