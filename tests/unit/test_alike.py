@@ -157,7 +157,7 @@ def judge(folder, answer, count=9, size=1, copies=1, settings=None):
     with (
         open("/dev/null", "w") as nowhere,
         mock.patch.object(judgements, "_judge_on") as on,
-        mock.patch.object(judgements, "_kept", side_effect=lambda item: None),
+        mock.patch.object(judgements, "look_up", side_effect=lambda item: None),
     ):
         on.return_value.__enter__.return_value = fake
         place = Place([[Device("cpu", "0")]], 0, "score", nowhere)

@@ -517,6 +517,8 @@ def frame(rubric, category, cases, found):
     rows = [
         {
             "id": record.id,
+            "category": category,
+            "source": None,
             "status": record.status,
             "tags": json.dumps(case.sample.get("tags", [])),
             "score": record.score,

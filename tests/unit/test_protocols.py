@@ -349,7 +349,7 @@ def test_the_documentation_says_what_differs_and_from_which_commit(name):
     repositories = {repository for repository, _ in named}
     known = [known for known in repositories if known in protocol.source]
     assert known, f"none of {sorted(repositories)} is in the protocol's source"
-    assert "\n| theirs | ours | why |\n|---|---|---|\n| " in section
+    assert "\n| theirs | ours | reason |\n|---|---|---|\n| " in section
 
 
 def test_where_authors_count_a_failure_both_numbers_stand_side_by_side():

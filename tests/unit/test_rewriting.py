@@ -582,6 +582,7 @@ def test_twins_share_a_model_and_others_do_not():
 def frame(scores):
     ids = [f"s{i}" for i in range(len(scores))]
     own = {"id": ids, "category": "c", "status": "ok", "instruction": "a", "judge": "j"}
+    own["source"] = ids
     return pd.DataFrame({**own, "score": pd.array(scores, dtype="Float64")})
 
 
@@ -591,17 +592,17 @@ def test_the_report_finds_twins_and_tests_their_difference():
         load(name="told", **DIFFUSERS, rewrite=CHAT),
         load(name="other", **DIFFUSERS, num_inference_steps=4, rewrite=CHAT),
     ]
-    scores = [4.0, 5.0, 3.0, 6.0, 4.0, 5.0, 3.0, 6.0]
+    scores = [4.0, 5.0, 3.0, 6.0, 4.0, 5.0, 3.0, 6.0] * 10
     frames = {
         name: {"c": frame([score + more for score in scores])}
         for name, more in (("direct", 0), ("told", 2), ("other", 1))
     }
     headlines = {name: {"c": own["c"]["score"]} for name, own in frames.items()}
-    terms = Terms(None, (0, 10), {}, {"aggregate": "micro"})
+    terms = Terms(None, (0, 10), {}, {"aggregate": "micro", "protocol": None})
     (found,) = comparisons.twins(editors, frames, headlines, terms)
     assert (found["rewritten"], found["direct"]) == ("told", "direct")
     assert found["difference"]["difference"] == 2
-    assert found["difference"]["count"] == 8
+    assert found["difference"]["count"] == 80
     assert found["difference"]["p_holm"] < 0.05
 
 

@@ -167,7 +167,7 @@ def test_a_dry_run_says_that_it_found_no_gpu(workflow, monkeypatch):
 
 @pytest.mark.parametrize("limit", ["gpus=2", "gpu=0"])
 def test_a_limit_that_would_not_hold_stops_a_run(workflow, limit):
-    refused(workflow, "--resources", limit, sentence=f"--resources {limit}: found")
+    refused(workflow, "--resources", limit, sentence=f"--resources {limit}: expected ")
 
 
 def test_human_scores_are_read_before_the_first_edit(workflow):

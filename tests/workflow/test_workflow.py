@@ -389,10 +389,12 @@ def test_a_model_that_cannot_be_loaded_fails_its_jobs_with_a_sentence(models, tm
     workflow = make(tmp_path / "work", models, per_category=1, devices=devices)
     broken = workflow.folder / "broken"
     shutil.copytree(models / "editor", broken)
-    shutil.rmtree(broken / "transformer")
+    described = broken / "transformer" / "config.json"
+    own = json.loads(described.read_text(encoding="utf-8"))
+    described.write_text(json.dumps({**own, "num_layers": own["num_layers"] + 1}))
     workflow.config["editors"][0]["model"] = "broken"
     output = workflow.run("physical", "--retries", "0", check=False)
-    assert "Error: editors: small: cannot load 'broken'" in output
+    assert "Error: editors: small: broken/transformer: found no fitting weights for" in output
     assert "FAILED editing physical with small, shard 0" in output
     assert "Traceback" not in output
 
