@@ -24,7 +24,7 @@ with job_log(snakemake.log[0]) as terminal:
     with notes.noted(several.compared(settings, devices)):
         of_editors = {editor: {key: files(editor, key) for key in keys} for editor in editors}
         frame = judges.scores(names, of_editors)
-        rows = judges.compared(names, frame, ensemble)
+        rows = judges.compared(names, frame, ensemble, settings.report.min_coverage)
         records.write_json(snakemake.output[0], rows)
         records.write_text(snakemake.output[1], judges.to_csv(names, frame, ensemble))
     print(judges.sentence(rows[-1]), file=terminal)

@@ -320,11 +320,16 @@ def test_agreement_places_and_the_ensemble_by_hand():
     editors = ["x", "x", "y", "y", "z", "z"]
     values = {"a": [8, 6, 4, 4, 2, math.nan], "b": [5, 7, 6, 4, 1, 1]}
     frame = frame_of(values, editors)
-    (row,) = judges.compared(["a", "b"], frame, ensemble=True)
+    (row,) = judges.compared(["a", "b"], frame, ensemble=True, min_coverage=0.5)
     assert (row["edits"], row["shared"]) == (6, 5)
     assert {e: own["mean"] for e, own in row["judges"]["a"].items()} == {"x": 7, "y": 4, "z": 2}
     assert {e: own["place"] for e, own in row["judges"]["b"].items()} == {"x": 1, "y": 2, "z": 3}
     assert row["judges"]["a"]["z"]["count"] == 1
+    # a failure is counted and told, and too many of them give no place
+    assert judges.failures(row) == {"a": 1}
+    assert judges.sentence(row).endswith("5 of 6 edits scored by all judges; a gave no score to 1")
+    (strict,) = judges.compared(["a", "b"], frame, ensemble=True, min_coverage=0.8)
+    assert [own["place"] for own in strict["judges"]["a"].values()] == [1, 2, None]
     (pair,) = row["pairs"]
     assert (pair["count"], pair["same_order"], pair["other_order"]) == (5, 3, 0)
     assert pair["difference"] == pytest.approx((3 - 1 - 2 + 0 + 1) / 5)
@@ -355,7 +360,7 @@ def test_agreement_places_and_the_ensemble_by_hand():
     ],
 )
 def test_what_cannot_be_told_is_null_and_no_number(values, shared):
-    (row,) = judges.compared(["a", "b"], frame_of(values), ensemble=True)
+    (row,) = judges.compared(["a", "b"], frame_of(values), ensemble=True, min_coverage=0.5)
     assert row["shared"] == shared
     assert row["pairs"][0]["spearman"] is None and row["pairs"][0]["editors_kendall"] is None
     assert (row["ensemble"]["x"]["mean"] is None) == (shared == 0)

@@ -84,22 +84,26 @@ def to_csv(judges: Sequence[str], frame: pd.DataFrame, ensemble: bool) -> str:
     return tables.to_csv(frame[named])
 
 
-def compared(judges: Sequence[str], frame: pd.DataFrame, ensemble: bool) -> list[dict[str, Any]]:
+def compared(
+    judges: Sequence[str], frame: pd.DataFrame, ensemble: bool, min_coverage: float
+) -> list[dict[str, Any]]:
     """Return a row for each category, and `overall` where there are several, as in `schema.Judges`.
 
     Args:
         frame: as from `scores`.
+        min_coverage: share of an editor's edits below which a judge's scores give it no place.
     """
     categories = list(dict.fromkeys(frame["category"]))
-    rows = [_row(judges, key, frame[frame["category"] == key], ensemble) for key in categories]
-    return rows if len(rows) == 1 else [*rows, _row(judges, "overall", frame, ensemble)]
+    parts = [(key, frame[frame["category"] == key]) for key in categories]
+    parts = parts if len(parts) == 1 else [*parts, ("overall", frame)]
+    return [_row(judges, key, own, ensemble, min_coverage) for key, own in parts]
 
 
 def _row(
-    judges: Sequence[str], category: str, frame: pd.DataFrame, ensemble: bool
+    judges: Sequence[str], category: str, frame: pd.DataFrame, ensemble: bool, least: float
 ) -> dict[str, Any]:
     given = frame[[column(name) for name in judges]].to_numpy(dtype=float)
-    by_judge = {name: _editors(frame, column(name), SCALE) for name in judges}
+    by_judge = {name: _editors(frame, column(name), SCALE, least) for name in judges}
     # standardised scores have no scale but what edits got
     ends = float(frame[ENSEMBLE].min()), float(frame[ENSEMBLE].max())
     return {
@@ -109,13 +113,13 @@ def _row(
         "judges": by_judge,
         "pairs": [_pair(one, other, frame, by_judge) for one, other in combinations(judges, 2)],
         "alpha": krippendorff_alpha(given.T),
-        "ensemble": _editors(frame, ENSEMBLE, ends) if ensemble else None,
+        "ensemble": _editors(frame, ENSEMBLE, ends, least) if ensemble else None,
         "disagreements": _disagreements(judges, frame),
     }
 
 
 def _editors(
-    frame: pd.DataFrame, name: str, scale: tuple[float, float]
+    frame: pd.DataFrame, name: str, scale: tuple[float, float], least: float
 ) -> dict[str, dict[str, Any]]:
     """Return what a column says of each editor."""
     rows: dict[str, dict[str, Any]] = {}
@@ -129,8 +133,13 @@ def _editors(
             "ci95": sure["ci95"],
             "clusters": sure["clusters"],
             "count": len(values),
+            "failed": len(own) - len(values),
         }
-    means = {e: float(settled(row["mean"])) for e, row in rows.items() if row["mean"] is not None}
+    means = {
+        editor: float(settled(row["mean"]))
+        for editor, row in rows.items()
+        if row["count"] and row["count"] >= least * (row["count"] + row["failed"])
+    }
     for editor, row in rows.items():
         higher = [mean for mean in means.values() if editor in means and mean > means[editor]]
         row["place"] = len(higher) + 1 if editor in means else None
@@ -183,6 +192,15 @@ def _disagreements(judges: Iterable[str], frame: pd.DataFrame) -> list[dict[str,
     ]
 
 
+def failures(row: Mapping[str, Any]) -> dict[str, int]:
+    """Return how many edits have no score by each judge, for those that failed on any."""
+    counts = {
+        name: sum(own["failed"] for own in editors.values())
+        for name, editors in row["judges"].items()
+    }
+    return {name: count for name, count in counts.items() if count}
+
+
 def sentence(row: Mapping[str, Any]) -> str:
     """Return in one line how the judges agree."""
 
@@ -190,7 +208,9 @@ def sentence(row: Mapping[str, Any]) -> str:
         return "–" if value is None else f"{value:.2f}"
 
     pairs = [f"{p['first']} and {p['second']} {number(p['spearman'])}" for p in row["pairs"]]
+    failed = [f"; {name} gave no score to {count}" for name, count in failures(row).items()]
     return (
         f"{row['category']}: Krippendorff's alpha {number(row['alpha'])}; Spearman of "
         f"{', '.join(pairs)}; {row['shared']} of {row['edits']} edits scored by all judges"
+        f"{''.join(failed)}"
     )

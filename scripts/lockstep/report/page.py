@@ -13,7 +13,7 @@ import yaml
 from markupsafe import Markup
 
 from lockstep.config.run import Config
-from lockstep.figures import tables
+from lockstep.figures import judges, tables
 from lockstep.foreign import media
 from lockstep.records import canonical_json
 from lockstep.report import language, series, texts
@@ -204,8 +204,15 @@ def _failures(report: Mapping[str, Any], samples: Iterable[Mapping[str, Row]]) -
                 found.setdefault((editor, row["status"], reason), []).append(row["id"])
     ordered = sorted(found.items(), key=lambda item: -len(item[1]))
     editors = report["editors"].items()
+    by_judge: dict[str, int] = {}
+    if report.get("judges"):
+        first, *_ = report["judges"][-1]["judges"]
+        lost = judges.failures(report["judges"][-1])
+        # those of the first one are in the tables
+        by_judge = {name: count for name, count in lost.items() if name != first}
     return {
-        "total": sum(map(len, found.values())),
+        "total": sum(map(len, found.values())) + sum(by_judge.values()),
+        "by_judge": by_judge,
         "overall": [(name, "", own["overall"]["micro"]) for name, own in editors],
         "by_category": [
             (name, key, row)

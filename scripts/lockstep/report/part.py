@@ -146,8 +146,11 @@ class ByJudge(Part):
     """Source images of the scored samples."""
     count: int
     """Scored samples."""
+    failed: int
+    """Edits that are to be judged and have no score."""
     place: int | None
-    """1 + the number of editors with a higher mean, whether or not that is clear."""
+    """1 + the number of editors with a higher mean, whether or not that is clear; null where too
+    few edits have a score (`report.min_coverage`)."""
 
 
 class JudgePair(Part):
