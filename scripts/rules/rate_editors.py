@@ -4,7 +4,7 @@ from pathlib import Path
 
 from lockstep import layout, records
 from lockstep.config.load import of_job
-from lockstep.figures.arena import arena, read_pairs
+from lockstep.figures.arena import arena, failures, read_pairs
 from lockstep.jobs import paired
 from lockstep.jobs.joblog import job_log
 from lockstep.records import notes
@@ -19,5 +19,7 @@ with job_log(snakemake.log[0]) as terminal:
         pairs = {k: read_pairs(paired.earlier(settings, k, count, devices)) for k in keys}
         rows = arena(pairs, tables)
         records.write_json(snakemake.output[0], rows)
+    if failed := failures([each for own in pairs.values() for each in own]):
+        print(failed, file=terminal)
     for name, row in rows[-1]["editors"].items():
         print(f"{row['rank']}. {name}: {row['rating']:.0f}", file=terminal)

@@ -9,9 +9,12 @@ from scipy.optimize import minimize
 from scipy.special import expit
 
 from lockstep.figures import design, pairs
+from lockstep.figures.arena import arena as arena_of
+from lockstep.figures.arena import failures
 from lockstep.figures.clusters import FEWEST
 from lockstep.figures.pairs import Comparison
 from lockstep.figures.strengths import ANCHOR, fit, strengths
+from lockstep.records import PairRecord
 from tests.conftest import ROOT
 
 spec = importlib.util.spec_from_file_location("arena", ROOT / "benchmarks" / "arena.py")
@@ -267,3 +270,26 @@ def test_verdicts_are_compared_with_scores():
     assert found["reversed"] == [{"better_in_pairs": "a", "better_by_scores": "b"}]
     assert found["editors"] == 2
     assert found["spearman"] is None
+
+
+def test_failed_comparisons_are_told_with_their_commonest_reason(tmp_path):
+    errors = ["no numbers", None, "no numbers", "a long story"]
+    found = [
+        PairRecord(
+            id=f"s{k}",
+            one="a",
+            other="b",
+            category="c",
+            status="judge_failed" if error else "ok",
+            error=error,
+        )
+        for k, error in enumerate(errors)
+    ]
+    told = "3 of 4 comparisons failed, 2 of them for this reason: no numbers"
+    assert failures(found) == told
+    assert failures(found[1:2]) == ""
+    table = tmp_path / "table.csv"
+    table.write_text("id,category,status,score,source\ns0,c,ok,5,s\n", encoding="utf-8")
+    (row,) = arena_of({"c": found}, {"a": {"c": table}, "b": {"c": table}})
+    assert row["reason"].startswith(f"{told}; expected comparisons that connect all editors")
+    assert row["failed"] == 4

@@ -1,5 +1,6 @@
 """What comparisons in pairs say of the editors of a run, by category and over all of them."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,8 @@ def arena(
             for editor, values in scores.items()
         }
         rated = strengths(done, editors, sources)
+        if rated["reason"] is not None and (failed := failures(found)):
+            rated["reason"] = f"{failed}; {rated['reason']}"
         ratings = {editor: row["rating"] for editor, row in rated["editors"].items()}
         rows.append(
             {
@@ -65,3 +68,15 @@ def arena(
             }
         )
     return rows
+
+
+def failures(found: Sequence[PairRecord]) -> str:
+    """Return in one sentence how many comparisons failed and the commonest reason, if any did."""
+    reasons = Counter(each.error or "no reason given" for each in found if each.status != "ok")
+    if not reasons:
+        return ""
+    ((reason, count),) = reasons.most_common(1)
+    return (
+        f"{reasons.total()} of {len(found)} comparisons failed, {count} of them for this reason: "
+        f"{reason}"
+    )
