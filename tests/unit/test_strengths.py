@@ -120,9 +120,9 @@ def test_who_wins_or_loses_all_is_named():
 @pytest.mark.parametrize(
     ("done", "editors", "reason"),
     [
-        (met("a", "b", WON) + met("c", "d", WON), "abcd", "found none between a, b | c, d"),
-        (met("a", "b", WON), "abc", "found none between a, b | c"),
-        ([], "ab", "found none between a | b"),
+        (met("a", "b", WON) + met("c", "d", WON), "abcd", "found none between a, b / c, d"),
+        (met("a", "b", WON), "abc", "found none between a, b / c"),
+        ([], "ab", "found none between a / b"),
         ([], "a", "expected at least two editors to compare, found 1"),
     ],
 )

@@ -292,7 +292,7 @@ def _unconnected(counts: np.ndarray, editors: Sequence[str]) -> str | None:
     count, group = connected_components(counts.sum(-1), directed=False)
     if count == 1:
         return None
-    found = " | ".join(
+    found = " / ".join(
         ", ".join(name for name, own in zip(editors, group, strict=True) if own == each)
         for each in range(count)
     )
