@@ -196,12 +196,23 @@ def test_an_item_with_an_answer_missing_is_left_out_and_counted(written, tmp_pat
         ({"first": "5.5"}, "line 2: .*: expected 0-10, found '5.5'"),
         ({"first": "good"}, "line 2: .*: expected a number in plain digits"),
         ({"rater": ""}, "line 2: rater: expected a text"),
+        ({"rater": "Rater-1"}, "line 2: rater: expected one of .*rater-1.*, found 'Rater-1'"),
     ],
 )
 def test_what_the_page_did_not_save_is_refused(written, tmp_path, changes, sentence):
     _, plan = written(items=3)
     with pytest.raises(ConfigError, match=sentence):
         read_answers(plan, [one_row(plan, tmp_path, **changes)])
+
+
+@pytest.mark.parametrize("mode", ["criteria", "pairs"])
+def test_a_file_of_other_columns_is_no_file_of_the_page(written, tmp_path, mode):
+    _, plan = written(items=3, mode=mode)
+    code = next(iter(records.read_json(plan)["items"]))
+    file = tmp_path / "mine.csv"
+    file.write_text(f"rater,code,criterion,value\nrater-1,{code},quality,5\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"mine.csv: line 2: expected a file that the page saved"):
+        read_answers(plan, [file])
 
 
 def test_two_answers_of_a_rater_to_an_item_are_refused(written, tmp_path):

@@ -46,6 +46,9 @@ def read_answers(plan: Path, files: Sequence[Path]) -> Answers:
         rater, code = (text_in(place, name, values.get(name)) for name in ("rater", "code"))
         if code not in told.items:
             raise ConfigError(f"{place}: code: expected one of {plan}, found {code!r:.60}")
+        if rater not in told.raters:
+            known = ", ".join(told.raters)
+            raise ConfigError(f"{place}: rater: expected one of {known:.200}, found {rater!r:.60}")
         before = found.setdefault((rater, code), (place, values))
         if before[1] != values:
             raise ConfigError(
@@ -53,6 +56,13 @@ def read_answers(plan: Path, files: Sequence[Path]) -> Answers:
                 f"{before[0]}"
             )
     pairs = told.mode == "pairs"
+    named = ["vote"] if pairs else [v.name for own in told.rubrics.values() for v in own.valued]
+    if found and not any(name in values for _, values in found.values() for name in named):
+        place, values = next(iter(found.values()))
+        raise ConfigError(
+            f"{place}: expected a file that the page saved, "
+            f"with {', '.join(dict.fromkeys(named))}, found {', '.join(map(str, values)):.200}"
+        )
     resolved = list((_votes if pairs else _scores)(told, found))
     rows = [row for row in resolved if row is not None]
     first = ["category", "id", "first", "second", "rater", "human_vote"]
@@ -84,6 +94,8 @@ class _Plan(BaseModel):
     """What is read of a plan."""
 
     mode: Literal["criteria", "pairs"]
+    raters: dict[str, list[str]]
+    """Codes of each rater's items."""
     items: dict[str, _Item]
     rubrics: dict[str, Rubric]
 
