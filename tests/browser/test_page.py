@@ -366,7 +366,7 @@ def test_skipped_samples_are_apart_from_failures(tmp_path, open_page):
     opened.page.wait_for_selector("#facts h3")
     facts = opened.page.inner_text("#facts")
     assert opened.page.inner_text("#viewer-title") == name
-    assert "skipped" in facts and "found 2 source images" in facts
+    assert "skipped" in facts and "expected one source image, found 2" in facts
     opened.go(f"#samples?status=skipped&editor={editor}")
     assert opened.found().startswith("30 of 150")
     assert opened.page.locator("#cards .failed").count() == 0
