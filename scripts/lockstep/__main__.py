@@ -9,7 +9,6 @@ from pathlib import Path
 from tqdm import tqdm
 
 from lockstep import layout
-from lockstep.config import load
 from lockstep.errors import ConfigError, LockstepError, suggest
 from lockstep.foreign import media
 from lockstep.jobs import workers
@@ -154,7 +153,8 @@ def _agreement(files: list[Path], scales: list[str]) -> int:
 
 
 def _report(arguments: argparse.Namespace) -> int:
-    # it takes pandas and matplotlib
+    # they take pandas and matplotlib, and all backends' settings
+    from lockstep.config import load
     from lockstep.report.partial import write_partial
 
     file, output = arguments.configfile.absolute(), arguments.output and arguments.output.absolute()
