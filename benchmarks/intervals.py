@@ -83,7 +83,7 @@ class Drawn(NamedTuple):
     """Normal numbers, and the cluster of each sample."""
 
     shared: np.ndarray
-    """The part of each sample that both editors share, of shape (replicates, samples, 1), variance 1."""
+    """The part of a sample that both editors share: (replicates, samples, 1), variance 1."""
     first: np.ndarray
     """Of the first editor, of shape (replicates, samples, seeds), variance 1."""
     second: np.ndarray
@@ -184,7 +184,7 @@ def of_correlations(
 
 
 BIAS, MARGIN = 0.4, 0.3
-"""Advantage of the edit that is shown first, and largest difference of edits called equal."""
+"""Advantage of the edit shown first, and largest difference of edits called equal."""
 
 
 def of_strengths(
