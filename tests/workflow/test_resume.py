@@ -78,12 +78,16 @@ class Held:
                 return False
         return True
 
-    def worker(self, starter):
-        """Return the process that edits it."""
+    def worker(self):
+        """Return the process that has it in hand."""
         path = str(self._source)
-        return until(
-            lambda: next((p for p in children(starter) if path in open_paths(p)), None), PROMPTLY
-        )
+
+        def found():
+            # not among a run's children: whose child a worker is changes as jobs end
+            others = (p for p in psutil.process_iter() if p.pid != os.getpid())
+            return next((p for p in others if path in open_paths(p)), None)
+
+        return until(found, PROMPTLY)
 
     def give(self):
         """Give the image to who reads the pipe, and put it back for whoever looks from now on."""
@@ -112,8 +116,8 @@ def is_edit_job(process):
 def open_paths(process):
     paths = set()
     for link in Path(f"/proc/{process.pid}/fd").glob("*"):
-        # it may have been closed in between
-        with contextlib.suppress(FileNotFoundError):
+        # it may have been closed in between, or belong to another user
+        with contextlib.suppress(FileNotFoundError, PermissionError):
             paths.add(os.readlink(link))
     return paths
 
@@ -174,7 +178,7 @@ def test_a_killed_worker_costs_the_edit_in_its_hand_and_holds_nobody_up(
     # its peer has done its part of the wave, and may not begin the next
     until(lambda: len(list(images.glob("*.png"))) == 3, 60, workflow.printed)
     kept = times(workflow, "images/*.png")
-    worker = held.worker(run)
+    worker = held.worker()
     held.release()
     assert run.poll() is None
     worker.kill()
@@ -271,7 +275,7 @@ def test_in_a_queue_a_free_device_does_the_others_part_and_a_kill_costs_the_edit
     others_first.give()
     until(lambda: len(times(workflow, "images/*.png")) == 5, 60, workflow.printed)
     kept = times(workflow, "images/*.png")
-    worker = held.worker(run)
+    worker = held.worker()
     held.release()
     assert run.poll() is None
     worker.kill()
@@ -309,7 +313,7 @@ def test_jobs_end_by_themselves_when_snakemake_is_killed_and_leave_no_lock(prepa
     # the held samples are prepared while the ones before them are edited and saved
     until(lambda: len(times(workflow, "images/*.png")) == 2, 60, workflow.printed)
     jobs = children(run)
-    assert {held.worker(run) for held in both} <= set(jobs)
+    assert {held.worker() for held in both} <= set(jobs)
     assert held_locks(workflow) == ["shard-0-of-2.lock", "shard-1-of-2.lock"]
     run.kill()
     run.wait()
@@ -391,7 +395,7 @@ def test_a_judge_killed_in_its_work_costs_the_judgement_in_its_hand(prepared, tm
     # its peer judges all that it has to
     until(lambda: len(times(workflow, "judgements/*.json")) == 4, 60, workflow.printed)
     until(lambda: len(times(workflow, "scores/*")) == 1, 60, workflow.printed)
-    held.worker(run).kill()
+    held.worker().kill()
     until(lambda: run.poll() is not None, 60, workflow.printed)
     assert run.returncode != 0
     held.release()
