@@ -72,13 +72,16 @@ def _with_rest(settings: Config, source: str) -> Iterator[Finding]:
     for found in _of_run(settings, source):
         told, bad = f"{told}\n{found.text}", bad or found.state == "error"
         yield found
+    if bad:
+        # a run would stop at one of them
+        return
     try:
         run = workflow.with_devices(settings)
         for sentence in workflow.checked(run, source, {}, dry=True):
             if sentence.partition(": ")[2] not in told:
                 yield Finding("warning", "run", sentence)
     except LockstepError as error:
-        yield from (own for own in errors("run", error) if own.text not in told)
+        yield from errors("run", error)
 
 
 def _of_run(settings: Config, source: str) -> Iterator[Finding]:
@@ -171,7 +174,8 @@ def _named(settings: Config, own: BackendSettings, name: str) -> Iterator[Findin
 def _rubrics(settings: Config, lacking: list[Lacking]) -> Iterator[Finding]:
     for judge in settings.each_judge.values():
         if faults := list(_told(lacking, f"{judge.option}.rubrics", "rubrics")):
-            yield from faults
+            # one file for all categories is lacking once
+            yield from faults[: 1 if judge.rubrics.endswith(".yaml") else None]
             continue
         files = {}
         try:

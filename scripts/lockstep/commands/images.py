@@ -54,7 +54,8 @@ def _rows(folder: Path) -> Iterator[dict[str, str]]:
     taken: set[str] = set()
     for name in sorted(_images(folder)):
         image = Path(name)
-        place = image.parent.name or folder.resolve().name
+        *above, _ = image.parts
+        place = above[-1] if above else folder.resolve().name
         sample = image.stem
         if same_id(sample) in taken:
             sample = str(image.with_suffix("")).replace("/", "_")

@@ -77,16 +77,16 @@ def memory(needed: Sequence[Weights], planned: Sequence[Device]) -> Iterator[Fin
             yield from _on_gpu(weights, found)
         elif planned:
             on_host = max(on_host, weights.bytes * (len(planned) // weights.together))
-    free, total = f"{size(own.available)} of {size(own.total)}", "of this machine's memory are free"
-    wanted = f"; weights take {size(on_host)}" if on_host else ""
+    text = f"{size(own.available)} of {size(own.total)} are free on this machine"
+    text += f"; weights take {size(on_host)}" if on_host else ""
     if on_host > own.total:
-        text = f"{free} {total}{wanted}; expected a smaller model, or fewer devices"
-        yield Finding("error", "memory", text)
+        advice = "expected a smaller model, or fewer devices"
+        yield Finding("error", "memory", f"{text}; {advice}")
     elif on_host > own.available:
-        text = f"{free} {total}{wanted}; end other programs, or take fewer devices"
-        yield Finding("warning", "memory", text)
+        advice = "end other programs, or take fewer devices"
+        yield Finding("warning", "memory", f"{text}; {advice}")
     else:
-        yield Finding("ok", "memory", f"{free} {total}{wanted}")
+        yield Finding("ok", "memory", text)
 
 
 def _on_gpu(weights: Weights, found: Sequence[Gpu]) -> Iterator[Finding]:
