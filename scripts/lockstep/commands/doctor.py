@@ -3,7 +3,6 @@
 from collections.abc import Generator, Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import NamedTuple
 
 from lockstep import layout, records, workflow
 from lockstep.benchmark import outline
@@ -17,7 +16,7 @@ from lockstep.demo.files import TINY_FILES
 from lockstep.devices.device import Device
 from lockstep.editors.settings import EditorSettings
 from lockstep.errors import LockstepError
-from lockstep.models.backend import BackendSettings
+from lockstep.models.backend import BackendSettings, Lacking
 from lockstep.models.served_settings import ServedSettings
 from lockstep.records import recovery
 from lockstep.rubrics.rubric import read_rubric
@@ -59,13 +58,6 @@ def _comparison(run: Run, source: str) -> Iterator[Finding]:
     yield Finding("ok", "compare", f"{len(run.compared)} sources with {files} files of scores")
 
 
-class Lacking(NamedTuple):
-    """Something that the configuration names and that is not there."""
-
-    key: str
-    sentence: str
-
-
 def _with_rest(settings: Config, source: str) -> Iterator[Finding]:
     """Yield all findings, and at the end those of a run's own checks that are not among them."""
     told, bad = "", False
@@ -85,7 +77,7 @@ def _with_rest(settings: Config, source: str) -> Iterator[Finding]:
 
 
 def _of_run(settings: Config, source: str) -> Iterator[Finding]:
-    lacking = [Lacking(*own) for own in checks.lacking(settings, TINY_FILES)]
+    lacking = list(checks.lacking(settings, TINY_FILES))
     for sentence in hub.lacking(settings, source):
         key, _, text = sentence.removeprefix(f"{source}: ").partition(": ")
         lacking.append(Lacking(key, text))
@@ -113,8 +105,8 @@ def _of_run(settings: Config, source: str) -> Iterator[Finding]:
 def _told(lacking: list[Lacking], key: str, name: str) -> Iterator[Finding]:
     """Yield what is not there of a part of the configuration."""
     for own in lacking:
-        if own.key == key or own.key.startswith((f"{key}.", f"{key}[")):
-            yield Finding("error", name, f"{own.key}: {own.sentence}")
+        if own.field == key or own.field.startswith((f"{key}.", f"{key}[")):
+            yield Finding("error", name, f"{own.field}: {own.sentence}")
 
 
 def _editors(settings: Config, lacking: list[Lacking]) -> Iterator[weights.Model]:
@@ -196,7 +188,7 @@ def _given_scores(settings: Config, lacking: list[Lacking]) -> Iterator[Finding]
     if faults := list(_told(lacking, "report", "people")):
         yield from faults
         return
-    if any(own.key.split(".")[-1] in ("rubrics", "scores") for own in lacking):
+    if any(own.field.split(".")[-1] in ("rubrics", "scores") for own in lacking):
         # what is read needs both
         return
     try:
