@@ -192,7 +192,7 @@ def test_a_benchmark_is_looked_through(work):
     found = examined(given())
     assert "re-edit, 9 samples: 1 physical, 2 environmental" in told(found, "ok", "benchmark")[0]
     (warning,) = told(found, "warning", "benchmark")
-    assert warning.startswith("1 samples will be rejected: edit_instruction_en: expected")
+    assert warning.startswith("cannot be used: 1 × edit_instruction_en: expected")
     items[1]["edit_instruction_en"] = ""
     path.write_text(json.dumps(items), encoding="utf-8")
     (fault,) = told(examined(given()), "error", "benchmark")
@@ -211,6 +211,28 @@ def test_what_is_due_and_how_long_it_takes_are_told_by_earlier_runs_alone(work):
     records.write_records(path, [EditRecord.model_validate(edit)])
     (time,) = told(examined(with_model()), "ok", "time")
     assert time.startswith("small: about 1 min 00 s of editing on 2 devices (5 waves of 12.00 s")
+
+
+def test_finished_images_are_counted(work):
+    made = {"name": "made", "type": "precomputed", "folder": "made"}
+    Path("made").mkdir()
+    items = json.loads(Path("benchmark.json").read_text(encoding="utf-8"))
+    ids = [Path(item["original_image_path"]).stem for item in items]
+    for sample in ids[1:]:
+        (Path("made") / f"{sample}.png").touch()
+    found = examined(given(editors=[made]))
+    said = "made: {} of 10 samples have an image in made"
+    assert told(found, "warning", "editor") == [said.format(9)]
+    (Path("made") / f"{ids[0]}.webp").touch()
+    assert said.format(10) in told(examined(given(editors=[made])), "ok", "editor")
+
+
+def test_devices_of_a_cluster_are_not_looked_for_here(work):
+    own = {**given(devices={}), "cluster": {"shards": 3}}
+    found = examined(own)
+    assert told(found, "ok", "devices") == ["3 of a cluster, which gives them to jobs"]
+    # its nodes ask the server
+    assert not told(found, "error")
 
 
 def test_results_that_another_run_holds_are_told(work):

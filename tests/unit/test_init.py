@@ -168,7 +168,10 @@ def test_missing_images_are_counted(work):
     min(Path("own").rglob("*.png")).unlink()
     printed, _, _ = begin("own")
     assert "table, 5 samples" in printed
-    assert "rejected   1 samples cannot be used:\n           1 × image: found no file '" in printed
+    assert (
+        "rejected   1 of 6 samples cannot be used:\n           1 × image: found no file '"
+        in printed
+    )
     for image in sorted(Path("own").rglob("*.png"))[:3]:
         image.unlink()
     assert "warning    a run would stop: " in begin("own", "again.yaml")[0]
@@ -184,6 +187,8 @@ def test_a_folder_of_images_gets_a_table_to_fill_in(work):
         path = Path("my photos") / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(formats.draw(1))
+    # a file of something else is no benchmark
+    Path("my photos/notes.json").write_text("{}", encoding="utf-8")
     printed = "\n".join(init(Path("my photos"), None))
     table = Path("my photos/metadata.csv")
     assert "3 images, and no table" in printed

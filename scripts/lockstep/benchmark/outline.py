@@ -11,6 +11,9 @@ from lockstep.benchmark.settings import BenchmarkSettings
 from lockstep.errors import SampleError
 from lockstep.foreign.ids import safe_id, same_id
 
+KEPT = 50
+"""Instructions that are kept."""
+
 
 @dataclass
 class Outline:
@@ -24,6 +27,8 @@ class Outline:
     """Bytes of all images."""
     instructions: list[str] = field(default_factory=list)
     """Those of the first samples."""
+    ids: dict[str, str] = field(default_factory=dict)
+    """Id of each sample, by the form in which ids are compared."""
 
     @property
     def counts(self) -> dict[str, int]:
@@ -50,10 +55,6 @@ class Outline:
         return sorted(found.items(), key=lambda own: -own[1])
 
 
-KEPT = 50
-"""Instructions that are kept."""
-
-
 def outline(settings: BenchmarkSettings, most: int | None = None) -> Outline:
     """Read a benchmark's items, but for the pixels of their images, and write nothing.
 
@@ -63,7 +64,7 @@ def outline(settings: BenchmarkSettings, most: int | None = None) -> Outline:
     Raises:
         BenchmarkError: if it cannot be read as a whole, or holds nothing.
     """
-    found, ids = Outline(Intake(settings, None, processes=1)), set[str]()
+    found = Outline(Intake(settings, None, processes=1))
     intake = found.intake
     for item in islice(read(settings), most):
         if not intake.wants(item):
@@ -71,7 +72,7 @@ def outline(settings: BenchmarkSettings, most: int | None = None) -> Outline:
         try:
             if isinstance(item, SampleError):
                 raise item
-            _add(found, item, ids)
+            _add(found, item)
         except SampleError as error:
             found.rejected += 1
             intake.note(item, error)
@@ -89,13 +90,13 @@ def check(found: Outline, settings: BenchmarkSettings) -> None:
     check_left(found.as_counts, settings)
 
 
-def _add(found: Outline, item: Item, ids: set[str]) -> None:
+def _add(found: Outline, item: Item) -> None:
     references = [] if item.reference is None else [item.reference]
     size = _size((*item.images, *references))
     form = same_id(item.id)
-    if form in ids:
+    if form in found.ids:
         raise SampleError(f"expected each id once, found {safe_id(item.id)!r} a second time")
-    ids.add(form)
+    found.ids[form] = safe_id(item.id)
     found.size += size
     found.several += len(item.images) > 1
     found.intake.counts[item.category] += 1

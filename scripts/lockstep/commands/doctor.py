@@ -1,6 +1,6 @@
 """`python -m lockstep doctor`: check everything that is knowable before a run; change nothing."""
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 
@@ -14,8 +14,10 @@ from lockstep.config import checks, hub, load
 from lockstep.config.run import Config
 from lockstep.demo.files import TINY_FILES
 from lockstep.devices.device import Device
+from lockstep.editors.precomputed import SUFFIXES, PrecomputedEditorSettings
 from lockstep.editors.settings import EditorSettings
-from lockstep.errors import LockstepError
+from lockstep.errors import LockstepError, SampleError
+from lockstep.foreign.files import find_file
 from lockstep.models.backend import BackendSettings, Lacking
 from lockstep.models.served_settings import ServedSettings
 from lockstep.records import recovery
@@ -228,8 +230,27 @@ def _benchmark(
     counts = ", ".join(f"{count} {category}" for category, count in found.counts.items())
     yield Finding("ok", "benchmark", f"{own.path}: {own.format}, {found.samples} samples: {counts}")
     for reason, count in found.reasons[:SHOWN]:
-        yield Finding("warning", "benchmark", f"{count} samples will be rejected: {reason}")
+        yield Finding("warning", "benchmark", f"cannot be used: {count} × {reason}")
+    yield from _finished(settings, found.ids.values())
     return found
+
+
+def _finished(settings: Config, ids: Collection[str]) -> Iterator[Finding]:
+    """Yield how many samples have a finished image, of each editor that takes such."""
+    for editor in settings.editors:
+        if not isinstance(editor, PrecomputedEditorSettings) or not Path(editor.folder).is_dir():
+            continue
+        there = sum(_has_image(editor.folder, own) for own in ids)
+        text = f"{editor.name}: {there} of {len(ids)} samples have an image in {editor.folder}"
+        yield Finding("ok" if there == len(ids) else "warning", "editor", text)
+
+
+def _has_image(folder: str, sample: str) -> bool:
+    try:
+        return find_file(Path(folder), sample, SUFFIXES) is not None
+    except SampleError:
+        # several of one sample are of no use
+        return False
 
 
 def _results(settings: Config, lacking: list[Lacking]) -> Iterator[Finding]:

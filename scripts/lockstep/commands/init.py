@@ -103,7 +103,8 @@ def _found(benchmark: Benchmark, settings: Config) -> Iterator[str]:
     yield from _row("not read", ", ".join(others))
     yield from _row("images", benchmark.given.get("images", ""))
     if found.rejected:
-        yield from _row("rejected", f"{found.rejected} samples cannot be used:")
+        whole = found.samples + found.rejected
+        yield from _row("rejected", f"{found.rejected} of {whole} samples cannot be used:")
         for reason, count in found.reasons[:SHOWN]:
             yield from _row("", f"{count} × {reason}")
         try:

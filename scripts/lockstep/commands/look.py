@@ -80,9 +80,10 @@ def resolve(path: Path) -> Path:
     if len(found) > 1:
         listed = ", ".join(each.name for each in found[:8])
         raise BenchmarkError(f"{path}: expected the path of one benchmark, found {listed}")
-    if inside and not found:
+    tables = [each for each in inside if each.suffix.lower() != ".json"]
+    if tables and not found:
         # its own sentence says what is missing
-        _format(inside[0])
+        _format(tables[0])
     below = (each for each in sorted(path.iterdir()) if each.is_dir() and is_benchmark(each))
     return next(iter(found or below), path)
 

@@ -8,6 +8,7 @@ from lockstep.config.section import is_folder
 from lockstep.errors import ConfigError
 from lockstep.models import sizes, weights
 from lockstep.models.backend import BackendSettings
+from lockstep.models.served_settings import ServedSettings
 
 
 class Weights(NamedTuple):
@@ -44,8 +45,8 @@ def model(owner: str, name: str, own: BackendSettings, together: int) -> Model:
         name: of the check.
     """
     if own.model_name is None or not own.on_device:
-        kind = "a server's model" if own.served else "no model"
-        return Model(Finding("ok", name, f"{owner}: {own.type}, {kind}"), None)
+        server = f", {own.model} at {own.url}" if isinstance(own, ServedSettings) else ""
+        return Model(Finding("ok", name, f"{owner}: {own.type}{server}"), None)
     called, revision = own.model_name, getattr(own, "revision", None)
     folder = sizes.folder_of(called, revision)
     if folder is None:
