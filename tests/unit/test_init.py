@@ -270,7 +270,9 @@ def test_any_name_is_written_as_a_text(work, name):
     assert (settings.benchmark.path, settings.results) == (name, f"results/{name}")
 
 
-def test_the_lines_fit_a_terminal(work):
+@pytest.mark.parametrize("count", [0, 2])
+def test_the_lines_fit_a_terminal(work, monkeypatch, count):
+    gpus(monkeypatch, count, 25 * 10**9)
     made = formats.kris(Path("b"), 20)
     printed, _, text = begin(made.settings["path"])
     assert max(map(len, text.splitlines())) <= 100

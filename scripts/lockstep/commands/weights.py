@@ -1,5 +1,7 @@
 """Checks of models: whether they are there and whole, and what their weights need."""
 
+import shutil
+from pathlib import Path
 from typing import NamedTuple
 
 from lockstep.commands.finding import Finding
@@ -37,6 +39,15 @@ def offline() -> bool:
     return bool(constants.HF_HUB_OFFLINE)
 
 
+def _cache() -> str:
+    """Return where downloads go, and how much room there is."""
+    from huggingface_hub import constants
+
+    cache = Path(constants.HF_HUB_CACHE)
+    existing = next(path for path in (cache, *cache.absolute().parents) if path.exists())
+    return f"{cache} ({size(shutil.disk_usage(existing).free)} are free there)"
+
+
 def model(owner: str, name: str, own: BackendSettings, together: int) -> Model:
     """Return what is known of the model of an editor or judge.
 
@@ -50,7 +61,7 @@ def model(owner: str, name: str, own: BackendSettings, together: int) -> Model:
     called, revision = own.model_name, getattr(own, "revision", None)
     folder = sizes.folder_of(called, revision)
     if folder is None:
-        text = f"{owner}: {called} is not downloaded yet; the run downloads it from the hub"
+        text = f"{owner}: {called} is not downloaded yet; the run downloads it to {_cache()}"
         return Model(Finding("warning", name, text), None)
     dtype = getattr(own, "dtype", None)
     try:

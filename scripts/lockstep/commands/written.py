@@ -25,9 +25,10 @@ WIDTH = 96
 
 PLAIN = """
 editors:
-  # Qwen-Image-Edit in 4 steps. Its weights take {weights} of GPU memory and as much disk, and are
-  # downloaded when they are first needed. For a copy on disk add `model:` with its folder.
-  # Other presets, such as qwen-image-edit with 50 steps: config/editors/.
+  # {what}
+  # Its weights take {weights} of GPU memory and as much disk. They are downloaded when they are first
+  # needed; for a copy on disk add `model:` with its folder. Presets with more steps, and of other
+  # models: config/editors/.
   - name: {lightning}
     preset: {preset}
 {offload}  # The source image, unchanged: a control, to which a judge must give a low score.
@@ -92,7 +93,7 @@ def text(benchmark: Benchmark, file: Path, gpus: Sequence[Gpu]) -> str:
     taken = {name for own in benchmark.settings.named.values() for name in own.names}
     rubrics, why = rubrics_of(benchmark)
     values = {
-        "preset": "qwen-image-edit-lightning-4",
+        **_editor(benchmark),
         "weights": "58 GB",
         "rubrics": f"  # {why}\n  rubrics: {rubrics}\n" if rubrics else f"  # {why}\n",
         "commented": f"#   rubrics: {rubrics}\n" if rubrics else "",
@@ -102,12 +103,17 @@ def text(benchmark: Benchmark, file: Path, gpus: Sequence[Gpu]) -> str:
         "slots": list(range(min(2, os.cpu_count() or 1))),
         **{name: scalar(_free(name, taken)) for name in ("lightning", "control", "small")},
     }
-    if benchmark.found.several:
-        # it takes several source images
-        values["preset"] = "qwen-image-edit-2511-lightning-4"
     head = "\n".join(_head(benchmark, file, rehearsal=not gpus))
     rest = (PLAIN if gpus else REHEARSAL).format_map(values)
     return f"{head}\n{rest}{_report(benchmark, file)}"
+
+
+def _editor(benchmark: Benchmark) -> dict[str, str]:
+    """Return the preset that fits a benchmark, and what it is."""
+    if not benchmark.found.several:
+        return {"preset": "qwen-image-edit-lightning-4", "what": "Qwen-Image-Edit in 4 steps."}
+    what = "Qwen-Image-Edit-2511 in 4 steps, which takes several source images."
+    return {"preset": "qwen-image-edit-2511-lightning-4", "what": what}
 
 
 def _head(benchmark: Benchmark, file: Path, rehearsal: bool) -> Iterator[str]:
