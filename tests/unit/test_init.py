@@ -26,6 +26,7 @@ OWN = {
 @pytest.fixture
 def work(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(device, "visible_gpus", list)
     return tmp_path
 
 

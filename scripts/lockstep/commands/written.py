@@ -26,9 +26,9 @@ WIDTH = 96
 PLAIN = """
 editors:
   # {what}
-  # Its weights take {weights} of GPU memory and as much disk. They are downloaded when they are first
-  # needed; for a copy on disk add `model:` with its folder. Presets with more steps, and of other
-  # models: config/editors/.
+  # Its weights take {weights} of GPU memory and as much disk. They are downloaded when they are
+  # first needed; for a copy on disk add `model:` with its folder. Presets with more steps, and of
+  # other models: config/editors/.
   - name: {lightning}
     preset: {preset}
 {offload}  # The source image, unchanged: a control, to which a judge must give a low score.
