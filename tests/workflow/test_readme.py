@@ -61,6 +61,8 @@ def test_the_readmes_checkpoints_are_editors_of_their_own(checkout):
 def test_the_tutorial_runs_as_it_is_written(checkout):
     """In its order; what takes the full models is planned."""
     checkout.write("docs/tutorial.md")
+    # that of the README
+    (checkout.folder / "photos.yaml").unlink(missing_ok=True)
     table = checkout.folder / "photos" / "metadata.csv"
     results = checkout.folder / "results" / "rehearsal"
     times = []
