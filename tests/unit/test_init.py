@@ -183,6 +183,14 @@ def test_missing_images_are_counted(work):
     assert "found no sample that can be used, 6 are rejected" in said
 
 
+def test_an_id_that_stands_twice_is_told(work):
+    formats.table(Path("own"), 4)
+    path = Path("own/table.csv")
+    path.write_text(path.read_text(encoding="utf-8").replace("t3", "T0"), encoding="utf-8")
+    printed, _, _ = begin(path)
+    assert "1 × expected each id once, found 'T0' a second time" in printed
+
+
 def test_a_folder_of_images_gets_a_table_to_fill_in(work):
     for name in ("cat.png", "city/street.png", "city/cat.png"):
         path = Path("my photos") / name
