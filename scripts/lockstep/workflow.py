@@ -282,8 +282,7 @@ def _told(check: Callable[[], None]) -> Iterator[str]:
 def begin(
     run: Run, source: str, jobs: Iterable[tuple[str, Mapping[str, str]]], only_touches: bool
 ) -> BaseFileLock:
-    """Begin a run: hold its results, look for its models, remove what earlier ones have left, and
-    load what takes long.
+    """Hold a run's results, look for its models, remove what earlier runs left, load what is slow.
 
     Args:
         source: what to call the configuration in messages.
@@ -318,11 +317,12 @@ def begin(
         {editor.name: jobs_run.in_memory(editor.held) for editor in settings.editors},
         {editor.name: editor.together for editor in settings.editors},
         rewriting,
+        [editor.name for editor in settings.editors if not editor.on_device],
     )
-    first = planned[0] if planned and not only_touches else None
+    loaded = [p for p in planned if p.stage == "edit" and settings.editor(p.editor).on_device]
     # a model that the run makes itself is not there yet
-    if first is not None and first.stage == "edit" and not made_here(settings.editor(first.editor)):
-        early.load(settings, run.devices, first)
+    if loaded and not only_touches and not made_here(settings.editor(loaded[0].editor)):
+        early.load(settings, run.devices, loaded[0])
     return lock
 
 
