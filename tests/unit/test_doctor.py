@@ -80,6 +80,22 @@ def test_every_mistake_of_a_configuration_comes_first_and_the_machine_is_asked_a
     assert broken.startswith("own.yaml: line 1")
 
 
+def test_a_benchmark_that_is_not_there_hides_no_other_fault(work):
+    lost = {"path": "nowhere.csv"}
+    found = examined(given(benchmark=lost, judge={"type": "precomputed", "folder": "none"}))
+    assert told(found, "error") == [
+        "judge.folder: found no file 'none/copy'",
+        "benchmark.path: found no file 'nowhere.csv'",
+    ]
+    # without it nobody knows its format
+    lost["categories"] = ["animals"]
+    found = examined(given(benchmark=lost, sead=1))
+    assert [text.partition(": found")[0] for text in told(found, "error")] == [
+        "own.yaml: benchmark.path",
+        "own.yaml: sead",
+    ]
+
+
 def test_each_of_several_faults_has_its_line(work, monkeypatch):
     monkeypatch.delenv("NO_SUCH_KEY", raising=False)
     served = {"type": "openai_images", "url": "http://127.0.0.1:9/v1", "model": "x"}

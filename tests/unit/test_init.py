@@ -248,6 +248,15 @@ def test_what_is_no_benchmark_is_one_sentence(work):
     assert refused("two") == "two: expected the path of one benchmark, found one.json, two.json"
 
 
+def test_what_cannot_be_written_is_one_sentence(work):
+    formats.table(Path("own"))
+    Path("file").touch()
+    said = refused("own", "file/own.yaml")
+    assert said.startswith("file: expected a path that this user can read and write, found none (")
+    Path("own/table.csv").write_text("id,category,image,instruction\na,,b,c\n", encoding="utf-8")
+    assert refused("own") == "own/table.csv: expected a category in each row, found none"
+
+
 def test_a_category_that_no_folder_can_have_is_one_sentence(work):
     formats.table(Path("own"))
     path = Path("own/table.csv")

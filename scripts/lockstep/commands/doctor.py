@@ -1,8 +1,10 @@
 """`python -m lockstep doctor`: check everything that is knowable before a run; change nothing."""
 
-from collections.abc import Collection, Generator, Iterator, Sequence
+import os
+from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 from lockstep import layout, records, workflow
 from lockstep.benchmark import outline
@@ -18,7 +20,7 @@ from lockstep.editors.precomputed import SUFFIXES, PrecomputedEditorSettings
 from lockstep.editors.settings import EditorSettings
 from lockstep.errors import LockstepError, SampleError
 from lockstep.foreign.files import find_file
-from lockstep.models.backend import BackendSettings, Lacking
+from lockstep.models.backend import BackendSettings, Lacking, absent
 from lockstep.models.served_settings import ServedSettings
 from lockstep.records import recovery
 from lockstep.rubrics.rubric import read_rubric
@@ -34,20 +36,45 @@ def examine(file: Path) -> Iterator[Finding]:
     Args:
         file: the configuration.
     """
-    source, left_out = str(file), list[str]()
+    source, left_out, lost = str(file), list[str](), ""
     try:
         data = load.given(file)
         if workflow.only_compares(data):
             yield from _comparison(workflow.load(data, source), source)
             return
-        settings = load.typed(data, source, TINY_FILES, left_out.append)
+        lost = _lost(data)
+        # what else is wrong is told all the same
+        made = (*TINY_FILES, lost) if lost else TINY_FILES
+        settings = load.typed(data, source, made, left_out.append)
     except LockstepError as error:
-        yield from errors("configuration", error)
+        yield from _mistakes(error, source, lost)
         yield from machine.without_configuration()
         return
     yield Finding("ok", "configuration", f"{source}: every key and value can be read")
     yield from (Finding("warning", "configuration", sentence) for sentence in left_out)
-    yield from _with_rest(settings, source)
+    yield from _with_rest(settings, source, list(_absent(lost)))
+
+
+def _lost(data: Mapping[str, Any]) -> str:
+    """Return the path of a benchmark that is not there; '' of another."""
+    benchmark = data.get("benchmark")
+    path = benchmark.get("path") if isinstance(benchmark, Mapping) else None
+    own = os.path.expanduser(path) if isinstance(path, str) else ""
+    return own if list(_absent(own)) else ""
+
+
+def _absent(path: str) -> Iterator[Lacking]:
+    if path:
+        yield from absent("benchmark.path", path, TINY_FILES)
+
+
+def _mistakes(error: LockstepError, source: str, lost: str) -> Iterator[Finding]:
+    """Yield the mistakes of a configuration; a benchmark that is not there may explain others."""
+    for _, sentence in _absent(lost):
+        yield Finding("error", "configuration", f"{source}: benchmark.path: {sentence}")
+    for found in errors("configuration", error):
+        if not lost or not found.text.startswith(f"{source}: benchmark."):
+            yield found
 
 
 def _comparison(run: Run, source: str) -> Iterator[Finding]:
@@ -60,10 +87,10 @@ def _comparison(run: Run, source: str) -> Iterator[Finding]:
     yield Finding("ok", "compare", f"{len(run.compared)} sources with {files} files of scores")
 
 
-def _with_rest(settings: Config, source: str) -> Iterator[Finding]:
+def _with_rest(settings: Config, source: str, lacking: list[Lacking]) -> Iterator[Finding]:
     """Yield all findings, and at the end those of a run's own checks that are not among them."""
     told, bad = "", False
-    for found in _of_run(settings, source):
+    for found in _of_run(settings, source, lacking):
         told, bad = f"{told}\n{found.text}", bad or found.state == "error"
         yield found
     if bad:
@@ -78,8 +105,8 @@ def _with_rest(settings: Config, source: str) -> Iterator[Finding]:
         yield from errors("run", error)
 
 
-def _of_run(settings: Config, source: str) -> Iterator[Finding]:
-    lacking = list(checks.lacking(settings, TINY_FILES))
+def _of_run(settings: Config, source: str, lacking: list[Lacking]) -> Iterator[Finding]:
+    lacking = [*lacking, *checks.lacking(settings, TINY_FILES)]
     for sentence in hub.lacking(settings, source):
         key, _, text = sentence.removeprefix(f"{source}: ").partition(": ")
         lacking.append(Lacking(key, text))

@@ -11,7 +11,7 @@ from pathlib import Path
 from lockstep import records
 from lockstep.benchmark import table_rows
 from lockstep.benchmark.categories import RESERVED
-from lockstep.errors import BenchmarkError, ConfigError
+from lockstep.errors import BenchmarkError
 from lockstep.foreign.ids import same_id
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".avif")
@@ -29,7 +29,7 @@ def write_table(folder: Path) -> tuple[Path, int]:
 
     Raises:
         BenchmarkError: if there is no image.
-        ConfigError: if the folder cannot be written.
+        OSError: if the folder cannot be written.
     """
     rows = list(_rows(folder))
     if not rows:
@@ -41,12 +41,7 @@ def write_table(folder: Path) -> tuple[Path, int]:
     writer.writeheader()
     writer.writerows(rows)
     path = folder / table_rows.METADATA
-    try:
-        records.write_text(path, text.getvalue())
-    except OSError as error:
-        raise ConfigError(
-            f"{path}: expected a folder that this user can write ({error.strerror})"
-        ) from None
+    records.write_text(path, text.getvalue())
     return path, len(rows)
 
 

@@ -35,6 +35,16 @@ def init(path: Path, output: Path | None) -> Iterator[str]:
     Raises:
         LockstepError: if the benchmark is none, or if the file is there already.
     """
+    try:
+        yield from _begun(path, output)
+    except OSError as error:
+        raise BenchmarkError(
+            f"{error.filename or path}: expected a path that this user can read and write, found "
+            f"none ({error.strerror})"
+        ) from None
+
+
+def _begun(path: Path, output: Path | None) -> Iterator[str]:
     own = resolve(path)
     file = output or Path(f"{_name(own)}.yaml")
     if os.path.lexists(file):
@@ -55,12 +65,7 @@ def init(path: Path, output: Path | None) -> Iterator[str]:
     gpus = hardware.gpus(device.devices(DeviceSettings()))
     text = written.text(benchmark, file, gpus)
     settings = _checked(text, file)
-    try:
-        records.write_text(file, text)
-    except OSError as error:
-        raise ConfigError(
-            f"{file}: expected a path that this user can write ({error.strerror})"
-        ) from None
+    records.write_text(file, text)
     yield from _found(benchmark, settings)
     yield from _row("devices", hardware.listed(gpus) or "no GPU: a rehearsal on the processor")
     yield from _row("written", str(file))

@@ -52,6 +52,8 @@ def look(path: Path) -> Benchmark:
     given: dict[str, Any] = {"path": str(path)}
     if BY_FORMAT[form] is None:
         given["categories"] = own_categories(path, form)
+        if not given["categories"]:
+            raise BenchmarkError(f"{path}: expected a category in each row, found none")
     given |= _further(given, form, path)
     settings = _settings(given)
     found = outline.outline(settings)
