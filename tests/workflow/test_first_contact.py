@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from lockstep.commands.init import init
+from lockstep.devices import device
 from tests import formats
 from tests.workflow.conftest import environment
 
@@ -24,14 +26,14 @@ def lockstep(folder: Path, *arguments: str) -> tuple[int, str]:
     return done.returncode, done.stdout
 
 
-def snakemake(folder: Path, command: str, *arguments: str) -> tuple[int, str]:
+def snakemake(folder: Path, command: str, *arguments: str, gpus: str = "") -> tuple[int, str]:
     """Run a command that was printed, which names the workflow."""
     assert command.startswith("snakemake -n --snakefile ")
     given = command.split()[2:]
     done = subprocess.run(
         [sys.executable, "-m", "snakemake", *arguments, *given],
         cwd=folder,
-        env=environment() | {"CUDA_VISIBLE_DEVICES": ""},
+        env=environment() | {"CUDA_VISIBLE_DEVICES": gpus},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -54,6 +56,19 @@ def test_the_configuration_that_is_written_passes_doctor_and_the_dry_run(tmp_pat
     assert code == 0, printed
     assert "This was a dry-run" in printed
     assert "Error" not in printed and not (tmp_path / "results").exists()
+
+
+def test_the_configuration_for_gpus_passes_the_dry_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(device, "visible_gpus", lambda: ["0", "1"])
+    monkeypatch.setattr(device, "model", lambda _: "NVIDIA H200")
+    monkeypatch.setattr(device, "memory", lambda _: (0, 141 * 10**9))
+    *_, planning = init(Path(formats.table(Path("own")).settings["path"]), None)
+    code, printed = snakemake(tmp_path, planning.strip(), "-n", gpus="0,1")
+    assert code == 0, printed
+    # the models are not on this machine
+    assert "table.yaml: editors[0].model: found no folder 'Qwen/Qwen-Image-Edit'" in printed
+    assert "8 edit, 8 score" in printed
 
 
 def test_what_init_writes_runs_to_its_report_and_doctor_knows_what_is_done(tmp_path):
