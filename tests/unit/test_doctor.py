@@ -152,6 +152,13 @@ def test_a_disk_that_is_full_is_told(work, monkeypatch):
     assert "1.0 MB free for temporary files" in told(found, "warning", "disk")[0]
 
 
+def test_room_is_reckoned_by_the_edits_that_are_there(work):
+    image = layout.edited(layout.folder(Path("results"), "copy", "physical"), "a")
+    records.write_bytes(image, bytes(5 * 10**6))
+    # ten edits, and the sources
+    assert "adds about 50 MB at most" in told(examined(given()), "ok", "disk")[0]
+
+
 def with_model(**changes):
     model = ROOT / "resources" / "miniature" / "editor-final"
     editor = {"name": "small", "type": "diffusers", "model": str(model), "dtype": "float32"}

@@ -1,6 +1,7 @@
 """What a run would have to do: edits and judgements that are due, and the time of the edits."""
 
 from collections.abc import Iterator, Mapping
+from itertools import chain, islice
 from pathlib import Path
 from statistics import fmean
 from typing import NamedTuple
@@ -113,11 +114,8 @@ def room(settings: Config, work: list[Work], sources: int) -> int:
 
 def _each(settings: Config, editor: str) -> int:
     """Return the bytes of one edit: the mean of those that are there, or the most."""
-    results, sizes = Path(settings.results), list[int]()
-    for category in settings.benchmark.categories:
-        images = layout.edited_images(layout.folder(results, editor, category))
-        for path in images.glob("*.png"):
-            sizes.append(path.stat().st_size)
-            if len(sizes) == MEASURED:
-                break
+    results = Path(settings.results)
+    folders = (layout.folder(results, editor, own) for own in settings.benchmark.categories)
+    images = chain.from_iterable(layout.edited_images(own).glob("*.png") for own in folders)
+    sizes = [path.stat().st_size for path in islice(images, MEASURED)]
     return round(fmean(sizes)) if sizes else PIXELS * CHANNELS
