@@ -207,7 +207,7 @@ def load(data: Mapping[str, Any], source: str) -> Run:
     if not only_compares(data):
         left_out: list[str] = []
         settings = load_config(data, source, produced=TINY_FILES, say=left_out.append)
-        return _with_devices(settings, left_out)
+        return with_devices(settings, left_out)
     comparison = load_comparison(data, source)
     recovery.check_tree(Path(comparison.results))
     return Run(comparison)
@@ -216,10 +216,10 @@ def load(data: Mapping[str, Any], source: str) -> Run:
 def of_job(data: Mapping[str, Any]) -> Run:
     """Return the run of a job, which may run before what others look for is made."""
     only = only_compares(data)
-    return Run(load_comparison(data, "job")) if only else _with_devices(config_of_job(data))
+    return Run(load_comparison(data, "job")) if only else with_devices(config_of_job(data))
 
 
-def _with_devices(settings: Config, left_out: Sequence[str] = ()) -> Run:
+def with_devices(settings: Config, left_out: Sequence[str] = ()) -> Run:
     devices = allocation.planned(settings)
     for judge in settings.each_judge.values():
         device.split(devices, judge.together, f"{judge.option}.gpus_per_judge")
@@ -249,12 +249,8 @@ def checked(run: Run, source: str, limits: Mapping[str, Any], dry: bool) -> Iter
     if settings.cluster is None:
         allocation.check_limits(limits, allocation.most_together(settings))
         device.check_visible(run.devices)
-        if settings.devices.accelerator == "auto" and run.devices[0].kind == "cpu":
-            names = ", ".join(device.name for device in run.devices)
-            yield (
-                f"devices: found no GPU here, runs on CPU slots: {names} "
-                "(devices.accelerator: auto)"
-            )
+        if (sentence := device.without_gpu(run.devices, settings.devices)) is not None:
+            yield f"devices: {sentence}"
     if dry:
         yield from hub.lacking(settings, source)
         yield from _told(partial(recovery.check_writable, run.results))
