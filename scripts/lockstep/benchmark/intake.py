@@ -155,7 +155,7 @@ class Intake:
             images = [(data, answer.result()) for data, answer in waiting.images]
             return self._accept(waiting.item, images)
         except SampleError as error:
-            self._note(waiting.item, error)
+            self.note(waiting.item, error)
             return _rejection(waiting.position, waiting.item, error)
 
     def _note_source(self, image: Image) -> None:
@@ -198,7 +198,7 @@ class Intake:
             index=index,
         )
 
-    def _note(self, item: Item | SampleError, error: SampleError) -> None:
+    def note(self, item: Item | SampleError, error: SampleError) -> None:
         """Note why a sample is rejected."""
         first = self._first.setdefault(DETAILS.sub("…", str(error)), str(error))
         self.reasons.setdefault(item.category, Counter())[first] += 1
