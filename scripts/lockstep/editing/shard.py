@@ -25,8 +25,9 @@ from lockstep.editing.waves import Barrier
 from lockstep.editors import keys
 from lockstep.editors.protocol import Editor
 from lockstep.editors.settings import EditorSettings, ServedEditorSettings
+from lockstep.errors import counted
 from lockstep.models import staging
-from lockstep.records import SERVER, EditRecord, Sample, file_state, progress, recovery
+from lockstep.records import SERVER, EditRecord, Sample, failures, file_state, progress, recovery
 from lockstep.records.rows import aside
 
 log = logging.getLogger(__name__)
@@ -180,13 +181,12 @@ def edit_shard(
         time.monotonic() - began,
     )
     if failed:
-        print(
-            f"{category} {place}: {failed} of {len(mine)} edits failed",
-            file=terminal,
-        )
+        errors = ((record.id, record.error) for record in done if record.status == "edit_failed")
+        told_of = failures.sentence(errors, len(mine), "edit")
+        print(f"{category} {place}: {told_of}", file=terminal)
     if skipped:
         print(
-            f"{category} {place}: {skipped} of {len(mine)} samples skipped, "
+            f"{category} {place}: {skipped} of {counted(len(mine), 'sample')} skipped, "
             f"{editor.name} takes one source image",
             file=terminal,
         )

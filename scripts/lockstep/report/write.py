@@ -101,12 +101,15 @@ def write_report(
         begun(threads, page.draw, report, settings, shown, part, parts) for part in range(parts)
     ]
     records.write_json(folder / "report.json", report)
+    failures = page.failures(report, frames)
     plain = settings.model_dump(mode="json")
     effective = yaml.safe_dump(plain, allow_unicode=True, sort_keys=False)
     records.write_text(folder / "config.yaml", effective)
     records.write_text(
         folder / "report.md",
-        texts.markdown("report.md.j2", report, settings.report.language, config=effective),
+        texts.markdown(
+            "report.md.j2", report, settings.report.language, config=effective, failures=failures
+        ),
     )
     records.write_text(folder / "scores.csv", texts.csv_table(report))
     records.write_text(folder / "scores.tex", texts.latex_table(report))
@@ -115,7 +118,7 @@ def write_report(
     records.write_text(folder / "means.svg", drawn["means"].svg)
     for chart in drawn.values():
         records.write_text(folder / f"{chart.name}.csv", _csv(chart.rows, list(chart.rows[0])))
-    text = page.render(report, settings, frames, drawn, plotted(), effective)
+    text = page.render(report, settings, frames, drawn, plotted(), effective, failures)
     records.write_text(folder / "report.html", text)
     _forget_others(folder, list(frames), list(settings.benchmark.named), settings.series)
 
