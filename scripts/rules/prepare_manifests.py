@@ -5,7 +5,7 @@ from pathlib import Path
 from lockstep import layout, records
 from lockstep.benchmark import intake
 from lockstep.config.load import of_job
-from lockstep.jobs import due, provenance
+from lockstep.jobs import allocation, due, plans, provenance
 from lockstep.jobs.joblog import job_log
 from lockstep.records import notes, progress
 
@@ -28,7 +28,8 @@ with job_log(snakemake.log[0]) as terminal:
         from lockstep.figures import human_files
 
         human_files.check(settings, map(Path, snakemake.output.manifests))
-    for sentence in due.of_samples(settings):
+    devices = len(allocation.planned(settings))
+    for sentence in (*plans.lines(settings, devices, counts.samples), *due.of_samples(settings)):
         print(f"  {sentence}", file=terminal)
     if counts.rejected:
         print(f"  the reasons are in {snakemake.output.rejected}", file=terminal)

@@ -134,8 +134,7 @@ def edit_shard(
         heartbeat_timeout=settings.heartbeat_timeout,
     )
     began = time.monotonic()
-    plan_lines = _plan(settings, len(samples), category, shard, editor)
-    log.info("%s", "\n  ".join(plan_lines))
+    log.info("%s", "\n  ".join(_plan(settings, len(samples), category, shard, editor)))
     # all that can fail is done inside, so that peers hear of a failure and do not wait
     with barrier:
         with ThreadPoolExecutor(READERS) as pool:
@@ -145,8 +144,6 @@ def edit_shard(
         log.info("%d of %d samples are in the cache", kept, len(mine))
         progress.expect(len(mine), kept)
         if missing or served.is_open(editor, folder):
-            if shard.number == 0:
-                print("\n  ".join(plan_lines), file=terminal)
             with ExitStack() as stack:
                 job = _job(settings, node_local, editor, shard, barrier, category, loaded, stack)
                 order: Order = InTurn(mine, barrier.first_wave)
@@ -333,7 +330,7 @@ def _plan(
     """Return lines that say which device edits what, and whether they keep step."""
     if isinstance(editor, ServedEditorSettings):
         requests = editor.at_once(len(shard.groups))
-        jobs = f"{requests} at a time in each of {len(shard.groups)} jobs"
+        jobs = f"{requests} at a time in each of {counted(len(shard.groups), 'job')}"
         return [f"{category}: samples: {samples}, through a server, {jobs}"]
     names = list(map(joined, shard.groups))
     waves = plan.wave_count(samples, len(names), shard.first)
