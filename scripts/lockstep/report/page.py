@@ -213,6 +213,7 @@ def _failures(report: Mapping[str, Any], samples: Iterable[Mapping[str, Row]]) -
     ]
     ordered.sort(key=lambda item: -len(item[-1]))
     editors = report["editors"].items()
+    unfinished = {own["editor"]: own for own in report.get("partial", ())}
     by_judge: dict[str, int] = {}
     if report.get("judges"):
         first, *_ = report["judges"][-1]["judges"]
@@ -222,7 +223,10 @@ def _failures(report: Mapping[str, Any], samples: Iterable[Mapping[str, Row]]) -
     return {
         "total": sum(map(len, found.values())) + sum(by_judge.values()),
         "by_judge": by_judge,
-        "overall": [(name, "", own["overall"]["micro"]) for name, own in editors],
+        "overall": [
+            (name, "", _with_missing(own["overall"]["micro"], unfinished.get(name)))
+            for name, own in editors
+        ],
         "by_category": [
             (name, key, row)
             for name, own in editors
@@ -235,6 +239,14 @@ def _failures(report: Mapping[str, Any], samples: Iterable[Mapping[str, Row]]) -
             for name, status, error, ids in ordered[:REASONS]
         ],
     }
+
+
+def _with_missing(row: dict[str, Any], unfinished: Mapping[str, int] | None) -> dict[str, Any]:
+    """Return an editor's numbers with what a run that goes on has still to make."""
+    if unfinished is None:
+        return row
+    missing = unfinished["samples"] - unfinished["scores"]
+    return {**row, "failures": {**row["failures"], "missing": missing}}
 
 
 def _judges(report: Mapping[str, Any], settings: Config) -> list[dict[str, Any]]:

@@ -92,11 +92,12 @@ def write_report(
     asked = _asked(settings, edits, results)
     rewriting = _rewriting(settings, results)
     told = (asked, rewriting, rejected, further, threads)
-    numbers = of_run(settings, frames, summaries, steps, *told)
+    made = frames if not unfinished else _made(frames)
+    numbers = of_run(settings, made, summaries, steps, *told)
     report = _unranked(numbers.model_dump(mode="json"), unfinished)
     parts = max(1, threads // DRAWING)
     # charts of scores show the means over the seeds
-    shown = seeds.averaged_scores(settings.seeds, frames)
+    shown = seeds.averaged_scores(settings.seeds, made)
     drawings = [
         begun(threads, page.draw, report, settings, shown, part, parts) for part in range(parts)
     ]
@@ -121,6 +122,14 @@ def write_report(
     text = page.render(report, settings, frames, drawn, plotted(), effective, failures)
     records.write_text(folder / "report.html", text)
     _forget_others(folder, list(frames), list(settings.benchmark.named), settings.series)
+
+
+def _made(frames: Frames) -> Frames:
+    """Return tables without what is still to be made, which has not failed."""
+    return {
+        editor: {key: frame[frame["status"] != "missing"] for key, frame in own.items()}
+        for editor, own in frames.items()
+    }
 
 
 def _unranked(report: dict[str, Any], unfinished: Sequence[Unfinished]) -> dict[str, Any]:
