@@ -213,6 +213,26 @@ def test_a_score_is_on_the_judges_scale_unless_another_one_is_stated(tmp_path):
     checked(tmp_path, [{**row, "mos": 50}], human_scales={"mos": {}})
 
 
+def test_without_a_run_equal_ids_of_two_categories_are_two_samples(tmp_path):
+    rows = [
+        {"category": key, "id": "1", "editor": "e", "rater": rater, "score": score}
+        for key, given in {"a": (1, 2), "b": (9, 9)}.items()
+        for rater, score in zip(("Ann", "Bo"), given, strict=True)
+    ]
+    among = people.among(read(written(tmp_path / "s.csv", rows), editors=None))
+    edits = {row["category"]: row["edits"] for row in among["raters"]}
+    assert edits == {"a": 1, "b": 1, "overall": 2}
+    assert one(among["raters"])["shared"] == 2
+    pair = {"id": "1", "first": "e", "second": "f", "rater": "Ann", "human_vote": "leftvote"}
+    path = written(tmp_path / "v.csv", [{**pair, "category": key} for key in "ab"])
+    votes = people.among(read(path, editors=None))["votes"]
+    assert {row["category"]: row["pairs"] for row in votes} == {"a": 1, "b": 1, "overall": 2}
+    # without categories they are one, and a run has each id once
+    for own, names in ((written(tmp_path / "n.csv", [pair, pair]), None), (path, EDITORS)):
+        with pytest.raises(ConfigError, match="line 3: expected one row of rater 'Ann' for '1'"):
+            read(own, editors=names)
+
+
 def test_ids_that_the_benchmark_lacks_are_known_before_anything_is_edited(tmp_path):
     row, other = {"editor": EDITORS[0], "score": 1}, {"first": EDITORS[0], "second": EDITORS[1]}
     with pytest.raises(ConfigError, match=r"line 3: id: expected samples .* another \('z' by '"):

@@ -25,8 +25,9 @@ from lockstep.foreign.ids import same_id
 from lockstep.rubrics.rubric import SCALE, Rubric, read_rubric
 
 WHOSE = ["editor", "form", "id", "category", "rater", "place"]
-"""Columns of every rating: the id as `same_id` compares it and as the file has it, the rater (None
-where the file names none), and where the row stands."""
+"""Columns of every rating: the id as it is compared (by `same_id`; without a run within its
+category) and as the file has it, the rater (None where the file names none), and where the row
+stands."""
 
 VOTED = ["form", "id", "category", "first", "second", "vote", "rater", "place"]
 
@@ -210,7 +211,7 @@ def _ratings(
             name = next(iter(own))
             expected = f"{name}: expected a number" if len(own) == 1 else "expected a score"
             raise ConfigError(f"{place}: {expected}, found {values.get(name)!r:.60}")
-        found.append({"editor": editor, **_shared(place, values, columns), **given})
+        found.append({"editor": editor, **_shared(place, values, columns, editors), **given})
     return found
 
 
@@ -230,17 +231,25 @@ def _votes(
         vote = human_vote(place, column, values.get(column))
         winner = {"A better": 1, "B better": -1}.get(vote, 0)
         row = {"first": first, "second": second, "vote": winner}
-        found.append({**row, **_shared(place, values, columns)})
+        found.append({**row, **_shared(place, values, columns, editors)})
     return found
 
 
-def _shared(place: str, values: Mapping[str, Any], columns: Sequence[str]) -> dict[str, Any]:
+def _shared(
+    place: str,
+    values: Mapping[str, Any],
+    columns: Sequence[str],
+    editors: Sequence[str] | None,
+) -> dict[str, Any]:
     name = text_in(place, "id", values.get("id"))
-    category = _text(place, values, columns, "category")
+    named = _text(place, values, columns, "category")
+    category = None if named is None else known_key(named)
+    # a run has each id once; elsewhere each category may have its own
+    apart = "" if editors is not None or category is None else f"{category}\0"
     return {
-        "form": same_id(name),
+        "form": f"{apart}{same_id(name)}",
         "id": name,
-        "category": None if category is None else known_key(category),
+        "category": category,
         "rater": _text(place, values, columns, "rater"),
         "place": place,
     }
