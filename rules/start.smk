@@ -48,7 +48,7 @@ if workflow.remote_exec:
 
 onstart:
     # it takes what a plan does without
-    from lockstep.jobs import board, due
+    from lockstep.jobs import board, due, plans
 
     try:
         needed = list(workflow.dag.needrun_jobs())
@@ -59,7 +59,8 @@ onstart:
         if not RUN.only_compares and not workflow.touch:
             board.begin(CONFIG, RUN.devices, works)
         HELD.append(computed.begin(RUN, SOURCE, jobs, only_touches=workflow.touch))
-        for sentence in due.at_start(CONFIG, jobs):
+        told = () if RUN.only_compares else plans.at_start(CONFIG, len(RUN.devices), jobs)
+        for sentence in (*told, *due.at_start(CONFIG, jobs)):
             print(media.entry(sentence), file=sys.stderr)
         os.environ[takeover.BY_JOBS] = "0"
     except LockstepError as error:

@@ -10,7 +10,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from lockstep import layout
-from lockstep.errors import ConfigError, LockstepError, suggest
+from lockstep.errors import ConfigError, LockstepError, counted, suggest
 from lockstep.foreign import media
 from lockstep.jobs import workers
 from lockstep.jobs.verify import verify
@@ -173,7 +173,7 @@ def _verify(results: Path) -> int:
         if fault is not None:
             faults += 1
             tqdm.write(media.entry(f"{fault.path}: {fault.what}"))
-    print(f"{count} files looked at, {faults} of them not what was written")
+    print(f"{counted(count, 'file')} looked at, {faults} of them not what was written")
     if faults:
         print("delete these files and run the workflow again: it makes them anew")
     return int(faults > 0)
@@ -210,8 +210,8 @@ def _report(arguments: argparse.Namespace) -> int:
     settings = load.of_file(file)
     folder = output or layout.partial_report(Path(settings.results))
     for own in write_partial(settings, folder, max(1, len(os.sched_getaffinity(0)) // 2)):
-        edits, scores = (f"{done} of {own.samples}" for done in (own.edits, own.scores))
-        print(f"{own.editor}: {edits} edits, {scores} scores")
+        edits, scores = (counted(own.samples, noun) for noun in ("edit", "score"))
+        print(f"{own.editor}: {own.edits} of {edits}, {own.scores} of {scores}")
     print(folder / layout.page(folder).name)
     return 0
 
@@ -226,9 +226,9 @@ def _ratings(plan: Path, files: list[Path]) -> int:
     answers, path = read_answers(plan, files), layout.ratings(plan)
     write_answers(answers, path)
     raters = len({row["rater"] for row in answers.rows})
-    print(f"{path}: {len(answers.rows)} ratings by {raters} raters")
+    print(f"{path}: {counted(len(answers.rows), 'rating')} by {counted(raters, 'rater')}")
     if answers.unfinished:
-        print(f"{answers.unfinished} items with an answer missing are left out")
+        print(f"left out, as an answer is missing: {counted(answers.unfinished, 'item')}")
     return 0
 
 

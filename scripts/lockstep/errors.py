@@ -28,13 +28,20 @@ from collections.abc import Iterable
 class LockstepError(Exception):
     """A user's mistake or a failure of one sample, with the fix in the message."""
 
+    is_final = False
+    """Whether another try without a change would fail alike."""
+
 
 class ConfigError(LockstepError):
     """The configuration names something that cannot be."""
 
+    is_final = True
+
 
 class BenchmarkError(LockstepError):
     """The benchmark file as a whole cannot be read."""
+
+    is_final = True
 
 
 class SampleError(LockstepError):
@@ -59,6 +66,8 @@ class SkipError(EditError):
 class RubricError(LockstepError):
     """A rubric file is not one."""
 
+    is_final = True
+
 
 class TemplateError(LockstepError):
     """A template cannot be read, or filled in with some values."""
@@ -74,6 +83,8 @@ class DamagedError(LockstepError, ValueError):
 
 class SharedError(LockstepError):
     """All samples fail alike."""
+
+    is_final = True
 
 
 class OutOfMemory(LockstepError):
@@ -100,6 +111,15 @@ def suggest(found: str, expected: Iterable[str]) -> str:
     """Return ' (did you mean …?)' for the closest expected word, or ''."""
     close = difflib.get_close_matches(found, list(expected), n=1)
     return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+def counted(number: int, noun: str, several: str | None = None) -> str:
+    """Return a number with its noun: 1 edit, 2 edits, 0 categories.
+
+    Args:
+        several: the noun's plural; None adds an s.
+    """
+    return f"{number} {noun if number == 1 else several or f'{noun}s'}"
 
 
 def one_sentence(error: BaseException) -> str:

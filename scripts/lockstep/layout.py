@@ -50,6 +50,16 @@ def rejected(results: Path) -> Path:
     return results / "manifest" / "rejected.jsonl"
 
 
+def rejected_log(results: Path) -> Path:
+    """Return the copy of the rejected samples that stays where the benchmark is refused."""
+    return results / "logs" / "rejected.jsonl"
+
+
+def given_up(log: str | Path) -> Path:
+    """Return the copy of the log of a job that is not to be tried again in its run."""
+    return Path(f"{log}.given-up")
+
+
 def sources(results: Path) -> Path:
     """Return the list of files of the benchmark's that source images were read from."""
     return results / "manifest" / "sources.jsonl"

@@ -261,7 +261,7 @@ def checked(run: Run, source: str, limits: Mapping[str, Any], dry: bool) -> Iter
         # it takes pandas
         from lockstep.figures import human_files
 
-        human_files.of_run(settings, run.rubrics)
+        human_files.check(settings, provenance.fitting_manifests(settings))
     recovery.check_tree(run.results)
     if dry:
         for judge in settings.each_judge:

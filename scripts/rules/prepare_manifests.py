@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
+from lockstep import layout, records
 from lockstep.benchmark import intake
 from lockstep.config.load import of_job
-from lockstep.jobs import due, provenance
+from lockstep.jobs import allocation, due, plans, provenance
 from lockstep.jobs.joblog import job_log
 from lockstep.records import notes, progress
 
@@ -19,8 +20,16 @@ with job_log(snakemake.log[0]) as terminal:
     if counts.left_out:
         listed = ", ".join(f"{count} {name}" for name, count in counts.left_out.items())
         print(f"  not configured, left out: {listed}", file=terminal)
-    intake.check_left(counts, settings.benchmark)
-    for sentence in due.of_samples(settings):
+    listed = layout.rejected_log(folder.parent)
+    records.write_bytes(listed, Path(snakemake.output.rejected).read_bytes())
+    intake.check_left(counts, settings.benchmark, listed)
+    if settings.report.human_files:
+        # it takes pandas
+        from lockstep.figures import human_files
+
+        human_files.check(settings, map(Path, snakemake.output.manifests))
+    devices = len(allocation.planned(settings))
+    for sentence in (*plans.lines(settings, devices, counts.samples), *due.of_samples(settings)):
         print(f"  {sentence}", file=terminal)
     if counts.rejected:
         print(f"  the reasons are in {snakemake.output.rejected}", file=terminal)

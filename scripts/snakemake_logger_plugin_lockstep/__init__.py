@@ -21,7 +21,7 @@ from snakemake_interface_logger_plugins.settings import LogHandlerSettingsBase
 from lockstep.config import checks
 from lockstep.errors import ConfigError
 from lockstep.foreign import media, yaml_files
-from lockstep.jobs import board
+from lockstep.jobs import board, joblog
 from lockstep.records import recovery
 from snakemake_logger_plugin_lockstep.display import Display, can_draw
 
@@ -48,6 +48,8 @@ OF_SCRIPT = re.compile(
 """What Snakemake says of a script of ours that has failed, beside what the script says."""
 
 NO_RULE = re.compile(r"MissingRuleException:\nNo rule to produce (?P<target>[^/\n]+?) \(if you ")
+
+AGAIN = re.compile(r"Trying to restart job (?P<job>\d+)\.")
 
 STOPPING = "Terminating processes on user request"
 """What Snakemake says when it is interrupted."""
@@ -192,6 +194,8 @@ class _Lines(DefaultFormatter):
         self._done = 0
         self._started: dict[int, tuple[float, str]] = {}
         """Running jobs: when they began, and what they do."""
+        self._final: set[int] = set()
+        """Jobs that failed of what another try would fail of, too; Snakemake starts them again."""
 
     def format(self, record: logging.LogRecord) -> str:
         return media.visible(self._line(record))
@@ -208,6 +212,8 @@ class _Lines(DefaultFormatter):
             return ""
         if event is None and record.levelno < logging.WARNING and not self._verbose:
             message = record.getMessage()
+            if (again := AGAIN.match(message)) and int(again["job"]) in self._final:
+                return ""
             return "" if NOISE.match(message.strip()) else message.strip("\n")
         if OF_SCRIPT.fullmatch(record.getMessage()) and not self._verbose:
             # the line on its failure says where to look
@@ -250,8 +256,10 @@ class _Lines(DefaultFormatter):
 
     def format_job_error(self, msg: dict[str, Any]) -> str:
         began, what = self._started.pop(msg["jobid"], (time.monotonic(), msg["rule_name"]))
-        if self.interrupted:
+        if self.interrupted or msg["jobid"] in self._final:
             return ""
+        if any(map(joblog.is_final, msg["log"])):
+            self._final.add(msg["jobid"])
         logs = ", ".join(msg["log"])
         line = f"{_clock()} FAILED {what} after {_seconds(time.monotonic() - began)}"
         return f"{line}, see {logs}" if logs else "\n".join(self._format_job_error(msg))

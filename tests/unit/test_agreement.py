@@ -184,7 +184,7 @@ def test_the_mean_by_fishers_z_at_its_ends():
         (
             "id,score",
             ("physical-9", 1),
-            "line 2: expected edits of this run, found 1 rows of others (the first is 'physical-9'",
+            "line 2: id: expected edits of this run, found a row of another ('physical-9'",
         ),
         ("id,mark", ("physical-0", 1), "found no 'score'"),
         ("name,score", ("physical-0", 1), "found no 'id'"),
@@ -205,7 +205,7 @@ def test_the_mean_by_fishers_z_at_its_ends():
         ),
         ("id,score,editor", ("physical-0", 1, ""), "line 2: editor: expected a text, found ''"),
         ("id,score", ("", 1), "line 2: id: expected a text, found ''"),
-        ("id,score", ("NA", 1), "1 rows of others (the first is 'NA' by 'e')"),
+        ("id,score", ("NA", 1), "found a row of another ('NA' by 'e')"),
     ],
 )
 def test_a_file_that_is_none_is_one_clear_error(tables, tmp_path, columns, row, sentence):

@@ -89,7 +89,7 @@ def test_a_report_of_what_is_there_needs_a_configuration_and_a_benchmark_that_wa
         encoding="utf-8",
     )
     said = run(monkeypatch, "report", "--partial", "--configfile", "own.yaml")
-    assert said.startswith("Error: results: expected the benchmark's samples (manifest/physical")
+    assert said.startswith("Error: results: expected the samples of this configuration (manifest")
     assert not (tmp_path / "results").exists()
 
 

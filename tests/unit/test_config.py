@@ -1,13 +1,16 @@
 """Configuration: one clear sentence for each mistake, and generated files in step."""
 
 import copy
+import json
 import os
 import re
 
 import pytest
 import yaml
+from pydantic import ValidationError
 
 from lockstep.config.load import load_comparison, load_config, of_job
+from lockstep.config.section import Section
 from lockstep.errors import ConfigError
 from tests import config_docs
 from tests.conftest import ROOT
@@ -224,6 +227,33 @@ def load(**sections):
             "devices.schedule: expected 'lockstep', 'free' or 'queue', found \"locksteps\"",
         ),
         ({"devices": {"enable_batch_sync": "maybe"}}, 'found "maybe"'),
+        (
+            {"benchmark": {"max_rejected_share": True}},
+            "benchmark.max_rejected_share: expected a number, found true",
+        ),
+        ({"seeds_per_sample": True}, "seeds_per_sample: expected a whole number, found true"),
+        (
+            {"judge": {"min_schema_mass": False}},
+            "judge.min_schema_mass: expected a number, found false",
+        ),
+        (
+            {"report": {"threshold": 99}},
+            "report.threshold: expected a score from 0 to 10, found 99",
+        ),
+        ({"rating": {"mode": "pairs"}}, "rating.mode: expected criteria with one editor, found p"),
+        ({"judge": {"pairs": True}}, "judge.pairs: expected false with one editor, found true"),
+        (
+            {"report": {"human_scales": {"score": {"scale": [0, 100]}}}},
+            "report.human_scales: expected a file in report.human_scores beside it, found none",
+        ),
+        (
+            {"editors": [{"name": name, "type": "identity"} for name in ("own", "Own")]},
+            "expected names that differ in more than capital letters, found 'own' and 'Own'",
+        ),
+        (
+            {"editors": [{"name": "Manifest", "type": "identity"}]},
+            "editors: found name 'Manifest', which the workflow uses itself",
+        ),
     ],
 )
 def test_a_mistake_is_one_clear_sentence(sections, sentence):
@@ -290,6 +320,35 @@ def test_a_path_that_no_file_can_have_is_a_sentence(where, path):
     with pytest.raises(ConfigError) as error:
         load(**sections)
     assert "\n" not in str(error.value)
+
+
+def sections(kind=Section):
+    for own in kind.__subclasses__():
+        yield own
+        yield from sections(own)
+
+
+def test_true_and_false_are_no_numbers_in_any_section():
+    seen = set()
+    for own in sections():
+        for name, field in own.model_fields.items():
+            text = str(field.annotation)
+            if not re.search(r"\b(int|float)\b", text) or "bool" in text:
+                continue
+            value = [True, True] if re.search("tuple|Scale", text) else True
+            value = {"a": value} if "dict" in text else value
+            with pytest.raises(ValidationError) as error:
+                own.model_validate_json(json.dumps({name: value}))
+            told = [e for e in error.value.errors() if e["loc"][0] == name]
+            assert {"int_type", "float_type"} & {e["type"] for e in told}, (own, name, told)
+            seen.add(name)
+    assert {"max_rejected_share", "seed", "scale", "num_inference_steps", "temperature"} <= seen
+
+
+def test_a_threshold_is_on_the_scale_of_what_is_compared():
+    data = {"compare": {"sources": {"a": "b"}, "scale": [1, 5]}, "report": {"threshold": 7}}
+    with pytest.raises(ConfigError, match=r"report\.threshold: expected a score from 1 to 5, fo"):
+        load_comparison(data, "c.yaml")
 
 
 def test_several_mistakes_are_a_sentence_each():

@@ -4,7 +4,7 @@ import pytest
 
 from lockstep import layout, records
 from lockstep.config.load import load_config
-from lockstep.errors import ServerError
+from lockstep.errors import ServerError, counted
 from lockstep.figures import survey
 from lockstep.foreign import transport
 from lockstep.jobs import due as of_runs
@@ -126,7 +126,8 @@ def test_prices_and_the_budget_are_part_of_it(serve, tmp_path):
     made = len(job.judged())
     assert 0 < made < 5
     told = said(job)
-    assert told[0] == f"judge: {5 - made} judgements are due, {made} are cached"
+    due = counted(5 - made, "judgement is", "judgements are")
+    assert told[0] == f"judge: {due} due, {counted(made, 'is', 'are')} cached"
     price = 100 * (5 - made)
     assert told[2].startswith(f"judge: they cost about {price:,.2f} (judge.input_price 1e+06")
     assert told[3] == (

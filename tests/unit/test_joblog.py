@@ -33,6 +33,25 @@ def test_a_job_that_is_done_does_not_fail_as_its_libraries_end(tmp_path, last, d
     assert ("finished in" in log) == done
 
 
+@pytest.mark.parametrize(("kind", "tries"), [("ConfigError", 1), ("DeviceError", 2)])
+def test_what_no_other_try_would_help_is_told_once_a_run(tmp_path, kind, tries):
+    def told(run, last=f"raise {kind}('a.csv: no')"):
+        code = JOB.format(last=last).replace("atexit.register(os.abort)", "")
+        job = [sys.executable, "-c", code.replace("import ConfigError", f"import {kind}")]
+        own = {**os.environ, "LOCKSTEP_RUN": run}
+        ended = subprocess.run(job, cwd=tmp_path, stderr=subprocess.PIPE, text=True, env=own)
+        return ended.returncode, ended.stderr.count("Error: a.csv: no")
+
+    assert told("one") == (1, 1)
+    # as the workflow engine does
+    (tmp_path / "job.log").unlink()
+    assert told("one") == (1, tries - 1)
+    assert "a.csv: no" in (tmp_path / "job.log").read_text()
+    # the next run looks again, and finds it mended
+    assert told("two") == (1, 1)
+    assert told("three", "pass") == (0, 0)
+
+
 DIARY = """
 import logging, os
 from lockstep.jobs.joblog import Diary, written_to

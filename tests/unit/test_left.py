@@ -1,6 +1,7 @@
 """Benchmarks of which nothing is left, and items with a key twice."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -27,6 +28,7 @@ def table(tmp_path, *rows):
     return path
 
 
+LISTED = Path("logs/rejected.jsonl")
 GOOD = "cats,there.png,Do."
 NO_FILE = ["cats,gone0.png,Do.", "cats,gone1.png,Do."]
 
@@ -54,14 +56,14 @@ NO_FILE = ["cats,gone0.png,Do.", "cats,gone1.png,Do."]
 def test_where_nothing_is_left_the_commonest_reason_is_told(tmp_path, rows, categories, sentence):
     counts, settings, _ = prepare(tmp_path, table(tmp_path, *rows), categories=categories)
     with pytest.raises(BenchmarkError, match=sentence) as error:
-        intake.check_left(counts, settings)
+        intake.check_left(counts, settings, LISTED)
     assert "\n" not in str(error.value)
 
 
 def test_what_is_left_is_enough(tmp_path):
     path = table(tmp_path, GOOD, GOOD, *NO_FILE)
     counts, settings, _ = prepare(tmp_path, path, categories=["cats"])
-    intake.check_left(counts, settings)
+    intake.check_left(counts, settings, LISTED)
     assert counts.rejected == 2
 
 
@@ -69,7 +71,7 @@ def test_a_published_benchmark_may_lack_a_category_of_its_format(tmp_path):
     made = formats.re_edit(tmp_path / "b", 1)
     counts, settings, _ = prepare(tmp_path, made.settings["path"])
     assert 0 in counts.samples.values()
-    intake.check_left(counts, settings)
+    intake.check_left(counts, settings, LISTED)
 
 
 def doubled(path, field):
@@ -117,8 +119,8 @@ def test_where_more_than_a_share_is_rejected_the_commonest_reason_is_told(tmp_pa
     sentence = (
         r"t\.csv: expected at most 50% of the samples to be rejected "
         r"\(benchmark\.max_rejected_share\), found 75%: 3 are rejected, 2 of them for a reason "
-        r"such as: image: found no file 'gone0\.png'"
+        r"such as: image: found no file 'gone0\.png'.* \(all are listed in logs/rejected\.jsonl\)"
     )
     with pytest.raises(BenchmarkError, match=sentence):
-        intake.check_left(counts, settings)
-    intake.check_left(counts, settings.model_copy(update={"max_rejected_share": 0.75}))
+        intake.check_left(counts, settings, LISTED)
+    intake.check_left(counts, settings.model_copy(update={"max_rejected_share": 0.75}), LISTED)

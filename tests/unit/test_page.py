@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from html import unescape
 from pathlib import Path
 
 import pandas as pd
@@ -337,6 +338,18 @@ def test_failures_are_grouped_by_reason_whatever_the_sample():
         "e: found no image of sample '…'",
     )
     assert found["total"] == 2
+
+
+def test_the_page_and_the_text_list_the_same_reasons_of_failures(written):
+    html = (written / "report.html").read_text(encoding="utf-8")
+    text = (written / "report.md").read_text(encoding="utf-8")
+    _, _, own = text.partition("\n## Failures\n")
+    own, _, _ = own.partition("\n## ")
+    reasons = re.findall(r'<p class="message" dir="auto">([^<]*)</p>', unescape(html))
+    counts = re.findall(r"</strong> (\d+) × ", html)
+    listed = re.findall(r"^\| [^|]* \| (\d+) \| (?:edit failed|judge failed): (.*?) \|", own, re.M)
+    assert listed
+    assert listed == list(zip(counts, reasons, strict=False))[: len(listed)]
 
 
 def test_the_configuration_beside_the_report_is_one(written):

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from scipy.stats import spearmanr
 
+from lockstep.config.load import of_job
 from lockstep.config.report import HumanScale, ReportSettings
 from lockstep.errors import ConfigError
 from lockstep.figures import human_files, people, raters
@@ -175,6 +176,70 @@ def study(tables, names=("Ann", "Bo", "王芳"), noise=2.0):
 def read(*paths, scales=None, editors=EDITORS):
     scales = {name: HumanScale.model_validate(own) for name, own in (scales or {}).items()}
     return human_files.read_people(paths, editors, scales, human_files.columns_of(RUBRICS))
+
+
+def checked(folder, rows, **report):
+    """Read rows as a run does, and check them against its samples a and b."""
+    path = written(folder / "humans.csv", rows)
+    data = {
+        "benchmark": {"path": str(path), "format": "table", "categories": ["c"]},
+        "editors": [{"name": name, "type": "identity"} for name in EDITORS],
+        "judge": {"type": "precomputed", "folder": str(folder)},
+        "report": {"human_scores": str(path), **report},
+    }
+    data["judge"]["rubrics"] = str(ROOT / "config" / "rubrics" / "physical.yaml")
+    sample = {"category": "c", "image": "", "image_sha256": "", "width": 1, "height": 1}
+    sample |= {"instruction": "", "index": 0}
+    manifest = folder / "c.jsonl"
+    manifest.write_text("".join(json.dumps({"id": name, **sample}) + "\n" for name in "ab"))
+    settings = of_job(data)
+    human_files.check(settings, [])
+    human_files.check(settings, [manifest])
+
+
+def test_a_score_is_on_the_judges_scale_unless_another_one_is_stated(tmp_path):
+    row = {"id": "a", "editor": EDITORS[0]}
+    for column in ("score", "physics", "preservation"):
+        checked(tmp_path, [{**row, column: 10}])
+        with pytest.raises(
+            ConfigError, match=rf"line 2: {column}: expected a number from 0 to 10"
+        ) as error:
+            checked(tmp_path, [{**row, column: 50}])
+        assert "found 50 (report.human_scales can state another scale)" in str(error.value)
+        checked(tmp_path, [{**row, column: 50}], human_scales={column: {"scale": [0, 100]}})
+        with pytest.raises(ConfigError, match="from 0 to 10"):
+            checked(tmp_path, [{**row, column: -1}], human_scales={column: {"level": "ordinal"}})
+    # of a number that the judge does not have nobody knows the scale
+    checked(tmp_path, [{**row, "mos": 50}], human_scales={"mos": {}})
+
+
+def test_without_a_run_equal_ids_of_two_categories_are_two_samples(tmp_path):
+    rows = [
+        {"category": key, "id": "1", "editor": "e", "rater": rater, "score": score}
+        for key, given in {"a": (1, 2), "b": (9, 9)}.items()
+        for rater, score in zip(("Ann", "Bo"), given, strict=True)
+    ]
+    among = people.among(read(written(tmp_path / "s.csv", rows), editors=None))
+    edits = {row["category"]: row["edits"] for row in among["raters"]}
+    assert edits == {"a": 1, "b": 1, "overall": 2}
+    assert one(among["raters"])["shared"] == 2
+    pair = {"id": "1", "first": "e", "second": "f", "rater": "Ann", "human_vote": "leftvote"}
+    path = written(tmp_path / "v.csv", [{**pair, "category": key} for key in "ab"])
+    votes = people.among(read(path, editors=None))["votes"]
+    assert {row["category"]: row["pairs"] for row in votes} == {"a": 1, "b": 1, "overall": 2}
+    # without categories they are one, and a run has each id once
+    for own, names in ((written(tmp_path / "n.csv", [pair, pair]), None), (path, EDITORS)):
+        with pytest.raises(ConfigError, match="line 3: expected one row of rater 'Ann' for '1'"):
+            read(own, editors=names)
+
+
+def test_ids_that_the_benchmark_lacks_are_known_before_anything_is_edited(tmp_path):
+    row, other = {"editor": EDITORS[0], "score": 1}, {"first": EDITORS[0], "second": EDITORS[1]}
+    with pytest.raises(ConfigError, match=r"line 3: id: expected samples .* another \('z' by '"):
+        checked(tmp_path, [{"id": "a", **row}, {"id": "z", **row}])
+    votes = [{"id": name, **other, "human_vote": "tievote"} for name in ("a", "y", "z")]
+    with pytest.raises(ConfigError, match=r"line 3: id: .* 2 rows of others \(the first is 'y'\)"):
+        checked(tmp_path, votes)
 
 
 def one(rows, scale="score", category="overall", editor=None):
@@ -455,7 +520,7 @@ def test_votes_and_scores_stand_in_files_of_their_own(tables, tmp_path):
         read(path)
     unknown = {"id": "nine", "first": "e", "second": "f", "human_vote": "leftvote"}
     path = written(tmp_path / "unknown.csv", [unknown])
-    with pytest.raises(ConfigError, match=r"line 2: expected samples of this run, found 1 rows"):
+    with pytest.raises(ConfigError, match="line 2: id: expected samples of this run, found a row"):
         people.agreement(tables, read(path), RUBRICS)
 
 

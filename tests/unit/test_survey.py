@@ -35,7 +35,9 @@ def test_a_survey_counts_what_is_there_and_names_what_is_not_usable(tmp_path):
     assert "       1 physical" in told
     assert "instructions: 5 without Chinese characters" in told
     assert "source images: 96×64 to 96×64, median 96×64" in told
-    assert "duplicates: 1 samples share their image with another one, 0 their instruction" in told
+    assert (
+        "duplicates: samples with the image of another one: 1, with its instruction too: 0" in told
+    )
     assert "rejected: 1\n       1 edit_instruction_en\n  item 5 (" in told
     assert "control: not measured yet" in told
     assert not (tmp_path / "results").exists()

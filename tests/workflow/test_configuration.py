@@ -183,7 +183,7 @@ def test_a_run_stops_where_all_samples_are_rejected(workflow):
         item["src_img_b64"] = "@@@"
     path.write_text(json.dumps(items), encoding="utf-8")
     printed = workflow.run("--retries", "0", check=False)
-    assert "found no sample of 'physical' that can be used, 1 are rejected" in printed
+    assert "found no sample of 'physical' that can be used, 1 is rejected" in printed
     assert "src_img_b64: found bad base64" in printed
     for item in items:
         item["src_img_b64"] = "@@@"

@@ -76,7 +76,17 @@ def test_a_partial_report_shows_what_is_there_and_disturbs_nothing(tmp_path):
     assert (folder / "report.md").read_text(encoding="utf-8").startswith("> **PARTIAL: ")
     page = (folder / "report.html").read_text(encoding="utf-8")
     assert f"{EDITOR} 1 of 4 edits and 1 of 4 scores" in page
+    micro = {name: own["overall"]["micro"] for name, own in told["editors"].items()}
+    assert [(own["count"], own["failed"]) for own in micro.values()] == [(3, 0), (0, 0)]
+    assert "Nothing failed." in page and "status=missing" in page
     assert [path.name for path in workflow.results.glob(".report*")] == []
+    # samples of another configuration are none of this one
+    workflow.config["benchmark"]["limit"] = 2
+    workflow.command()
+    done = subprocess.run([*command, *given], capture_output=True, text=True, check=False)
+    assert done.stderr.startswith("Error: results: expected the samples of this configuration (man")
+    assert "found those of another configuration; they are there once" in done.stderr
+    del workflow.config["benchmark"]["limit"]
     # the run goes on as if nothing had been
     workflow.run()
     assert [row["editor"] for row in workflow.report()["leaderboard"]] == [EDITOR]

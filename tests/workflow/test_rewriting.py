@@ -142,7 +142,7 @@ def test_one_refusal_costs_one_sample_and_is_asked_for_again(workflow):
 
     workflow.server.answers = [refuse, better]
     printed = workflow.run()
-    assert "1 of 3 instructions were not rewritten" in printed
+    assert "1 of 3 rewritings failed: the server's content filter refused" in printed
     found = edits(workflow)
     (failed,) = [r for r in found.values() if r["status"] != "ok"]
     assert failed["status"] == "edit_failed"

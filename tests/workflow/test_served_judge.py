@@ -118,7 +118,7 @@ def test_what_judging_takes_is_said_before_and_a_budget_stops_it_and_goes_on(wor
 
     judge["budget"] = 1e9
     printed = workflow.run()
-    assert "judge: 1 judgements are due, 1 are cached" in printed
+    assert "judge: 1 judgement is due, 1 is cached" in printed
     assert "about 100 prompt and 20 reply tokens (by the mean of 1 that are cached)" in printed
     assert "judge.budget: 100.00 of 1e+09 is spent over all runs, which suffices" in printed
     assert len(server.requests) == 2, "what was judged is not asked for again"

@@ -13,7 +13,7 @@ KNOWN = [
     r"\d+ jobs: .*",
     "prepare: .* rejected",
     "  .*",
-    r"\w+: samples: \d+, devices: 2, in lockstep, waves: \d+",
+    r"plan of \w+: \d+ samples in 2 categories, 2 devices, in lockstep, \d+ waves",
     f"({JOB})",
     f"({DEVICE})",
     "device  does .*",

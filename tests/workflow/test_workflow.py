@@ -73,8 +73,11 @@ def test_a_run_says_what_it_does_in_one_line_a_job(finished):
     assert jobs[-1].endswith(
         "report ready: results/report/report.html [28 done, 0 running, 0 waiting]"
     )
-    assert "physical: samples: 2, devices: 2, in lockstep, waves: 1" in lines
-    assert "  cpu0     1 sample → [0]" in lines
+    plan = "plan of small: 10 samples in 5 categories, 2 devices, in lockstep, 5 waves"
+    assert [line.strip() for line in lines if "lockstep" in line] == [plan]
+    assert "physical: samples: 2, devices: 2, in lockstep, waves: 1" in finished.logs(
+        "edit/**/*.log"
+    )
 
 
 def test_the_log_of_a_job_tells_what_it_loaded_and_how_long_each_edit_took(finished):
@@ -378,7 +381,7 @@ def test_with_fewer_slots_than_shards_nothing_waits_for_what_cannot_start(models
     # one that waited would do so for longer than a run may take here
     assert DeviceSettings().join_timeout > workflow.timeout
     output = workflow.run(*shards, "--resources", "gpu=1")
-    assert "only 1 of 3 shards run at a time and keep step" in output
+    assert "5 waves; only 1 of 3 run at a time and keep step" in output
     assert len(workflow.records("edits", editor="control")) == 5
 
 

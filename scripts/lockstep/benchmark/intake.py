@@ -284,18 +284,21 @@ def _told(found: Iterable[T]) -> Iterator[T]:
             due = now + EVERY
 
 
-def check_left(counts: Counts, settings: BenchmarkSettings) -> None:
+def check_left(counts: Counts, settings: BenchmarkSettings, listed: Path) -> None:
     """Refuse a benchmark of which too little is left: no sample, none of a category, or too few.
 
     A published benchmark may lack some of its format's categories; those of a table are the
     user's own words.
+
+    Args:
+        listed: the file that has all rejected samples.
 
     Raises:
         BenchmarkError: with the commonest reason.
     """
     path = settings.path
     if not any(counts.samples.values()) and counts.rejected:
-        why = _why(sum(counts.reasons.values(), Counter()))
+        why = _why(sum(counts.reasons.values(), Counter()), listed)
         raise BenchmarkError(f"{path}: found no sample that can be used, {why}")
     for category, count in counts.samples.items():
         if count:
@@ -303,7 +306,7 @@ def check_left(counts: Counts, settings: BenchmarkSettings) -> None:
         if category in counts.reasons:
             raise BenchmarkError(
                 f"{path}: found no sample of {category!r} that can be used, "
-                f"{_why(counts.reasons[category])}; benchmark.categories can leave it out"
+                f"{_why(counts.reasons[category], listed)}; benchmark.categories can leave it out"
             )
         if BY_FORMAT[settings.format] is None or not any(counts.samples.values()):
             others = ", ".join(counts.left_out) or "no other in this language"
@@ -313,16 +316,18 @@ def check_left(counts: Counts, settings: BenchmarkSettings) -> None:
             )
     share = counts.rejected / max(1, counts.rejected + sum(counts.samples.values()))
     if share > settings.max_rejected_share:
-        why = _why(sum(counts.reasons.values(), Counter()))
+        why = _why(sum(counts.reasons.values(), Counter()), listed)
         raise BenchmarkError(
             f"{path}: expected at most {settings.max_rejected_share:.0%} of the samples to be "
             f"rejected (benchmark.max_rejected_share), found {share:.0%}: {why}"
         )
 
 
-def _why(reasons: Counter[str]) -> str:
+def _why(reasons: Counter[str], listed: Path) -> str:
     ((reason, count),) = reasons.most_common(1)
-    return f"{reasons.total()} are rejected, {count} of them for a reason such as: {reason}"
+    total = reasons.total()
+    told = f"{total} {'is' if total == 1 else 'are'} rejected, {count} of them"
+    return f"{told} for a reason such as: {reason} (all are listed in {listed})"
 
 
 def samples(intake: Intake) -> Iterator[Sample | Rejected]:

@@ -22,7 +22,9 @@ class HumanScale(Section):
     """A column of people's scores."""
 
     scale: Scale | None = Field(
-        None, description="Lowest and highest possible value; a value outside is an error."
+        None,
+        description="Lowest and highest possible value; a value outside is an error. null is the "
+        "judge's scale if the judge has a number of this name, and no limit if it has none.",
     )
     level: Literal["ordinal", "interval"] | None = Field(
         None,
@@ -72,7 +74,7 @@ class ReportSettings(Section):
     )
     human_scales: dict[str, HumanScale] = Field(
         {},
-        description="For each column of people's scores, what it is. Without any, the columns are "
+        description="Description of each column of people's scores. Without any, the columns are "
         "score and the criteria and aspects of the rubric.",
     )
 
@@ -125,14 +127,27 @@ class CompareSettings(Section):
         return sources
 
 
-def threshold_of_one_scale(report: ReportSettings, compare: CompareSettings | None) -> None:
-    """Check that a threshold is not given for categories of several scales.
+def check_threshold(
+    report: ReportSettings, compare: CompareSettings | None, scale: tuple[float, float]
+) -> None:
+    """Check that a threshold is on the scale, and not given for categories of several scales.
+
+    Args:
+        scale: lowest and highest score of what is reported.
 
     Raises:
-        ValueError: if it is.
+        ValueError: if it is not, or is.
     """
-    if report.threshold is not None and compare is not None and compare.scales:
+    if report.threshold is None:
+        return
+    if compare is not None and compare.scales:
         raise ValueError(
             f"report.threshold: found {report.threshold:g} beside compare.scales, expected null: "
             "each category then has the threshold of its own scale"
+        )
+    low, high = scale
+    if not low <= report.threshold <= high:
+        raise ValueError(
+            f"report.threshold: expected a score from {low:g} to {high:g}, found "
+            f"{report.threshold:g}"
         )

@@ -26,13 +26,14 @@ from lockstep.config import backends
 from lockstep.config.cluster import ClusterSettings
 from lockstep.config.metrics import MetricsSettings
 from lockstep.config.rating import RatingSettings
-from lockstep.config.report import CompareSettings, ReportSettings, threshold_of_one_scale
-from lockstep.config.section import MAX_LENGTH, PathText, PlainPath, Section
+from lockstep.config.report import CompareSettings, ReportSettings, check_threshold
+from lockstep.config.section import MAX_LENGTH, PathText, PlainPath, Section, check_once
 from lockstep.devices.settings import DeviceSettings
 from lockstep.editors.settings import EditorSettings
 from lockstep.errors import ConfigError
 from lockstep.judges.settings import JudgeSettings
 from lockstep.models.backend import BackendSettings
+from lockstep.rubrics.rubric import SCALE
 
 B = TypeVar("B", bound=BackendSettings)
 
@@ -146,12 +147,10 @@ class Config(Section):
         if not self.editors:
             raise ValueError("editors: expected at least one editor, found an empty list")
         names = [*(editor.name for editor in self.editors), *self.series]
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
-            raise ValueError(f"editors: expected each name once, found {twice[0]!r} twice")
+        check_once("editors", names)
         reserved = {*RESERVED, *(n for c in self.benchmark.named.values() for n in c.names)}
         for name in names:
-            if name in reserved:
+            if name.casefold() in map(str.casefold, reserved):
                 raise ValueError(f"editors: found name {name!r}, which the workflow uses itself")
         return self
 
@@ -175,15 +174,15 @@ class Config(Section):
             raise ValueError("judges: expected at least one judge, found an empty list")
         categories = [name for own in self.benchmark.named.values() for name in own.names]
         taken = {*RESERVED, *categories, *(e.name for e in self.editors), *self.series}
-        seen = set()
+        taken = set(map(str.casefold, taken))
         for place, judge in enumerate(self.judges):
             name = judge.name
             if name is None:
                 raise ValueError(f"judges[{place}].name: expected a value, found nothing")
-            if name in seen:
-                raise ValueError(f"judges: expected each name once, found {name!r} twice")
+            check_once("judges", [str(own.name) for own in self.judges[: place + 1]])
+            form = name.casefold()
             # it has a target, a rule, and folders beside what the first judge has there
-            if {name, f"score_{name}"} & taken or layout.OF_JUDGEMENTS.match(name):
+            if {form, f"score_{form}"} & taken or layout.OF_JUDGEMENTS.match(form):
                 raise ValueError(f"judges: found name {name!r}, which the workflow uses itself")
             for field in ("anchors", "pairs") if place else ():
                 if given := getattr(judge, field):
@@ -191,14 +190,28 @@ class Config(Section):
                         f"judges[{place}].{field}: expected none but at the first judge, "
                         f"found {str(given).lower()}"
                     )
-            seen.add(name)
-            taken |= {name, f"score_{name}"}
+            taken |= {form, f"score_{form}"}
 
     @model_serializer(mode="wrap")
     def _as_given(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         found: dict[str, Any] = handler(self)
         found.pop("judge" if self.judges else "judges", None)
         return found
+
+    @model_validator(mode="after")
+    def _with_effect(self) -> "Config":
+        """Refuse settings that another one leaves without effect."""
+        if len(self.editors) == 1 and self.rating.mode == "pairs":
+            raise ValueError("rating.mode: expected criteria with one editor, found pairs")
+        if len(self.seeds) == 1 and self.judge.pairs:
+            raise ValueError(
+                f"{self.judge.option}.pairs: expected false with one editor, found true"
+            )
+        if self.report.human_scales and not self.report.human_files:
+            raise ValueError(
+                "report.human_scales: expected a file in report.human_scores beside it, found none"
+            )
+        return self
 
     @model_validator(mode="after")
     def _given_devices(self) -> "Config":
@@ -210,8 +223,8 @@ class Config(Section):
         return self
 
     @model_validator(mode="after")
-    def _one_scale(self) -> "Config":
-        threshold_of_one_scale(self.report, self.compare)
+    def _threshold_on_scale(self) -> "Config":
+        check_threshold(self.report, self.compare, SCALE)
         return self
 
     @property
@@ -289,6 +302,6 @@ class Comparison(Section):
     report: ReportSettings = ReportSettings()
 
     @model_validator(mode="after")
-    def _one_scale(self) -> "Comparison":
-        threshold_of_one_scale(self.report, self.compare)
+    def _threshold_on_scale(self) -> "Comparison":
+        check_threshold(self.report, self.compare, self.compare.scale)
         return self

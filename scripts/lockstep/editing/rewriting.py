@@ -18,7 +18,7 @@ from lockstep.errors import ConfigError, SampleError, one_sentence
 from lockstep.foreign.ids import same_id
 from lockstep.foreign.transport import Failed
 from lockstep.models import server
-from lockstep.records import RewriteRecord, Sample, alike, progress
+from lockstep.records import RewriteRecord, Sample, alike, failures, progress
 
 log = logging.getLogger(__name__)
 
@@ -45,15 +45,15 @@ def rewrite(editor: EditorSettings, manifest: Path, folder: Path, terminal: IO[s
     else:
         assert isinstance(rewriter, ChatRewriteSettings)
         found = _of_server(rewriter, samples, folder)
-    failed = sum(record.status != "ok" for record in found)
-    log.info("%d of %d instructions are rewritten", len(found) - failed, len(found))
+    failed = [(record.id, record.error) for record in found if record.status != "ok"]
+    log.info("%d of %d instructions are rewritten", len(found) - len(failed), len(found))
     for record in found:
         if record.error:
             log.warning("%s: %s", record.id, record.error)
     if failed:
         name = layout.place(folder)
-        told = f"{name.category} {name.editor}: {failed} of {len(found)} instructions"
-        print(f"{told} were not rewritten", file=terminal)
+        told = failures.sentence(failed, len(found), "rewriting")
+        print(f"{name.category} {name.editor}: {told}", file=terminal)
     records.write_records(layout.rewritten(folder), found)
 
 

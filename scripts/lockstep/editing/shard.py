@@ -25,8 +25,9 @@ from lockstep.editing.waves import Barrier
 from lockstep.editors import keys
 from lockstep.editors.protocol import Editor
 from lockstep.editors.settings import EditorSettings, ServedEditorSettings
+from lockstep.errors import counted
 from lockstep.models import staging
-from lockstep.records import SERVER, EditRecord, Sample, file_state, progress, recovery
+from lockstep.records import SERVER, EditRecord, Sample, failures, file_state, progress, recovery
 from lockstep.records.rows import aside
 
 log = logging.getLogger(__name__)
@@ -133,8 +134,7 @@ def edit_shard(
         heartbeat_timeout=settings.heartbeat_timeout,
     )
     began = time.monotonic()
-    plan_lines = _plan(settings, len(samples), category, shard, editor)
-    log.info("%s", "\n  ".join(plan_lines))
+    log.info("%s", "\n  ".join(_plan(settings, len(samples), category, shard, editor)))
     # all that can fail is done inside, so that peers hear of a failure and do not wait
     with barrier:
         with ThreadPoolExecutor(READERS) as pool:
@@ -144,8 +144,6 @@ def edit_shard(
         log.info("%d of %d samples are in the cache", kept, len(mine))
         progress.expect(len(mine), kept)
         if missing or served.is_open(editor, folder):
-            if shard.number == 0:
-                print("\n  ".join(plan_lines), file=terminal)
             with ExitStack() as stack:
                 job = _job(settings, node_local, editor, shard, barrier, category, loaded, stack)
                 order: Order = InTurn(mine, barrier.first_wave)
@@ -180,13 +178,12 @@ def edit_shard(
         time.monotonic() - began,
     )
     if failed:
-        print(
-            f"{category} {place}: {failed} of {len(mine)} edits failed",
-            file=terminal,
-        )
+        errors = ((record.id, record.error) for record in done if record.status == "edit_failed")
+        told_of = failures.sentence(errors, len(mine), "edit")
+        print(f"{category} {place}: {told_of}", file=terminal)
     if skipped:
         print(
-            f"{category} {place}: {skipped} of {len(mine)} samples skipped, "
+            f"{category} {place}: {skipped} of {counted(len(mine), 'sample')} skipped, "
             f"{editor.name} takes one source image",
             file=terminal,
         )
@@ -333,7 +330,7 @@ def _plan(
     """Return lines that say which device edits what, and whether they keep step."""
     if isinstance(editor, ServedEditorSettings):
         requests = editor.at_once(len(shard.groups))
-        jobs = f"{requests} at a time in each of {len(shard.groups)} jobs"
+        jobs = f"{requests} at a time in each of {counted(len(shard.groups), 'job')}"
         return [f"{category}: samples: {samples}, through a server, {jobs}"]
     names = list(map(joined, shard.groups))
     waves = plan.wave_count(samples, len(names), shard.first)

@@ -1,6 +1,5 @@
 """What comparisons in pairs say of the editors of a run, by category and over all of them."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from lockstep.figures.pairs import against_scores, comparisons, matrix, position
 from lockstep.figures.strengths import strengths
 from lockstep.figures.tables import clusters, read_table
 from lockstep.records import PairRecord
+from lockstep.records.failures import sentence
 
 
 def read_pairs(paths: Sequence[Path]) -> list[PairRecord]:
@@ -72,11 +72,5 @@ def arena(
 
 def failures(found: Sequence[PairRecord]) -> str:
     """Return in one sentence how many comparisons failed and the commonest reason, if any did."""
-    reasons = Counter(each.error or "no reason given" for each in found if each.status != "ok")
-    if not reasons:
-        return ""
-    ((reason, count),) = reasons.most_common(1)
-    return (
-        f"{reasons.total()} of {len(found)} comparisons failed, {count} of them for this reason: "
-        f"{reason}"
-    )
+    failed = ((each.id, each.error) for each in found if each.status != "ok")
+    return sentence(failed, len(found), "comparison")

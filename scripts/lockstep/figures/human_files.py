@@ -6,12 +6,15 @@ Other columns are passed over.
 """
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 
+from lockstep import records
 from lockstep.benchmark.categories import known_key
 from lockstep.benchmark.score_files import number_in, read_rows, text_in
 from lockstep.config.report import HumanScale
@@ -19,11 +22,12 @@ from lockstep.config.run import Config
 from lockstep.errors import ConfigError, suggest
 from lockstep.figures.votes import HUMAN_COLUMNS, human_vote
 from lockstep.foreign.ids import same_id
-from lockstep.rubrics.rubric import Rubric
+from lockstep.rubrics.rubric import SCALE, Rubric, read_rubric
 
 WHOSE = ["editor", "form", "id", "category", "rater", "place"]
-"""Columns of every rating: the id as `same_id` compares it and as the file has it, the rater (None
-where the file names none), and where the row stands."""
+"""Columns of every rating: the id as it is compared (by `same_id`; without a run within its
+category) and as the file has it, the rater (None where the file names none), and where the row
+stands."""
 
 VOTED = ["form", "id", "category", "first", "second", "vote", "rater", "place"]
 
@@ -31,6 +35,9 @@ LARGEST = 1e100
 """Of a score; squares of far larger ones are more than a number can be."""
 
 Row = tuple[str, Mapping[str, Any]]
+
+Ends = Mapping[str, tuple[float, float]]
+"""Lowest and highest possible value by column."""
 
 
 class People(NamedTuple):
@@ -51,15 +58,70 @@ def columns_of(rubrics: Mapping[str, Rubric]) -> list[str]:
     return list(dict.fromkeys(["score", *(own.name for own in valued), *aspects]))
 
 
+def ends_of(rubrics: Mapping[str, Rubric]) -> Ends:
+    """Return the scale of a judge's numbers, over all categories that have them."""
+    found: dict[str, set[tuple[float, float]]] = {"score": {SCALE}}
+    for rubric in rubrics.values():
+        for own in rubric.valued:
+            found.setdefault(own.name, set()).add(own.kind.scale or rubric.scale)
+            if own.aspect is not None:
+                found.setdefault(own.aspect, set()).add(rubric.scale)
+    return {
+        name: (min(low for low, _ in scales), max(high for _, high in scales))
+        for name, scales in found.items()
+    }
+
+
 def of_run(settings: Config, rubrics: Mapping[str, Rubric]) -> People:
     """Return what `report.human_scores` names; see `read_people`.
+
+    Columns that the judge has numbers in are on its scale, unless `report.human_scales` states
+    another one.
 
     Args:
         rubrics: by category.
     """
     own, editors = settings.report, [editor.name for editor in settings.editors]
-    files = list(map(Path, own.human_files))
-    return read_people(files, editors, own.human_scales, columns_of(rubrics))
+    files, ends = list(map(Path, own.human_files)), ends_of(rubrics)
+    return read_people(files, editors, own.human_scales, columns_of(rubrics), ends)
+
+
+def check(settings: Config, manifests: Iterable[Path]) -> None:
+    """Check what `report.human_scores` names before anything is edited.
+
+    Args:
+        manifests: of the benchmark's categories; nothing where it was not read yet.
+
+    Raises:
+        ConfigError: as `read_people`, and if people rated samples that the benchmark lacks.
+    """
+    keys = settings.benchmark.categories
+    rubrics = {key: read_rubric(Path(settings.judge.rubric_file(key)), key) for key in keys}
+    given, read = of_run(settings, rubrics), list(manifests)
+    forms = {same_id(sample.id) for path in read for sample in records.read_manifest(path)}
+    for frame in (given.ratings, given.votes) if read else ():
+        check_known(frame, ~frame["form"].isin(forms).to_numpy(), "sample")
+
+
+def check_known(given: pd.DataFrame, lost: np.ndarray, what: str) -> None:
+    """Refuse rows of people on what is not part of a run.
+
+    Args:
+        lost: whether a row is one.
+        what: names what the run has, in the singular.
+
+    Raises:
+        ConfigError: naming the first.
+    """
+    if lost.any():
+        first = given[lost].iloc[0]
+        by = f" by {first['editor']!r}" if "editor" in first else ""
+        count = int(lost.sum())
+        others = "a row of another (" if count == 1 else f"{count} rows of others (the first is "
+        raise ConfigError(
+            f"{first['place']}: id: expected {what}s of this run, found {others}"
+            f"{first['id']!r}{by})"
+        )
 
 
 def read_people(
@@ -67,6 +129,7 @@ def read_people(
     editors: Sequence[str] | None,
     scales: Mapping[str, HumanScale],
     of_judge: Collection[str],
+    ends: Ends = MappingProxyType({}),
 ) -> People:
     """Read files of people's scores and votes.
 
@@ -74,6 +137,7 @@ def read_people(
         editors: of the run; None takes any.
         scales: columns of scores; if there are none, `score` and those in `of_judge`.
         of_judge: columns that the judge has numbers in.
+        ends: lowest and highest value of columns for which `scales` states none.
 
     Raises:
         ConfigError: naming file and line, if a file is none of the two or has no rows, if a rater
@@ -91,7 +155,7 @@ def read_people(
             raise ConfigError(f"{path}: expected rows of scores or votes, found none")
     scored = [file for file in files if not set(HUMAN_COLUMNS) & set(file[1])]
     known = _scales(scored, scales, of_judge)
-    ratings = [row for file in scored for row in _ratings(*file, editors, known)]
+    ratings = [row for file in scored for row in _ratings(*file, editors, known, ends)]
     votes = [row for file in files if file not in scored for row in _votes(*file, editors)]
     given = pd.DataFrame(ratings, columns=[*WHOSE, *known])
     cast = pd.DataFrame(votes, columns=VOTED)
@@ -132,6 +196,7 @@ def _ratings(
     rows: Sequence[Row],
     editors: Sequence[str] | None,
     scales: Mapping[str, HumanScale],
+    ends: Ends,
 ) -> list[dict[str, Any]]:
     own = {name: scale for name, scale in scales.items() if name in columns}
     alone = editors[0] if editors is not None and len(editors) == 1 else ""
@@ -141,12 +206,12 @@ def _ratings(
     for place, values in rows:
         named = _text(place, values, columns, "editor")
         editor = alone if named is None else _editor(place, "editor", named, editors)
-        given = {name: _score(place, name, values.get(name), own[name]) for name in own}
+        given = {name: _score(place, name, values.get(name), own[name], ends) for name in own}
         if all(map(math.isnan, given.values())):
             name = next(iter(own))
             expected = f"{name}: expected a number" if len(own) == 1 else "expected a score"
             raise ConfigError(f"{place}: {expected}, found {values.get(name)!r:.60}")
-        found.append({"editor": editor, **_shared(place, values, columns), **given})
+        found.append({"editor": editor, **_shared(place, values, columns, editors), **given})
     return found
 
 
@@ -166,17 +231,25 @@ def _votes(
         vote = human_vote(place, column, values.get(column))
         winner = {"A better": 1, "B better": -1}.get(vote, 0)
         row = {"first": first, "second": second, "vote": winner}
-        found.append({**row, **_shared(place, values, columns)})
+        found.append({**row, **_shared(place, values, columns, editors)})
     return found
 
 
-def _shared(place: str, values: Mapping[str, Any], columns: Sequence[str]) -> dict[str, Any]:
+def _shared(
+    place: str,
+    values: Mapping[str, Any],
+    columns: Sequence[str],
+    editors: Sequence[str] | None,
+) -> dict[str, Any]:
     name = text_in(place, "id", values.get("id"))
-    category = _text(place, values, columns, "category")
+    named = _text(place, values, columns, "category")
+    category = None if named is None else known_key(named)
+    # a run has each id once; elsewhere each category may have its own
+    apart = "" if editors is not None or category is None else f"{category}\0"
     return {
-        "form": same_id(name),
+        "form": f"{apart}{same_id(name)}",
         "id": name,
-        "category": None if category is None else known_key(category),
+        "category": category,
         "rater": _text(place, values, columns, "rater"),
         "place": place,
     }
@@ -202,7 +275,7 @@ def _editor(place: str, column: str, name: str, editors: Sequence[str] | None) -
     return name
 
 
-def _score(place: str, column: str, value: Any, scale: HumanScale) -> float:
+def _score(place: str, column: str, value: Any, own: HumanScale, ends: Ends) -> float:
     number = number_in(place, column, value)
     if number is None:
         return math.nan
@@ -213,10 +286,12 @@ def _score(place: str, column: str, value: Any, scale: HumanScale) -> float:
             f"{place}: {column}: expected a number from {-LARGEST:g} to {LARGEST:g}, found "
             f"{number:g}"
         )
-    if scale.scale is not None and not scale.scale[0] <= number <= scale.scale[1]:
-        low, high = scale.scale
+    scale = own.scale or ends.get(column)
+    if scale is not None and not scale[0] <= number <= scale[1]:
+        low, high = scale
+        hint = "" if own.scale else " (report.human_scales can state another scale)"
         raise ConfigError(
-            f"{place}: {column}: expected a number from {low:g} to {high:g}, found {number:g}"
+            f"{place}: {column}: expected a number from {low:g} to {high:g}, found {number:g}{hint}"
         )
     return number
 

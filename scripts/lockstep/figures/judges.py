@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from lockstep import records
+from lockstep.errors import counted
 from lockstep.figures import clusters, tables
 from lockstep.figures.correlations import correlations
 from lockstep.figures.raters import krippendorff_alpha
@@ -211,6 +212,6 @@ def sentence(row: Mapping[str, Any]) -> str:
     failed = [f"; {name} gave no score to {count}" for name, count in failures(row).items()]
     return (
         f"{row['category']}: Krippendorff's alpha {number(row['alpha'])}; Spearman of "
-        f"{', '.join(pairs)}; {row['shared']} of {row['edits']} edits scored by all judges"
-        f"{''.join(failed)}"
+        f"{', '.join(pairs)}; {row['shared']} of {counted(row['edits'], 'edit')} scored by all "
+        f"judges{''.join(failed)}"
     )

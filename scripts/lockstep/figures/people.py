@@ -8,10 +8,9 @@ import numpy as np
 import pandas as pd
 
 from lockstep.config.report import HumanScale
-from lockstep.errors import ConfigError
 from lockstep.figures import raters, tables
 from lockstep.figures.correlations import correlations
-from lockstep.figures.human_files import People, columns_of
+from lockstep.figures.human_files import People, check_known, columns_of
 from lockstep.figures.human_votes import votes_rows
 from lockstep.foreign import media
 from lockstep.foreign.ids import same_id
@@ -138,14 +137,7 @@ def _placed(given: pd.DataFrame, table: pd.DataFrame, keys: list[str], what: str
     """Return rows of people with the run's category and id, in the run's order."""
     known = table[[*dict.fromkeys([*keys, "form", "category", "id"])]]
     found = given.drop(columns=["category", "id"]).merge(known, on=keys, how="left")
-    lost = found["category"].isna().to_numpy()
-    if lost.any():
-        first = given[lost].iloc[0]
-        by = f" by {first['editor']!r}" if "editor" in first else ""
-        raise ConfigError(
-            f"{first['place']}: expected {what}s of this run, found {int(lost.sum())} rows of "
-            f"others (the first is {first['id']!r}{by})"
-        )
+    check_known(given, found["category"].isna().to_numpy(), what)
     for name in [name for name in ("editor", "category") if name in found]:
         order = {own: place for place, own in enumerate(table[name].unique())}
         found = found.iloc[found[name].map(order).argsort(kind="stable")]

@@ -11,7 +11,7 @@ from lockstep.benchmark import intake
 from lockstep.benchmark.intake import Intake
 from lockstep.benchmark.settings import BenchmarkSettings
 from lockstep.config.run import Config
-from lockstep.errors import DamagedError
+from lockstep.errors import DamagedError, counted
 from lockstep.jobs import due
 from lockstep.records import EditRecord, Rejected, Sample
 from lockstep.scoring.due import MEASURED
@@ -77,7 +77,7 @@ def lines(found: Survey, settings: Config, devices: int) -> Iterator[str]:
     """Yield what to print of a survey, line by line."""
     intake = found.intake
     total = sum(intake.counts.values())
-    yield f"{settings.benchmark.path}: {settings.benchmark.format}, {total} samples"
+    yield f"{settings.benchmark.path}: {settings.benchmark.format}, {counted(total, 'sample')}"
     for category, count in intake.counts.items():
         yield f"  {count:6} {category}"
     if intake.left_out:
@@ -93,12 +93,12 @@ def lines(found: Survey, settings: Config, devices: int) -> Iterator[str]:
         )
     if found.several or found.references:
         yield (
-            f"{found.several} samples with several source images, "
+            f"{counted(found.several, 'sample')} with several source images, "
             f"{found.references} with a reference image"
         )
     yield (
-        f"duplicates: {total - len(found.images)} samples share their image with another one, "
-        f"{total - len(found.pairs)} their instruction too"
+        f"duplicates: samples with the image of another one: {total - len(found.images)}, with its "
+        f"instruction too: {total - len(found.pairs)}"
     )
     yield f"rejected: {len(found.rejected)}"
     for reason, count in Counter(r.reason.split(":")[0] for r in found.rejected).most_common():
@@ -117,8 +117,9 @@ def estimate(name: str, counts: Iterable[int], results: Path, devices: int) -> s
         return f"{name}: not measured yet; --config benchmark='{{limit: 2}}' measures it"
     waves = plan.wave_count(sum(counts), devices)
     return (
-        f"{name}: about {_duration(waves * seconds)} of editing on {devices} devices "
-        f"({waves} waves of {seconds:.2f} s, the median of the edits in {results / name})"
+        f"{name}: about {_duration(waves * seconds)} of editing on {counted(devices, 'device')} "
+        f"({counted(waves, 'wave')} of {seconds:.2f} s, the median of the edits in "
+        f"{results / name})"
     )
 
 

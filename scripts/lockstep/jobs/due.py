@@ -7,7 +7,7 @@ from lockstep import layout
 from lockstep.config.run import Config
 from lockstep.jobs import provenance
 from lockstep.judges.settings import ModelJudgeSettings
-from lockstep.records import Sample, notes
+from lockstep.records import Sample
 from lockstep.rubrics.rubric import read_rubric
 from lockstep.scoring import due
 from lockstep.scoring.due import Due
@@ -66,8 +66,7 @@ def of_benchmark(
         counts: samples by category.
         some: samples of each category that stand for all.
     """
-    prepared = provenance.prepared(settings)
-    if prepared.files[0].exists() and notes.misfit(prepared) is None:
+    if provenance.fitting_manifests(settings):
         yield from of_samples(settings)
         return
     for below, judge in settings.each_judge.items():
@@ -76,10 +75,10 @@ def of_benchmark(
         whole, kept = Due(), False
         for editor in settings.editors:
             for category, samples in some.items():
-                folder = layout.folder(prepared.results, editor.name, category)
+                folder = layout.folder(Path(settings.results), editor.name, category)
                 rubric = read_rubric(Path(judge.rubric_file(category)))
                 own = (folder, settings.seed, counts[category])
                 whole.add(due.estimated(judge, rubric, samples, *own))
                 kept = kept or layout.judgement(folder, "", "_").parent.is_dir()
-        ledger = layout.judge_spent(prepared.results, below)
+        ledger = layout.judge_spent(Path(settings.results), below)
         yield from due.sentences(whole, judge, ledger, is_known=not kept)

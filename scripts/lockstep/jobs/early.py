@@ -7,7 +7,7 @@ from pathlib import Path
 from lockstep import layout
 from lockstep.config.run import Config
 from lockstep.devices.device import Device
-from lockstep.jobs import run, workers
+from lockstep.jobs import RUN, run, workers
 from lockstep.jobs.ahead import SLOTS, Planned
 from lockstep.jobs.types import EditJob
 
@@ -38,7 +38,7 @@ def load(settings: Config, devices: Sequence[Device], first: Planned) -> None:
             category=first.category,
             seed=settings.seed,
             slots=len(devices),
-            run=os.environ[workers.RUN],
+            run=os.environ[RUN],
             first=0,
             devices=tuple(devices),
             shard=shard,

@@ -13,21 +13,25 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import IO, Any
 
 import psutil
 
+from lockstep import layout, records
 from lockstep.errors import ConfigError, LockstepError, one_sentence
 from lockstep.foreign import media
-from lockstep.jobs import STARTER
+from lockstep.jobs import RUN, STARTER
 from lockstep.jobs.takeover import take_over
 
 log = logging.getLogger(__name__)
 
 FINISHED = "finished in"
 """In the last line of the log of a job that came to its end."""
+
+FINAL = "not tried again in run"
+"""Before the run's name, at the end of the log of a job that no other try would help."""
 
 TAIL = 4096
 """Bytes at the end of a log that hold its last line, or enough of it."""
@@ -43,7 +47,12 @@ def job_log(path: str | Path) -> Iterator[IO[str]]:
     """
     _open_standard_streams()
     with open_terminal(os.dup(2), closefd=True) as terminal, ExitStack() as stack:
+        if is_final(path):
+            # a second try of this run would say the same a second time
+            records.write_bytes(Path(path), layout.given_up(path).read_bytes())
+            sys.exit(1)
         try:
+            layout.given_up(path).unlink(missing_ok=True)
             stack.enter_context(written_to(path, anew=True))
         except LockstepError as error:
             print(f"Error: {error}", file=terminal)
@@ -58,6 +67,9 @@ def job_log(path: str | Path) -> Iterator[IO[str]]:
             log.info("%s %.1f s", FINISHED, time.monotonic() - began)
         except Exception as error:
             print(f"Error: {tell(error, path)}", file=terminal)
+            if isinstance(error, LockstepError) and error.is_final:
+                log.error("%s %s", FINAL, os.environ.get(RUN))
+                records.write_bytes(layout.given_up(path), Path(path).read_bytes())
             sys.exit(1)
         logging.shutdown()
         sys.stdout.flush()
@@ -201,6 +213,18 @@ def tell(error: Exception, path: str | Path) -> str:
         return str(error)
     log.error("failed", exc_info=error)
     return _sentence(error, path)
+
+
+def is_final(path: str | Path) -> bool:
+    """Tell whether a job has failed in this run of what another try would fail of, too.
+
+    Args:
+        path: its log, which the workflow engine removes before the other try.
+    """
+    with suppress(OSError):
+        wanted = f"{FINAL} {os.environ.get(RUN)}".encode()
+        return layout.given_up(path).read_bytes().rstrip().endswith(wanted)
+    return False
 
 
 def _finished(path: str | Path) -> bool:

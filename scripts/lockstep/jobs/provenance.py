@@ -30,6 +30,7 @@ from lockstep.records.notes import (
     check,
     digest,
     joint,
+    misfit,
     read_note,
     sha256,
 )
@@ -118,6 +119,13 @@ def prepared(settings: Config) -> Output:
         "code": code(*READING),
     }
     return Output(results, files, made_of)
+
+
+def fitting_manifests(settings: Config) -> list[Path]:
+    """Return the manifests, if the benchmark was read as it is; else nothing."""
+    made = prepared(settings)
+    is_read = made.files[0].exists() and misfit(made) is None
+    return [layout.manifest(made.results, key) for key in settings.benchmark.categories if is_read]
 
 
 def _read(settings: BenchmarkSettings) -> list[list[Any]]:

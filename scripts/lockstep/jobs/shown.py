@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 
 from lockstep import layout, records
+from lockstep.errors import counted
 from lockstep.foreign import media
 from lockstep.jobs.board import Board, Job
 from lockstep.jobs.left import Left, left, models, others, pace
@@ -116,9 +117,10 @@ def spoken(seconds: float) -> str:
 def line(found: Progress) -> str:
     """Return the line on the whole run."""
     parts = []
-    for noun, count in (("edits", found.edits), ("judgements", found.judgements)):
+    for noun, count in (("edit", found.edits), ("judgement", found.judgements)):
         if count.of != 0:
-            parts.append(f"{count.done} of {'…' if count.of is None else count.of} {noun}")
+            of = f"… {noun}s" if count.of is None else counted(count.of, noun)
+            parts.append(f"{count.done} of {of}")
     failed = found.edits.failed + found.judgements.failed
     parts.append(f"{failed} failed")
     seconds = found.seconds_left
@@ -145,7 +147,7 @@ def _rows(board: Board) -> Iterable[Row]:
         made = report.made - report.first_made
         does = {"loading": "loading", "loaded": "idle"}.get(report.state, DOES[own.stage])
         if own.stage == "prepare":
-            read = f", {report.made} samples" if report.made else ""
+            read = f", {counted(report.made, 'sample')}" if report.made else ""
             does = f"{media.line(board.message(report)) or does}{read}"
         yield Row(
             device=own.device,

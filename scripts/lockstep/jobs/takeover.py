@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 from lockstep import records
-from lockstep.jobs import workers
+from lockstep.jobs import RUN, workers
 from lockstep.records import recovery
 
 BY_JOBS = "LOCKSTEP_BY_JOBS"
@@ -24,7 +24,7 @@ def take_over() -> None:
     """
     if os.environ.get(BY_JOBS) == "1":
         results = Path(os.environ[RESULTS])
-        recovery.share(results, os.environ[workers.RUN], lambda: _sweep(results))
+        recovery.share(results, os.environ[RUN], lambda: _sweep(results))
 
 
 def _sweep(results: Path) -> None:

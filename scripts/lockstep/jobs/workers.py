@@ -28,8 +28,8 @@ from lockstep import layout
 from lockstep.devices.device import Device, joined
 from lockstep.devices.pinning import LEAVING
 from lockstep.devices.settings import DeviceSettings
-from lockstep.errors import WorkerError
-from lockstep.jobs import STARTER
+from lockstep.errors import SharedError, WorkerError
+from lockstep.jobs import RUN, STARTER
 from lockstep.jobs.sockets import (
     MAIN,
     Silent,
@@ -53,9 +53,6 @@ from lockstep.jobs.sockets import (
 )
 
 log = logging.getLogger(__name__)
-
-RUN = "LOCKSTEP_RUN"
-"""Environment variable with the name of the invocation."""
 
 TRIES = 3
 """Workers that a job asks one after the other, if they end before they begin with it."""
@@ -118,6 +115,7 @@ def run(
 
     Raises:
         WorkerError: if the job fails, or the worker dies meanwhile.
+        SharedError: if another try would fail as well.
     """
     for _ in range(TRIES):
         connection, pid = _connected(wanted)
@@ -128,7 +126,7 @@ def run(
         if reply:
             break
     if "error" in reply:
-        raise WorkerError(reply["error"])
+        raise (SharedError if reply.get("final") else WorkerError)(reply["error"])
     if "done" not in reply:
         found = "dead before the job was done" if reply else "dead at its start"
         raise WorkerError(

@@ -1,6 +1,5 @@
 """report.html: one page over all samples, with what it loads beside it."""
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -16,6 +15,7 @@ from lockstep.config.run import Config
 from lockstep.figures import judges, tables
 from lockstep.foreign import media
 from lockstep.records import canonical_json
+from lockstep.records.failures import by_reason
 from lockstep.report import language, series, texts
 from lockstep.report.gallery import Row, Samples
 from lockstep.report.terms import Chart, Frames, colour
@@ -82,6 +82,7 @@ def render(
     drawn: Mapping[str, Chart],
     plots: Mapping[str, Sequence[str]],
     effective: str,
+    failures: Mapping[str, Any],
 ) -> str:
     """Return the page's HTML.
 
@@ -90,6 +91,7 @@ def render(
         drawn: the charts of `draw`.
         plots: how each editor's devices kept step, as SVG.
         effective: the configuration as YAML.
+        failures: as `failures` returns them.
     """
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("lockstep.report.write"),
@@ -127,7 +129,7 @@ def render(
         samples=len(Samples(frames)),
         charts=drawn,
         plots=plots,
-        failures=_failures(report, Samples(_failing(frames))),
+        failures=failures,
         skipped=sum(len(own["ids"]) for own in report["skipped"]),
         limits={"reasons": REASONS, "ids": IDS},
         controls=[editor.name for editor in settings.editors if editor.copies_source],
@@ -191,19 +193,27 @@ def _failing(frames: Frames) -> Frames:
     }
 
 
-def _failures(report: Mapping[str, Any], samples: Iterable[Mapping[str, Row]]) -> dict[str, Any]:
+def failures(report: Mapping[str, Any], frames: Frames) -> dict[str, Any]:
     """Return what failed: numbers overall and by category, and reasons, the most frequent first."""
-    found: dict[tuple[str, str, str], list[str]] = {}
+    return _failures(report, Samples(_failing(frames)))
+
+
+def _failures(report: Mapping[str, Any], samples: Iterable[Mapping[str, Row]]) -> dict[str, Any]:
+    found: dict[tuple[str, str], list[tuple[str, str | None]]] = {}
     # what a run that goes on has still to make has not failed
     passed = ("ok", "skipped", *(["missing"] if report.get("partial") else []))
     for own in samples:
         for editor, row in own.items():
             if row["status"] not in passed:
-                own_id = rf"(?<!\w){re.escape(row['id'])}(?!\w)"
-                reason = re.sub(own_id, "…", row["error"] or "")
-                found.setdefault((editor, row["status"], reason), []).append(row["id"])
-    ordered = sorted(found.items(), key=lambda item: -len(item[1]))
+                found.setdefault((editor, row["status"]), []).append((row["id"], row["error"]))
+    ordered = [
+        (editor, status, error, ids)
+        for (editor, status), failed in found.items()
+        for error, ids in by_reason(failed)
+    ]
+    ordered.sort(key=lambda item: -len(item[-1]))
     editors = report["editors"].items()
+    unfinished = {own["editor"]: own for own in report.get("partial", ())}
     by_judge: dict[str, int] = {}
     if report.get("judges"):
         first, *_ = report["judges"][-1]["judges"]
@@ -213,7 +223,10 @@ def _failures(report: Mapping[str, Any], samples: Iterable[Mapping[str, Row]]) -
     return {
         "total": sum(map(len, found.values())) + sum(by_judge.values()),
         "by_judge": by_judge,
-        "overall": [(name, "", own["overall"]["micro"]) for name, own in editors],
+        "overall": [
+            (name, "", _with_missing(own["overall"]["micro"], unfinished.get(name)))
+            for name, own in editors
+        ],
         "by_category": [
             (name, key, row)
             for name, own in editors
@@ -222,16 +235,18 @@ def _failures(report: Mapping[str, Any], samples: Iterable[Mapping[str, Row]]) -
         ],
         "left_out": max(0, len(ordered) - REASONS),
         "reasons": [
-            {
-                "editor": editor,
-                "status": status,
-                "error": error,
-                "count": len(ids),
-                "ids": ids[:IDS],
-            }
-            for (editor, status, error), ids in ordered[:REASONS]
+            {"editor": name, "status": status, "error": error, "count": len(ids), "ids": ids[:IDS]}
+            for name, status, error, ids in ordered[:REASONS]
         ],
     }
+
+
+def _with_missing(row: dict[str, Any], unfinished: Mapping[str, int] | None) -> dict[str, Any]:
+    """Return an editor's numbers with what a run that goes on has still to make."""
+    if unfinished is None:
+        return row
+    missing = unfinished["samples"] - unfinished["scores"]
+    return {**row, "failures": {**row["failures"], "missing": missing}}
 
 
 def _judges(report: Mapping[str, Any], settings: Config) -> list[dict[str, Any]]:

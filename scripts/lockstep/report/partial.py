@@ -18,6 +18,7 @@ from lockstep.editing import shard as editing
 from lockstep.editors.settings import EditorSettings
 from lockstep.errors import ConfigError
 from lockstep.figures import preservation, tables
+from lockstep.jobs import provenance
 from lockstep.records import EditRecord, ScoreRecord
 from lockstep.report import language
 from lockstep.report.part import Unfinished
@@ -40,17 +41,17 @@ def write_partial(settings: Config, folder: Path, threads: int = 1) -> list[Unfi
         folder: of the page; an earlier one is replaced.
 
     Raises:
-        ConfigError: if the benchmark is not read yet, if something else is in the page's place, or
-            if nothing can be written there.
+        ConfigError: if the benchmark is not read yet, or as another configuration has it, if
+            something else is in the page's place, or if nothing can be written there.
     """
     results = Path(settings.results)
     _check_place(folder)
-    for category in settings.benchmark.named:
-        if not layout.manifest(results, category).exists():
-            raise ConfigError(
-                f"{results}: expected the benchmark's samples (manifest/{category}.jsonl), found "
-                "none yet; they are there once the run has read the benchmark"
-            )
+    if not provenance.fitting_manifests(settings):
+        found = "those of another configuration" if layout.counts(results).exists() else "none yet"
+        raise ConfigError(
+            f"{results}: expected the samples of this configuration (manifest/), found {found}; "
+            "they are there once the run has read the benchmark"
+        )
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         place = tempfile.TemporaryDirectory(prefix=f".{folder.name[:40]}-", dir=folder.parent)
@@ -151,7 +152,9 @@ def _tabulate(settings: Config, editor: str, category: str, scratch: Path) -> di
     table, summary = layout.table(*place), layout.summary(*place)
     records.write_text(table, tables.to_csv(frame))
     threshold = settings.report.threshold_on(SCALE)
-    records.write_json(summary, tables.summary(frame, edits, scores, rubric, threshold))
+    # what is still to be made has not failed
+    made = frame[frame["status"] != "missing"]
+    records.write_json(summary, tables.summary(made, edits, scores, rubric, threshold))
     return {"table": table, "summary": summary, "edits": edits[0]}
 
 

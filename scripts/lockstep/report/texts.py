@@ -99,7 +99,11 @@ def _partial(report: Mapping[str, Any], say: Callable[..., str]) -> str:
         if own["scores"] < own["samples"]
     ]
     key = "warnings.partial" if lacking else "warnings.partial-whole"
-    return say(key, date=report["date"], lacking="; ".join(lacking))
+    told = say(key, date=report["date"], lacking="; ".join(lacking))
+    first, *others = [judge["name"] for judge in report["settings"].get("judges") or [{"name": ""}]]
+    if not others:
+        return told
+    return f"{told} {say('warnings.partial-judges', first=first, others=', '.join(others))}"
 
 
 def _some(names: Sequence[str], most: int, say: Callable[..., str]) -> str:

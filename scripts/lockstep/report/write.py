@@ -92,21 +92,25 @@ def write_report(
     asked = _asked(settings, edits, results)
     rewriting = _rewriting(settings, results)
     told = (asked, rewriting, rejected, further, threads)
-    numbers = of_run(settings, frames, summaries, steps, *told)
+    made = frames if not unfinished else _made(frames)
+    numbers = of_run(settings, made, summaries, steps, *told)
     report = _unranked(numbers.model_dump(mode="json"), unfinished)
     parts = max(1, threads // DRAWING)
     # charts of scores show the means over the seeds
-    shown = seeds.averaged_scores(settings.seeds, frames)
+    shown = seeds.averaged_scores(settings.seeds, made)
     drawings = [
         begun(threads, page.draw, report, settings, shown, part, parts) for part in range(parts)
     ]
     records.write_json(folder / "report.json", report)
+    failures = page.failures(report, frames)
     plain = settings.model_dump(mode="json")
     effective = yaml.safe_dump(plain, allow_unicode=True, sort_keys=False)
     records.write_text(folder / "config.yaml", effective)
     records.write_text(
         folder / "report.md",
-        texts.markdown("report.md.j2", report, settings.report.language, config=effective),
+        texts.markdown(
+            "report.md.j2", report, settings.report.language, config=effective, failures=failures
+        ),
     )
     records.write_text(folder / "scores.csv", texts.csv_table(report))
     records.write_text(folder / "scores.tex", texts.latex_table(report))
@@ -115,9 +119,17 @@ def write_report(
     records.write_text(folder / "means.svg", drawn["means"].svg)
     for chart in drawn.values():
         records.write_text(folder / f"{chart.name}.csv", _csv(chart.rows, list(chart.rows[0])))
-    text = page.render(report, settings, frames, drawn, plotted(), effective)
+    text = page.render(report, settings, frames, drawn, plotted(), effective, failures)
     records.write_text(folder / "report.html", text)
     _forget_others(folder, list(frames), list(settings.benchmark.named), settings.series)
+
+
+def _made(frames: Frames) -> Frames:
+    """Return tables without what is still to be made, which has not failed."""
+    return {
+        editor: {key: frame[frame["status"] != "missing"] for key, frame in own.items()}
+        for editor, own in frames.items()
+    }
 
 
 def _unranked(report: dict[str, Any], unfinished: Sequence[Unfinished]) -> dict[str, Any]:

@@ -7,7 +7,6 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
     ConfigDict,
     Discriminator,
@@ -18,6 +17,8 @@ from pydantic import (
     WithJsonSchema,
     model_validator,
 )
+
+from lockstep.config.section import Written
 
 MOST = 201
 """Answers that a kind may have; a judge in this process is asked for the probability of each."""
@@ -44,7 +45,7 @@ class Option(NamedTuple):
     """What it counts; None of one that does not count."""
 
 
-class Kind(BaseModel):
+class Kind(Written):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     @property

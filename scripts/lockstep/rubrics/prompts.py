@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
+from lockstep.config.section import Written
 from lockstep.errors import RubricError, SampleError, TemplateError
 from lockstep.foreign.files import read_file
 from lockstep.foreign.yaml_files import MAX_BYTES, parse_yaml
@@ -17,7 +18,7 @@ Told = Literal["instruction", "description", "rationale", "expected"]
 Sign = Annotated[str, Field(min_length=1)]
 
 
-class Prompts(BaseModel):
+class Prompts(Written):
     """Where the text of a call is, and what of the sample is put into it."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)

@@ -9,8 +9,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import ConfigDict, Field, ValidationError, model_validator
 
+from lockstep.config.section import Written
 from lockstep.errors import RubricError
 from lockstep.foreign.yaml_files import read_yaml
 
@@ -18,7 +19,7 @@ PROTOCOL = "protocol.yaml"
 """Name of the file in a folder of rubrics that makes it a protocol."""
 
 
-class Protocol(BaseModel):
+class Protocol(Written):
     """How a benchmark sums up; a file `protocol.yaml`.
 
     With `like: file`, it is that protocol with other rubrics and whatever else it says itself.
@@ -43,9 +44,9 @@ class Protocol(BaseModel):
     """The number that editors are ranked by."""
     rubric: str
     """Rubric of every category that `rubrics` does not name; relative to the file."""
-    rubrics: dict[str, tuple[str, ...]] = {}
+    rubrics: dict[str, tuple[str, ...]] = Field({})
     """Other rubrics, with their categories."""
-    groups: dict[str, tuple[str, ...]] = {}
+    groups: dict[str, tuple[str, ...]] = Field({})
     """Categories that are published together, by name."""
     tags: tuple[str, ...] = ()
     """Tags whose samples are published together, whatever their category."""

@@ -13,6 +13,7 @@ from pydantic import (
     model_validator,
 )
 
+from lockstep.config.section import Written
 from lockstep.foreign import sandbox
 from lockstep.records import Sample
 from lockstep.records.columns import COLUMNS
@@ -40,7 +41,7 @@ Format = Literal["json_list", "json_object", "last_number_line", "yes_no", "tagg
 """How authors have a judge write its reply."""
 
 
-class Criterion(BaseModel):
+class Criterion(Written):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: Annotated[str, Field(pattern="^[a-z][a-z_]*$")]
@@ -54,7 +55,7 @@ class Criterion(BaseModel):
     """Criteria of one aspect are combined first, by `combine_aspect`."""
     question: str = ""
     """What is judged."""
-    anchors: dict[int, str] = {}
+    anchors: dict[int, str] = Field({})
     """What values on the scale mean."""
     reply: AnyKind | None = None
     """Kind of its answer, where it is another than that of the rubric."""
@@ -89,7 +90,7 @@ class Blank(NamedTuple):
     end of a `line`."""
 
 
-class Question(BaseModel):
+class Question(Written):
     """What is asked in one call, and in which form the judge must reply."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)

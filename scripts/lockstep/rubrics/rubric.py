@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import (
-    BaseModel,
     ConfigDict,
     Field,
     PositiveFloat,
@@ -14,6 +13,7 @@ from pydantic import (
     model_validator,
 )
 
+from lockstep.config.section import Written
 from lockstep.errors import RubricError, TemplateError, suggest
 from lockstep.foreign import sandbox
 from lockstep.foreign.yaml_files import read_yaml
@@ -28,7 +28,7 @@ from lockstep.rubrics.questions import Criterion, Question, Valued, told
 Combine = Literal["weighted_mean", "geometric_mean", "min"]
 
 
-class Cap(BaseModel):
+class Cap(Written):
     """A score that is not exceeded where one criterion is too low."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -40,7 +40,7 @@ class Cap(BaseModel):
     """Highest score then, on the criteria's scale."""
 
 
-class Penalty(BaseModel):
+class Penalty(Written):
     """A factor on the score where one criterion is too low; no score gets below the lowest."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)

@@ -186,12 +186,14 @@ def sentences(due: Due, judge: JudgeSettings, ledger: Path, is_known: bool = Tru
         is_known: whether it is known which judgements are there.
     """
     about = "" if due.exact else "about "
-    kept = f"{about}{due.kept:,.0f} are cached"
+    kept = f"{about}{due.kept:,.0f} {'is' if round(due.kept) == 1 else 'are'} cached"
     if not is_known:
         about, kept = "at most ", "how many of them are cached is known once `prepare` has run"
     own = judge.option
-    yield f"{own}: {about}{due.judgements:,.0f} judgements are due, {kept}"
-    if not round(due.judgements):
+    number = round(due.judgements)
+    judgements = f"{number:,} {'judgement is' if number == 1 else 'judgements are'} due"
+    yield f"{own}: {about}{judgements}, {kept}"
+    if not number:
         return
     prompt, reply = due.usage
     if due.known:

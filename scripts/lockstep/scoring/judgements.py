@@ -24,6 +24,7 @@ from lockstep.errors import (
     ReplyError,
     SampleError,
     ServerError,
+    counted,
     one_sentence,
 )
 from lockstep.foreign import images
@@ -172,8 +173,8 @@ def judge_missing(
                 progress.note(failed=failed, own=int(item.path in own))
         except Exhausted as error:
             raise ServerError(
-                f"{error}; {len(items) - len(done)} of {len(items)} judgements of this job are "
-                "left, what is judged is kept; raise it and run again"
+                f"{error}; {len(items) - len(done)} of {counted(len(items), 'judgement')} of "
+                "this job left, what is judged is kept; raise it and run again"
             ) from None
     return done
 

@@ -18,6 +18,7 @@ from lockstep.records import (
     Picture,
     Sample,
     ScoreRecord,
+    failures,
 )
 from lockstep.rubrics.pairs import PLACES, options, read_pairs
 from lockstep.rubrics.rubric import Rubric
@@ -88,8 +89,9 @@ def compare_pairs(own: Round, place: Place) -> None:
     records.write_records(path, compared)
     counts = Counter(record.status for record in compared)
     log.info("%d of %d pairs compared", counts["ok"], len(compared))
-    if failed := counts["judge_failed"]:
-        print(f"{place.title}: {failed} of {len(compared)} comparisons failed", file=place.terminal)
+    failed = ((each.id, each.error) for each in compared if each.status == "judge_failed")
+    if told_of := failures.sentence(failed, len(compared), "comparison"):
+        print(f"{place.title}: {told_of}", file=place.terminal)
 
 
 def _edits(own: Round, editor: str, places: Mapping[str, int]) -> dict[str, _Edit]:

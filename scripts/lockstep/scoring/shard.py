@@ -17,7 +17,7 @@ from lockstep.devices.device import joined
 from lockstep.errors import DamagedError, LockstepError, TemplateError, one_sentence
 from lockstep.judges import keys
 from lockstep.judges.settings import JudgeSettings
-from lockstep.records import EditRecord, Sample, ScoreRecord, recovery
+from lockstep.records import EditRecord, Sample, ScoreRecord, failures, recovery
 from lockstep.records.rows import aside
 from lockstep.rubrics.rubric import Rubric
 from lockstep.rubrics.ties import settled
@@ -102,10 +102,9 @@ def score_shard(
     )
     if failed:
         by = f" by {shard.below}" if shard.below else ""
-        print(
-            f"{category} {name}: {failed} of {len(scored)} judgements{by} failed",
-            file=place.terminal,
-        )
+        errors = ((record.id, record.error) for record in scored if record.status == "judge_failed")
+        told_of = failures.sentence(errors, len(scored), "judgement")
+        print(f"{category} {name}{by}: {told_of}", file=place.terminal)
 
 
 def kept(shard: Shard) -> Iterator[ScoreRecord | None]:
