@@ -137,7 +137,7 @@ def test_equal_differences_are_clear_only_where_no_unseen_one_can_turn_them():
 
     # eight differences of +1 were called clear once
     assert p(1.0, 8) is None
-    assert p(1.0, 34) > 0.05 > p(1.0, 40)
+    assert p(1.0, 40) > 0.05 > p(1.0, 45)
     assert p(0.2, 150) > 0.05 > p(0.2, 200)
     assert p(-1.0, 45) == pytest.approx(p(1.0, 45))
     assert p(0.0, 40) == 1

@@ -20,13 +20,13 @@ import numpy as np
 FEWEST = 30
 """Clusters from which on there are intervals and tests."""
 
-FEWEST_FREEDOM = 8
+FEWEST_FREEDOM = 12
 """Degrees of freedom that they must give, where some weigh much more than others."""
 
 FEWEST_SQUARES = 4.0
 """Least degrees of freedom by the errors themselves, where one is larger than all others."""
 
-UNSEEN = 1.2
+UNSEEN = 1.4
 """Most that the sample weighs that was not seen; a seen one weighs 1."""
 
 MOST_SKEW = 0.3
@@ -172,15 +172,16 @@ def p_value(found: Clustered | None, scale: tuple[float, float]) -> float | None
 def _unseen(found: Clustered, end: float) -> float:
     """Return what a sample weighs that was not seen, at an end of the scale; a cluster weighs 1.
 
-    It is `UNSEEN` of a sample where all values are alike, and less where they are apart: divided by
+    It is `UNSEEN` where all values are alike, and less where they are apart: divided by
     (1 + 2 S / d²)², with d the end's distance from the value and S the sum of squared deviations of
-    all clusters. S / d² is k where k clusters lie that far off and all others are alike.
+    all clusters. S / d² is k where k clusters lie that far off and all others are alike. Where n
+    samples are a cluster, it is divided by n²: one of them alone would be there, not all.
     """
     distance = end - found.value
     if not distance:
         return 0.0
     seen = found.variance * found.worth * (found.worth - 1) / distance**2
-    return UNSEEN * found.worth / found.samples / (1 + 2 * seen) ** 2
+    return UNSEEN * (found.worth / found.samples / (1 + 2 * seen)) ** 2
 
 
 def _with_one_more(found: Clustered, end: float, weight: float) -> tuple[float, float, float]:
