@@ -252,7 +252,7 @@ def load(**sections):
         ),
         (
             {"editors": [{"name": "Manifest", "type": "identity"}]},
-            "editors: found name 'Manifest', which the workflow uses itself",
+            "editors: found name 'Manifest', which the workflow uses itself; expected another one",
         ),
     ],
 )

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from lockstep import records
 from lockstep.benchmark import intake
@@ -124,3 +125,39 @@ def test_where_more_than_a_share_is_rejected_the_commonest_reason_is_told(tmp_pa
     with pytest.raises(BenchmarkError, match=sentence):
         intake.check_left(counts, settings, LISTED)
     intake.check_left(counts, settings.model_copy(update={"max_rejected_share": 0.75}), LISTED)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "sentence"),
+    [
+        ("b.json", "", "expected at least one item, found an empty file"),
+        ("b.json", "[]", "expected at least one item, found none"),
+        (
+            "b.json",
+            '{"items": [{"subset": "物理"}]}',
+            "expected a list of items, found one under the key 'items'",
+        ),
+    ],
+)
+def test_a_file_without_items_at_its_top_is_told_as_what_it_is(tmp_path, name, text, sentence):
+    path = tmp_path / name
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(ValidationError, match=f"{name}: {sentence}"):
+        BenchmarkSettings(path=str(path))
+
+
+def test_a_format_that_is_not_the_files_is_told_before_it_is_read(tmp_path):
+    made = formats.re_edit(tmp_path / "b", 1)
+    for form in ("kris", "rise", "imgedit"):
+        with pytest.raises(ValidationError, match=f"expected 're-edit', whose .* found '{form}'"):
+            BenchmarkSettings(**made.settings | {"format": form})
+
+
+def test_a_table_without_a_column_of_categories_is_told_before_it_is_read(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("id,kind,image,instruction\na,cats,a.png,Do.\n", encoding="utf-8")
+    own = {"path": str(path), "format": "table", "categories": ["cats"]}
+    with pytest.raises(ValidationError, match="expected a column 'category', found id, image, in"):
+        BenchmarkSettings(**own)
+    path.write_text(path.read_text().replace("kind", "category"))
+    assert BenchmarkSettings(**own).categories == ("cats",)

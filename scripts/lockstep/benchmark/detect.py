@@ -63,6 +63,44 @@ def own_categories(path: Path, form: str) -> list[str]:
     return list(found)
 
 
+def check_stated(path: Path, form: str) -> None:
+    """Check that a file's first item does not have the fields of another format; a table may.
+
+    Raises:
+        BenchmarkError: if it has.
+    """
+    if form == "table" or not path.exists():
+        return
+    try:
+        found = detect(path)
+    except BenchmarkError:
+        # what is wrong with it is told by who reads it
+        return
+    if found not in (form, "table"):
+        raise BenchmarkError(
+            f"format: expected {found!r}, whose fields {str(path)!r} has, found {form!r}"
+        )
+
+
+def check_columns(path: Path, form: str) -> None:
+    """Check that a table, if it is there, has a column of categories; JSON lines have no columns.
+
+    Raises:
+        BenchmarkError: if it has none.
+    """
+    if form != "table" or not path.exists() or path.suffix.lower() == ".jsonl":
+        return
+    try:
+        fields = table_rows.fields_of(path)
+    except BenchmarkError:
+        # what is wrong with it is told by who reads it
+        return
+    if fields and "category" not in fields:
+        raise BenchmarkError(
+            f"{path}: expected a column 'category', found {', '.join(sorted(fields))[:300]}"
+        )
+
+
 def deciding_files(path: Path, form: str) -> list[Path]:
     """Return the files that hold a benchmark, but for the images that they name."""
     path = Path(path)
@@ -77,7 +115,16 @@ def deciding_files(path: Path, form: str) -> list[Path]:
 def _first_fields(path: Path) -> set[str]:
     if not _is_json(path):
         return table_rows.fields_of(path)
+    if not path.stat().st_size:
+        raise BenchmarkError(f"{path}: expected at least one item, found an empty file")
     try:
+        key, first = next(iter(streams.values(path)), (None, None))
+        if first is None:
+            raise BenchmarkError(f"{path}: expected at least one item, found none")
+        if key is not None and isinstance(first, list):
+            raise BenchmarkError(
+                f"{path}: expected a list of items, found one under the key {key!r}"
+            )
         return set(next((value for value in _json(path) if isinstance(value, Mapping)), {}))
     except BenchmarkError:
         if path.suffix.lower() == ".json":
