@@ -7,11 +7,13 @@ import pytest
 from pydantic import ValidationError
 
 from lockstep import records
-from lockstep.benchmark import intake
+from lockstep.benchmark import detect, intake
 from lockstep.benchmark.settings import BenchmarkSettings
-from lockstep.errors import BenchmarkError
+from lockstep.config.load import load_config
+from lockstep.errors import BenchmarkError, ConfigError
 from lockstep.records import Rejected
 from tests import formats
+from tests.conftest import ROOT
 
 
 def prepare(tmp_path, path, **settings):
@@ -144,6 +146,22 @@ def test_a_file_without_items_at_its_top_is_told_as_what_it_is(tmp_path, name, t
     path.write_text(text, encoding="utf-8")
     with pytest.raises(ValidationError, match=f"{name}: {sentence}"):
         BenchmarkSettings(path=str(path))
+
+
+def test_a_category_that_a_table_lacks_is_told_before_it_is_read(tmp_path, monkeypatch):
+    path = table(tmp_path, GOOD, "dogs,there.png,Do.")
+    data = {
+        "benchmark": {"path": str(path), "format": "table", "categories": ["cats", "dgos"]},
+        "editors": [{"name": "e", "type": "identity"}],
+        "judge": {"type": "precomputed", "folder": str(tmp_path)},
+    }
+    data["judge"]["rubrics"] = str(ROOT / "config" / "rubrics" / "physical.yaml")
+    sentence = r"found no sample of 'dgos' \(did you mean 'dogs'\?\); '.*t\.csv' has cats, dogs"
+    with pytest.raises(ConfigError, match=rf"^c\.yaml: benchmark\.categories: {sentence}"):
+        load_config(data, "c.yaml")
+    # one with many items may have it further down
+    monkeypatch.setattr(detect, "PEEKED", 1)
+    assert detect.lacking_category(path, "table", ["dogs"]) is None
 
 
 def test_a_format_that_is_not_the_files_is_told_before_it_is_read(tmp_path):

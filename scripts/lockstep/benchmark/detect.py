@@ -1,13 +1,14 @@
 """Which format a benchmark has, told by its first item."""
 
-from collections.abc import Iterable, Mapping
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from lockstep.benchmark import streams, table_rows
 from lockstep.benchmark.files import ANNOTATION, table_files
-from lockstep.errors import BenchmarkError
+from lockstep.errors import BenchmarkError, suggest
 
 SIGNS: Mapping[str, Iterable[set[str]]] = {
     "re-edit": [{"src_img_b64"}, {"original_image_path", "edit_instruction"}],
@@ -54,13 +55,37 @@ def own_categories(path: Path, form: str) -> list[str]:
         BenchmarkError: if the file cannot be read.
     """
     field = "name" if form == "uniredit" else "category"
-    listed = _json(path) if _is_json(path) else table_rows.rows(path, [field])
     found = dict.fromkeys(
         value[field]
-        for value in islice(listed, PEEKED)
+        for value in islice(_of_field(path, field), PEEKED)
         if isinstance(value, Mapping) and isinstance(value.get(field), str)
     )
     return list(found)
+
+
+def lacking_category(path: Path, form: str, wanted: Sequence[str]) -> str | None:
+    """Return in a sentence which category a file has no item of; None where it may have all.
+
+    Files with many items are not read to their end.
+
+    Args:
+        form: a format without a list of categories of its own.
+        wanted: keys of the categories.
+
+    Raises:
+        BenchmarkError: if the file cannot be read.
+    """
+    field, found = "name" if form == "uniredit" else "category", dict[str, None]()
+    for number, value in enumerate(_of_field(path, field)):
+        if number == PEEKED:
+            return None
+        if isinstance(value, Mapping) and isinstance(own := value.get(field), str):
+            found[unicodedata.normalize("NFC", own)] = None
+    lost = next((key for key in wanted if key not in found), None)
+    if lost is None or not found:
+        return None
+    hint = suggest(lost, found)
+    return f"found no sample of {lost!r}{hint}; {str(path)!r} has {', '.join(found)[:300]}"
 
 
 def check_stated(path: Path, form: str) -> None:
@@ -134,6 +159,10 @@ def _first_fields(path: Path) -> set[str]:
             f"{path}: expected JSON or a file of kind {kinds}, found no JSON and the kind "
             f"{path.suffix!r}"
         ) from None
+
+
+def _of_field(path: Path, field: str) -> Iterable[Any]:
+    return _json(path) if _is_json(path) else table_rows.rows(path, [field])
 
 
 def _is_json(path: Path) -> bool:
