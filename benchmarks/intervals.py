@@ -10,7 +10,8 @@ known, whatever depends on what.
 
 A line is a number of samples, how many source images they share and how scores are distributed.
 Each cell is the share of intervals that hold the truth, in percent; `too few` where there is none.
-At the end stand all cells that are not between 93 and 98.
+*Called clear* is how often two equal editors are called clearly apart. At the end stand all cells
+that are not between 93 and 98, and the highest share of equal editors that are called apart.
 """
 
 import argparse
@@ -28,13 +29,19 @@ from lockstep.figures.strengths import ANCHOR, POINT, of_counts
 
 SCALE = (0.0, 10.0)
 
-SAMPLES = (10, 20, 30, 50, 100, 270, 1000)
+DIFFERENCES = (-10.0, 10.0)
+
+SAMPLES = (10, 20, 30, 40, 50, 70, 100, 270, 1000)
 
 SHARES = (0.3, 0.25, 0.2, 0.15, 0.1)
 """Of the samples in each of five categories."""
 
 LOWER = (0.0, 1.5, 0.5, 2.5, 3.5)
 """By how much the scores of each category are lower."""
+
+CLEAR = "called clear"
+
+OF_MEANS = ("mean", "micro", "macro", "difference of equal editors", "of unequal editors", CLEAR)
 
 POINTS = 4000
 """Quantiles that a distribution is made of."""
@@ -120,14 +127,14 @@ def of_means(
     layout: Layout,
     table: np.ndarray,
 ) -> dict[str, list[float]]:
-    """Tell of means of one category, of five (micro, macro), and of the editors' difference."""
+    """Tell of means of one category, of five (micro, macro), and of two editors' difference."""
     sizes = [round(share * samples) for share in SHARES[1:]]
     starts = np.cumsum([0, samples - sum(sizes), *sizes])
     parts = [slice(*ends) for ends in itertools.pairwise(starts)]
     lower = [np.maximum(table - each, 0) for each in LOWER]
     truths = np.array([own.mean() for own in lower])
     weights = np.diff(starts) / samples
-    found: dict[str, list[float]] = {"mean": [], "micro": [], "macro": [], "paired": []}
+    found: dict[str, list[float]] = {name: [] for name in OF_MEANS}
     own = drawn(generator, replicates, samples, layout)
     labels = [own.images[part] for part in parts]
     for first, second in zip(own.first, own.second, strict=True):
@@ -135,12 +142,22 @@ def of_means(
         values = [scored(first[part], each) for part, each in zip(parts, lower, strict=True)]
         mean = clusters.mean([one], [own.images])
         micro, macro = (clusters.mean(values, labels, each) for each in (False, True))
-        apart = clusters.mean([(one - two)[part] for part in parts], labels)
-        found["mean"].append(holds(clusters.interval(mean, SCALE), table.mean()))
-        found["micro"].append(holds(clusters.interval(micro, SCALE), float(weights @ truths)))
-        found["macro"].append(holds(clusters.interval(macro, SCALE), float(truths.mean())))
-        # the editors are alike
-        found["paired"].append(holds(clusters.interval(apart, (-10, 10), True), 0))
+        worse = scored(second, lower[1])
+        alike, apart = (
+            clusters.mean([(one - other)[part] for part in parts], labels) for other in (two, worse)
+        )
+        ends = clusters.interval(alike, DIFFERENCES, True)
+        p = clusters.p_value(alike, DIFFERENCES)
+        told = (
+            holds(clusters.interval(mean, SCALE), table.mean()),
+            holds(clusters.interval(micro, SCALE), float(weights @ truths)),
+            holds(clusters.interval(macro, SCALE), float(truths.mean())),
+            holds(ends, 0),
+            holds(clusters.interval(apart, DIFFERENCES, True), truths[0] - truths[1]),
+            np.nan if p is None else float(p < clusters.LEVEL and not holds(ends, 0)),
+        )
+        for name, each in zip(OF_MEANS, told, strict=True):
+            found[name].append(each)
     return found
 
 
@@ -244,7 +261,7 @@ def of_nothing(generator: np.random.Generator, replicates: int, samples: int, ra
         differences = np.full(samples, 10 * share / (1 - share))
         differences[generator.random(samples) < share] = -10
         found = clusters.mean([differences], [range(samples)])
-        p = clusters.p_value(found, (-10, 10))
+        p = clusters.p_value(found, DIFFERENCES)
         clear += p is not None and p < clusters.LEVEL
     return 100 * clear / replicates
 
@@ -254,6 +271,7 @@ class Table:
 
     outside: ClassVar[list[str]] = []
     every: ClassVar[list[float]] = []
+    clear: ClassVar[list[float]] = []
 
     def __init__(self, title: str, names: Sequence[str]) -> None:
         self.title = title
@@ -265,7 +283,9 @@ class Table:
         for name, held in cells.items():
             share = 100 * float(np.mean(held))
             head.append("too few" if np.isnan(share) else f"{share:.1f}")
-            if not np.isnan(share):
+            if name == CLEAR:
+                self.clear.append(share)
+            elif not np.isnan(share):
                 self.every.append(share)
                 if not EXPECTED[0] <= share <= EXPECTED[1]:
                     cell = f"{self.title}: {samples} samples, {layout.name}, {name}"
@@ -278,6 +298,7 @@ class Table:
         print(f"\n{len(cls.every)} cells hold {min(cls.every):.1f} to {max(cls.every):.1f}%")
         print(f"{len(cls.outside)} are not between {low:g} and {high:g}%:")
         print("\n".join(cls.outside))
+        print(f"equal editors are called clearly apart in at most {np.nanmax(cls.clear):.1f}%")
 
 
 def sizes(replicates: int, layouts: Sequence[Layout]) -> Iterator[tuple[int, Layout, int]]:
@@ -290,7 +311,7 @@ def sizes(replicates: int, layouts: Sequence[Layout]) -> Iterator[tuple[int, Lay
 def means(generator: np.random.Generator, replicates: int) -> None:
     """Print of means and differences of scores."""
     for name, table in quantiles().items():
-        lines = Table(f"Scores: {name}", ("mean", "micro", "macro", "difference of equal editors"))
+        lines = Table(f"Scores: {name}", OF_MEANS)
         for samples, layout, count in sizes(replicates, LAYOUTS):
             cells = of_means(generator, count, samples, layout, table)
             lines.line(samples, layout, cells)

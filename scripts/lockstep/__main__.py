@@ -3,6 +3,7 @@
 import argparse
 import io
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -14,7 +15,10 @@ from lockstep.foreign import media
 from lockstep.jobs import workers
 from lockstep.jobs.verify import verify
 
-COMMANDS = ("agreement", "ratings", "report", "verify", "votes", "workers")
+COMMANDS = ("agreement", "doctor", "init", "ratings", "report", "verify", "votes", "workers")
+
+
+CONFIGURATION = Path("config", "config.yaml")
 
 
 def main() -> None:
@@ -31,6 +35,10 @@ def _run(given: list[str]) -> int:
     """Do what a command line asks for and return the exit code."""
     _check_command(given)
     arguments = _parser().parse_args(given)
+    if arguments.command == "init":
+        return _init(arguments.path, arguments.output)
+    if arguments.command == "doctor":
+        return _doctor(arguments.configfile)
     if arguments.command == "workers":
         return _workers(arguments.stop)
     if arguments.command == "votes":
@@ -55,6 +63,23 @@ def _check_command(given: list[str]) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m lockstep", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    beginning = commands.add_parser(
+        "init",
+        help="write a configuration for a table, a folder or a published benchmark",
+        description="Write a commented configuration for a table, a folder or a published "
+        "benchmark. For a folder of images alone, write a table to fill in.",
+    )
+    beginning.add_argument("path", type=Path, help="the benchmark's file or folder")
+    beginning.add_argument(
+        "--output", type=Path, metavar="FILE", help="by default NAME.yaml, after the benchmark"
+    )
+    checking = commands.add_parser(
+        "doctor",
+        help="check all that can be checked before a run",
+        description="Check the configuration, devices, memory, disk, models, servers and the "
+        "benchmark, and say what a run would need. Nothing is changed.",
+    )
+    checking.add_argument("--configfile", type=Path, default=CONFIGURATION, help="that of the run")
     verifying = commands.add_parser(
         "verify",
         help="read and hash the files of a folder of results",
@@ -100,9 +125,7 @@ def _parser() -> argparse.ArgumentParser:
         "finished run is written by `snakemake`.",
     )
     reporting.add_argument("--partial", action="store_true", required=True)
-    reporting.add_argument(
-        "--configfile", type=Path, default=Path("config/config.yaml"), help="that of the run"
-    )
+    reporting.add_argument("--configfile", type=Path, default=CONFIGURATION, help="that of the run")
     reporting.add_argument(
         "--directory", type=Path, default=Path(), help="working folder of the run"
     )
@@ -118,6 +141,29 @@ def _parser() -> argparse.ArgumentParser:
         "--stop", action="store_true", help="end them, each after the item in its hand"
     )
     return parser
+
+
+def _init(path: Path, output: Path | None) -> int:
+    # it takes all backends' settings
+    from lockstep.commands.init import init
+
+    for line in init(path, output):
+        print(media.visible(line))
+    return 0
+
+
+def _doctor(file: Path) -> int:
+    # as above
+    from lockstep.commands import finding
+    from lockstep.commands.doctor import examine
+
+    columns = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    found = []
+    for own in examine(file):
+        found.append(own)
+        print(finding.line(own, columns), flush=True)
+    print(f"\n{finding.summary(found)}")
+    return int(any(own.state == "error" for own in found))
 
 
 def _verify(results: Path) -> int:

@@ -207,7 +207,7 @@ def load(data: Mapping[str, Any], source: str) -> Run:
     if not only_compares(data):
         left_out: list[str] = []
         settings = load_config(data, source, produced=TINY_FILES, say=left_out.append)
-        return _with_devices(settings, left_out)
+        return with_devices(settings, left_out)
     comparison = load_comparison(data, source)
     recovery.check_tree(Path(comparison.results))
     return Run(comparison)
@@ -216,10 +216,10 @@ def load(data: Mapping[str, Any], source: str) -> Run:
 def of_job(data: Mapping[str, Any]) -> Run:
     """Return the run of a job, which may run before what others look for is made."""
     only = only_compares(data)
-    return Run(load_comparison(data, "job")) if only else _with_devices(config_of_job(data))
+    return Run(load_comparison(data, "job")) if only else with_devices(config_of_job(data))
 
 
-def _with_devices(settings: Config, left_out: Sequence[str] = ()) -> Run:
+def with_devices(settings: Config, left_out: Sequence[str] = ()) -> Run:
     devices = allocation.planned(settings)
     for judge in settings.each_judge.values():
         device.split(devices, judge.together, f"{judge.option}.gpus_per_judge")
@@ -249,12 +249,8 @@ def checked(run: Run, source: str, limits: Mapping[str, Any], dry: bool) -> Iter
     if settings.cluster is None:
         allocation.check_limits(limits, allocation.most_together(settings))
         device.check_visible(run.devices)
-        if settings.devices.accelerator == "auto" and run.devices[0].kind == "cpu":
-            names = ", ".join(device.name for device in run.devices)
-            yield (
-                f"devices: found no GPU here, runs on CPU slots: {names} "
-                "(devices.accelerator: auto)"
-            )
+        if (sentence := device.without_gpu(run.devices, settings.devices)) is not None:
+            yield f"devices: {sentence}"
     if dry:
         yield from hub.lacking(settings, source)
         yield from _told(partial(recovery.check_writable, run.results))
@@ -286,8 +282,7 @@ def _told(check: Callable[[], None]) -> Iterator[str]:
 def begin(
     run: Run, source: str, jobs: Iterable[tuple[str, Mapping[str, str]]], only_touches: bool
 ) -> BaseFileLock:
-    """Begin a run: hold its results, look for its models, remove what earlier ones have left, and
-    load what takes long.
+    """Hold a run's results, look for its models, remove what earlier runs left, load what is slow.
 
     Args:
         source: what to call the configuration in messages.
@@ -326,11 +321,12 @@ def begin(
         {editor.name: jobs_run.in_memory(editor.held) for editor in settings.editors},
         {editor.name: editor.together for editor in settings.editors},
         rewriting,
+        [editor.name for editor in settings.editors if not editor.on_device],
     )
-    first = planned[0] if planned and not only_touches else None
+    loaded = [p for p in planned if p.stage == "edit" and settings.editor(p.editor).on_device]
     # a model that the run makes itself is not there yet
-    if first is not None and first.stage == "edit" and not made_here(settings.editor(first.editor)):
-        early.load(settings, run.devices, first)
+    if loaded and not only_touches and not made_here(settings.editor(loaded[0].editor)):
+        early.load(settings, run.devices, loaded[0])
     return lock
 
 

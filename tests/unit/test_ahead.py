@@ -115,6 +115,17 @@ def test_the_judge_loads_during_the_last_edit_job_alone(settings):
     assert ahead.first_score(edit_job(settings, "causal"), judge) is None
 
 
+def test_editors_that_need_no_device_do_not_keep_the_judge_waiting(settings):
+    planned = [Planned("edit", name, key) for name in ("e", "served") for key in ORDER]
+    ahead.announce([*planned, *SCORES])
+    last = edit_job(settings, "causal")
+    assert ahead.first_score(last, settings.judge) is None
+    ahead.announce([*planned, *SCORES], elsewhere=["served"])
+    assert ahead.first_score(last, settings.judge).category == "physical"
+    ahead.announce(planned, elsewhere=["served"])
+    assert not ahead.is_last(last)
+
+
 def test_edits_are_judged_ahead_once_this_run_has_made_them(settings):
     job = score_job(settings)
     assert not ahead.is_ready(job)

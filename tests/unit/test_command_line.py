@@ -6,7 +6,9 @@ import pytest
 
 from lockstep import __main__
 from lockstep.demo import tiny
+from lockstep.devices import device
 from lockstep.jobs import workers
+from tests import formats
 
 
 def run(monkeypatch, *arguments):
@@ -19,7 +21,7 @@ def run(monkeypatch, *arguments):
 def test_the_help_has_a_line_for_each_command(monkeypatch, capsys):
     assert not run(monkeypatch, "--help")
     printed = capsys.readouterr().out
-    for command in ("verify", "votes", "workers"):
+    for command in ("doctor", "init", "verify", "votes", "workers"):
         (line,) = [each for each in printed.splitlines() if each.split()[:1] == [command]]
         assert len(line.split()) > 2
 
@@ -38,7 +40,8 @@ def test_the_help_has_a_line_for_each_command(monkeypatch, capsys):
 )
 def test_an_unknown_command_is_one_sentence(arguments, found, monkeypatch, capsys):
     expected = (
-        "Error: expected a command, agreement, ratings, report, verify, votes or workers, found "
+        "Error: expected a command, agreement, doctor, init, ratings, report, verify, votes or "
+        "workers, found "
     )
     assert run(monkeypatch, *arguments) == expected + found
     assert capsys.readouterr() == ("", "")
@@ -87,4 +90,26 @@ def test_a_report_of_what_is_there_needs_a_configuration_and_a_benchmark_that_wa
     )
     said = run(monkeypatch, "report", "--partial", "--configfile", "own.yaml")
     assert said.startswith("Error: results: expected the samples of this configuration (manifest")
+    assert not (tmp_path / "results").exists()
+
+
+def test_a_first_configuration_is_written_and_checked(monkeypatch, capsys, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(device, "visible_gpus", list)
+    formats.table(tmp_path / "photos", form="folder")
+    assert run(monkeypatch, "init", "photos") == 0
+    printed = capsys.readouterr().out
+    assert "\n  python -m lockstep doctor --configfile photos.yaml\n" in printed
+    assert run(monkeypatch, "init", "photos") == (
+        "Error: photos.yaml: expected no such file, found one, which stays as it is; --output "
+        "names another file"
+    )
+    assert run(monkeypatch, "doctor", "--configfile", "photos.yaml") == 0
+    printed = capsys.readouterr().out
+    assert printed.startswith("ok       configuration  photos.yaml: ")
+    assert printed.endswith(" ok, no warning, no error\n")
+    # for other programs each finding is one line
+    assert all(line.split()[0] == "ok" for line in printed.splitlines()[:-2])
+    assert run(monkeypatch, "doctor") == 1
+    assert capsys.readouterr().out.startswith("error    configuration  config/config.yaml: ")
     assert not (tmp_path / "results").exists()

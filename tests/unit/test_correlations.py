@@ -72,6 +72,13 @@ def test_there_is_no_interval_of_too_few_clusters_or_of_full_agreement():
     assert flat["spearman"] is flat["spearman_ci95"] is None
 
 
+def test_there_is_no_interval_where_all_clusters_say_the_same():
+    alike = np.tile([[0, 0], [0, 0], [5, 5], [5, 5], [0, 5], [5, 0]], (40, 1))
+    row = correlations(alike.astype(float), np.repeat(range(40), 6))
+    assert row["pearson"] == pytest.approx(1 / 3)
+    assert row["pearson_ci95"] is None
+
+
 @pytest.mark.parametrize("name", MEASURES)
 def test_intervals_hold_the_truth_where_editors_share_samples(name):
     generator = np.random.default_rng(5)

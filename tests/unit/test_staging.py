@@ -58,6 +58,15 @@ def test_another_model_at_the_same_place_is_another_copy(editor, tmp_path):
     assert (Path(after) / "link.json").read_bytes() == b"two"
 
 
+def test_parts_that_lie_elsewhere_are_copied_too(editor, tmp_path):
+    part = str(Path(editor.model) / "part")
+    whole = editor.model_copy(update={"components": {"text_encoder": part, "vae": None}})
+    near = staging.nearby(whole, str(tmp_path / "scratch")).components
+    assert Path(near["text_encoder"]).parent == tmp_path / "scratch"
+    assert (Path(near["text_encoder"]) / "weights.safetensors").read_bytes() == b"one"
+    assert near["vae"] is None
+
+
 def test_a_disk_that_cannot_take_it_leaves_the_original(editor, tmp_path, caplog):
     (tmp_path / "scratch").write_text("no folder")
     assert staging.nearby(editor, str(tmp_path / "scratch")) == editor
@@ -66,6 +75,6 @@ def test_a_disk_that_cannot_take_it_leaves_the_original(editor, tmp_path, caplog
 
 def test_hub_ids_and_configurations_without_the_key_stay(editor, tmp_path):
     hub = DiffusersSettings(name="e", type="diffusers", model="owner/name")
-    assert staging.nearby(hub, str(tmp_path / "scratch")) is hub
+    assert staging.nearby(hub, str(tmp_path / "scratch")) == hub
     assert staging.nearby(editor, None) is editor
     assert not (tmp_path / "scratch").exists()

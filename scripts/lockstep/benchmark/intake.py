@@ -155,7 +155,7 @@ class Intake:
             images = [(data, answer.result()) for data, answer in waiting.images]
             return self._accept(waiting.item, images)
         except SampleError as error:
-            self._note(waiting.item, error)
+            self.note(waiting.item, error)
             return _rejection(waiting.position, waiting.item, error)
 
     def _note_source(self, image: Image) -> None:
@@ -198,7 +198,7 @@ class Intake:
             index=index,
         )
 
-    def _note(self, item: Item | SampleError, error: SampleError) -> None:
+    def note(self, item: Item | SampleError, error: SampleError) -> None:
         """Note why a sample is rejected."""
         first = self._first.setdefault(DETAILS.sub("…", str(error)), str(error))
         self.reasons.setdefault(item.category, Counter())[first] += 1
@@ -284,14 +284,14 @@ def _told(found: Iterable[T]) -> Iterator[T]:
             due = now + EVERY
 
 
-def check_left(counts: Counts, settings: BenchmarkSettings, listed: Path) -> None:
+def check_left(counts: Counts, settings: BenchmarkSettings, listed: Path | None = None) -> None:
     """Refuse a benchmark of which too little is left: no sample, none of a category, or too few.
 
     A published benchmark may lack some of its format's categories; those of a table are the
     user's own words.
 
     Args:
-        listed: the file that has all rejected samples.
+        listed: the file that has all rejected samples, if there is one.
 
     Raises:
         BenchmarkError: with the commonest reason.
@@ -323,11 +323,12 @@ def check_left(counts: Counts, settings: BenchmarkSettings, listed: Path) -> Non
         )
 
 
-def _why(reasons: Counter[str], listed: Path) -> str:
+def _why(reasons: Counter[str], listed: Path | None) -> str:
     ((reason, count),) = reasons.most_common(1)
     total = reasons.total()
     told = f"{total} {'is' if total == 1 else 'are'} rejected, {count} of them"
-    return f"{told} for a reason such as: {reason} (all are listed in {listed})"
+    where = "" if listed is None else f" (all are listed in {listed})"
+    return f"{told} for a reason such as: {reason}{where}"
 
 
 def samples(intake: Intake) -> Iterator[Sample | Rejected]:

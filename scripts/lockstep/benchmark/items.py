@@ -251,6 +251,19 @@ class FileImage:
         except SampleError as error:
             raise SampleError(f"{self._field}: {error}") from None
 
+    def size(self) -> int:
+        """Return the bytes of the file; one in a folder is not read.
+
+        Raises:
+            SampleError: if there is none.
+        """
+        try:
+            state = self._files.state(self._path)
+        except SampleError as error:
+            raise SampleError(f"{self._field}: {error}") from None
+        # whoever reads a file that is not there says why
+        return len(self()) if state is None or len(state) == 1 else int(state[1])
+
 
 def image_of_base64(value: Mapping[str, Any], field: str) -> Image:
     """Return how to read a field's image, written as base64 with or without a data address."""

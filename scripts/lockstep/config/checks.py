@@ -58,7 +58,7 @@ def check_files(config: Config, source: str, made: Collection[str]) -> None:
     Raises:
         ConfigError: naming the first that is not there, or not whole.
     """
-    for key, sentence in _lacking(config, made):
+    for key, sentence in lacking(config, made):
         raise ConfigError(f"{source}: {key}: {sentence}")
 
 
@@ -109,7 +109,12 @@ def check_editors(
             editor.check_environment(reach)
 
 
-def _lacking(config: Config, made: Collection[str]) -> Iterator[Lacking]:
+def lacking(config: Config, made: Collection[str]) -> Iterator[Lacking]:
+    """Yield each file that a configuration names and that is not there, or not whole.
+
+    Args:
+        made: as `check_files` takes it.
+    """
     for path in (Path(config.results), *Path(config.results).parents):
         if path.exists() and not path.is_dir():
             yield Lacking("results", f"found a file {str(path)!r}, expected a folder")

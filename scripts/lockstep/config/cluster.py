@@ -41,8 +41,8 @@ class ClusterSettings(Section):
     )
     node_local: PathText | None = Field(
         None,
-        description="Folder on a local disk of each node. Model folders are copied there once for "
-        "each node.",
+        description="Folder on a local disk of each node. Folders of weights are copied there once "
+        "for each node.",
     )
     image: str | None = Field(
         None,

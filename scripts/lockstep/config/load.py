@@ -54,15 +54,29 @@ def load_config(
     Raises:
         ConfigError: with a sentence for each mistake.
     """
+    config = typed(data, source, produced, say)
+    check_files(config, source, produced)
+    return config
+
+
+def typed(
+    data: Mapping[str, Any],
+    source: str,
+    produced: Collection[str] = (),
+    say: Callable[[str], None] = lambda _: None,
+) -> Config:
+    """Return what `load_config` does, of whose files only the benchmark is looked for.
+
+    Raises:
+        ConfigError: with a sentence for each mistake.
+    """
     benchmark = data.get("benchmark")
     path = benchmark.get("path") if isinstance(benchmark, Mapping) else None
     # its contents tell the format, and which categories there are
     if isinstance(path, str) and path:
         for _, sentence in absent("path", os.path.expanduser(path), produced):
             raise ConfigError(f"{source}: benchmark.path: {sentence}{_beside_it(source, path)}")
-    config = _typed(data, source, partial(series.look, say=say))
-    check_files(config, source, produced)
-    return config
+    return _typed(data, source, partial(series.look, say=say))
 
 
 def _beside_it(source: str, path: str) -> str:
@@ -82,6 +96,15 @@ def of_file(path: Path) -> Config:
     Raises:
         ConfigError: with a sentence for each mistake.
     """
+    return load_config(given(path), str(path))
+
+
+def given(path: Path) -> dict[str, Any]:
+    """Return the values of a YAML file, as a run of it has them.
+
+    Raises:
+        ConfigError: if there is no such file, or it is none.
+    """
     try:
         data = read_yaml(path, ConfigError)
     except OSError as error:
@@ -90,8 +113,7 @@ def of_file(path: Path) -> Config:
         raise ConfigError(f"{path}: expected keys and values, found none")
     folder = str(path.parent)
     # rubrics lie beside the presets, too
-    own = with_rubrics(data, [PRESETS.parents[1], folder])
-    return load_config(with_own_files(own, [folder]), str(path))
+    return with_own_files(with_rubrics(data, [PRESETS.parents[1], folder]), [folder])
 
 
 def of_job(data: Mapping[str, Any]) -> Config:

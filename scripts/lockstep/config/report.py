@@ -74,7 +74,7 @@ class ReportSettings(Section):
     )
     human_scales: dict[str, HumanScale] = Field(
         {},
-        description="For each column of people's scores, what it is. Without any, the columns are "
+        description="Description of each column of people's scores. Without any, the columns are "
         "score and the criteria and aspects of the rubric.",
     )
 

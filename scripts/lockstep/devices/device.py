@@ -91,6 +91,14 @@ def check_visible(wanted: Sequence[Device]) -> None:
         )
 
 
+def without_gpu(devices: Sequence[Device], settings: DeviceSettings) -> str | None:
+    """Return a sentence on CPU slots that are taken for want of a GPU; None of other devices."""
+    if settings.accelerator != "auto" or devices[0].kind != "cpu":
+        return None
+    names = ", ".join(device.name for device in devices)
+    return f"found no GPU here, runs on CPU slots: {names} (devices.accelerator: auto)"
+
+
 def joined(devices: Sequence[Device]) -> str:
     """Return the name of devices that work together."""
     return "+".join(device.name for device in devices)
@@ -179,6 +187,12 @@ def memory(device_id: str) -> tuple[int, int]:
             return 0, 0
 
     return _ask(device_id, asked)
+
+
+def model(device_id: str) -> str:
+    """Return what a GPU's maker calls it."""
+    name = _ask(device_id, pynvml.nvmlDeviceGetName)
+    return name.decode(errors="replace") if isinstance(name, bytes) else str(name)
 
 
 def _ask(device_id: str, question: Callable[[Any], Any]) -> Any:

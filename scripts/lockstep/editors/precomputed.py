@@ -74,7 +74,7 @@ def _read(folder: str, sample: Sample) -> tuple[Path, bytes] | None:
 
 
 class PrecomputedEditorSettings(EditorSettings):
-    """Finished images from a folder, named by sample id with any common suffix."""
+    """Finished images from a folder: sample id, then .png, .jpg, .jpeg, .webp or .avif."""
 
     places: ClassVar[frozenset[str]] = frozenset({"folder"})
     type: Literal["precomputed"]

@@ -52,8 +52,8 @@ class EditorSettings(BackendSettings):
         None,
         # an editor without one is what it was
         exclude_if=lambda given: given is None,
-        description="What rewrites the instructions before the editor sees them; null leaves them "
-        "as they are.",
+        description="Rewriter of the instructions, before the editor sees them; null leaves them "
+        "unchanged.",
     )
     further_seed: FurtherSeed | None = Field(
         None,

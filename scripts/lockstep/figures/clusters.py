@@ -6,7 +6,7 @@ cluster adds to its error, and everything here works on these sums.
 
 Scores are bounded, and the worst are often rare: of thirty good scores none may be the 0 that one
 in twenty is. An interval that looks at what was seen alone then misses the truth. Therefore each
-end is computed as if there were one cluster more, at that end of the scale. It weighs little where
+end is computed as if there were one sample more, at that end of the scale. It weighs little where
 the seen scores are as far apart as it is from them, and most where all are alike.
 
 `benchmarks/intervals.py` simulates how often intervals hold the truth.
@@ -23,8 +23,14 @@ FEWEST = 30
 FEWEST_FREEDOM = 8
 """Degrees of freedom that they must give, where some weigh much more than others."""
 
-UNSEEN = 1.4
-"""Most that the cluster weighs that was not seen; a seen one weighs 1."""
+FEWEST_SQUARES = 4.0
+"""Least degrees of freedom by the errors themselves, where one is larger than all others."""
+
+UNSEEN = 1.2
+"""Most that the sample weighs that was not seen; a seen one weighs 1."""
+
+MOST_SKEW = 0.3
+"""Skewness of a mean up to which it is corrected; that of few values is known too badly."""
 
 LEVEL = 0.05
 """Share of intervals that may miss the truth."""
@@ -39,6 +45,7 @@ class Clustered(NamedTuple):
     value: float
     errors: np.ndarray
     """What each cluster adds to the value's error; their squares add up to its variance."""
+    samples: int
     worth: float
     """Number of clusters of equal weight that tell as much (Kish 1965)."""
     freedom: float
@@ -48,6 +55,23 @@ class Clustered(NamedTuple):
     def few(self) -> bool:
         """Whether there are too few clusters for an interval."""
         return len(self.errors) < FEWEST or self.freedom < FEWEST_FREEDOM
+
+    @property
+    def variance(self) -> float:
+        return float((self.errors**2).sum())
+
+    @property
+    def alike(self) -> bool:
+        """Whether all clusters say the same."""
+        return self.variance < 1e-18
+
+    @property
+    def squares(self) -> float:
+        """Degrees of freedom by the errors u themselves: (Σu²)² / Σu⁴, `FEWEST_SQUARES` at least.
+
+        Satterthwaite's (1946) of as many squares.
+        """
+        return max(FEWEST_SQUARES, self.variance**2 / float((self.errors**4).sum()))
 
 
 def mean(
@@ -90,7 +114,7 @@ def mean(
         spread += (weight**2 * len(part)) ** 2 / max(1 / (share**2).sum() - 1, 1e-9)
     # a cluster in several parts is one
     freedom = min(squares.sum() ** 2 / spread, squares.sum() ** 2 / (squares**2).sum() - 1)
-    return Clustered(float(value), errors, float(1 / (weights**2).sum()), float(freedom))
+    return Clustered(float(value), errors, total, float(1 / (weights**2).sum()), float(freedom))
 
 
 def interval(
@@ -98,22 +122,26 @@ def interval(
 ) -> list[float] | None:
     """Return the 95% interval of a mean; None where there are too few clusters.
 
-    It is Student's with Hall's transformation for skewed values (1992), each end with one cluster
-    more (see `_beyond`).
+    It is Student's with Hall's transformation for skewed values (1992). Each end of a mean of
+    scores is that with one sample more (see `_unseen`).
 
     Args:
         scale: lowest and highest value that there can be.
-        difference: whether it is the mean of differences, which lie far from both ends of their
-            scale; the cluster more then weighs only where nearly all are alike.
+        difference: whether it is the mean of differences. A few that are large decide how sure it
+            is, on both sides; so degrees of freedom are at most those of the errors themselves (see
+            `Clustered.squares`). The sample more is taken where all differences are alike.
     """
     if found is None or found.few:
         return None
     from scipy.special import stdtrit
 
-    t = float(stdtrit(found.freedom, 1 - LEVEL / 2))
+    alike = found.alike
+    freedom = found.freedom if alike or not difference else min(found.freedom, found.squares)
+    t = float(stdtrit(freedom, 1 - LEVEL / 2))
     ends = []
     for end, quantile in zip(scale, (t, -t), strict=True):
-        value, error, skew = _beyond(found, end, difference)
+        weight = _unseen(found, end) if alike or not difference else 0.0
+        value, error, skew = _with_one_more(found, end, weight)
         if abs(skew) > 1e-6:
             quantile = 3 / skew * float(np.cbrt(1 + skew * (quantile - skew / 6)) - 1)
         ends.append(float(np.clip(value - error * quantile, *scale)))
@@ -123,7 +151,7 @@ def interval(
 def p_value(found: Clustered | None, scale: tuple[float, float]) -> float | None:
     """Return the two-sided p-value that a mean is 0; None where there are too few clusters.
 
-    Below 0.05 it needs more than an interval without 0: a cluster more at the other end of the
+    Below 0.05 it needs more than an interval without 0: a sample more at the other end of the
     scale must not turn the mean, also where it is a difference. Arguments are those of `interval`.
     """
     if found is None or found.few:
@@ -131,30 +159,35 @@ def p_value(found: Clustered | None, scale: tuple[float, float]) -> float | None
     from scipy.special import stdtr
 
     side = -1 if found.value < 0 else 1
-    value, error, skew = _beyond(found, scale[0] if side > 0 else scale[1])
+    end = scale[0] if side > 0 else scale[1]
+    value, error, skew = _with_one_more(found, end, _unseen(found, end))
     if error == 0:
         return 1.0 if value == 0 else 0.0
     t = value / error
     t = t + skew / 3 * t**2 + skew**2 / 27 * t**3 + skew / 6
-    return min(1.0, 2 * float(stdtr(found.freedom, -side * t)))
+    freedom = found.freedom if found.alike else min(found.freedom, found.squares)
+    return min(1.0, 2 * float(stdtr(freedom, -side * t)))
 
 
-def _beyond(found: Clustered, end: float, difference: bool = False) -> tuple[float, float, float]:
-    """Return value, standard error and skewness with one cluster more at an end of the scale.
+def _unseen(found: Clustered, end: float) -> float:
+    """Return what a sample weighs that was not seen, at an end of the scale; a cluster weighs 1.
 
-    It weighs `UNSEEN` · min(1, d² / S)², with d its distance from the value and S the sum of
-    squared deviations of all clusters; of a difference `UNSEEN` · min(1, 2 d / A)², with A the sum
-    of absolute deviations. Both are 1 / k² where k clusters lie that far off and all others alike.
+    It is `UNSEEN` of a sample where all values are alike, and less where they are apart: divided by
+    (1 + 2 S / d²)², with d the end's distance from the value and S the sum of squared deviations of
+    all clusters. S / d² is k where k clusters lie that far off and all others are alike.
     """
-    count = found.worth
-    variance = float((found.errors**2).sum())
     distance = end - found.value
-    seen = variance * count * (count - 1) / distance**2 if distance else 0.0
-    if difference and distance:
-        seen = float(np.abs(found.errors).sum()) * count / (2 * abs(distance))
-    weight = UNSEEN / max(1.0, seen) ** 2
-    whole = count + weight
-    added = distance**2 * weight / (whole * (count - 1))
-    skew = float((found.errors**3).sum()) / (variance + added) ** 1.5 if variance else 0.0
-    error = np.sqrt(count / whole * (variance + added))
-    return found.value + distance * weight / whole, float(error), skew
+    if not distance:
+        return 0.0
+    seen = found.variance * found.worth * (found.worth - 1) / distance**2
+    return UNSEEN * found.worth / found.samples / (1 + 2 * seen) ** 2
+
+
+def _with_one_more(found: Clustered, end: float, weight: float) -> tuple[float, float, float]:
+    """Return value, standard error and skewness with one more at an end of the scale."""
+    distance, count, whole = end - found.value, found.worth, found.worth + weight
+    variance = found.variance + distance**2 * weight / (whole * (count - 1))
+    third = float((found.errors**3).sum())
+    skew = np.clip(third / variance**1.5 if third else 0, -MOST_SKEW, MOST_SKEW)
+    error = np.sqrt(count / whole * variance)
+    return found.value + distance * weight / whole, float(error), float(skew)

@@ -32,8 +32,9 @@ def correlations(scores: np.ndarray, clusters: Labels) -> dict[str, Any]:
 
     An interval is Student's on Fisher's z (1921), with the jackknife's variance over clusters as
     HC3 approximates it (MacKinnon and White 1985): each cluster's influence divided by 1 − its
-    leverage. Degrees of freedom are (Σu²)² / Σu⁴ of the clusters' influences u, Satterthwaite's
-    (1946) of as many squares; so a few clusters that decide the variance make the interval wide.
+    leverage. Degrees of freedom are 2 (Σu²)² / Σu⁴ of the clusters' influences u, Satterthwaite's
+    (1946) of a sum of squares whose variance is Σu⁴; so a few clusters that decide the variance
+    make the interval wide.
 
     Args:
         scores: of shape (edits, 2), all of them there.
@@ -42,7 +43,8 @@ def correlations(scores: np.ndarray, clusters: Labels) -> dict[str, Any]:
     Returns:
         `count` of edits, `clusters`, and for each of `MEASURES` its value (None of fewer than three
         edits, or where one rater gives all the same) and `…_ci95`, `[low, high]` (None also with
-        fewer than `FEWEST` clusters, and where the raters agree to the full).
+        fewer than `FEWEST` clusters, and where the raters agree to the full or all clusters say the
+        same).
     """
     pairs = settled(scores)
     names: dict[Hashable, int] = {}
@@ -66,10 +68,12 @@ def _with_interval(
     from scipy.special import stdtrit
 
     moved = np.bincount(codes, found.influence) / len(pairs) / (1 - value**2)
-    freedom = (moved**2).sum() ** 2 / (moved**4).sum()
+    if (moved**2).sum() < 1e-18:
+        return value, None
+    freedom = 2 * (moved**2).sum() ** 2 / (moved**4).sum()
     leverage = np.minimum(np.bincount(codes, found.leverage), 1 - 1 / count)
     error = np.sqrt(((moved / (1 - leverage)) ** 2).sum())
-    half = stdtrit(max(1.0, freedom), 1 - LEVEL / 2) * error
+    half = stdtrit(min(freedom, count - 1), 1 - LEVEL / 2) * error
     return value, [float(np.tanh(np.arctanh(value) + side * half)) for side in (-1, 1)]
 
 

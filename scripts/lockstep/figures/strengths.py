@@ -131,9 +131,9 @@ def strengths(
     """Rate editors by their comparisons.
 
     Intervals are Student's on the variance that is robust to clusters (Liang and Zeger 1986), with
-    degrees of freedom (Σu²)² / Σu⁴ of the clusters' influences u, Satterthwaite's (1946) of as many
-    squares. Where editors are `bounded`, or all clusters say the same, the likelihood's own
-    variance is added.
+    degrees of freedom 2 (Σu²)² / Σu⁴ of the clusters' influences u, Satterthwaite's (1946) of a sum
+    of squares whose variance is Σu⁴. Where editors are `bounded`, or all clusters say the same, the
+    likelihood's own variance is added.
 
     Args:
         clusters: of each sample; each is one of its own by default.
@@ -244,7 +244,7 @@ def _error(known: _Known, direction: np.ndarray) -> tuple[float, float]:
     variance = total * clusters / (clusters - 1)
     if alike or known.bounded:
         variance += direction @ known.model @ direction
-    freedom = clusters - 1 if alike else total**2 / (squares**2).sum()
+    freedom = clusters - 1 if alike else min(clusters - 1, 2 * total**2 / (squares**2).sum())
     return math.sqrt(variance), float(freedom)
 
 

@@ -106,13 +106,13 @@ def lines(found: Survey, settings: Config, devices: int) -> Iterator[str]:
     for reject in found.rejected[:SHOWN]:
         yield f"  item {reject.position} ({reject.id or 'without an id'}): {reject.reason}"
     for editor in settings.editors:
-        yield _estimate(editor.name, intake.counts.values(), Path(settings.results), devices)
+        yield estimate(editor.name, intake.counts.values(), Path(settings.results), devices)
     yield from due.of_benchmark(settings, intake.counts, found.some)
 
 
-def _estimate(name: str, counts: Iterable[int], results: Path, devices: int) -> str:
+def estimate(name: str, counts: Iterable[int], results: Path, devices: int) -> str:
     """Return how long an editor will take, by the edits that it has made before."""
-    seconds = statistics.median(_measured(results, name) or [0.0])
+    seconds = statistics.median(measured(results, name) or [0.0])
     if not seconds:
         return f"{name}: not measured yet; --config benchmark='{{limit: 2}}' measures it"
     waves = plan.wave_count(sum(counts), devices)
@@ -123,7 +123,8 @@ def _estimate(name: str, counts: Iterable[int], results: Path, devices: int) -> 
     )
 
 
-def _measured(results: Path, editor: str) -> list[float]:
+def measured(results: Path, editor: str) -> list[float]:
+    """Return the seconds of each edit that an editor has made before."""
     found = []
     for path in layout.known_edits(results, editor):
         try:

@@ -322,6 +322,20 @@ def check(url: str, key: str | None, option: str, asked: str | None) -> None:
         )
 
 
+def ask(url: str, key: str | None, path: str) -> Answer:
+    """Return a server's answer to one GET.
+
+    Raises:
+        Failed: if there is none.
+        ConfigError: as `Client`.
+    """
+    client = Client(url, key, Limits(CONNECT_TIMEOUT, 1, 0.0, 2**24))
+    try:
+        return client.get(path)
+    finally:
+        client.close()
+
+
 def retry_after(headers: httpx.Headers) -> float | None:
     """Return the seconds that a server asks to wait before the next request, None if it does not.
 

@@ -39,6 +39,7 @@ def announce(
     held: Mapping[str, str] | None = None,
     together: Mapping[str, int] | None = None,
     rewriting: Sequence[Planned] = (),
+    elsewhere: Sequence[str] = (),
 ) -> None:
     """Tell this invocation's jobs what it does.
 
@@ -47,10 +48,12 @@ def announce(
         held: what names the model in memory, which editors may share, by editor.
         together: devices of one job of each editor; 1 of those that are not there.
         rewriting: what is rewritten before it is edited.
+        elsewhere: editors that need no device.
     """
     # the clock of files ticks in hundredths of a second
     plan = {"began": time.time() - 0.1, "jobs": planned, "held": held or {}}
     plan["together"], plan["rewriting"] = together or {}, rewriting
+    plan["elsewhere"] = elsewhere
     os.environ[PLAN] = json.dumps(plan)
 
 
@@ -71,7 +74,7 @@ def later(job: Job) -> list[EditJob | ScoreJob]:
 
 def is_last(job: Job) -> bool:
     """Tell whether a job is its model's last one on its devices, and another model's come next."""
-    if not isinstance(job, EditJob) or not (after := _after(job)):
+    if not isinstance(job, EditJob) or not (after := _on_devices(_after(job))):
         return False
     held = json.loads(os.environ[PLAN])["held"]
     own = held.get(job.editor.name, job.editor.name)
@@ -84,7 +87,7 @@ def first_score(job: EditJob, judge: AnyJudge) -> ScoreJob | None:
     None of another judge than the first of several, none of a device that another one judges for,
     and none while the editor has edited nothing yet: nobody knows then what memory it takes.
     """
-    after = _after(job)
+    after = _on_devices(_after(job))
     planned = next((planned for planned in after if planned.stage == "score"), None)
     own = [p for p in _plan()[1] if (p.stage, p.editor) == ("edit", job.editor.name)]
     if (
@@ -141,6 +144,12 @@ def _after(job: EditJob | ScoreJob) -> list[Planned]:
     if own not in planned or int(os.environ[SLOTS]) < len(job.devices):
         return []
     return planned[planned.index(own) + 1 :]
+
+
+def _on_devices(planned: Iterable[Planned]) -> list[Planned]:
+    """Return all but the edits of editors that need no device."""
+    elsewhere = json.loads(os.environ.get(PLAN, "{}")).get("elsewhere", [])
+    return [each for each in planned if each.stage != "edit" or each.editor not in elsewhere]
 
 
 def _planned(job: EditJob | ScoreJob) -> Planned:

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Self
 
@@ -64,6 +64,11 @@ class BackendSettings(Section):
         """Folder of its weights; None of a hub id, and without any."""
         model = self.model_name
         return model if self.on_device and model is not None and is_folder(model) else None
+
+    def moved(self, move: Callable[[str], str]) -> Self:
+        """Return the settings with each folder of weights where `move` says that it is now."""
+        folder = self.model_folder
+        return self if folder is None else self.model_copy(update={"model": move(folder)})
 
     @classmethod
     def plugin(cls) -> dict[str, str]:

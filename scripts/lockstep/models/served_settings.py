@@ -1,5 +1,6 @@
 """What a user may say of a model behind a server with the OpenAI interface."""
 
+import json
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 from urllib.parse import SplitResult, urlsplit
 
@@ -143,3 +144,17 @@ class ServedSettings(BackendSettings):
 
         asked = "models" if reach else None
         transport.check(self.url, self.key, f"{self.option}.url", asked)
+
+    def listed(self) -> list[str]:
+        """Return the names of the models that its server lists; not every server lists any.
+
+        Raises:
+            ConfigError: if the key's variable holds none.
+        """
+        from lockstep.foreign import transport
+
+        try:
+            data = json.loads(transport.ask(self.url, self.key, "models").body)["data"]
+            return [str(model["id"]) for model in data]
+        except (transport.Failed, ValueError, LookupError, TypeError, RecursionError):
+            return []

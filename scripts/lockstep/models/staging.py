@@ -18,7 +18,7 @@ S = TypeVar("S", bound=BackendSettings)
 
 
 def nearby(settings: S, node_local: str | None) -> S:
-    """Return the settings of an editor or judge with its model folder's copy on this node.
+    """Return the settings of an editor or judge with its folders of weights copied to this node.
 
     Keys and records speak of the original, so this is for loading alone. The first job of a node
     copies, the others wait for it; a disk without room is a warning, and the original is taken.
@@ -27,10 +27,9 @@ def nearby(settings: S, node_local: str | None) -> S:
     Args:
         node_local: folder on a disk of the node itself; None copies nothing.
     """
-    model = settings.model_folder
-    if node_local is None or model is None:
+    if node_local is None:
         return settings
-    return settings.model_copy(update={"model": _copy(Path(model), node_local)})
+    return settings.moved(lambda folder: _copy(Path(folder), node_local))
 
 
 def _copy(source: Path, node_local: str) -> str:

@@ -15,28 +15,28 @@ class Part(BaseModel):
 
 
 class Unfinished(Part):
-    """What was there of an editor when a report was made while its run was not finished."""
+    """An editor's finished work at the time of a partial report."""
 
     editor: str
     samples: int
     edits: int
-    """Samples that were edited, failed or skipped."""
+    """Edited, failed and skipped samples."""
     scores: int
-    """Samples that have a score, or none for good."""
+    """Samples with a score, and samples that will have none."""
 
 
 class Cut(Part):
-    """An edit whose prompt a text encoder took only the beginning of."""
+    """An edit for which a text encoder read only the beginning of the prompt."""
 
     editor: str
     category: str
     id: str
     prompt_cut: str
-    """How many tokens of it, and which encoder."""
+    """Number of tokens that were read, and the encoder."""
 
 
 class Control(Part):
-    """How well the judge tells edits from what deserves no score."""
+    """How well the judge tells edits from controls that deserve no score."""
 
     editor: str
     category: str
@@ -49,57 +49,57 @@ class Control(Part):
 
 
 class Served(Part):
-    """What an editor behind a server asked for and got; null where the server says nothing."""
+    """Requests to an editor's server, and its answers; null where the server says nothing."""
 
     requests: int
     """Sent over all runs into these results, further tries included."""
     images: int
-    """Edits that stand here."""
+    """Edits of this report."""
     input_tokens: int | None
-    """Of these edits, as far as the server tells them."""
+    """Of these edits, as far as the server gives them."""
     output_tokens: int | None
     price: float | None
     """Of these edits and the one that was repeated for the seed; null without a price."""
     seed: Literal["honoured", "ignored", "unknown"]
     """Whether the same request with the same seed gave the same pixels again."""
     models: list[str]
-    """What the server calls its model."""
+    """Names that the server gives its model."""
     warnings: dict[str, int]
-    """What is odd of edits and no failure: sentence → edits."""
+    """Oddities of edits that are no failures: sentence → number of edits."""
 
 
 class Rewriting(Part):
-    """What rewrote an editor's instructions, and what that took; null where nobody says."""
+    """The rewriter of an editor's instructions, and its costs; null where they are unknown."""
 
     by: str
     """Model, or file."""
     rewritten: int
-    """Instructions that were."""
+    """Instructions with a rewritten text."""
     failed: int
-    """Instructions that were not; their samples are not edited."""
+    """Instructions without one; their samples are not edited."""
     requests: int | None
     """Sent over all runs into these results, further tries included; null of a file."""
     input_tokens: int | None
-    """Of the texts that stand here."""
+    """Of the texts in this report."""
     output_tokens: int | None
     price: float | None
-    """Of the texts that stand here; null without a price."""
+    """Of the texts in this report; null without a price."""
     models: list[str]
-    """What the server calls its model."""
+    """Names that the server gives its model."""
 
 
 class Seeds(Part):
-    """An editor with several seeds a sample; its own numbers are of the means over them."""
+    """An editor with several seeds for each sample; its own numbers use the means over them."""
 
     editor: str
     names: list[str]
-    """The editor with each seed, the first of them first."""
+    """The editor with each seed, in order of the seeds."""
     samples: int
     """Samples with a score for any seed."""
     edits: int
-    """Edits with all seeds, without skipped ones."""
+    """Edits with all seeds, without skipped samples."""
     failed: int
-    """Those of them without a score."""
+    """Edits without a score."""
     means: list[float | None]
     """Mean of each seed's scores, in the headline number."""
     best: float | None
@@ -120,7 +120,7 @@ class Power(Part):
     first: str
     second: str
     samples: int
-    """That both have a score for."""
+    """Samples for which both have a score."""
     difference: float
     """Mean of first − second."""
     within_std: float
@@ -128,11 +128,11 @@ class Power(Part):
     between_std: float
     """Of the difference between samples, without what seeds add."""
     seeds: list[int]
-    """Numbers of seeds that the lists below are of."""
+    """Numbers of seeds to which the lists below belong."""
     detectable: dict[str, list[float]]
-    """Smallest difference that is found, by number of samples."""
+    """Smallest difference that a run finds, by number of samples."""
     needed: list[int | None]
-    """Samples that it takes to find this difference; null where there is none."""
+    """Samples that are needed to find this difference; null if there is no difference."""
 
 
 class ByJudge(Part):
@@ -161,9 +161,9 @@ class JudgePair(Part):
     count: int
     """Edits that both scored."""
     clusters: int
-    """Source images that these are of."""
+    """Source images of these edits."""
     spearman: float | None
-    """Of their scores; null where there are too few, or too equal ones."""
+    """Of their scores; null with too few or only equal scores."""
     spearman_ci95: Interval | None
     kendall: float | None
     """tau-b"""
@@ -173,13 +173,13 @@ class JudgePair(Part):
     difference: float | None
     """Mean of first − second."""
     editors_kendall: float | None
-    """tau-b of the editors' means; null of less than three editors."""
+    """tau-b of the editors' means; null with less than three editors."""
     same_order: int
-    """Pairs of editors whose means stand in the same order."""
+    """Pairs of editors whose means have the same order."""
     other_order: int
-    """Pairs of editors whose means stand in the opposite order."""
+    """Pairs of editors whose means have the opposite order."""
     editor_pairs: int
-    """Pairs of editors that both judges have means of."""
+    """Pairs of editors with means by both judges."""
 
 
 class Disagreement(Part):
@@ -195,7 +195,7 @@ class Disagreement(Part):
 
 
 class Judges(Part):
-    """What several judges say of the edits of a category, or of all (overall)."""
+    """Scores of several judges for the edits of a category, or for all (overall)."""
 
     category: str
     edits: int
@@ -203,12 +203,12 @@ class Judges(Part):
     shared: int
     """Edits that every judge scored."""
     judges: dict[str, dict[str, ByJudge]]
-    """By judge, the one that ranks first, and editor."""
+    """By judge (the ranking judge comes first), and by editor."""
     pairs: list[JudgePair]
     alpha: float | None
     """Krippendorff's alpha of all scores by all judges (interval); null where there is none."""
     ensemble: dict[str, ByJudge] | None
-    """By editor: mean of the judges' standardised scores; null where it is not asked for."""
+    """By editor: mean of the judges' standardised scores; null without `report.ensemble`."""
     disagreements: list[Disagreement]
     """At most 20, the largest first."""
 
@@ -226,7 +226,7 @@ class Agreement(Part):
     count: int
     """Edits that both scored."""
     clusters: int
-    """Source images that these are of."""
+    """Source images of these edits."""
     spearman: float | None
     """Of the judge and the raters' mean; null of too few edits, or too equal scores."""
     spearman_ci95: Interval | None
@@ -241,7 +241,7 @@ class Agreement(Part):
     raters: int
     """Raters in this mean: those with at least 10 edits that the judge scored."""
     ceiling: float | None
-    """Spearman correlation with the raters' mean that their disagreement leaves possible."""
+    """Highest Spearman correlation with the raters' mean that their disagreement allows."""
     spearman_fisher: float | None = None
     """Mean of the editors' Spearman correlations by Fisher's z; null in a row of one editor."""
     editors: int | None = None
@@ -249,7 +249,7 @@ class Agreement(Part):
 
 
 class OneRater(Part):
-    """What one rater gave, over all edits."""
+    """Ratings of one rater, over all edits."""
 
     rater: str
     ratings: int
@@ -269,11 +269,11 @@ class Raters(Part):
     editor: str | None
     """Null over all editors."""
     level: Literal["ordinal", "interval"]
-    """Which alpha fits the scale."""
+    """The alpha that fits the scale."""
     edits: int
     """Edits with a rating."""
     shared: int
-    """Edits with at least two."""
+    """Edits with at least two ratings."""
     ratings: int
     missing: int
     """Rows of the file without a value."""
@@ -284,7 +284,7 @@ class Raters(Part):
     """Fleiss' kappa over the edits with the most frequent number of ratings."""
     kappa_edits: int
     kappa_ratings: int
-    """Of each of these edits."""
+    """Number of ratings of each of these edits."""
     std: float | None
     """Standard deviation between raters of one edit, pooled over edits (ddof 1)."""
     rater_pairs: int
@@ -296,13 +296,13 @@ class Raters(Part):
     others_fisher: float | None
     """Mean by Fisher's z of each rater's correlation with the mean of all others."""
     ceiling: float | None
-    """Spearman correlation with the raters' mean that their disagreement leaves possible."""
+    """Highest Spearman correlation with the raters' mean that their disagreement allows."""
     raters: list[OneRater]
     """In the row over all categories and editors; else empty."""
 
 
 class Votes(Part):
-    """People's votes on pairs of edits; an editor's row is of the pairs that it is in."""
+    """People's votes on pairs of edits; the row of an editor covers the pairs with this editor."""
 
     category: str
     editor: str | None
@@ -314,26 +314,26 @@ class Votes(Part):
     equal_votes: int
     """Votes that name neither edit."""
     raters: int
-    """Raters that the file names."""
+    """Raters whose names are in the file."""
     alpha_nominal: float | None
     """Krippendorff's alpha; null without shared pairs, or if all votes are equal."""
     kappa: float | None
     """Fleiss' kappa over the pairs with the most frequent number of votes."""
     kappa_pairs: int
     kappa_votes: int
-    """Of each of these pairs."""
+    """Number of votes on each of these pairs."""
     raters_share: float | None
     """How often two raters' votes on one pair are equal, as a mean over the pairs."""
     judged: int
-    """Votes on pairs of which the judge scored both edits."""
+    """Votes on pairs for which the judge scored both edits."""
     judge_share: float | None
-    """Share of these that name the edit with the judge's higher score, or neither of two equal."""
+    """Share of these that agree with the judge, which votes for its higher score."""
     judge_ci95: Interval | None
     best_share: float | None
     """Share that the most frequent vote on each pair has: no judge can reach more."""
     agree: int
     """Votes with a winner that has the judge's higher score."""
     oppose: int
-    """Those whose winner has the lower one."""
+    """Votes with a winner that has the judge's lower score."""
     same: int
-    """Those on two edits with the same score."""
+    """Votes with a winner on two edits with the same score."""

@@ -44,7 +44,7 @@ class Summary(Part):
     ci95_method: Literal["clustered", "too few"] | None
     """Whether there is an interval; null where there is no mean."""
     clusters: int
-    """Source images that the scored samples are of; samples of one go up and down together."""
+    """Source images of the scored samples; only these are independent."""
     threshold_share: float | None
     """Share of the scored samples with at least the threshold."""
     count: int
@@ -54,13 +54,13 @@ class Summary(Part):
     failures: dict[str, int]
     """Samples without a score by kind: edit_failed, judge_failed, missing."""
     skipped: int
-    """Samples that the editor does not take: neither scored nor failed, and in no other number."""
+    """Samples that the editor does not take. They count in no other number."""
     coverage: float | None
     """count / (count + failed)."""
     bounds: Interval | None
-    """Means that there would be were all failed samples lowest, or all highest."""
+    """The mean if all failed samples had the lowest score, and if all had the highest."""
     criteria: dict[str, float | None]
-    """Mean of each criterion; over several categories, of those that all of them have."""
+    """Mean of each criterion; over several categories, only of criteria that all of them have."""
     criteria_std: dict[str, float | None]
     """Standard deviation of each of these criteria (ddof 0)."""
 
@@ -77,10 +77,10 @@ class Distribution(Part):
     """Quantiles over the edits where the number is known."""
 
     low: float
-    """5% have less."""
+    """5% of the edits have less."""
     median: float
     high: float
-    """5% have more."""
+    """5% of the edits have more."""
 
 
 class Preservation(Part):
@@ -91,17 +91,17 @@ class Preservation(Part):
     exact_copies: int
     """Edits that have the source's pixels."""
     near_copies: int
-    """Edits that differ from the source by noise alone."""
+    """Edits that differ from the source only by noise."""
     other_size: int
-    """Edits that the editor returned in another size than the source's."""
+    """Edits that the editor returned in another size than that of the source."""
     registered: int
-    """Edits whose shift and zoom could be told."""
+    """Edits with a shift and a zoom."""
     shifted: int
-    """Of these, those moved by more than one pixel of the source."""
+    """Number of these that are moved by more than one pixel of the source."""
     zoomed: int
-    """Of these, those larger or smaller by more than 0.5%."""
+    """Number of these that are larger or smaller by more than 0.5%."""
     clip_text_cut: int
-    """Edits of whose instruction CLIP took only the beginning."""
+    """Edits for which CLIP read only the beginning of the instruction."""
     distribution: dict[str, Distribution | None]
     """By number: psnr (dB), ssim, changed_share, colour_cast (ΔE), shift (length, pixels),
     shift_x, shift_y, zoom_percent; where they were asked for (`metrics`) also clip_similarity,
@@ -114,15 +114,15 @@ class CategorySummary(Summary):
     status: dict[str, int]
     """Samples by status, ok included."""
     means: dict[str, float | None]
-    """Means of what else a judge tells: expected_score, uncertainty, spread, swapped_score."""
+    """Means of the judge's other numbers: expected_score, uncertainty, spread, swapped_score."""
     preservation: Preservation
     """What the edits kept of their sources."""
     rubric: str
     """SHA-256 of the rubric."""
     judges: dict[str, Any]
-    """By fingerprint: what judged, and its software."""
+    """Judges and their software, by fingerprint."""
     versions: dict[str, dict[str, list[str]]]
-    """Software that edited and judged, by package."""
+    """Software of edits and judgements, by package."""
     seconds: Seconds
 
 
@@ -144,7 +144,7 @@ class Headline(Part):
     scale: Interval
     """Lowest and highest value."""
     protocol: str | None
-    """Name of the benchmark that sums up so; null without a protocol."""
+    """Name of the protocol's benchmark; null without a protocol."""
 
 
 class Ranked(Part):
@@ -160,11 +160,11 @@ class Ranked(Part):
 
 
 class OwnScale(Part):
-    """Scores that are possible in a category."""
+    """Possible scores of a category."""
 
     scale: Interval
     threshold: float
-    """Score that `threshold_share` counts from."""
+    """Lowest score that counts in `threshold_share`."""
 
 
 class Editor(Part):
@@ -189,24 +189,24 @@ class EditorOfRun(Editor):
     lockstep: dict[str, Any]
     """How well its devices kept step (docs/waves.md)."""
     served: Served | None = None
-    """What its server was asked for and gave; null of an editor on devices."""
+    """Requests to its server, and answers; null for an editor on devices."""
     rewriting: Rewriting | None = None
-    """What rewrote its instructions; null where it sees these."""
+    """Its rewriter; null if it has none."""
 
 
 class Pair(Part):
-    """Two editors over the samples that both have a score for, by the headline number."""
+    """Two editors, compared by the headline number over the samples for which both have a score."""
 
     category: str
     """Key of a category, or overall."""
     first: str
     second: str
     count: int
-    """Samples that both have a score for."""
+    """Samples for which both have a score."""
     same_judge: bool | None
-    """Whether one judge, by its fingerprint, scored both; null where that is unknown."""
+    """Whether one judge, by its fingerprint, scored both; null if unknown."""
     differing: int
-    """Samples with one id but another instruction; left out."""
+    """Samples with the same id but different instructions, which are left out."""
     first_mean: float | None
     second_mean: float | None
     difference: float | None
@@ -217,15 +217,15 @@ class Pair(Part):
     clusters: int
     """Source images of these samples."""
     p_value: float | None
-    """Two-sided, that the difference is none; null with too few clusters."""
+    """Two-sided, for no difference; null with too few clusters."""
     p_value_method: Literal["clustered", "too few"] | None
     p_holm: float | None
     """Corrected for all pairs of editors in the same category, for all differences that stand of a
     series, or for all of twins (Holm 1979)."""
     clear: bool
-    """Whether it tells the two apart: p_holm is below 0.05 and ci95 does not hold 0."""
+    """Whether the difference is clear: p_holm is below 0.05 and ci95 does not contain 0."""
     wins: int
-    """Samples that the first has the higher score of."""
+    """Samples for which the first has the higher score."""
     ties: int
     losses: int
 
@@ -240,12 +240,12 @@ class Rank(Part):
     """The headline number."""
     ci95: Interval | None
     clusters: int
-    """Source images of the scored samples; with too few, nothing is told apart."""
+    """Source images of the scored samples; with too few, no difference is clear."""
     count: int
     """Scored samples."""
     coverage: float
     tied_with: list[str]
-    """Editors that the comparisons do not tell it apart from."""
+    """Editors without a clear difference from it."""
 
 
 class Incomplete(Part):
@@ -265,7 +265,7 @@ class Numbers(Part):
     scale: Interval
     """Lowest and highest score possible."""
     threshold: float
-    """Score that `threshold_share` counts from."""
+    """Lowest score that counts in `threshold_share`."""
     scales: dict[str, OwnScale]
     """By category where they differ, else empty. There is then no number over several categories,
     and nothing is ranked."""
@@ -280,11 +280,11 @@ class Numbers(Part):
     """Of all pairs of editors, by category and overall; a series stands with its best
     checkpoint."""
     leaderboard: list[Rank]
-    """Empty while the report is incomplete, and where categories have scales of their own."""
+    """Empty if the report is incomplete, or if categories have different scales."""
 
 
 class Source(Part):
-    """Where scores were taken from."""
+    """A source of scores."""
 
     path: str
     editors: list[str]
@@ -356,10 +356,10 @@ class Report(Numbers):
     power: list[Power] = Field(default=[])
     twins: list[Twins] = Field(default=[])
     partial: list[Unfinished]
-    """Where the report was made before its run was finished, all editors; else empty."""
+    """All editors, if the report was made before the run was finished; otherwise empty."""
     control_editors: list[str]
-    """Editors that return their source: they show what the judge gives to no edit, and are not
-    ranked."""
+    """Editors that return their source. They show which score the judge gives to an unchanged
+    source, and have no rank."""
     random_weights: list[str]
     """Models with random weights; if there are any, scores mean nothing."""
     controls: list[Control]
@@ -368,13 +368,13 @@ class Report(Numbers):
     agreement: list[Agreement] = Field(default=[])
     """The judge beside people: a row for each scale, category and editor."""
     raters: list[Raters] = Field(default=[])
-    """People beside each other, likewise."""
+    """Agreement of people with each other: rows as in `agreement`."""
     votes: list[Votes] = Field(default=[])
     """People's votes on pairs: a row for each category and editor."""
     arena: list[dict[str, Any]] = Field(default=[])
-    """What comparisons in pairs say, as docs/pairs.md tells: a row for each category."""
+    """Results of comparisons in pairs (docs/pairs.md): a row for each category."""
     judges: list[Judges] = Field(default=[])
-    """What several judges say: a row for each category, and overall; empty with one judge."""
+    """Agreement of several judges: a row for each category, and overall; empty with one judge."""
     rejected: Rejects
     skipped: list[Skipped]
     cut: list[Cut] = Field(default=[])

@@ -3,7 +3,7 @@
 import logging
 import re
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
@@ -267,6 +267,10 @@ class DiffusersSettings(DeviceEditorSettings):
             "optimized": self.optimized,
             **spelling(sample.instruction),
         }
+
+    def moved(self, move: Callable[[str], str]) -> Self:
+        parts = {name: folder and move(folder) for name, folder in self.components.items()}
+        return super().moved(move).model_copy(update={"components": parts})
 
     def refuses(self, record: EditRecord) -> str | None:
         if self.on_cut == "fail" and record.prompt_cut is not None:

@@ -52,7 +52,7 @@ class RewardSettings(JudgeSettings):
     dtype: Dtype = Field("bfloat16", description="Number format of the weights.")
     outputs: dict[str, Output] = Field(
         min_length=1,
-        description="For each criterion of the rubrics, which of the model's numbers it is.",
+        description="The model's number for each criterion of the rubrics.",
     )
 
     def identity(self) -> dict[str, Any]:

@@ -1,0 +1,1 @@
+"""Commands for a first contact: `init` writes a configuration, `doctor` checks before a run."""
