@@ -266,10 +266,10 @@ def checked(run: Run, source: str, limits: Mapping[str, Any], dry: bool) -> Iter
     if dry:
         for judge in settings.each_judge:
             for sentence in _told(partial(checks.check_judges, settings, [judge], reach=False)):
-                yield f"Before anything can be judged: {sentence}"
+                yield f"Before anything can be judged: {source}: {sentence}"
         own = run.editors
         for sentence in _told(partial(checks.check_editors, settings, own, own, reach=False)):
-            yield f"Before anything can be edited: {sentence}"
+            yield f"Before anything can be edited: {source}: {sentence}"
 
 
 def _told(check: Callable[[], None]) -> Iterator[str]:
@@ -308,10 +308,14 @@ def begin(
     judging |= {""} if stages & {"anchors", "pairs"} else set()
     rewriting = _planned(run, jobs, "rewrite")
     if not only_touches:
-        checks.check_judges(settings, judging, reach=settings.cluster is None)
+        reach = settings.cluster is None
         editing = {own.editor for own in planned if own.stage == "edit"}
         asking = {own.editor for own in rewriting}
-        checks.check_editors(settings, editing, asking, reach=settings.cluster is None)
+        try:
+            checks.check_judges(settings, judging, reach)
+            checks.check_editors(settings, editing, asking, reach)
+        except ConfigError as error:
+            raise ConfigError(f"{source}: {error}") from None
     ahead.announce(
         planned,
         {editor.name: jobs_run.in_memory(editor.held) for editor in settings.editors},

@@ -14,7 +14,7 @@ import pytest
 from lockstep import records
 from lockstep.devices import stopping
 from lockstep.devices.device import Device
-from lockstep.errors import EditError
+from lockstep.errors import EditError, SharedError
 from lockstep.jobs import ahead, early, run, sockets, worker, workers
 from lockstep.jobs.ahead import Planned
 from lockstep.jobs.types import EditJob, Request, ScoreJob
@@ -250,6 +250,15 @@ def test_a_job_is_told_why_its_work_failed_before_it_came(settings, serving):
     with serving.asked(edit_job(settings, "social")) as said:
         assert said()[-1] == {"error": "all black"}
     assert serving.written == ["physical"]
+
+
+def test_a_job_is_told_that_no_other_try_would_help(settings, serving):
+    serving.error = SharedError("all black")
+    with serving.asked(edit_job(settings)) as said:
+        said()
+    serving.until("social")
+    with serving.asked(edit_job(settings, "social")) as said:
+        assert said()[-1] == {"error": "all black", "final": True}
 
 
 def test_a_job_that_is_killed_ends_what_was_begun_for_it(settings, serving):

@@ -252,7 +252,7 @@ def load(**sections):
         ),
         (
             {"editors": [{"name": "Manifest", "type": "identity"}]},
-            "editors: found name 'Manifest', which the workflow uses itself",
+            "editors: found name 'Manifest', which the workflow uses itself; expected another one",
         ),
     ],
 )
@@ -349,6 +349,19 @@ def test_a_threshold_is_on_the_scale_of_what_is_compared():
     data = {"compare": {"sources": {"a": "b"}, "scale": [1, 5]}, "report": {"threshold": 7}}
     with pytest.raises(ConfigError, match=r"report\.threshold: expected a score from 1 to 5, fo"):
         load_comparison(data, "c.yaml")
+
+
+def test_a_run_in_another_folder_is_told_where_paths_begin(tmp_path):
+    own = tmp_path / "own"
+    own.mkdir()
+    (own / "b.json").write_text("[]")
+    (own / "c.yaml").write_text("")
+    with pytest.raises(ConfigError) as error:
+        load_config({**BASE, "benchmark": {"path": "b.json"}}, str(own / "c.yaml"))
+    assert str(error.value).endswith(
+        "benchmark.path: found no file 'b.json' in the working folder, one lies beside the "
+        f"configuration; paths begin at the working folder (--directory {own})"
+    )
 
 
 def test_several_mistakes_are_a_sentence_each():

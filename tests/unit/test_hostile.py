@@ -231,7 +231,7 @@ def test_columns_that_nobody_reads_are_not_decoded(tmp_path, form):
     path = write(pa.table({**good, "seed": UNREAD["made"]}))
     with pytest.raises(BenchmarkError, match="'seed': expected texts, numbers or images, found"):
         read(tmp_path, path, format="table", categories=["c"])
-    path = write(pa.table({"other": [1, 2]}))
+    path = write(pa.table({"other": [1, 2], "category": ["c", "c"]}))
     _, reasons = read(tmp_path, path, format="table", categories=["c"])
     assert len(reasons) == 2
 

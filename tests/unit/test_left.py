@@ -4,13 +4,16 @@ import json
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from lockstep import records
-from lockstep.benchmark import intake
+from lockstep.benchmark import detect, intake
 from lockstep.benchmark.settings import BenchmarkSettings
-from lockstep.errors import BenchmarkError
+from lockstep.config.load import load_config
+from lockstep.errors import BenchmarkError, ConfigError
 from lockstep.records import Rejected
 from tests import formats
+from tests.conftest import ROOT
 
 
 def prepare(tmp_path, path, **settings):
@@ -124,3 +127,55 @@ def test_where_more_than_a_share_is_rejected_the_commonest_reason_is_told(tmp_pa
     with pytest.raises(BenchmarkError, match=sentence):
         intake.check_left(counts, settings, LISTED)
     intake.check_left(counts, settings.model_copy(update={"max_rejected_share": 0.75}), LISTED)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "sentence"),
+    [
+        ("b.json", "", "expected at least one item, found an empty file"),
+        ("b.json", "[]", "expected at least one item, found none"),
+        (
+            "b.json",
+            '{"items": [{"subset": "物理"}]}',
+            "expected a list of items, found one under the key 'items'",
+        ),
+    ],
+)
+def test_a_file_without_items_at_its_top_is_told_as_what_it_is(tmp_path, name, text, sentence):
+    path = tmp_path / name
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(ValidationError, match=f"{name}: {sentence}"):
+        BenchmarkSettings(path=str(path))
+
+
+def test_a_category_that_a_table_lacks_is_told_before_it_is_read(tmp_path, monkeypatch):
+    path = table(tmp_path, GOOD, "dogs,there.png,Do.")
+    data = {
+        "benchmark": {"path": str(path), "format": "table", "categories": ["cats", "dgos"]},
+        "editors": [{"name": "e", "type": "identity"}],
+        "judge": {"type": "precomputed", "folder": str(tmp_path)},
+    }
+    data["judge"]["rubrics"] = str(ROOT / "config" / "rubrics" / "physical.yaml")
+    sentence = r"found no sample of 'dgos' \(did you mean 'dogs'\?\); '.*t\.csv' has cats, dogs"
+    with pytest.raises(ConfigError, match=rf"^c\.yaml: benchmark\.categories: {sentence}"):
+        load_config(data, "c.yaml")
+    # one with many items may have it further down
+    monkeypatch.setattr(detect, "PEEKED", 1)
+    assert detect.lacking_category(path, "table", ["dogs"]) is None
+
+
+def test_a_format_that_is_not_the_files_is_told_before_it_is_read(tmp_path):
+    made = formats.re_edit(tmp_path / "b", 1)
+    for form in ("kris", "rise", "imgedit"):
+        with pytest.raises(ValidationError, match=f"expected 're-edit', whose .* found '{form}'"):
+            BenchmarkSettings(**made.settings | {"format": form})
+
+
+def test_a_table_without_a_column_of_categories_is_told_before_it_is_read(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("id,kind,image,instruction\na,cats,a.png,Do.\n", encoding="utf-8")
+    own = {"path": str(path), "format": "table", "categories": ["cats"]}
+    with pytest.raises(ValidationError, match="expected a column 'category', found id, image, in"):
+        BenchmarkSettings(**own)
+    path.write_text(path.read_text().replace("kind", "category"))
+    assert BenchmarkSettings(**own).categories == ("cats",)

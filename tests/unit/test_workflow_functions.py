@@ -346,7 +346,7 @@ def test_a_dry_run_says_what_would_stop_a_run_and_goes_on(data, monkeypatch):
     monkeypatch.setattr(recovery, "check_writable", refuse)
     said = list(workflow.checked(run, "c.yaml", {}, dry=True))
     assert said[0] == "results: expected a folder that this user can write, found 'results'"
-    assert said[1].startswith("Before anything can be judged: judge.api_key_variable")
+    assert said[1].startswith("Before anything can be judged: c.yaml: judge.api_key_variable")
     with pytest.raises(ConfigError, match="that this user can write"):
         list(workflow.checked(run, "c.yaml", {}, dry=False))
 

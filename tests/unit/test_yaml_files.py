@@ -31,6 +31,8 @@ def bomb(kind: str) -> str:
 
 
 BROKEN = [
+    ("a:\n  b: 1\n    c: 2\n", "line 3: expected an indentation that fits the line above, or one"),
+    ("a:\n  - 1\n - 2\n", "line 3: expected an indentation that fits the lines above, found an"),
     ("a: 1\nb: 2\na: 3\n", "line 3: expected each key once, found 'a' twice (first in line 1)"),
     (
         "a:\n  - b: {c: 1, 'c': 2}\n",
@@ -51,7 +53,7 @@ BROKEN = [
     ("a: " + "x" * 300_000, "expected at most 262,144 bytes, found more"),
     (f"a: &a {'x' * 9000}\nb: [{'*a, ' * 200}]", "line 2: found aliases (*name) that stand for"),
     *((bomb(kind), "found aliases (*name) that stand for") for kind in ("list", "map", "merge")),
-    ("a: b\n\tc: d\n", "line 2: found character '\\t'"),
+    ("a: b\n\tc: d\n", "line 2: expected blanks, found a tab"),
     ("a: [1\n", "line 2: "),
     ("a: *b\n", "line 1: found undefined alias"),
 ]

@@ -39,7 +39,7 @@ def test_an_editor_that_takes_one_image_skips_samples_of_several(kris):
     (told,) = kris.report()["skipped"]
     assert (told["editor"], told["category"], told["ids"]) == ("small", FRAMES, [skipped["id"]])
     assert told["reason"] == skipped["error"]
-    assert "1 of 1 samples skipped, small takes one source image" in kris.output
+    assert "1 of 1 sample skipped, small takes one source image" in kris.output
 
 
 def test_an_editor_that_takes_several_images_gets_them_all_and_the_judge_a_reference(kris):

@@ -216,7 +216,7 @@ def test_what_a_rewriter_needs_is_known_before_the_first_edit(workflow, monkeypa
     monkeypatch.delenv("WORDS_KEY")
     sentence = "editors.told.rewrite.api_key_variable: expected a variable of the environment"
     assert sentence in workflow.run(check=False)
-    assert f"Before anything can be edited: {sentence}" in workflow.run("-n")
+    assert f"Before anything can be edited: config.yaml: {sentence}" in workflow.run("-n")
     monkeypatch.setenv("WORDS_KEY", KEY)
     rewriter = workflow.config["editors"][1]["rewrite"]
     rewriter["url"] = "http://127.0.0.1:9/v1"

@@ -134,7 +134,7 @@ def test_what_an_editor_needs_is_known_before_the_first_edit(workflow, monkeypat
     monkeypatch.delenv("EDIT_KEY")
     sentence = "editors.served.api_key_variable: expected a variable of the environment"
     assert sentence in workflow.run(check=False)
-    assert f"Before anything can be edited: {sentence}" in workflow.run("-n")
+    assert f"Before anything can be edited: config.yaml: {sentence}" in workflow.run("-n")
     monkeypatch.setenv("EDIT_KEY", KEY)
     there = workflow.server.url
     for editor in workflow.config["editors"][:2]:

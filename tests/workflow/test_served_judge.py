@@ -72,7 +72,9 @@ def test_what_the_judge_needs_is_known_before_the_first_edit(workflow, monkeypat
     sentence = "judge.api_key_variable: expected a variable of the environment that holds"
     failed = workflow.run(check=False)
     assert sentence in failed
-    assert "Before anything can be judged: judge.api_key_variable" in workflow.run("-n")
+    assert "Before anything can be judged: config.yaml: judge.api_key_variable" in workflow.run(
+        "-n"
+    )
     monkeypatch.setenv("JUDGE_KEY", KEY)
     monkeypatch.setenv("NO_PROXY", "")
     monkeypatch.setenv("ALL_PROXY", "socks5://")

@@ -350,7 +350,7 @@ def test_failures_are_counted_and_shown_and_never_scored(models, tmp_path):
     judge_by_files(workflow)
     output = workflow.run()
     assert "prepare: 3 physical, 1 rejected" in output
-    assert "physical cpu1: 1 of 1 edits failed" in output
+    assert "physical cpu1: 1 of 1 edit failed: finished: expected an image" in output
     report = workflow.report()
     row = report["editors"]["finished"]["categories"]["physical"]
     assert (row["count"], row["failed"]) == (2, 1)
@@ -381,7 +381,7 @@ def test_with_fewer_slots_than_shards_nothing_waits_for_what_cannot_start(models
     # one that waited would do so for longer than a run may take here
     assert DeviceSettings().join_timeout > workflow.timeout
     output = workflow.run(*shards, "--resources", "gpu=1")
-    assert "5 waves; only 1 of 3 run at a time and keep step" in output
+    assert "; only 1 of 3 run at a time and keep step" in output
     assert len(workflow.records("edits", editor="control")) == 5
 
 

@@ -23,7 +23,7 @@ from lockstep.benchmark.categories import (
     categories_of,
     category_key,
 )
-from lockstep.benchmark.detect import detect, own_categories
+from lockstep.benchmark.detect import check_columns, check_stated, detect, own_categories
 from lockstep.config.section import PathText, PlainPath, Section
 from lockstep.errors import BenchmarkError, ConfigError
 from lockstep.foreign.images import MAX_PIXELS, WHITE, parse_colour
@@ -76,9 +76,13 @@ class BenchmarkSettings(Section):
     @classmethod
     def _told(cls, data: Any) -> Any:
         """Put the format that the file has in the place of auto."""
-        if not isinstance(data, dict) or data.get("format", "auto") != "auto":
+        if not isinstance(data, dict):
             return data
         path = os.path.expanduser(str(data.get("path") or ""))
+        if (stated := data.get("format", "auto")) != "auto":
+            if stated in BY_FORMAT:
+                _sentence_of(BenchmarkError, check_stated, Path(path), stated)
+            return data
         if not os.path.exists(path):
             # what is missing is told later, and what the workflow makes itself is in this format
             return {**data, "format": "re-edit"}
@@ -109,6 +113,9 @@ class BenchmarkSettings(Section):
         known = BY_FORMAT[info.data["format"]]
         if known is None:
             keys = tuple(map(_own, names))
+            _sentence_of(
+                BenchmarkError, check_columns, Path(info.data["path"]), info.data["format"]
+            )
         else:
             keys = tuple(_sentence_of(ConfigError, category_key, name, known) for name in names)
         if not keys:

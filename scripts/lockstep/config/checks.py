@@ -2,13 +2,16 @@
 
 import os
 from collections.abc import Collection, Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from lockstep import layout
+from lockstep.benchmark.categories import BY_FORMAT
+from lockstep.benchmark.detect import lacking_category
 from lockstep.config.run import Config
 from lockstep.editors.rewriting import ChatRewriteSettings
 from lockstep.editors.settings import ServedEditorSettings
-from lockstep.errors import ConfigError, suggest
+from lockstep.errors import BenchmarkError, ConfigError, suggest
 from lockstep.judges.settings import JudgeSettings
 from lockstep.models.backend import Lacking, absent, without_files
 from lockstep.rubrics.rubric import read_rubric
@@ -144,6 +147,11 @@ def _of_benchmark(config: Config, made: Collection[str]) -> Iterator[Lacking]:
             yield from without_files("images", own.images, ("",))
     if Path(own.path).is_dir() and own.format not in ("kris", "gedit", "table"):
         yield Lacking("path", f"expected a file, found a folder {own.path!r}")
+    if BY_FORMAT[own.format] is None and own.path not in made:
+        # what is wrong with the file itself is told by who reads it
+        with suppress(BenchmarkError):
+            if sentence := lacking_category(Path(own.path), own.format, own.categories):
+                yield Lacking("categories", sentence)
 
 
 def _of_rubrics(config: Config, judge: JudgeSettings) -> Iterator[Lacking]:

@@ -75,8 +75,19 @@ def typed(
     # its contents tell the format, and which categories there are
     if isinstance(path, str) and path:
         for _, sentence in absent("path", os.path.expanduser(path), produced):
-            raise ConfigError(f"{source}: benchmark.path: {sentence}")
+            raise ConfigError(f"{source}: benchmark.path: {sentence}{_beside_it(source, path)}")
     return _typed(data, source, partial(series.look, say=say))
+
+
+def _beside_it(source: str, path: str) -> str:
+    """Return a hint to who starts a run in another folder than that of its files."""
+    folder = Path(source).parent
+    if not (Path(source).is_file() and (folder / path).exists()):
+        return ""
+    return (
+        " in the working folder, one lies beside the configuration; paths begin at the working "
+        f"folder (--directory {folder})"
+    )
 
 
 def of_file(path: Path) -> Config:

@@ -151,7 +151,10 @@ class Config(Section):
         reserved = {*RESERVED, *(n for c in self.benchmark.named.values() for n in c.names)}
         for name in names:
             if name.casefold() in map(str.casefold, reserved):
-                raise ValueError(f"editors: found name {name!r}, which the workflow uses itself")
+                raise ValueError(
+                    f"editors: found name {name!r}, which the workflow uses itself; expected "
+                    "another one"
+                )
         return self
 
     @model_validator(mode="after")
@@ -183,7 +186,10 @@ class Config(Section):
             form = name.casefold()
             # it has a target, a rule, and folders beside what the first judge has there
             if {form, f"score_{form}"} & taken or layout.OF_JUDGEMENTS.match(form):
-                raise ValueError(f"judges: found name {name!r}, which the workflow uses itself")
+                raise ValueError(
+                    f"judges: found name {name!r}, which the workflow uses itself; expected "
+                    "another one"
+                )
             for field in ("anchors", "pairs") if place else ():
                 if given := getattr(judge, field):
                     raise ValueError(

@@ -210,10 +210,20 @@ def _line(node: yaml.Node) -> str:
     return f"line {node.start_mark.line + 1}"
 
 
+PLAIN = {
+    "'\\t' that cannot start": "expected blanks, found a tab",
+    "mapping values are not allowed": "expected an indentation that fits the line above, or one "
+    "colon in a line, found another",
+    "expected <block end>": "expected an indentation that fits the lines above, found another",
+}
+"""Sentences for what happens to people who write YAML, by the words of the library."""
+
+
 def _reason(error: Exception) -> str:
     """Return in one sentence what is wrong with a text."""
     if isinstance(error, RecursionError):
         return f"found more than {MAX_DEPTH} values inside one another"
     if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
-        return f"line {error.problem_mark.line + 1}: {error.problem}"
+        problem = next((own for how, own in PLAIN.items() if how in str(error.problem)), None)
+        return f"line {error.problem_mark.line + 1}: {problem or error.problem}"
     return " ".join(str(error).split())

@@ -57,7 +57,7 @@ def check_limits(limits: Mapping[str, Any], most: tuple[int, str]) -> None:
         together, key = most
         if name == "gpu" and isinstance(limit, int) and limit < together:
             least = "1" if together == 1 else f"{together} ({key})"
-            raise DeviceError(f"--resources gpu={limit}: expected at least {least}")
+            raise DeviceError(f"--resources gpu={limit}: expected at least {least}, found {limit}")
 
 
 def most_together(settings: Config) -> tuple[int, str]:

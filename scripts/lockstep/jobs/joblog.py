@@ -67,8 +67,8 @@ def job_log(path: str | Path) -> Iterator[IO[str]]:
             log.info("%s %.1f s", FINISHED, time.monotonic() - began)
         except Exception as error:
             print(f"Error: {tell(error, path)}", file=terminal)
-            if isinstance(error, LockstepError) and error.is_final:
-                log.error("%s %s", FINAL, os.environ.get(RUN))
+            if isinstance(error, LockstepError) and error.is_final and RUN in os.environ:
+                log.error("%s %s", FINAL, os.environ[RUN])
                 records.write_bytes(layout.given_up(path), Path(path).read_bytes())
             sys.exit(1)
         logging.shutdown()
@@ -221,8 +221,8 @@ def is_final(path: str | Path) -> bool:
     Args:
         path: its log, which the workflow engine removes before the other try.
     """
-    with suppress(OSError):
-        wanted = f"{FINAL} {os.environ.get(RUN)}".encode()
+    with suppress(OSError, KeyError):
+        wanted = f"{FINAL} {os.environ[RUN]}".encode()
         return layout.given_up(path).read_bytes().rstrip().endswith(wanted)
     return False
 

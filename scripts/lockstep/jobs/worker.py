@@ -272,7 +272,8 @@ class Worker:
             # the job logs what it is told; a traceback is known only here
             own = isinstance(error, LockstepError)
             reply = {"error": str(error) if own else tell(error, turn.job.log)}
-            reply["final"] = isinstance(error, LockstepError) and error.is_final
+            if isinstance(error, LockstepError) and error.is_final:
+                reply["final"] = True
             failed = True
             with contextlib.suppress(Stopped):
                 turn.claimed(self._given["idle_timeout"])
