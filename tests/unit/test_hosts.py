@@ -223,8 +223,10 @@ def test_a_host_in_a_container_whose_run_cannot_be_seen_from_here_is_left_alone(
 
 def test_a_program_of_another_checkout_is_known_for_a_host(settings):
     code = workers.CODE.replace("scripts", "elsewhere")
-    waits = [sys.executable, "-c", "import time; time.sleep(60)", code]
-    with subprocess.Popen(waits, start_new_session=True) as host:
+    waits = [sys.executable, "-c", "import time; print(flush=True); time.sleep(60)", code]
+    with subprocess.Popen(waits, start_new_session=True, stdout=subprocess.PIPE) as host:
+        # the kernel shows its command line a moment after its start
+        host.stdout.readline()
         sockets.kill(host.pid)
         assert host.wait() == -signal.SIGKILL
 
