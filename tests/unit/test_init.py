@@ -218,6 +218,20 @@ def test_a_folder_of_images_gets_a_table_to_fill_in(work):
     assert settings.results == "results/my_photos"
 
 
+def test_each_image_of_a_folder_gets_an_id_of_its_own(work):
+    names = ["A.png", "a.jpg", "a.png", "b/a.jpg", "b/a.png", "b_a.png", "c/A.PNG", "c/a.png"]
+    for name in names:
+        path = Path("photos") / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(formats.draw(1))
+    list(init(Path("photos"), None))
+    table = Path("photos/metadata.csv")
+    filled = table.read_text(encoding="utf-8").replace(",\n", ",Make it snow.\n")
+    table.write_text(filled, encoding="utf-8")
+    printed, _, _ = begin("photos")
+    assert f"table, {len(names)} samples" in printed and "rejected" not in printed
+
+
 def test_a_file_that_is_there_stays(work):
     made = formats.table(Path("own"))
     Path("table.yaml").write_text("mine", encoding="utf-8")
