@@ -218,6 +218,18 @@ def test_a_folder_of_images_gets_a_table_to_fill_in(work):
     assert settings.results == "results/my_photos"
 
 
+def test_a_category_without_a_sample_that_can_be_used_is_left_out_and_stops_no_run(work):
+    formats.table(Path("own"), 8)
+    table = Path("own/table.csv")
+    with table.open("a", encoding="utf-8") as file:
+        file.write("z,attic,Tidy up.,missing.png\n")
+    printed, settings, _ = begin("own")
+    assert "\nleft out   attic\n" in printed and "1 of 9 samples cannot be used" in printed
+    assert "attic" not in settings.benchmark.categories
+    # the configuration does not name it
+    assert "a run would stop" not in printed
+
+
 def test_each_image_of_a_folder_gets_an_id_of_its_own(work):
     names = ["A.png", "a.jpg", "a.png", "b/a.jpg", "b/a.png", "b_a.png", "c/A.PNG", "c/a.png"]
     for name in names:
