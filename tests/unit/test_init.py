@@ -1,6 +1,7 @@
 """`init`: a configuration for whatever it is pointed at."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -267,6 +268,8 @@ def test_what_is_no_benchmark_is_one_sentence(work):
     assert "x.json: found no known format (its first item has a)" in refused("x.json")
     Path("x.txt").write_text("x", encoding="utf-8")
     assert "found no JSON and the kind '.txt'" in refused("x.txt")
+    os.mkfifo("pipe.csv")
+    assert refused("pipe.csv") == "pipe.csv: expected a file or a folder, found neither"
     Path("two").mkdir()
     for name in ("one.json", "two.json"):
         made = formats.re_edit(Path("made"))
