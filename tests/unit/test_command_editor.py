@@ -458,6 +458,21 @@ def test_a_mistake_in_the_configuration_is_one_sentence(given, sentence, monkeyp
     assert "\n" not in str(raised.value)
 
 
+@pytest.mark.parametrize(
+    ("program", "folder"), [("./own", "."), ("bin/../own", "."), ("./own", "..")]
+)
+def test_a_program_in_the_folder_where_it_runs_is_found(
+    settings, tmp_path, monkeypatch, program, folder
+):
+    (tmp_path / "bin").mkdir()
+    monkeypatch.chdir(tmp_path if folder == "." else tmp_path / "bin")
+    (tmp_path / "own").write_text("#!/bin/sh\n")
+    given = settings(command=(program,), folder=folder)
+    assert [own.field for own in given.missing([])] == ["command"]
+    (tmp_path / "own").chmod(0o755)
+    assert not list(given.missing([]))
+
+
 def test_a_command_is_a_list_or_as_a_shell_reads_it(settings):
     given = settings(command="conda run -n 'my env' python edit.py")
     assert given.command == ("conda", "run", "-n", "my env", "python", "edit.py")

@@ -117,8 +117,8 @@ def test_each_of_several_faults_has_its_line(work, monkeypatch):
         ("editor", "editors.served.api_key_variable"),
         ("judge", "judge.url"),
         ("rubrics", "judge.rubrics"),
-        ("people", "report.human_scores"),
         ("benchmark", "benchmark.images"),
+        ("people", "report.human_scores"),
     ]
     assert not told(found, "ok", "to do")
 
@@ -220,6 +220,18 @@ def test_a_benchmark_is_looked_through(work):
     path.write_text(json.dumps(items), encoding="utf-8")
     (fault,) = told(examined(given()), "error", "benchmark")
     assert "found no sample of 'physical' that can be used" in fault
+
+
+def test_people_who_rated_samples_that_the_benchmark_lacks_are_told(work):
+    items = json.loads(Path("benchmark.json").read_text(encoding="utf-8"))
+    own = Path(items[0]["original_image_path"]).stem
+    for id, state in ((own, "ok"), ("nine", "error")):
+        Path("people.csv").write_text(f"id,score\n{id},5\n", encoding="utf-8")
+        found = examined(given(report={"human_scores": ["people.csv"]}))
+        assert [own.state for own in found if own.name == "people"] == [state]
+    # as a run does, which stops there
+    (said,) = told(found, "error", "people")
+    assert said.startswith("people.csv: line 2: id: expected samples of this run, found a row of")
 
 
 def test_what_is_due_and_how_long_it_takes_are_told_by_earlier_runs_alone(work):

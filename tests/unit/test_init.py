@@ -1,6 +1,7 @@
 """`init`: a configuration for whatever it is pointed at."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -218,6 +219,32 @@ def test_a_folder_of_images_gets_a_table_to_fill_in(work):
     assert settings.results == "results/my_photos"
 
 
+def test_a_category_without_a_sample_that_can_be_used_is_left_out_and_stops_no_run(work):
+    formats.table(Path("own"), 8)
+    table = Path("own/table.csv")
+    with table.open("a", encoding="utf-8") as file:
+        file.write("z,attic,Tidy up.,missing.png\n")
+    printed, settings, _ = begin("own")
+    assert "\nleft out   attic\n" in printed and "1 of 9 samples cannot be used" in printed
+    assert "attic" not in settings.benchmark.categories
+    # the configuration does not name it
+    assert "a run would stop" not in printed
+
+
+def test_each_image_of_a_folder_gets_an_id_of_its_own(work):
+    names = ["A.png", "a.jpg", "a.png", "b/a.jpg", "b/a.png", "b_a.png", "c/A.PNG", "c/a.png"]
+    for name in names:
+        path = Path("photos") / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(formats.draw(1))
+    list(init(Path("photos"), None))
+    table = Path("photos/metadata.csv")
+    filled = table.read_text(encoding="utf-8").replace(",\n", ",Make it snow.\n")
+    table.write_text(filled, encoding="utf-8")
+    printed, _, _ = begin("photos")
+    assert f"table, {len(names)} samples" in printed and "rejected" not in printed
+
+
 def test_a_file_that_is_there_stays(work):
     made = formats.table(Path("own"))
     Path("table.yaml").write_text("mine", encoding="utf-8")
@@ -241,6 +268,8 @@ def test_what_is_no_benchmark_is_one_sentence(work):
     assert "x.json: found no known format (its first item has a)" in refused("x.json")
     Path("x.txt").write_text("x", encoding="utf-8")
     assert "found no JSON and the kind '.txt'" in refused("x.txt")
+    os.mkfifo("pipe.csv")
+    assert refused("pipe.csv") == "pipe.csv: expected a file or a folder, found neither"
     Path("two").mkdir()
     for name in ("one.json", "two.json"):
         made = formats.re_edit(Path("made"))

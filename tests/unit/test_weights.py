@@ -59,6 +59,22 @@ def deeper(tensors, layer):
     tensors |= {name.replace(".0.", ".9.", 1): value.clone() for name, value in own.items()}
 
 
+# --- missing ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_a_part_without_weights_is_known_before_it_is_loaded(models, tmp_path, part):
+    folder = copy(models, "editor", tmp_path)
+    weights.check_model(folder)
+    for path in (folder / part).glob("*.safetensors"):
+        path.unlink()
+    with pytest.raises(ConfigError, match=f"{part}: expected .* found no weights"):
+        weights.check_model(folder)
+    # torch's own format, in parts
+    (folder / part / "pytorch_model.bin.index.json").write_text("{}", encoding="utf-8")
+    weights.check_model(folder)
+
+
 # --- surplus -----------------------------------------------------------------------------------
 
 

@@ -123,9 +123,9 @@ def _of_run(settings: Config, source: str, lacking: list[Lacking]) -> Iterator[F
         needed += [] if own is None else [own]
     yield from machine.memory(needed, () if is_cluster else planned)
     yield from _rubrics(settings, lacking)
-    yield from _given_scores(settings, lacking)
     yield from _told(lacking, "metrics", "metrics")
     benchmark = yield from _benchmark(settings, lacking)
+    yield from _given_scores(settings, lacking, benchmark)
     yield from machine.fonts(settings, [] if benchmark is None else benchmark.instructions)
     yield from _results(settings, lacking)
     yield from _work(settings, benchmark, len(planned))
@@ -212,8 +212,10 @@ def _rubrics(settings: Config, lacking: list[Lacking]) -> Iterator[Finding]:
         yield Finding("ok", "rubrics", f"{own}: {each if len(few) > 1 else 'for all categories'}")
 
 
-def _given_scores(settings: Config, lacking: list[Lacking]) -> Iterator[Finding]:
-    """Yield whether finished scores, of a judge or of people, can be read."""
+def _given_scores(
+    settings: Config, lacking: list[Lacking], benchmark: Outline | None
+) -> Iterator[Finding]:
+    """Yield whether finished scores, of a judge or of people, can be read and fit the benchmark."""
     if faults := list(_told(lacking, "report", "people")):
         yield from faults
         return
@@ -229,7 +231,9 @@ def _given_scores(settings: Config, lacking: list[Lacking]) -> Iterator[Finding]
         from lockstep.figures import human_files
 
         try:
-            human_files.of_run(settings, Run(settings).rubrics)
+            given = human_files.of_run(settings, Run(settings).rubrics)
+            if benchmark is not None:
+                human_files.check_samples(given, benchmark.ids)
         except LockstepError as error:
             yield from errors("people", error)
         else:

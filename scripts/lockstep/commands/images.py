@@ -6,6 +6,7 @@ import os
 import re
 import unicodedata
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 
 from lockstep import records
@@ -51,11 +52,18 @@ def _rows(folder: Path) -> Iterator[dict[str, str]]:
         image = Path(name)
         *above, _ = image.parts
         place = above[-1] if above else folder.resolve().name
-        sample = image.stem
-        if same_id(sample) in taken:
-            sample = str(image.with_suffix("")).replace("/", "_")
+        sample = next(own for own in _ids(image) if same_id(own) not in taken)
         taken.add(same_id(sample))
         yield {"id": sample, "category": category(place), "image": name, "instruction": ""}
+
+
+def _ids(image: Path) -> Iterator[str]:
+    """Yield ids for an image without end, the shortest first."""
+    yield image.stem
+    whole = str(image).replace("/", "_")
+    yield whole.removesuffix(image.suffix)
+    yield whole
+    yield from (f"{whole}_{number}" for number in count(2))
 
 
 def _images(folder: Path) -> Iterator[str]:

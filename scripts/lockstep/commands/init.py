@@ -16,7 +16,7 @@ from lockstep.config import load
 from lockstep.config.run import Config
 from lockstep.devices import device
 from lockstep.devices.settings import DeviceSettings
-from lockstep.errors import BenchmarkError, ConfigError
+from lockstep.errors import BenchmarkError, ConfigError, counted
 from lockstep.foreign.yaml_files import parse_yaml
 
 SHOWN = 3
@@ -54,7 +54,9 @@ def _begun(path: Path, output: Path | None) -> Iterator[str]:
         )
     if own.is_dir() and not is_benchmark(own):
         table, count = images.write_table(own)
-        yield from _row("found", f"{own}: {count} images, and no table that says what to do")
+        yield from _row(
+            "found", f"{own}: {counted(count, 'image')}, and no table that says what to do"
+        )
         yield from _row("written", f"{table}, a row for each image")
         yield from _next(
             "write an instruction into each row, and change the categories as you like",
@@ -101,7 +103,7 @@ def _checked(text: str, file: Path) -> Config:
 
 def _found(benchmark: Benchmark, settings: Config) -> Iterator[str]:
     found, own = benchmark.found, benchmark.settings
-    yield from _row("benchmark", f"{own.path}: {own.format}, {found.samples} samples")
+    yield from _row("benchmark", f"{own.path}: {own.format}, {counted(found.samples, 'sample')}")
     read = [name for name, is_read in benchmark.columns.items() if is_read]
     others = [name for name, is_read in benchmark.columns.items() if not is_read]
     yield from _row("columns", ", ".join(read))
@@ -112,8 +114,11 @@ def _found(benchmark: Benchmark, settings: Config) -> Iterator[str]:
         yield from _row("rejected", f"{found.rejected} of {whole} samples cannot be used:")
         for reason, count in found.reasons[:SHOWN]:
             yield from _row("", f"{count} × {reason}")
+        lost = [c for c in found.counts if c in found.intake.reasons and c not in own.categories]
+        yield from _row("left out", ", ".join(lost))
         try:
-            outline.check(found, own)
+            # a run reads the categories that are written
+            outline.check(outline.outline(own), own)
         except BenchmarkError as error:
             yield from _row("warning", f"a run would stop: {error}")
     yield from _categories(found.counts, settings)

@@ -74,6 +74,9 @@ def resolve(path: Path) -> Path:
     if not path.exists():
         names = [other.name for other in path.parent.iterdir()] if path.parent.is_dir() else []
         raise BenchmarkError(f"found no file or folder {str(path)!r}{suggest(path.name, names)}")
+    if not path.is_dir() and not path.is_file():
+        # a pipe would be waited for
+        raise BenchmarkError(f"{path}: expected a file or a folder, found neither")
     if not path.is_dir() or is_benchmark(path):
         return path
     kinds = (".json", *table_rows.SUFFIXES)

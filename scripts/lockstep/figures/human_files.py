@@ -98,8 +98,21 @@ def check(settings: Config, manifests: Iterable[Path]) -> None:
     keys = settings.benchmark.categories
     rubrics = {key: read_rubric(Path(settings.judge.rubric_file(key)), key) for key in keys}
     given, read = of_run(settings, rubrics), list(manifests)
-    forms = {same_id(sample.id) for path in read for sample in records.read_manifest(path)}
-    for frame in (given.ratings, given.votes) if read else ():
+    if read:
+        samples = (sample for path in read for sample in records.read_manifest(path))
+        check_samples(given, {same_id(sample.id) for sample in samples})
+
+
+def check_samples(given: People, forms: Collection[str]) -> None:
+    """Refuse rows of people on samples that a benchmark lacks.
+
+    Args:
+        forms: ids of the benchmark's samples, as `same_id` returns them.
+
+    Raises:
+        ConfigError: naming the first.
+    """
+    for frame in (given.ratings, given.votes):
         check_known(frame, ~frame["form"].isin(forms).to_numpy(), "sample")
 
 

@@ -132,8 +132,22 @@ def check_part(folder: Path) -> None:
         unused = path.name.startswith(".") or path.name.endswith(".index.json")
         if path.suffix in READ and not unused:
             _check_small(path)
+    if not files:
+        _check_others(folder)
     if not is_quantised(folder):
         _check_plain(folder, tensors)
+
+
+def _check_others(folder: Path) -> None:
+    """Refuse a part without any weights whose configuration is that of a model."""
+    path = folder / "config.json"
+    if not path.exists() or next(folder.glob("*.bin*"), None):
+        return
+    # a tokenizer or scheduler has another configuration
+    if {"architectures", "_class_name"} & read_object(path).keys():
+        raise ConfigError(
+            f"{folder}: expected {NAMES[1]} or {NAMES[2]} beside config.json, found no weights"
+        )
 
 
 def weight_files(folder: Path) -> list[Path]:

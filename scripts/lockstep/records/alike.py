@@ -69,7 +69,11 @@ def check_edits(what: str, outcomes: Iterable[tuple[str, str, str | None]]) -> N
         return
     kinds = {_kind(sample, error or "") for sample, error in failed}
     if len(kinds) == 1 and None not in kinds:
-        raise SharedError(f"{what}: all {len(found)} edits failed alike: {found[0][2]}")
+        # the jobs that edit came to their end, so that another run would not start them
+        raise SharedError(
+            f"{what}: all {len(found)} edits failed alike: {found[0][2]}; once the cause is "
+            "mended, `snakemake --forcerun edit` tries again"
+        )
 
 
 def _kind(sample: str, error: str) -> str | None:

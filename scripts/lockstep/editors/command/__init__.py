@@ -133,7 +133,8 @@ class CommandSettings(DeviceEditorSettings):
             yield Lacking("folder", f"found no folder {self.folder!r}")
         program = self.command[0]
         if "/" in program:
-            found = shutil.which(self._path(program))
+            # without a slash it would be looked for on PATH
+            found = shutil.which(os.path.abspath(self._path(program)))
         else:
             found = shutil.which(program, path=self.environment.get("PATH"))
         if found is None:
