@@ -55,6 +55,13 @@ class SampleError(LockstepError):
     """Key of its category, where that is known."""
 
 
+class LeftOut(SampleError):
+    """One sample of the benchmark is of a kind that the configuration does not ask for.
+
+    The text names the kind, as in "3 rows in zh".
+    """
+
+
 class EditError(LockstepError):
     """One sample cannot be edited."""
 

@@ -17,9 +17,8 @@ with job_log(snakemake.log[0]) as terminal:
         counts = intake.prepare(settings.benchmark, folder, snakemake.threads)
     listed = ", ".join(f"{count} {category}" for category, count in counts.samples.items())
     print(f"prepare: {listed}, {counts.rejected} rejected", file=terminal)
-    if counts.left_out:
-        listed = ", ".join(f"{count} {name}" for name, count in counts.left_out.items())
-        print(f"  not configured, left out: {listed}", file=terminal)
+    if left_out := intake.not_configured(counts.left_out):
+        print(f"  {left_out}", file=terminal)
     listed = layout.rejected_log(folder.parent)
     records.write_bytes(listed, Path(snakemake.output.rejected).read_bytes())
     intake.check_left(counts, settings.benchmark, listed)

@@ -11,7 +11,7 @@ import sqlite3
 import time
 import weakref
 from collections import Counter, deque
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -57,13 +57,19 @@ class Waiting(NamedTuple):
     """Why one of them cannot be had."""
 
 
+def not_configured(left_out: Mapping[str, int]) -> str:
+    """Return in words what the configuration leaves out of a benchmark; "" if it is nothing."""
+    listed = ", ".join(f"{count} {name}" for name, count in left_out.items())
+    return f"not configured, left out: {listed}" if listed else ""
+
+
 class Counts(NamedTuple):
     samples: dict[str, int]
     """Accepted samples by category."""
     rejected: int
     """Rejected samples."""
     left_out: dict[str, int]
-    """Samples of categories that are not configured."""
+    """Samples of categories, or in a language, that are not configured."""
     reasons: dict[str | None, Counter[str]]
     """Rejected samples by category (None where it is not known) and the first reason of a kind."""
 
@@ -309,7 +315,7 @@ def check_left(counts: Counts, settings: BenchmarkSettings, listed: Path | None 
                 f"{_why(counts.reasons[category], listed)}; benchmark.categories can leave it out"
             )
         if BY_FORMAT[settings.format] is None or not any(counts.samples.values()):
-            others = ", ".join(counts.left_out) or "no other in this language"
+            others = ", ".join(counts.left_out) or "no other sample"
             raise BenchmarkError(
                 f"{path}: found no sample of {category!r}{suggest(category, counts.left_out)} "
                 f"(benchmark.categories), it has {others}"

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from lockstep.benchmark.categories import Categories, category_key, find_key
 from lockstep.benchmark.files import Files
 from lockstep.benchmark.streams import Fields
-from lockstep.errors import ConfigError, SampleError
+from lockstep.errors import ConfigError, LeftOut, SampleError
 
 MAX_TEXT = 20_000
 """Characters of an instruction, an explanation or a name."""
@@ -78,6 +78,11 @@ def checked(
             if isinstance(given, Fields) and given.twice is not None:
                 raise SampleError(f"expected each field once, found {given.twice!r:.60} twice")
             item = make(value)
+        except LeftOut as error:
+            # it is counted like samples of a category that is not configured
+            error.category = str(error)
+            yield error
+            continue
         except SampleError as error:
             error.id, error.subset, error.category = name(value)
             yield error

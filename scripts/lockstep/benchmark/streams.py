@@ -88,7 +88,12 @@ def lines(path: Path) -> Iterator[str]:
                     raise _Broken(_too_large())
                 yield line if number else line.removeprefix("\ufeff")
                 number += 1
-        except (_Broken, UnicodeError) as error:
+        except UnicodeError:
+            raise BenchmarkError(
+                f"{path}: expected text in UTF-8 or UTF-16, found another encoding (in Excel, save "
+                "it as CSV UTF-8)"
+            ) from None
+        except _Broken as error:
             raise BenchmarkError(f"{path}: found a broken line {number + 1} ({error})") from None
 
 

@@ -16,7 +16,7 @@ from lockstep.benchmark.files import Files, open_files, safe_path
 from lockstep.benchmark.settings import BenchmarkSettings
 from lockstep.benchmark.streams import plain_number
 from lockstep.benchmark.table_rows import rows
-from lockstep.errors import SampleError
+from lockstep.errors import LeftOut, SampleError
 
 MAX_PATH = 1_000
 """Characters of a path; a longer text is base64."""
@@ -32,7 +32,7 @@ def read(settings: BenchmarkSettings) -> Iterator[items.Item | SampleError]:
     return items.checked(rows(Path(settings.path)), partial(_item, settings, files), _named)
 
 
-def _item(settings: BenchmarkSettings, files: Files, row: Any) -> items.Item | None:
+def _item(settings: BenchmarkSettings, files: Files, row: Any) -> items.Item:
     if isinstance(row, SampleError):
         raise row
     row = items.fields(row)
@@ -40,7 +40,7 @@ def _item(settings: BenchmarkSettings, files: Files, row: Any) -> items.Item | N
     if language and language not in items.LANGUAGES:
         raise SampleError(f"language: expected en or zh, found {language!r:.60}")
     if language and items.LANGUAGES[language] != settings.language:
-        return None
+        raise LeftOut(f"rows in {language}")
     images = _images(row, "image", files) or _images(row, "file_name", files)
     if not images:
         raise SampleError("image: expected a path, base64 or bytes, found nothing")

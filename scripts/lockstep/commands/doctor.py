@@ -8,6 +8,7 @@ from typing import Any
 
 from lockstep import layout, records, workflow
 from lockstep.benchmark import outline
+from lockstep.benchmark.intake import not_configured
 from lockstep.benchmark.outline import Outline
 from lockstep.commands import machine, weights, work
 from lockstep.commands.finding import Finding, errors
@@ -260,6 +261,8 @@ def _benchmark(
         return None
     counts = ", ".join(f"{count} {category}" for category, count in found.counts.items())
     yield Finding("ok", "benchmark", f"{own.path}: {own.format}, {found.samples} samples: {counts}")
+    if left_out := not_configured(found.intake.left_out):
+        yield Finding("ok", "benchmark", left_out)
     for reason, count in found.reasons[:SHOWN]:
         yield Finding("warning", "benchmark", f"cannot be used: {count} × {reason}")
     yield from _finished(settings, found.ids.values())

@@ -9,6 +9,7 @@ from rich.cells import cell_len, set_cell_size
 
 from lockstep import records
 from lockstep.benchmark import outline
+from lockstep.benchmark.intake import not_configured
 from lockstep.benchmark.table_rows import METADATA
 from lockstep.commands import hardware, images, written
 from lockstep.commands.look import Benchmark, is_benchmark, look, resolve
@@ -109,6 +110,7 @@ def _found(benchmark: Benchmark, settings: Config) -> Iterator[str]:
     yield from _row("columns", ", ".join(read))
     yield from _row("not read", ", ".join(others))
     yield from _row("images", benchmark.given.get("images", ""))
+    yield from _row("left out", not_configured(found.intake.left_out).rpartition(": ")[2])
     if found.rejected:
         whole = found.samples + found.rejected
         yield from _row("rejected", f"{found.rejected} of {whole} samples cannot be used:")

@@ -32,8 +32,12 @@ def told(files: Mapping[str, Mapping[str, Path]], controls: Collection[str]) -> 
     ]
 
 
-STAGES: Mapping[str, str] = {"edit": "edit", "judgement": "score"}
-"""Rule that makes each, which is also the name of its logs' folder."""
+ADVICE: Mapping[str, str] = {
+    "edit": "once the cause is mended, add `--forcerun edit` to the command",
+    "judgement": "replies are kept; once the cause is mended, delete the folders `judgements` of the "
+    "results and add `--forcerun score` to the command",
+}
+"""How each is tried again."""
 
 
 def _of(rows: pd.DataFrame, status: str, noun: str) -> list[str]:
@@ -42,9 +46,7 @@ def _of(rows: pd.DataFrame, status: str, noun: str) -> list[str]:
     if not (said := sentence(errors, len(rows), noun)):
         return []
     if len(own) == len(rows):
-        stage = STAGES[noun]
         raise SharedError(
-            f"expected at least one {noun} that succeeded, found none: {said}; once the cause is "
-            f"mended, `snakemake --forcerun {stage}` tries again"
+            f"expected at least one {noun} that succeeded, found none: {said}; {ADVICE[noun]}"
         )
     return [said]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from lockstep import layout, plan, records
 from lockstep.benchmark import intake
-from lockstep.benchmark.intake import Intake
+from lockstep.benchmark.intake import Intake, not_configured
 from lockstep.benchmark.settings import BenchmarkSettings
 from lockstep.config.run import Config
 from lockstep.errors import DamagedError, counted
@@ -80,9 +80,8 @@ def lines(found: Survey, settings: Config, devices: int) -> Iterator[str]:
     yield f"{settings.benchmark.path}: {settings.benchmark.format}, {counted(total, 'sample')}"
     for category, count in intake.counts.items():
         yield f"  {count:6} {category}"
-    if intake.left_out:
-        listed = ", ".join(f"{count} {name}" for name, count in intake.left_out.items())
-        yield f"not configured, left out: {listed}"
+    if left_out := not_configured(intake.left_out):
+        yield left_out
     listed = ", ".join(f"{count} {name}" for name, count in found.languages.most_common())
     yield f"instructions: {listed or 'none'} (benchmark.language: {settings.benchmark.language})"
     if total:
