@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from lockstep.benchmark.intake import prepare
+from lockstep.commands.doctor import examine
 from lockstep.commands.init import init
 from lockstep.config import load
 from lockstep.devices import device
@@ -152,6 +154,21 @@ def test_columns_are_told_and_chinese_instructions_are_found(work):
     printed, settings, _ = begin(path)
     assert settings.benchmark.language == "zh"
     assert "\nnot read   notes\n" in printed
+
+
+def test_rows_in_another_language_are_told_and_rejected_by_nobody(work):
+    formats.table(Path("own"))
+    path = Path("own/table.csv")
+    head, *rows = path.read_text(encoding="utf-8").splitlines()
+    rows = [f"{row},{'zh' if number < 2 else 'en'}" for number, row in enumerate(rows)]
+    path.write_text("\n".join([f"{head},language", *rows]), encoding="utf-8")
+    printed, settings, _ = begin(path)
+    assert "\nleft out   2 rows in zh\n" in printed
+    counts = prepare(settings.benchmark, Path("manifest"), 1)
+    assert sum(counts.samples.values()) == len(rows) - 2
+    assert (counts.left_out, counts.rejected) == ({"rows in zh": 2}, 0)
+    told = [found.text for found in examine(Path("table.yaml"))]
+    assert "not configured, left out: 2 rows in zh" in told
 
 
 def test_the_words_of_the_workflows_own_categories_get_their_rubrics(work, monkeypatch):

@@ -57,6 +57,11 @@ def test_the_best_step_and_the_earliest_that_is_not_clearly_different_from_it():
     assert not others[3]["from_best"]["clear"]
 
 
+def test_with_too_few_samples_no_earlier_step_is_called_as_good_as_the_best():
+    found = told(run([2, 8], samples=10))
+    assert (found["best"], found["earliest"]) == ("run-1", None)
+
+
 def test_differences_of_a_series_are_those_of_any_two_editors_and_corrected_together():
     frames = run([3, 5, 6])
     found = told(frames)

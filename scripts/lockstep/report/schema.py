@@ -334,7 +334,8 @@ class Series(Part):
     """Editor with the highest headline number, the earliest of equal ones; null where no checkpoint
     has the least coverage."""
     earliest: str | None
-    """Editor of the earliest checkpoint that is not clearly different from the best."""
+    """Editor of the earliest checkpoint that is not clearly different from the best; null where no
+    checkpoint is the best, or where too few samples tell nothing apart."""
 
 
 class Twins(Part):

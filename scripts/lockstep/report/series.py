@@ -129,12 +129,17 @@ def compared(
 def _earliest(
     lines: Sequence[Mapping[str, Any]], best: str | None, frames: Frames, terms: Terms
 ) -> str | None:
-    """Return the first checkpoint that the comparisons do not tell from the best one."""
+    """Return the first checkpoint that the comparisons do not tell from the best one.
+
+    None where there is no best one, or where too few samples tell nothing apart.
+    """
     if best is None:
         return None
     for line in lines:
         if line["editor"] == best:
             break
+        if line["from_best"]["p_value"] is None:
+            return None
         if not line["from_best"]["clear"] and _is_complete(frames[line["editor"]], terms):
             return str(line["editor"])
     return best
