@@ -34,8 +34,8 @@ def told(files: Mapping[str, Mapping[str, Path]], controls: Collection[str]) -> 
 
 ADVICE: Mapping[str, str] = {
     "edit": "once the cause is mended, add `--forcerun edit` to the command",
-    "judgement": "replies are kept; once the cause is mended, delete the folders `judgements` of the "
-    "results and add `--forcerun score` to the command",
+    "judgement": "replies are kept; once the cause is mended, delete the folders `judgements` of "
+    "the results and add `--forcerun score` to the command",
 }
 """How each is tried again."""
 
