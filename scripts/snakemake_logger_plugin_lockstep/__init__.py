@@ -119,7 +119,11 @@ class LogHandler(LogHandlerBase, ColorizingTextHandler):
     def emit(self, record: logging.LogRecord) -> None:
         # the base class puts an empty line before each job
         self.last_msg_was_job_info = True
-        ColorizingTextHandler.emit(self, record)
+        try:
+            ColorizingTextHandler.emit(self, record)
+        except BrokenPipeError:
+            # who reads has seen enough, as `head` does
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self.stream.fileno())
 
     def decorate(self, record: logging.LogRecord, message: str) -> str:
         if record.levelno >= logging.WARNING:

@@ -156,6 +156,23 @@ def test_a_dry_run_says_that_nothing_can_be_written(workflow):
     assert "found 'closed/results' not writable" in workflow.run("-n")
 
 
+def test_a_plan_that_nobody_reads_on_is_no_error(workflow):
+    # as `snakemake -n | head`
+    read, write = os.pipe()
+    os.close(read)
+    with open(write, "w") as nobody:
+        done = subprocess.run(
+            workflow.command("-n"),
+            stdout=nobody,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=workflow.environment(),
+            timeout=60,
+        )
+    assert done.returncode == 0
+    assert "Traceback" not in done.stderr and "BrokenPipe" not in done.stderr
+
+
 def test_a_dry_run_says_that_it_found_no_gpu(workflow, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     workflow.config["devices"] = {"device_ids": [0]}

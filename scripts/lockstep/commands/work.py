@@ -96,8 +96,9 @@ def _times(settings: Config, work: list[Work], devices: int) -> Iterator[Finding
         yield Finding("ok", "time", told)
     if unknown:
         names = ", ".join(unknown)
-        how = "--config benchmark='{limit: 2}' makes a few, by which it is told"
-        yield Finding("ok", "time", f"not known: {names} made no edit yet; {how}")
+        how = "; --config benchmark='{limit: 2}' makes a few, by which it is told"
+        few = "" if settings.benchmark.limit is not None else how
+        yield Finding("ok", "time", f"not known: {names} made no edit yet{few}")
 
 
 def room(settings: Config, work: list[Work], sources: int) -> int:
