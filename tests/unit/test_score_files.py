@@ -82,6 +82,9 @@ def test_all_kinds_of_files_say_the_same(suffix, tmp_path):
         ),
         ("category,id,score\na,,2", "line 2: id: expected a text, found ''"),
         ("category,id,score,score\na,1,2,3", "expected each column once, found 'score' twice"),
+        ("category;id;score\na;1;2", "expected commas between the cells, found semicolons"),
+        ("category\tid\tscore\na\t1\t2", "expected commas between the cells, found tabs"),
+        ("category,id,score\n猫,1,2".encode("gbk"), "expected text in UTF-8 or UTF-16"),
         ("category,id,score\na,1", "line 2: expected 3 cells, found 2"),
         ("category,id,score\na,1,2,", "line 2: expected 3 cells, found 4"),
         ('category,id,score\na,1,"2', "found a broken row 2"),
@@ -98,7 +101,7 @@ def test_all_kinds_of_files_say_the_same(suffix, tmp_path):
 )
 def test_a_mistake_in_a_file_is_one_clear_error_that_says_where(text, sentence, tmp_path):
     path = tmp_path / "scores.csv"
-    path.write_text(text, encoding="utf-8")
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
     with pytest.raises(ConfigError) as error:
         check_scores(str(path), ["e"], {"a": RUBRIC})
     assert str(path) in str(error.value)

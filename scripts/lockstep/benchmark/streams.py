@@ -126,6 +126,10 @@ def json_lines(path: Path) -> Iterator[tuple[int, Any]]:
             yield number, SampleError(f"{path}: line {number}: found a broken line ({error})")
 
 
+SEPARATORS = {";": "semicolons", "\t": "tabs"}
+"""What some spreadsheets write in place of commas."""
+
+
 def csv_rows(path: Path) -> Iterator[tuple[int, dict[str, str] | SampleError]]:
     """Yield the number of the line at which each row ends, and its cells by their column.
 
@@ -133,13 +137,17 @@ def csv_rows(path: Path) -> Iterator[tuple[int, dict[str, str] | SampleError]]:
     Columns without a name, with which spreadsheets end their lines, are passed over.
 
     Raises:
-        BenchmarkError: as `lines`, if a column is there twice, and if quotes do not end.
+        BenchmarkError: as `lines`, if a column is there twice, if cells are separated by anything
+            but commas, and if quotes do not end.
     """
     csv.field_size_limit(MAX_VALUE)
     reader = csv.reader(lines(path), strict=True)
     try:
         header = [name.strip() for name in next(reader, [])]
         named = list(filter(None, header))
+        for sign, name in SEPARATORS.items():
+            if len(named) == 1 and sign in named[0]:
+                raise BenchmarkError(f"{path}: expected commas between the cells, found {name}")
         if twice := next((name for name in named if named.count(name) > 1), None):
             raise BenchmarkError(f"{path}: expected each column once, found {twice!r} twice")
         for cells in reader:
