@@ -103,6 +103,8 @@ def written_to(path: str | Path, anew: bool = False) -> Iterator[None]:
         logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
         logging.captureWarnings(True)
         warnings.simplefilter("once")
+        # said while the interpreter ends, one would import a module, for which it may wait for ever
+        warnings.simplefilter("ignore", ResourceWarning)
         yield
 
 
