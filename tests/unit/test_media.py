@@ -195,7 +195,7 @@ def test_the_report_in_markdown_has_our_headings_and_no_markup_of_others(written
         assert all(part[place - 1] == "\\" for place in found(part, "`"))
     heads = re.findall(r"^#+ (\w+)", text, re.MULTILINE)
     known = {"Leaderboard", "Differences", "Controls", "Anchors", "Skipped", "Rejected", "Settings"}
-    known |= {"Judge", "Lockstep", "Preservation", "12"}
+    known |= {"Judge", "Lockstep", "Preservation", "Failures", "12"}
     assert set(heads) <= known | set(made_up.EDITORS) | {
         editor.split("-")[0] for editor in made_up.EDITORS
     }

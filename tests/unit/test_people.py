@@ -181,8 +181,9 @@ def read(*paths, scales=None, editors=EDITORS):
 def checked(folder, rows, **report):
     """Read rows as a run does, and check them against its samples a and b."""
     path = written(folder / "humans.csv", rows)
+    samples = written(folder / "samples.csv", [{"id": name, "category": "c"} for name in "ab"])
     data = {
-        "benchmark": {"path": str(path), "format": "table", "categories": ["c"]},
+        "benchmark": {"path": str(samples), "format": "table", "categories": ["c"]},
         "editors": [{"name": name, "type": "identity"} for name in EDITORS],
         "judge": {"type": "precomputed", "folder": str(folder)},
         "report": {"human_scores": str(path), **report},

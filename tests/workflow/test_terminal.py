@@ -39,7 +39,8 @@ def check(picture):
 
 
 def test_a_run_on_two_slots_is_shown_by_one_display_and_can_be_interrupted(tmp_path, models):
-    workflow = make(tmp_path, models, 2)
+    # so many that the run is not over before Ctrl-C comes
+    workflow = make(tmp_path, models, 8)
     workflow.config["benchmark"]["categories"] = ["physical", "social"]
     judge_by_files(workflow)
     environment = {**workflow.environment(), "TERM": "xterm", "PYTHONUTF8": "1"}

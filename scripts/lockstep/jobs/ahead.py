@@ -74,7 +74,7 @@ def later(job: Job) -> list[EditJob | ScoreJob]:
 
 def is_last(job: Job) -> bool:
     """Tell whether a job is its model's last one on its devices, and another model's come next."""
-    if not isinstance(job, EditJob) or not (after := _on_devices(_after(job))):
+    if not isinstance(job, EditJob) or not (after := _after(job)):
         return False
     held = json.loads(os.environ[PLAN])["held"]
     own = held.get(job.editor.name, job.editor.name)

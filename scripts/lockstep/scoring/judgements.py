@@ -172,9 +172,11 @@ def judge_missing(
                 failed = int(record.status == "judge_failed")
                 progress.note(failed=failed, own=int(item.path in own))
         except Exhausted as error:
+            left = len(items) - len(done)
             raise ServerError(
-                f"{error}; {len(items) - len(done)} of {counted(len(items), 'judgement')} of "
-                "this job left, what is judged is kept; raise it and run again"
+                f"{error}; {left} of {counted(len(items), 'judgement')} of this job "
+                f"{'is' if left == 1 else 'are'} left, what is judged is kept; raise it and run "
+                "again"
             ) from None
     return done
 
