@@ -75,8 +75,8 @@ def test_a_run_on_two_slots_is_shown_by_one_display_and_can_be_interrupted(tmp_p
     assert (picture.cursor[1], picture.hidden) == (0, False)
     told = json.loads((workflow.results / "progress.json").read_text(encoding="utf-8"))
     assert told["state"] == "finished"
-    assert told["edits"] == {"done": 4, "of": 4, "failed": 0}
-    assert told["judgements"] == {"done": 4, "of": 4, "failed": 0}
+    assert told["edits"] == {"done": 16, "of": 16, "failed": 0}
+    assert told["judgements"] == {"done": 16, "of": 16, "failed": 0}
 
 
 def test_a_quiet_run_draws_nothing_and_writes_its_progress(tmp_path, models):
