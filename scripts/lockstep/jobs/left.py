@@ -15,7 +15,7 @@ from typing import NamedTuple
 from lockstep.jobs.board import Board, Job
 from lockstep.records.progress import Report
 
-JUDGED, JUDGED_MOST = 0.15, 0.5
+JUDGED, JUDGED_MOST = 0.08, 0.5
 """Part of an edit's time, and seconds at most, that a judgement is taken to need, as long as none
 has been made: judges differ less than editors do (docs/speed.md has some of both)."""
 
