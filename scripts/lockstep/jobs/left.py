@@ -22,7 +22,7 @@ has been made: judges differ less than editors do (docs/speed.md has some of bot
 BETWEEN = 1.5
 """Seconds between two jobs of a device, as long as nobody knows."""
 
-OTHERS = {"write_report": 10.0, "": 0.0}
+OTHERS = {"write_report": 4.0, "": 0.0}
 """Seconds of jobs without a device, by their scripts, as long as nobody knows."""
 
 OTHER = 3.0
