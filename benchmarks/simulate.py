@@ -1,6 +1,6 @@
 """Simulate edit waves on 6 to 1,024 devices: what keeping step costs, and what drift it saves.
 
-    python benchmarks/simulate.py --devices 6 64 1024 --plot docs/figures/simulate.svg
+    python benchmarks/simulate.py --devices 6 64 1024 --plot docs/simulate.svg
     python benchmarks/simulate.py --speeds 1 1 0.6 0.3
     python benchmarks/simulate.py --records results/{editor}/{category}/edits
 

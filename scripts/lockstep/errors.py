@@ -58,7 +58,7 @@ class SampleError(LockstepError):
 class LeftOut(SampleError):
     """One sample of the benchmark is of a kind that the configuration does not ask for.
 
-    The text names the kind, as in "3 rows in zh".
+    The text names the kind, such as "rows in zh".
     """
 
 

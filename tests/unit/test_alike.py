@@ -101,7 +101,7 @@ def test_a_job_with_fewer_samples_than_a_few_goes_on(tmp_path):
 def test_edits_of_many_small_shards_that_all_failed_alike_make_no_table():
     failed = [(f"s{i}", "edit_failed", f"TypeError: {i} too many") for i in range(FEW)]
     sentence = (
-        f"e/physical: all {FEW} edits failed alike: TypeError: .*--forcerun edit` tries again"
+        f"e/physical: all {FEW} edits failed alike: TypeError: .*--forcerun edit` to the command"
     )
     with pytest.raises(SharedError, match=sentence):
         alike.check_edits("e/physical", failed)

@@ -305,7 +305,7 @@ def test_any_unicode_encoding_is_read_right(tmp_path, encoding):
     ("make", "message"),
     [
         (lambda good: b"", "found broken JSON after 0 items"),
-        (lambda good: b"\xff" * 100, "found broken JSON after 0 items"),
+        (lambda good: b"\xff" * 100, "expected text in UTF-8 or UTF-16"),
         (lambda good: good[: len(good) // 2].encode(), "found broken JSON after 0 items"),
         (lambda good: b"[" * 2_000_000, "nested too deep"),
         (lambda good: b'{"a":' * 200_000, "nested too deep"),

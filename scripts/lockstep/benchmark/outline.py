@@ -1,5 +1,6 @@
-"""What a benchmark holds, told in one pass that decodes no image."""
+"""An overview of a benchmark, read in one pass without decoding an image."""
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import islice
@@ -17,7 +18,7 @@ KEPT = 50
 
 @dataclass
 class Outline:
-    """What was found; a sample counts as good as long as nothing but its pixels is unknown."""
+    """The overview. A sample is good if everything but its pixels was checked and is right."""
 
     intake: Intake
     rejected: int = 0
@@ -41,18 +42,14 @@ class Outline:
 
     @property
     def as_counts(self) -> Counts:
-        """What was found as `intake.prepare` returns it."""
+        """The same numbers as `intake.prepare` returns them."""
         own = self.intake
         return Counts(own.counts, self.rejected, own.left_out, own.reasons)
 
     @property
     def reasons(self) -> list[tuple[str, int]]:
         """Why samples are rejected, and how many for each reason, the commonest first."""
-        found: dict[str, int] = {}
-        for counted in self.intake.reasons.values():
-            for reason, count in counted.items():
-                found[reason] = found.get(reason, 0) + count
-        return sorted(found.items(), key=lambda own: -own[1])
+        return sum(self.intake.reasons.values(), Counter[str]()).most_common()
 
 
 def outline(settings: BenchmarkSettings, most: int | None = None) -> Outline:

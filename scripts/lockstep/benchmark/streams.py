@@ -66,7 +66,9 @@ def values(path: Path) -> Iterator[tuple[str | None, Any]]:
                 yield key, text.value()
                 count += 1
             text.end()
-        except (_Broken, json.JSONDecodeError, UnicodeError, RecursionError) as error:
+        except UnicodeError:
+            raise _no_text(path) from None
+        except (_Broken, json.JSONDecodeError, RecursionError) as error:
             reason = "nested too deep" if isinstance(error, RecursionError) else str(error)
             raise BenchmarkError(
                 f"{path}: found broken JSON after {count} items ({reason})"
@@ -89,10 +91,7 @@ def lines(path: Path) -> Iterator[str]:
                 yield line if number else line.removeprefix("\ufeff")
                 number += 1
         except UnicodeError:
-            raise BenchmarkError(
-                f"{path}: expected text in UTF-8 or UTF-16, found another encoding (in Excel, save "
-                "it as CSV UTF-8)"
-            ) from None
+            raise _no_text(path) from None
         except _Broken as error:
             raise BenchmarkError(f"{path}: found a broken line {number + 1} ({error})") from None
 
@@ -127,7 +126,7 @@ def json_lines(path: Path) -> Iterator[tuple[int, Any]]:
 
 
 SEPARATORS = {";": "semicolons", "\t": "tabs"}
-"""What some spreadsheets write in place of commas."""
+"""Signs that some spreadsheets write between cells in place of commas, and their names."""
 
 
 def csv_rows(path: Path) -> Iterator[tuple[int, dict[str, str] | SampleError]]:
@@ -183,6 +182,11 @@ SOLID = re.compile(r"[^ \t\n\r]")
 
 class _Broken(ValueError):
     """What is wrong with a file."""
+
+
+def _no_text(path: Path) -> BenchmarkError:
+    hint = " (in Excel, save it as CSV UTF-8)" if path.suffix.lower() == ".csv" else ""
+    return BenchmarkError(f"{path}: expected text in UTF-8 or UTF-16, found another encoding{hint}")
 
 
 def _too_large() -> str:

@@ -1,4 +1,4 @@
-"""What a check finds, and how the terminal shows it."""
+"""The result of a check, and its lines on the terminal."""
 
 import textwrap
 from collections.abc import Iterator, Sequence

@@ -11,7 +11,7 @@ GB = 10**9
 
 
 class Gpu(NamedTuple):
-    """What the driver says of a GPU."""
+    """A GPU, as its driver describes it."""
 
     name: str
     """In records, logs and progress."""

@@ -72,7 +72,7 @@ def check_edits(what: str, outcomes: Iterable[tuple[str, str, str | None]]) -> N
         # the jobs that edit came to their end, so that another run would not start them
         raise SharedError(
             f"{what}: all {len(found)} edits failed alike: {found[0][2]}; once the cause is "
-            "mended, `snakemake --forcerun edit` tries again"
+            "mended, add `--forcerun edit` to the command"
         )
 
 
