@@ -155,10 +155,11 @@ class Simulated:
 
     Args:
         edit, judge: seconds an item of each editor, and of the judge.
+        report: seconds that the report takes.
         spread: part by which an item's time varies.
     """
 
-    def __init__(self, run, edit, judge, gap, load, batch, seed, spread=0.15):
+    def __init__(self, run, edit, judge, gap, load, batch, report, seed, spread=0.15):
         self.run, self.random = run, random.Random(seed)
         self.events = []
         devices, jobs = run.devices, run.jobs
@@ -172,24 +173,24 @@ class Simulated:
             self.at(now[k], "begins", number)
             device = f"gpu{k}"
             base = own._replace(device=device)
-            report = Report(base, "begun", total=run.total(job))
+            told = Report(base, "begun", total=run.total(job))
             model = own.editor if own.stage == "edit" else "judge"
             item = edit[own.editor] if own.stage == "edit" else judge
             now[k] += gap * self.random.uniform(0.7, 1.3)
             if holds[k] != model and item > 0.01:
-                self.hear(now[k], report, state="loading")
+                self.hear(now[k], told, state="loading")
                 seconds = load * self.random.uniform(0.9, 1.1)
                 now[k] += seconds
-                report = self.hear(now[k], report, state="loaded", loading=seconds)
+                told = self.hear(now[k], told, state="loaded", loading=seconds)
                 holds[k] = model
-            report = self.hear(now[k], report, state="working", since=now[k])
+            told = self.hear(now[k], told, state="working", since=now[k])
             step = 1 if own.stage == "edit" else batch
-            for done in range(step, report.total + step, step):
-                done = min(done, report.total)
+            for done in range(step, told.total + step, step):
+                done = min(done, told.total)
                 own_item = item * self.random.uniform(1 - spread, 1 + spread)
-                now[k] += own_item * (done - report.done)
-                first = {} if report.first else {"first": now[k], "first_made": done}
-                report = self.hear(now[k], report, done=done, made=done, last=now[k], **first)
+                now[k] += own_item * (done - told.done)
+                first = {} if told.first else {"first": now[k], "first_made": done}
+                told = self.hear(now[k], told, done=done, made=done, last=now[k], **first)
             self.at(now[k], "ends", number)
             if k == len(devices) - 1 and own.stage == "edit":
                 # a wave ends with its slowest device
@@ -205,7 +206,7 @@ class Simulated:
         self.end += tables * -(-len(others) // cores)
         (last,) = [n for n, job in jobs.items() if job.planned.script == "write_report"]
         self.at(self.end, "begins", last)
-        self.end += 10.0
+        self.end += report
         self.at(self.end, "ends", last)
         self.events.sort(key=lambda event: event[0])
 
@@ -237,11 +238,11 @@ class Simulated:
 
 RUNS = {
     # seconds of what is built, on H200s (docs/speed.md): 4 steps, and a judge of batches
-    "six": (6, 64, 54, {"final": 2.0, "early": 2.2, "identity": 0.002}, 0.3, 1.6, 18.0, 16),
+    "six": (6, 64, 54, {"final": 2.0, "early": 2.2, "identity": 0.002}, 0.17, 1.6, 18.0, 16, 3.5),
     # 50 steps
-    "slow": (6, 64, 54, {"final": 20.0, "early": 20.0, "identity": 0.002}, 0.6, 2.0, 40.0, 16),
+    "slow": (6, 64, 54, {"final": 20.0, "early": 20.0, "identity": 0.002}, 0.6, 2.0, 40.0, 16, 3.5),
     # the demo
-    "two": (2, 2, 8, {"final": 0.6, "early": 0.6, "identity": 0.002}, 0.06, 1.6, 4.0, 4),
+    "two": (2, 2, 8, {"final": 0.6, "early": 0.6, "identity": 0.002}, 0.06, 1.6, 4.0, 4, 4.5),
 }
 
 
