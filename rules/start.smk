@@ -48,7 +48,7 @@ if workflow.remote_exec:
 
 onstart:
     # it takes what a plan does without
-    from lockstep.jobs import board, due, plans
+    from lockstep.jobs import board, due, plans, scripts
 
     try:
         needed = list(workflow.dag.needrun_jobs())
@@ -59,6 +59,8 @@ onstart:
         if not RUN.only_compares and not workflow.touch:
             board.begin(CONFIG, RUN.devices, works)
         HELD.append(computed.begin(RUN, SOURCE, jobs, only_touches=workflow.touch))
+        if not (RUN.only_compares or workflow.touch):
+            scripts.begin(CONFIG, [script for script, _ in jobs])
         told = () if RUN.only_compares else plans.at_start(CONFIG, len(RUN.devices), jobs)
         for sentence in (*told, *due.at_start(CONFIG, jobs)):
             print(media.entry(sentence), file=sys.stderr)

@@ -1,5 +1,9 @@
 """Choose the pairs of edits that a round compares."""
 
+from lockstep.jobs.handover import hand_over
+
+hand_over()
+
 from pathlib import Path
 
 from lockstep import layout, records

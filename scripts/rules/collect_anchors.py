@@ -1,5 +1,9 @@
 """Make an anchor set of a finished run."""
 
+from lockstep.jobs.handover import hand_over
+
+hand_over()
+
 from pathlib import Path
 
 from lockstep.config.load import of_job

@@ -1,5 +1,9 @@
 """Compare runs, results of colleagues and published scores."""
 
+from lockstep.jobs.handover import hand_over
+
+hand_over()
+
 from pathlib import Path
 
 from lockstep.config.report import CompareSettings, ReportSettings

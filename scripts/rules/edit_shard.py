@@ -1,5 +1,9 @@
 """Edit one shard of a category on its device or devices."""
 
+from lockstep.jobs.handover import hand_over
+
+hand_over()
+
 import os
 
 from lockstep import plan, records

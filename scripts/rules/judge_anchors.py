@@ -1,5 +1,9 @@
 """Judge the anchor set again."""
 
+from lockstep.jobs.handover import hand_over
+
+hand_over()
+
 from lockstep.config.load import of_job
 from lockstep.jobs import allocation, run
 from lockstep.jobs.joblog import job_log

@@ -1,5 +1,9 @@
 """Compare one shard of a round's pairs of edits on its device or devices."""
 
+from lockstep.jobs.handover import hand_over
+
+hand_over()
+
 from lockstep.config.load import of_job
 from lockstep.jobs import allocation, paired, run
 from lockstep.jobs.joblog import job_log

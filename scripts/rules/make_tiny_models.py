@@ -1,5 +1,9 @@
 """Make the tiny models and the small benchmark of the demo."""
 
+from lockstep.jobs.handover import hand_over
+
+hand_over()
+
 from pathlib import Path
 
 from lockstep.demo import tiny

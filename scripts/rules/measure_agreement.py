@@ -1,5 +1,9 @@
 """Compare the judge's scores with those of humans."""
 
+from lockstep.jobs.handover import hand_over
+
+hand_over()
+
 from collections import defaultdict
 from pathlib import Path
 

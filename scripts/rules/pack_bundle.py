@@ -1,5 +1,9 @@
 """Pack the report with copies of its images into one file to send."""
 
+from lockstep.jobs.handover import hand_over
+
+hand_over()
+
 from collections import defaultdict
 from pathlib import Path
 

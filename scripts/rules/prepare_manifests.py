@@ -1,5 +1,9 @@
 """Read the benchmark and write a manifest per category."""
 
+from lockstep.jobs.handover import hand_over
+
+hand_over()
+
 from pathlib import Path
 
 from lockstep import layout, records

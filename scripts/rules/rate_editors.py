@@ -1,5 +1,9 @@
 """Rate the editors by their comparisons in pairs."""
 
+from lockstep.jobs.handover import hand_over
+
+hand_over()
+
 from pathlib import Path
 
 from lockstep import layout, records

@@ -1,5 +1,9 @@
 """Rewrite the instructions of a category for an editor."""
 
+from lockstep.jobs.handover import hand_over
+
+hand_over()
+
 from pathlib import Path
 
 from lockstep import layout

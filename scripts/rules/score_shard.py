@@ -1,5 +1,9 @@
 """Score one shard of a category on its device or devices."""
 
+from lockstep.jobs.handover import hand_over
+
+hand_over()
+
 from lockstep.config.load import of_job
 from lockstep.jobs import allocation, run
 from lockstep.jobs.joblog import job_log

@@ -1,15 +1,15 @@
 """Write the table and the summary of one editor and category."""
 
+from lockstep.jobs.handover import hand_over
+
+hand_over()
+
 import os
-
-# matrices are small here, and the threads of several processes would only wait for each other
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-
 from pathlib import Path
 
 from lockstep import layout, records
 from lockstep.config.load import of_job
-from lockstep.figures import preservation, similarity, tables
+from lockstep.figures import measuring, similarity, tables
 from lockstep.jobs import provenance
 from lockstep.jobs.joblog import job_log
 from lockstep.records import alike, notes
@@ -25,7 +25,7 @@ with job_log(snakemake.log[0]):
     provenance.check_scored(settings, editor, category, len(edits), rubric)
     with notes.noted(provenance.tabulated(settings, editor, category, len(edits), rubric)):
         manifest, half = Path(snakemake.input.manifest), max(1, len(os.sched_getaffinity(0)) // 2)
-        preserved = preservation.preserved(manifest, edits, folder, half)
+        preserved = measuring.preserved(manifest, edits, folder, half)
         similar = similarity.similar(manifest, edits, folder, settings.metrics.models, half)
         frame = tables.table(manifest, edits, scores, rubric, folder, preserved, similar)
         edited = frame[["id", "status", "error"]].itertuples(index=False, name=None)

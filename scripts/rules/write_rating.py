@@ -1,5 +1,9 @@
 """Write the page on which people rate edits, and its plan."""
 
+from lockstep.jobs.handover import hand_over
+
+hand_over()
+
 from pathlib import Path
 
 from lockstep.config.load import of_job

@@ -1,5 +1,9 @@
 """Write the report over all editors and categories."""
 
+from lockstep.jobs.handover import hand_over
+
+hand_over()
+
 from pathlib import Path
 
 from lockstep import layout

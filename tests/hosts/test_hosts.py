@@ -16,7 +16,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from lockstep.jobs.sockets import FORKER, WORKER, bind
+from lockstep.jobs.sockets import FORKER, WORKER
+from lockstep.jobs.unix import bind
 from tests.workflow.conftest import EDITOR, environment, make, until
 from tests.workflow.test_resume import EDITOR as CONTROL
 from tests.workflow.test_resume import Held, HeldDisk, alive, children, is_edit_job

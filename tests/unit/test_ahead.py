@@ -15,7 +15,7 @@ from lockstep import records
 from lockstep.devices import stopping
 from lockstep.devices.device import Device
 from lockstep.errors import EditError, SharedError
-from lockstep.jobs import ahead, early, run, sockets, worker, workers
+from lockstep.jobs import ahead, early, run, sockets, unix, worker, workers
 from lockstep.jobs.ahead import Planned
 from lockstep.jobs.types import EditJob, Request, ScoreJob
 from tests.unit.test_hosts import settings as in_run  # noqa: F401
@@ -145,7 +145,7 @@ def serving(settings, tmp_path, monkeypatch):
     stopping.forget()
     path = tmp_path / "w.sock"
     with socket.socket(socket.AF_UNIX) as listener:
-        sockets.bind(listener, path)
+        unix.bind(listener, path)
         given = {"key": "k", "name": "e", "imports": "", "load": None, "idle_timeout": 10}
         given |= {"log": str(tmp_path / "w.log"), "devices": [], "compile_cache": ""}
         served = Serving(worker.Worker(listener, given), path)
@@ -153,7 +153,7 @@ def serving(settings, tmp_path, monkeypatch):
         monkeypatch.setattr(run, "run_here", served.run_here)
         thread = threading.Thread(target=served.worker.serve, daemon=True)
         thread.start()
-        until(lambda: sockets.try_connect(path))
+        until(lambda: unix.try_connect(path))
         yield served
         served.held.clear()
         served.worker.leave("the test is over")
@@ -182,7 +182,7 @@ class Serving:
     @contextmanager
     def asked(self, job):
         """Yield what the worker says to a job."""
-        with sockets.try_connect(self.path) as connection, open(os.devnull, "w") as terminal:
+        with unix.try_connect(self.path) as connection, open(os.devnull, "w") as terminal:
             assert sockets.greeting(connection, 10)
             request = Request(job=job, later=ahead.later(job), last=ahead.is_last(job))
             line = request.model_dump_json().encode() + b"\n"

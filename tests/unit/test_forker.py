@@ -15,7 +15,7 @@ import pytest
 from lockstep.devices.device import Device
 from lockstep.devices.settings import DeviceSettings
 from lockstep.editors.diffusers import DiffusersSettings
-from lockstep.jobs import sockets, workers
+from lockstep.jobs import sockets, unix, workers
 from lockstep.judges.qwen3_vl import LocalSettings
 from lockstep.judges.reward import RewardSettings
 from tests.workflow.conftest import until
@@ -59,7 +59,7 @@ def begun(own):
     workers.stand_by(own)
     connection = workers._begun(workers._path(own))
     with connection:
-        return psutil.Process(sockets.process_of(connection))
+        return psutil.Process(unix.process_of(connection))
 
 
 def module(folder, monkeypatch, text):
@@ -96,10 +96,10 @@ def test_two_that_come_at_once_have_one_forker(engine, tmp_path):
         second.join(1)
         assert second.is_alive()
         # what the first one has started meanwhile
-        first = workers._listening(workers._forker())
+        first = workers.listening(workers._forker())
     second.join(PROMPTLY)
     with first, first.accept()[0] as connection:
-        line, descriptor = sockets.hear(connection)
+        line, (descriptor,) = unix.hear(connection)
     assert json.loads(line)["worker"]["key"] == "key"
     os.close(descriptor)
     assert not ours(tmp_path)

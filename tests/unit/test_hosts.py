@@ -18,7 +18,7 @@ from lockstep.config.run import Config
 from lockstep.devices.device import Device
 from lockstep.editors.diffusers import DiffusersSettings
 from lockstep.errors import ConfigError, WorkerError
-from lockstep.jobs import run, sockets, workers
+from lockstep.jobs import run, sockets, unix, workers
 from lockstep.jobs.types import AnchorJob, EditJob, Job, ScoreJob
 from lockstep.jobs.worker import Client, Worker
 
@@ -104,11 +104,11 @@ def test_a_socket_has_a_short_name_whatever_the_length_of_its_own_and_its_folder
     )
     assert len(path.name) > 107
     with socket.socket(socket.AF_UNIX) as listener:
-        sockets.bind(listener, path)
+        unix.bind(listener, path)
         listener.listen()
         (found,) = sockets.known()
-        connection = sockets.try_connect(found.path)
-        assert sockets.process_of(connection) == os.getpid()
+        connection = unix.try_connect(found.path)
+        assert unix.process_of(connection) == os.getpid()
         connection.close()
 
 
@@ -123,12 +123,12 @@ def test_a_host_says_what_it_is_before_it_gives_signs_of_life(tmp_path, monkeypa
     monkeypatch.setattr(Client, "say", say_slowly)
     monkeypatch.setattr(sockets, "BEAT", 0.01)
     with socket.socket(socket.AF_UNIX) as listener:
-        sockets.bind(listener, tmp_path / "a.sock")
+        unix.bind(listener, tmp_path / "a.sock")
         listener.listen()
         host = Worker(listener, {"key": "key", "name": "e"})
         for work in (host._listen, host._beat):
             threading.Thread(target=work, daemon=True).start()
-        with sockets.try_connect(tmp_path / "a.sock") as connection:
+        with unix.try_connect(tmp_path / "a.sock") as connection:
             assert sockets.greeting(connection, patience=10)["key"] == "key"
 
 
@@ -168,7 +168,7 @@ def test_a_host_takes_its_devices_from_those_that_hold_them_and_lets_others_stan
         path = workers._path(wanted(settings, slots, key, "cuda"))
         path = path.with_name(path.name.replace(str(os.getpid()), str(starter or os.getpid())))
         listener = socket.socket(socket.AF_UNIX)
-        sockets.bind(listener, path)
+        unix.bind(listener, path)
         listener.listen()
 
         def answer():
@@ -198,7 +198,7 @@ def test_only_what_runs_that_are_over_left_is_swept(settings):
     own = sockets.folder() / f"{os.getpid()}-abcdef01-gpu0-01234567.sock"
     for path in (left, own):
         with socket.socket(socket.AF_UNIX) as listener:
-            sockets.bind(listener, path)
+            unix.bind(listener, path)
     workers.sweep()
     assert not left.exists()
     assert own.exists()
@@ -209,7 +209,7 @@ def test_a_host_in_a_container_whose_run_cannot_be_seen_from_here_is_left_alone(
     gone.wait()
     path = sockets.folder() / f"{gone.pid}-abcdef01-gpu0-01234567.sock"
     with socket.socket(socket.AF_UNIX) as listener:
-        sockets.bind(listener, path)
+        unix.bind(listener, path)
         listener.listen()
 
         def answer():
@@ -246,7 +246,7 @@ def test_a_host_that_a_run_starts_while_others_are_stopped_is_found_afterwards(
     with socket.socket(socket.AF_UNIX) as old, socket.socket(socket.AF_UNIX) as new:
 
         def listen(listener):
-            sockets.bind(listener, path)
+            unix.bind(listener, path)
             listener.listen()
 
         listen(old)
@@ -258,8 +258,8 @@ def test_a_host_that_a_run_starts_while_others_are_stopped_is_found_afterwards(
 
         monkeypatch.setattr(workers, "end_each", end)
         assert workers.stop() == 1
-        with sockets.try_connect(path) as connection:
-            assert sockets.process_of(connection) == os.getpid()
+        with unix.try_connect(path) as connection:
+            assert unix.process_of(connection) == os.getpid()
 
 
 def test_a_program_of_others_is_never_killed_for_a_host(settings):

@@ -16,7 +16,7 @@ from skimage.registration import phase_cross_correlation
 from skimage.transform import AffineTransform, warp
 
 from lockstep import layout, records
-from lockstep.figures import preservation, registration
+from lockstep.figures import measuring, preservation, registration
 from lockstep.records import EditRecord, PreservationRecord
 from tests.conftest import make_sample
 
@@ -84,7 +84,7 @@ PHOTOGRAPHS = ("coffee", "chelsea")
 @pytest.mark.parametrize(("x", "y"), SHIFTS)
 def test_a_shift_is_told_within_five_percent(name, x, y):
     source, edited = shifted(photograph(name), x, y)
-    found = preservation.measure(source, edited)
+    found = measuring.measure(source, edited)
     assert found["shift_x"] == pytest.approx(x, rel=0.05, abs=0.0125)
     assert found["shift_y"] == pytest.approx(y, rel=0.05, abs=0.0125)
     assert found["zoom_percent"] == pytest.approx(0, abs=0.025)
@@ -96,14 +96,14 @@ def test_a_shift_is_that_of_phase_correlation_over_the_whole_image():
     grey = [rgb2gray(np.asarray(own)) for own in (source, edited)]
     window = np.outer(*(np.hanning(length) for length in grey[0].shape))
     told, _, _ = phase_cross_correlation(*(own * window for own in grey), upsample_factor=100)
-    found = preservation.measure(source, edited)
+    found = measuring.measure(source, edited)
     assert [found["shift_y"], found["shift_x"]] == pytest.approx(list(-told), rel=0.05)
 
 
 @pytest.mark.parametrize("name", PHOTOGRAPHS)
 @pytest.mark.parametrize("percent", [0.5, -0.5, 2, -3])
 def test_a_zoom_is_told_within_five_percent(name, percent):
-    found = preservation.measure(*zoomed(photograph(name), percent))
+    found = measuring.measure(*zoomed(photograph(name), percent))
     assert found["zoom_percent"] == pytest.approx(percent, rel=0.02)
     assert abs(found["shift_x"]) < 0.05 and abs(found["shift_y"]) < 0.05
 
@@ -119,7 +119,7 @@ def test_a_zoom_of_a_small_photograph_is_told_within_five_percent(name, side, pe
     small = Image.fromarray(pixels).resize(tuple(size), Image.Resampling.LANCZOS)
     source, edited = zoomed(np.asarray(small).astype(float) / 255, percent)
     for made in (edited, as_jpeg(edited), with_noise(edited, 0.03)):
-        found = preservation.measure(source, made)
+        found = measuring.measure(source, made)
         assert found["zoom_percent"] == pytest.approx(percent, rel=0.05)
         assert abs(found["shift_x"]) < 0.05 and abs(found["shift_y"]) < 0.05
 
@@ -139,7 +139,7 @@ def test_pixels_that_lead_elsewhere_refine_nothing():
 )
 def test_a_new_part_of_the_image_does_not_hide_shift_and_zoom(share, percent, x, y):
     source, edited = zoomed(photograph(), percent, x, y)
-    found = preservation.measure(source, as_jpeg(with_a_new_part(edited, share)))
+    found = measuring.measure(source, as_jpeg(with_a_new_part(edited, share)))
     assert found["shift_x"] == pytest.approx(x, rel=0.05, abs=0.05)
     assert found["shift_y"] == pytest.approx(y, rel=0.05, abs=0.05)
     assert found["zoom_percent"] == pytest.approx(percent, rel=0.05, abs=0.03)
@@ -149,7 +149,7 @@ def test_a_new_part_of_the_image_does_not_hide_shift_and_zoom(share, percent, x,
 @pytest.mark.parametrize("share", [0.05, 0.4])
 def test_a_new_part_alone_moves_nothing(share):
     source = image(photograph())
-    found = preservation.measure(source, with_a_new_part(source, share))
+    found = measuring.measure(source, with_a_new_part(source, share))
     assert abs(found["shift_x"]) < 0.05 and abs(found["shift_y"]) < 0.05
     assert abs(found["zoom_percent"]) < 0.03
     assert found["copy_of_source"] == "no"
@@ -158,7 +158,7 @@ def test_a_new_part_alone_moves_nothing(share):
 def test_another_image_has_no_shift_and_no_zoom():
     source = image(photograph())
     other = image(photograph("coffee")).resize(source.size)
-    found = preservation.measure(source, other)
+    found = measuring.measure(source, other)
     for name in ("shift_x", "shift_y", "zoom_percent", "matched_share"):
         assert found[name] is None
 
@@ -167,7 +167,7 @@ def test_a_shift_of_a_large_image_is_in_its_own_pixels():
     large = image(photograph()).resize((2048, 1536), Image.Resampling.BICUBIC)
     edited = Image.new("RGB", large.size)
     edited.paste(large, (6, -4))
-    found = preservation.measure(large, edited)
+    found = measuring.measure(large, edited)
     assert [found["shift_x"], found["shift_y"]] == pytest.approx([6, -4], rel=0.05)
 
 
@@ -175,7 +175,7 @@ def test_a_shift_of_a_large_image_is_in_its_own_pixels():
 def test_noise_has_the_psnr_and_ssim_of_scikit_image(sigma):
     source = image(photograph() * 0.6 + 0.2)
     edited = with_noise(source, sigma)
-    found = preservation.measure(source, edited)
+    found = measuring.measure(source, edited)
     assert found["psnr"] == pytest.approx(-20 * np.log10(sigma), rel=0.05)
     one, other = np.asarray(source), np.asarray(edited)
     assert found["psnr"] == pytest.approx(peak_signal_noise_ratio(one, other), abs=1e-4)
@@ -194,7 +194,7 @@ def test_the_share_of_changed_pixels_is_that_of_the_new_part(share):
     side = round(512 * share**0.5)
     edited = source.copy()
     edited.paste("#ffffff", (10, 20, 10 + side, 20 + side))
-    found = preservation.measure(source, edited)
+    found = measuring.measure(source, edited)
     assert found["changed_share"] == pytest.approx(side**2 / 512**2, abs=1e-5)
 
 
@@ -203,7 +203,7 @@ def test_a_colour_cast_is_told_in_cielab(cast):
     from skimage.color import lab2rgb
 
     lab = rgb2lab(photograph() * 0.4 + 0.3)
-    found = preservation.measure(image(lab2rgb(lab)), image(lab2rgb(lab + cast)))
+    found = measuring.measure(image(lab2rgb(lab)), image(lab2rgb(lab + cast)))
     told = [found["colour_l"], found["colour_a"], found["colour_b"]]
     assert told == pytest.approx(cast, rel=0.05, abs=0.2)
     assert found["colour_cast"] == pytest.approx(np.linalg.norm(cast), rel=0.05)
@@ -211,21 +211,21 @@ def test_a_colour_cast_is_told_in_cielab(cast):
 
 def test_copies_are_told_exact_and_near():
     source = image(photograph())
-    exact = preservation.measure(source, source.copy())
+    exact = measuring.measure(source, source.copy())
     assert exact["copy_of_source"] == "exact" and exact["psnr"] is None
     assert (exact["ssim"], exact["changed_share"], exact["colour_cast"]) == (1, 0, 0)
     assert (exact["shift_x"], exact["shift_y"], exact["zoom_percent"]) == (0, 0, 0)
     for near in (as_jpeg(source), with_noise(source, 0.02)):
-        assert preservation.measure(source, near)["copy_of_source"] == "near"
+        assert measuring.measure(source, near)["copy_of_source"] == "near"
     small = source.copy()
     small.paste("#ff0000", (100, 100, 112, 112))
-    assert preservation.measure(source, small)["copy_of_source"] == "no"
+    assert measuring.measure(source, small)["copy_of_source"] == "no"
 
 
 @pytest.mark.parametrize("size", [(513, 512), (512, 511), (1024, 1024), (256, 300)])
 def test_an_edit_of_another_size_is_compared_in_the_sources(size):
     source = image(photograph())
-    found = preservation.measure(source, source.resize(size, Image.Resampling.LANCZOS))
+    found = measuring.measure(source, source.resize(size, Image.Resampling.LANCZOS))
     assert (found["source_width"], found["source_height"]) == (512, 512)
     assert (found["edited_width"], found["edited_height"]) == size
     assert found["size_ratio"] == pytest.approx(size[0] * size[1] / 512**2, abs=1e-4)
@@ -235,7 +235,7 @@ def test_an_edit_of_another_size_is_compared_in_the_sources(size):
 
 def test_the_size_that_an_editor_returned_counts():
     source = image(photograph())
-    found = preservation.measure(source, source, (1024, 768))
+    found = measuring.measure(source, source, (1024, 768))
     assert (found["edited_width"], found["edited_height"]) == (1024, 768)
 
 
@@ -243,9 +243,9 @@ def test_the_size_that_an_editor_returned_counts():
 def test_small_and_narrow_images_have_what_can_be_told(size):
     source = image(photograph()).resize(size)
     edited = with_noise(source, 0.1)
-    found = preservation.measure(source, edited)
+    found = measuring.measure(source, edited)
     assert found["psnr"] is None or found["psnr"] > 10
-    assert (found["ssim"] is None) == (min(size) < preservation.WINDOW)
+    assert (found["ssim"] is None) == (min(size) < measuring.WINDOW)
     if min(size) < 32:
         assert found["shift_x"] is None and found["zoom_percent"] is None
 
@@ -254,7 +254,7 @@ def test_small_and_narrow_images_have_what_can_be_told(size):
 def test_a_flat_image_has_no_shift(colour):
     flat = Image.new("RGB", (200, 100), colour)
     for edited in (flat, with_noise(flat, 0.1), Image.new("RGB", (200, 100), "#ff0000")):
-        found = preservation.measure(flat, edited)
+        found = measuring.measure(flat, edited)
         assert found["shift_x"] is None and found["matched_share"] is None
         assert np.isfinite(found["colour_cast"])
 
@@ -265,7 +265,7 @@ def test_any_whole_shift_is_found_whatever_the_light(x, y, light):
     pixels = photograph("coffee")[:352, :352]
     moved = np.roll(pixels, (y, x), (0, 1)) * light
     inner = (slice(32, -32), slice(32, -32))
-    found = preservation.measure(image(pixels[inner]), image(moved[inner]))
+    found = measuring.measure(image(pixels[inner]), image(moved[inner]))
     assert [found["shift_x"], found["shift_y"]] == pytest.approx([x, y], abs=0.1)
 
 
@@ -281,7 +281,7 @@ def test_every_pair_of_images_has_numbers_that_a_record_takes(source, edited, se
         Image.fromarray(rng.integers(0, 256, (height, width, 3), np.uint8))
         for width, height in (source, edited)
     ]
-    record = PreservationRecord(id="a", key="k", **preservation.measure(*pair))
+    record = PreservationRecord(id="a", key="k", **measuring.measure(*pair))
     assert 0 <= record.changed_share <= 1
 
 
@@ -314,19 +314,19 @@ def place(tmp_path):
 def measured(monkeypatch) -> list[str]:
     """Return the ids of what is measured from here on."""
     seen: list[str] = []
-    measure_all = preservation.measure_all
+    measure_all = measuring.measure_all
 
     def watched(wanted):
         seen.extend(own.id for own in wanted)
         return measure_all(wanted)
 
-    monkeypatch.setattr(preservation, "measure_all", watched)
+    monkeypatch.setattr(measuring, "measure_all", watched)
     return seen
 
 
 def test_only_new_edits_are_measured(place, monkeypatch):
     manifest, shard, folder = place
-    first = preservation.preserved(manifest, [shard], folder, 1)
+    first = measuring.preserved(manifest, [shard], folder, 1)
     assert list(first) == ["a", "b", "c"] and first["a"].copy_of_source == "exact"
     seen = measured(monkeypatch)
     # in other shards
@@ -334,34 +334,34 @@ def test_only_new_edits_are_measured(place, monkeypatch):
     shards = [layout.shard(folder, "edits", k, 2) for k in range(2)]
     for k, path in enumerate(shards):
         records.write_records(path, edits[k::2])
-    assert preservation.preserved(manifest, shards, folder, 1) == first
+    assert measuring.preserved(manifest, shards, folder, 1) == first
     assert seen == []
     (sample,) = [own for own in records.read_manifest(manifest) if own.id == "b"]
     edits[1] = edit(folder, sample, Image.new("RGB", (96, 64)), "b")
     records.write_records(shard, edits)
-    again = preservation.preserved(manifest, [shard], folder, 1)
+    again = measuring.preserved(manifest, [shard], folder, 1)
     assert seen == ["b"] and again["b"] != first["b"] and again["c"] == first["c"]
 
 
 def test_processes_measure_what_one_does(place):
     manifest, shard, folder = place
-    one = preservation.preserved(manifest, [shard], folder, 1)
+    one = measuring.preserved(manifest, [shard], folder, 1)
     layout.preservation(folder).unlink()
-    assert preservation.preserved(manifest, [shard], folder, 2) == one
+    assert measuring.preserved(manifest, [shard], folder, 2) == one
 
 
 def test_an_edit_whose_image_is_gone_has_no_numbers(place):
     manifest, shard, folder = place
     layout.edited(folder, "b").write_bytes(b"")
-    assert sorted(preservation.preserved(manifest, [shard], folder, 1)) == ["a", "c"]
+    assert sorted(measuring.preserved(manifest, [shard], folder, 1)) == ["a", "c"]
 
 
 def test_a_change_of_what_is_measured_measures_all_again(place, monkeypatch):
     manifest, shard, folder = place
-    preservation.preserved(manifest, [shard], folder, 1)
+    measuring.preserved(manifest, [shard], folder, 1)
     monkeypatch.setattr(preservation, "SEMANTICS", preservation.SEMANTICS + 1)
     seen = measured(monkeypatch)
-    preservation.preserved(manifest, [shard], folder, 1)
+    measuring.preserved(manifest, [shard], folder, 1)
     assert sorted(seen) == ["a", "b", "c"]
 
 
@@ -376,4 +376,4 @@ def test_transparent_pixels_are_compared_on_their_background(place):
     for colour, copy in (("#00ff00", "exact"), ("#ff0000", "no")):
         changed = {"background": colour, "transparent": True}
         records.write_records(manifest, [sample.model_copy(update=changed)])
-        assert preservation.preserved(manifest, [shard], folder, 1)["a"].copy_of_source == copy
+        assert measuring.preserved(manifest, [shard], folder, 1)["a"].copy_of_source == copy

@@ -18,7 +18,7 @@ from lockstep import layout, records
 from lockstep.config.load import load_config
 from lockstep.config.metrics import MetricsSettings
 from lockstep.errors import ConfigError, DamagedError
-from lockstep.figures import preservation, similarity, tables
+from lockstep.figures import measuring, preservation, similarity, tables
 from lockstep.models import encoders
 from lockstep.records import EditRecord
 from lockstep.rubrics.rubric import read_rubric
@@ -319,7 +319,7 @@ def test_a_model_that_lacks_weights_is_said(place, copied):
 def test_tables_and_summaries_have_what_was_asked_for(place, made):
     manifest, edits, folder = place
     rubric = read_rubric(ROOT / "config" / "rubrics" / "physical.yaml")
-    kept = preservation.preserved(manifest, edits, folder, 1)
+    kept = measuring.preserved(manifest, edits, folder, 1)
     plain = tables.table(manifest, edits, [], rubric, folder, kept)
     assert plain["clip_similarity"].isna().all()
     assert "lpips" not in preservation.summarise(plain)["distribution"]

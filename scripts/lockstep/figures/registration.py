@@ -13,6 +13,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
+from scipy import ndimage
+from skimage.measure import ransac
+from skimage.registration import phase_cross_correlation
+from skimage.transform import SimilarityTransform, warp
 
 Grey = npt.NDArray[np.float32]
 Gradient = npt.NDArray[np.complex64]
@@ -93,8 +97,6 @@ def register(source: Grey, edited: Grey) -> Registration | None:
         source: brightness from 0 to 1, height × width.
         edited: the same of the edit, in the source's size.
     """
-    from skimage.transform import warp
-
     if min(source.shape) < LEAST:
         return None
     rough, original = _roughly(source, edited), edited
@@ -113,15 +115,11 @@ def register(source: Grey, edited: Grey) -> Registration | None:
 
 
 def _still() -> Any:
-    from skimage.transform import SimilarityTransform
-
     return SimilarityTransform()
 
 
 def _roughly(source: Grey, edited: Grey) -> Any:
     """Return the transform from source to edit that small copies tell; none where they do not."""
-    from skimage.transform import SimilarityTransform
-
     factor = (source.size / SMALL) ** 0.5
     if factor < 1.2 or min(source.shape) / factor < LEAST:
         return _still()
@@ -154,9 +152,6 @@ def _fit(
         tolerance: pixels by which a block may miss the transform.
         parts: parts of a pixel that a block's displacement is told in.
     """
-    from skimage.measure import ransac
-    from skimage.transform import SimilarityTransform
-
     blocks = list(_matches(source, edited, expected, parts))
     places = np.array([block for block in blocks if block is not None])
     if len(places) < AGREEING:
@@ -191,8 +186,6 @@ def _matches(
     The source's block is windowed and the edit's is not: a window over both would draw the
     displacement to 0.
     """
-    from skimage.registration import phase_cross_correlation
-
     limits, side = np.array(source.shape), _side(source.shape)
     window = _window(side)
     middle = (side - 1) / 2
@@ -232,9 +225,6 @@ def _refined(source: Grey, edited: Grey, transform: Any, blocks: npt.NDArray[np.
     Args:
         blocks: centres of the blocks whose pixels are compared.
     """
-    from scipy import ndimage
-    from skimage.transform import SimilarityTransform
-
     one, other = _band(source), _band(edited)
     points, windowed = _points(source.shape, blocks)
     y, x = points
@@ -274,8 +264,6 @@ def _refined(source: Grey, edited: Grey, transform: Any, blocks: npt.NDArray[np.
 
 def _band(image: Grey) -> Grey:
     """Return an image without noise of single pixels and without slow changes of brightness."""
-    from scipy import ndimage
-
     smooth = ndimage.gaussian_filter(image, SMOOTH, mode="nearest")
     return np.asarray(smooth - ndimage.uniform_filter(smooth, WIDE, mode="nearest"))
 

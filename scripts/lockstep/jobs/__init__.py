@@ -5,3 +5,6 @@ RUN = "LOCKSTEP_RUN"
 
 STARTER = "LOCKSTEP_STARTER"
 """Environment variable with the process id of the workflow engine that starts jobs."""
+
+SCRIPTS = "LOCKSTEP_SCRIPTS"
+"""Environment variable with the socket of the process that does jobs' scripts, if there is one."""

@@ -18,7 +18,7 @@ from lockstep import layout, plan, records
 from lockstep.config.run import Config
 from lockstep.devices.device import Device
 from lockstep.errors import ConfigError
-from lockstep.jobs import sockets
+from lockstep.jobs import unix
 from lockstep.records import EditRecord, ScoreRecord
 from lockstep.records.progress import SOCKET, Report, Work
 from lockstep.rubrics.rubric import read_rubric
@@ -268,7 +268,7 @@ def _listener() -> socket.socket | None:
                 old.unlink(missing_ok=True)
         path = folder / f"{os.getpid()}.sock"
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        sockets.bind(listener, path)
+        unix.bind(listener, path)
         listener.setblocking(False)
         os.environ[SOCKET] = str(path)
         return listener

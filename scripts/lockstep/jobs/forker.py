@@ -22,7 +22,7 @@ from typing import Any
 
 from lockstep.devices.device import Device
 from lockstep.devices.pinning import keep_compiled, pin
-from lockstep.jobs import sockets, worker
+from lockstep.jobs import sockets, unix, worker
 from lockstep.jobs.joblog import starter, written_to
 
 log = logging.getLogger(__name__)
@@ -62,10 +62,10 @@ def _heard(connection: socket.socket) -> tuple[dict[str, Any], int]:
     """Return what is wanted and where the worker is to listen; -1 if nothing is."""
     connection.settimeout(LISTENING)
     try:
-        line, descriptor = sockets.hear(connection)
+        line, descriptors = unix.hear(connection)
     except OSError:
         return {}, -1
-    return json.loads(line or "{}"), descriptor
+    return json.loads(line or "{}"), descriptors[0] if descriptors else -1
 
 
 def _import(module: str, engine: int) -> None:

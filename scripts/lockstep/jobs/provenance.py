@@ -41,7 +41,7 @@ READERS = ("gedit", "imgedit", "kris", "re_edit", "rise", "table", "uniredit")
 READING = ("benchmark.intake", *(f"benchmark.{form}" for form in READERS))
 EDITING = ("editing.shard",)
 JUDGING = ("scoring.shard",)
-TABLES = ("figures.tables", "figures.similarity")
+TABLES = ("figures.tables", "figures.measuring", "figures.similarity")
 """Modules that make each kind of output; with all that they import, they decide it."""
 
 

@@ -9,7 +9,6 @@ import re
 import select
 import signal
 import socket
-import struct
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -20,6 +19,7 @@ import psutil
 
 from lockstep import records
 from lockstep.devices.pinning import LEAVING
+from lockstep.jobs.unix import process_of, try_connect
 
 BEAT = 0.5
 """Seconds between a worker's signs of life."""
@@ -30,6 +30,9 @@ WORKER = "lockstep-worker"
 
 FORKER = "lockstep-forker"
 """What the kernel calls a run's forker."""
+
+SCRIPT = "lockstep-script"
+"""What the kernel calls the process of a run that forks scripts, and each script."""
 
 NAME = re.compile(r"(?P<starter>\d+)-(?P<run>\w+)-(?P<device>.+)-(?P<key>\w+)\.sock")
 
@@ -89,24 +92,6 @@ def greeting(connection: socket.socket, patience: float) -> dict[str, Any] | Non
     return json.loads(line) if line.endswith(b"\n") else None
 
 
-def send(connection: socket.socket, line: bytes, descriptor: int) -> None:
-    """Send a line together with a descriptor."""
-    sent = socket.send_fds(connection, [line], [descriptor])
-    connection.sendall(line[sent:])
-
-
-def hear(connection: socket.socket) -> tuple[bytes, int]:
-    """Return a line and the descriptor that came with it, -1 without one; empty if none comes."""
-    line, descriptors = b"", []
-    while not line.endswith(b"\n"):
-        data, given, *_ = socket.recv_fds(connection, 2**16, 1)
-        line += data
-        descriptors += given
-        if not data:
-            return b"", -1
-    return line, descriptors[0] if descriptors else -1
-
-
 def end(connection: socket.socket, how: str, patience: float) -> None:
     """End a worker, by force if it is silent for `patience` seconds.
 
@@ -153,44 +138,6 @@ def _wait(pid: int) -> None:
     os.close(handle)
 
 
-def try_connect(path: Path) -> socket.socket | None:
-    """Return a connection to a socket; None if nobody listens to it."""
-    connection = socket.socket(socket.AF_UNIX)
-    try:
-        with _short(path) as address:
-            connection.connect(address)
-    except (FileNotFoundError, ConnectionRefusedError):
-        connection.close()
-        return None
-    return connection
-
-
-def bind(listener: socket.socket, path: Path) -> None:
-    """Make a socket that replaces what is at its path."""
-    bound = path.with_name(f"{os.getpid()}.new")
-    bound.unlink(missing_ok=True)
-    with _short(path.parent) as folder:
-        listener.bind(f"{folder}/{bound.name}")
-    bound.replace(path)
-
-
-@contextlib.contextmanager
-def _short(path: Path) -> Iterator[str]:
-    """Yield a name of a file that is short enough for a socket's, of 107 bytes at most."""
-    handle = os.open(path, os.O_PATH)
-    try:
-        yield f"/proc/self/fd/{handle}"
-    finally:
-        os.close(handle)
-
-
-def process_of(connection: socket.socket) -> int:
-    """Return who listens at the other end, by what the kernel knows."""
-    size = struct.calcsize("3i")
-    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)
-    return struct.unpack("3i", credentials)[0]
-
-
 def folder() -> Path:
     return records.own_folder(records.host_folder() / "workers")
 
@@ -211,23 +158,29 @@ def forker(starter: str, run: str) -> Path:
     return folder() / f"{starter}-{run}.forker"
 
 
+def scripts(starter: str, run: str) -> Path:
+    """Return the socket of a run's process that forks scripts."""
+    return folder() / f"{starter}-{run}.scripts"
+
+
 def forkers() -> list[Forker]:
+    """Return what forks workers or scripts."""
     found = []
-    for path in sorted(folder().glob("*.forker")):
+    for path in sorted([*folder().glob("*.forker"), *folder().glob("*.scripts")]):
         starter, _, run = path.stem.partition("-")
         found.append(Forker(path, int(starter), run))
     return found
 
 
 def end_forker(path: Path) -> None:
-    """End a run's forker by force: it has nothing in its hand, and workers live on."""
+    """End a forker of a run by force: it has nothing in its hand, and what it forked lives on."""
     connection = try_connect(path)
     path.unlink(missing_ok=True)
     if connection is not None:
         pid = process_of(connection)
         # one that has not begun to listen ends with its run
         with connection, contextlib.suppress(ProcessLookupError, psutil.Error):
-            if psutil.Process(pid).name() == FORKER:
+            if psutil.Process(pid).name() in (FORKER, SCRIPT):
                 os.kill(pid, signal.SIGKILL)
                 # until then it has the sockets of workers that it has not forked yet
                 _wait(pid)

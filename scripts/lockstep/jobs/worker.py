@@ -36,7 +36,7 @@ from lockstep.devices.pinning import (
 )
 from lockstep.devices.settings import DeviceSettings
 from lockstep.errors import LockstepError, Stopped
-from lockstep.jobs import ahead, run, sockets
+from lockstep.jobs import ahead, run, sockets, unix
 from lockstep.jobs.joblog import Diary, end_with_starter, open_terminal, tell, written_to
 from lockstep.jobs.types import EditJob, Job, Request
 
@@ -62,7 +62,9 @@ class Client:
     def hear(self) -> None:
         """Read the request; it stays empty if there is none."""
         with contextlib.suppress(OSError):
-            line, self.terminal = sockets.hear(self._connection)
+            line, descriptors = unix.hear(self._connection)
+            if descriptors:
+                (self.terminal,) = descriptors
             if line:
                 self.request = json.loads(line)
 

@@ -34,7 +34,6 @@ from lockstep.jobs.sockets import (
     MAIN,
     Silent,
     Worker,
-    bind,
     end,
     end_each,
     end_forker,
@@ -47,10 +46,8 @@ from lockstep.jobs.sockets import (
     known,
     messages,
     one_at_a_time,
-    process_of,
-    send,
-    try_connect,
 )
+from lockstep.jobs.unix import bind, process_of, send, try_connect
 
 log = logging.getLogger(__name__)
 
@@ -165,7 +162,7 @@ def _ask(
     patience = wanted.settings.heartbeat_timeout
     reply: dict[str, Any] = {}
     try:
-        send(connection, request.encode() + b"\n", terminal.fileno())
+        send(connection, request.encode() + b"\n", [terminal.fileno()])
         for message in messages(connection, patience):
             reply = message
             if "holding" in message:
@@ -272,8 +269,8 @@ def _start(wanted: Wanted, module: str = "", job: str | None = None) -> tuple[so
         "idle_timeout": wanted.settings.idle_timeout,
         "log": str(wanted.log),
     }
-    with _listening(_path(wanted)) as listener:
-        pid = _fork(wanted, given, listener) if wanted.forked else _launch(CODE, given, listener)
+    with listening(_path(wanted)) as listener:
+        pid = _fork(wanted, given, listener) if wanted.forked else launch(CODE, given, listener)
         connection = try_connect(_path(wanted))
         if connection is None:
             raise WorkerError(
@@ -283,14 +280,15 @@ def _start(wanted: Wanted, module: str = "", job: str | None = None) -> tuple[so
         return connection, pid
 
 
-def _listening(path: Path) -> socket.socket:
+def listening(path: Path) -> socket.socket:
+    """Return a socket that listens at a path, in place of what was there."""
     listener = socket.socket(socket.AF_UNIX)
     bind(listener, path)
     listener.listen()
     return listener
 
 
-def _launch(code: str, given: Mapping[str, Any], listener: socket.socket) -> int:
+def launch(code: str, given: Mapping[str, Any], listener: socket.socket) -> int:
     """Start a process of ours that listens to a socket, and return it."""
     process = subprocess.Popen(
         [sys.executable, "-P", "-c", code, str(listener.fileno()), json.dumps(given)],
@@ -313,16 +311,16 @@ def _fork(wanted: Wanted, given: Mapping[str, Any], listener: socket.socket) -> 
     with one_at_a_time():
         connection = try_connect(_forker())
         if connection is None:
-            with _listening(_forker()) as own:
+            with listening(_forker()) as own:
                 log_file = layout.worker_log(wanted.results, "forker")
                 told = {"log": str(log_file), "compile_cache": wanted.settings.compile_cache}
-                _launch(FORKER_CODE, told, own)
+                launch(FORKER_CODE, told, own)
                 connection = try_connect(_forker())
     line = json.dumps({"imports": wanted.imports, "worker": given}).encode() + b"\n"
     # who waits for the worker sees when the forker has died
     if connection is not None:
         with connection, suppress(ConnectionError):
-            send(connection, line, listener.fileno())
+            send(connection, line, [listener.fileno()])
     return 0
 
 

@@ -284,7 +284,7 @@ class ScoreRecord(Record):
 
 
 class PreservationRecord(Record):
-    """What an edit kept of its source; how each is measured is in `figures.preservation`."""
+    """What an edit kept of its source; how each is measured is in `figures.measuring`."""
 
     id: Id
     key: str

@@ -1,0 +1,91 @@
+"""Scripts of rules, handed over to the run's process that has imported what they need.
+
+Importing is most of a short job. Each script calls `hand_over` before it imports anything else, so
+little is imported here.
+"""
+
+import json
+import os
+import select
+import signal
+import socket
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from lockstep.jobs import SCRIPTS, unix
+
+PATIENCE = 60.0
+"""Seconds within which that process answers; one that is silent for longer hangs."""
+
+FORWARDED = (signal.SIGINT, signal.SIGTERM)
+"""Signals to this process that are for the one that does its work."""
+
+
+def hand_over() -> None:
+    """Have the script that runs in this process done, and end as it ended.
+
+    Returns if it has to be done here: where no process of the run does it, or not the same Python,
+    or where that process dies meanwhile; then what it had begun has been ended.
+    """
+    set_threads()
+    path = os.environ.get(SCRIPTS)
+    connection = unix.try_connect(Path(path)) if path and _has_streams() else None
+    if connection is None:
+        return
+    with connection, connection.makefile("rb") as replies:
+        connection.settimeout(PATIENCE)
+        handle = _begun(connection, replies)
+        if handle is None:
+            return
+        before = [signal.signal(number, _forward(handle)) for number in FORWARDED]
+        with suppress(OSError):
+            connection.sendall(b"!")
+            select.select([connection.fileno(), handle], [], [])
+            if ended := replies.readline():
+                os._exit(json.loads(ended)["status"])
+        with suppress(ProcessLookupError):
+            signal.pidfd_send_signal(handle, signal.SIGKILL)
+        select.select([handle], [], [])
+        os.close(handle)
+        for number, handler in zip(FORWARDED, before, strict=True):
+            signal.signal(number, handler)
+
+
+def _has_streams() -> bool:
+    """Tell whether this process has the standard streams, as it may be started without."""
+    with suppress(OSError):
+        for number in range(3):
+            os.fstat(number)
+        return True
+    return False
+
+
+def _begun(connection: socket.socket, replies: BinaryIO) -> int | None:
+    """Ask for the script, and return a handle on the process that will do it; None if none will."""
+    told = {"argv": sys.argv, "cwd": os.getcwd(), "environ": dict(os.environ), "where": where()}
+    with suppress(OSError):
+        unix.send(connection, json.dumps(told).encode() + b"\n", (0, 1, 2))
+        if line := replies.readline():
+            return os.pidfd_open(json.loads(line)["pid"])
+    return None
+
+
+def set_threads() -> None:
+    """Have matrices computed by one thread: they are small, and threads would only wait."""
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+
+def where() -> list[str]:
+    """Return what two processes must share so that a script does the same in both."""
+    spaces = [os.readlink(f"/proc/self/ns/{name}") for name in ("mnt", "pid")]
+    return [sys.executable, sys.prefix, *spaces]
+
+
+def _forward(handle: int) -> Any:
+    def forward(number: int, _: Any) -> None:
+        with suppress(ProcessLookupError):
+            signal.pidfd_send_signal(handle, number)
+
+    return forward
