@@ -108,8 +108,9 @@ def children(process):
 
 
 def is_edit_job(process):
+    """Tell whether a process does the script of an edit's job."""
     with contextlib.suppress(psutil.Error):
-        return "python" in process.name() and any("edit_shard.py" in a for a in process.cmdline())
+        return process.name() == "edit_shard"
     return False
 
 

@@ -42,6 +42,9 @@ FOLDER = Path(__file__).parents[2] / "rules"
 """Folder of the rules' scripts."""
 
 
+IMPORTS = (ast.Import, ast.ImportFrom)
+
+
 class Asker(NamedTuple):
     """A job's own process, which waits for its script."""
 
@@ -71,16 +74,23 @@ def begin(settings: Config, scripts: Sequence[str]) -> None:
 def main() -> None:
     given = json.loads(sys.argv[2])
     set_threads()
-    with socket.socket(fileno=int(sys.argv[1])) as listener, written_to(given["log"]):
-        sockets.call_this(sockets.SCRIPT)
-        # from now on the kernel names this process to those who connect
-        listener.listen()
-        log.info("process %d imports what scripts need, and forks each script", os.getpid())
-        engine = starter()
-        assert engine is not None
-        for name in OURS:
-            importlib.import_module(name)
-        _serve(listener, engine, given["scripts"])
+    # what is printed here, a script prints too; on a full disk each file is one too many
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for number in (1, 2):
+        os.dup2(nowhere, number)
+    try:
+        with socket.socket(fileno=int(sys.argv[1])) as listener:
+            sockets.call_this(sockets.SCRIPT)
+            # from now on the kernel names this process to those who connect
+            listener.listen()
+            engine = starter()
+            assert engine is not None
+            for name in OURS:
+                importlib.import_module(name)
+            _serve(listener, engine, given["scripts"])
+    except Exception:
+        with written_to(given["log"]):
+            log.exception("failed")
 
 
 def _serve(listener: socket.socket, engine: int, scripts: list[str]) -> None:
@@ -90,7 +100,6 @@ def _serve(listener: socket.socket, engine: int, scripts: list[str]) -> None:
         known = [listener.fileno(), engine, *waiting]
         ready, _, _ = select.select(known, [], [], 0 if scripts else None)
         if engine in ready:
-            log.info("process %d ends with its run", os.getpid())
             os._exit(0)
         for handle in waiting.keys() & set(ready):
             _tell(handle, *waiting.pop(handle))
@@ -118,9 +127,8 @@ def _begun(connection: socket.socket) -> tuple[int, Asker] | None:
         sys.stdout.flush()
         sys.stderr.flush()
         pid = os.fork()
-    except OSError as error:
-        # a process that is gone wants nothing; one that is told nothing does its script itself
-        log.info("no script was begun: %s", error)
+    except OSError:
+        # one that is told nothing does its script itself
         connection.close()
         return None
     else:
@@ -150,15 +158,11 @@ def _tell(handle: int, pid: int, asker: Asker) -> None:
 def _import(script: str) -> None:
     """Import what a script imports at its beginning."""
     known = len(sys.modules)
-    try:
+    # the script finds what is wrong, and says so
+    with contextlib.suppress(Exception):
         tree = ast.parse(Path(script).read_bytes())
-        own: list[ast.stmt] = [
-            node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)
-        ]
+        own: list[ast.stmt] = [node for node in tree.body if isinstance(node, IMPORTS)]
         exec(compile(ast.Module(own, []), script, "exec"), {})
-    except Exception as error:
-        # the script finds the same
-        log.info("%s: %s", script, error)
     if len(sys.modules) > known:
         # what is not looked at again is not copied for each script
         gc.freeze()
@@ -207,7 +211,8 @@ def _take_over(told: dict[str, Any], streams: list[int], asker: int) -> None:
         if each > 2 and each != asker:
             with contextlib.suppress(OSError):
                 os.close(each)
-    logging.getLogger().handlers.clear()
+    # tmp1234567.edit_shard.py
+    sockets.call_this(Path(told["argv"][0]).stem.rpartition(".")[2])
     threading.Thread(target=_end_with, args=(asker,), daemon=True).start()
     os.environ.clear()
     os.environ.update(told["environ"])

@@ -32,7 +32,7 @@ FORKER = "lockstep-forker"
 """What the kernel calls a run's forker."""
 
 SCRIPT = "lockstep-script"
-"""What the kernel calls the process of a run that forks scripts, and each script."""
+"""What the kernel calls the process of a run that forks scripts."""
 
 NAME = re.compile(r"(?P<starter>\d+)-(?P<run>\w+)-(?P<device>.+)-(?P<key>\w+)\.sock")
 
