@@ -110,7 +110,10 @@ def children(process):
 def is_edit_job(process):
     """Tell whether a process does the script of an edit's job."""
     with contextlib.suppress(psutil.Error):
-        return process.name() == "edit_shard"
+        # a run's first process of a job may have handed it over
+        does = "LOCKSTEP_SCRIPTS" not in process.environ()
+        named = any("edit_shard.py" in argument for argument in process.cmdline())
+        return process.name() == "edit_shard" or (does and named)
     return False
 
 
