@@ -64,8 +64,8 @@ def _has_streams() -> bool:
 
 def _begun(connection: socket.socket, replies: BinaryIO) -> int | None:
     """Ask for the script, and return a handle on the process that will do it; None if none will."""
-    told = {"argv": sys.argv, "cwd": os.getcwd(), "environ": dict(os.environ), "where": where()}
     with suppress(OSError):
+        told = {"argv": sys.argv, "cwd": os.getcwd(), "environ": dict(os.environ), "where": where()}
         unix.send(connection, json.dumps(told).encode() + b"\n", (0, 1, 2))
         if line := replies.readline():
             return os.pidfd_open(json.loads(line)["pid"])
