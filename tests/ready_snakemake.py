@@ -26,7 +26,7 @@ IMPORTED = """
     lockstep.jobs.workers lockstep.judges.openai_api lockstep.judges.precomputed
     lockstep.judges.qwen3_vl lockstep.judges.reward lockstep.report.language
 """.split()
-AT_START = ("PYTHONPATH", "PATH", "HOME", "TMPDIR")
+AT_START = ("PYTHONPATH", "PATH", "HOME")
 """What an interpreter and imports look at: with other values nothing is ready."""
 
 
@@ -124,6 +124,8 @@ def begin(request: dict) -> None:
         os.close(own)
     os.environ.clear()
     os.environ.update(request["environment"])
+    # it may have looked for the other one's
+    tempfile.tempdir = None
     os.chdir(request["folder"])
     sys.argv[1:] = request["arguments"]
     # a module that is run finds what lies in its working folder
