@@ -55,7 +55,8 @@ def pytest_collection_modifyitems(items):
             short.append(item)
     left, dealt = len(items), []
     for number in range(processes):
-        own = [item for path in list(runs)[number::processes] for item in runs[path]]
+        files = sorted(runs)[number::processes]
+        own = [item for path in runs if path in files for item in runs[path]]
         share = left // (processes - number)
         left -= share
         room = max(0, share - len(own)) if number < processes - 1 else len(short)
