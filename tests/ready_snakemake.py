@@ -13,19 +13,37 @@ import select
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-IMPORTED = """
-    snakemake.cli snakemake.profiles snakemake.report.html_reporter snakemake.storage smart_open
-    snakemake_logger_plugin_lockstep.display lockstep.workflow lockstep.config.checks
-    lockstep.demo.files lockstep.editors.command lockstep.editors.diffusers
-    lockstep.editors.identity lockstep.editors.openai_images lockstep.editors.precomputed
-    lockstep.jobs.paired lockstep.jobs.several lockstep.jobs.stale lockstep.jobs.takeover
-    lockstep.jobs.workers lockstep.judges.openai_api lockstep.judges.precomputed
-    lockstep.judges.qwen3_vl lockstep.judges.reward lockstep.report.language
-""".split()
+IMPORTED = [
+    "snakemake.cli",
+    "snakemake.profiles",
+    "snakemake.report.html_reporter",
+    "snakemake.storage",
+    "smart_open",
+    "snakemake_logger_plugin_lockstep.display",
+    "lockstep.workflow",
+    "lockstep.config.checks",
+    "lockstep.demo.files",
+    "lockstep.editors.command",
+    "lockstep.editors.diffusers",
+    "lockstep.editors.identity",
+    "lockstep.editors.openai_images",
+    "lockstep.editors.precomputed",
+    "lockstep.jobs.paired",
+    "lockstep.jobs.several",
+    "lockstep.jobs.stale",
+    "lockstep.jobs.takeover",
+    "lockstep.jobs.workers",
+    "lockstep.judges.openai_api",
+    "lockstep.judges.precomputed",
+    "lockstep.judges.qwen3_vl",
+    "lockstep.judges.reward",
+    "lockstep.report.language",
+]
 AT_START = ("PYTHONPATH", "PATH", "HOME")
 """What an interpreter and imports look at: with other values nothing is ready."""
 
@@ -50,12 +68,12 @@ class Ready:
         self._process.wait()
 
     def run(
-        self, arguments: list[str], environment: dict[str, str], timeout: float
+        self, arguments: list[str], environment: dict[str, str], timeout: float, folder: str
     ) -> tuple[int, str]:
         """Run Snakemake and return its status and all that it prints."""
         with tempfile.NamedTemporaryFile("r", encoding="utf-8") as printed:
-            request = {"arguments": arguments, "environment": environment, "to": printed.name}
-            request["folder"] = os.getcwd()
+            request = {"arguments": arguments, "environment": environment, "folder": folder}
+            request["to"] = printed.name
             self._process.stdin.write(json.dumps(request).encode() + b"\n")
             self._process.stdin.flush()
             child = self._answer(timeout)
@@ -80,9 +98,19 @@ def ready() -> Ready:
     return Ready()
 
 
-def run(arguments: list[str], environment: dict[str, str], timeout: float) -> tuple[int, str]:
-    """Run `python -m snakemake` with arguments and return its status and all that it prints."""
-    own = ready()
+def run(
+    arguments: Iterable[str],
+    environment: dict[str, str],
+    timeout: float,
+    folder: str | Path | None = None,
+) -> tuple[int, str]:
+    """Run `python -m snakemake` with arguments and return its status and all that it prints.
+
+    Args:
+        timeout: in seconds.
+        folder: in which it runs; that of the tests if None.
+    """
+    own, folder, arguments = ready(), str(folder or os.getcwd()), list(map(str, arguments))
     if any(environment.get(name) != own.environment.get(name) for name in AT_START):
         done = subprocess.run(
             [sys.executable, "-m", "snakemake", *arguments],
@@ -91,9 +119,10 @@ def run(arguments: list[str], environment: dict[str, str], timeout: float) -> tu
             text=True,
             env=environment,
             timeout=timeout,
+            cwd=folder,
         )
         return done.returncode, done.stdout
-    return own.run(arguments, environment, timeout)
+    return own.run(arguments, environment, timeout, folder)
 
 
 def main() -> None:
