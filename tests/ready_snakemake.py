@@ -6,6 +6,7 @@ end. Whoever looks for signals, terminals or process groups starts Snakemake its
 """
 
 import atexit
+import contextlib
 import json
 import os
 import runpy
@@ -63,8 +64,13 @@ class Ready:
         )
         atexit.register(self.end)
 
+    def ended(self) -> bool:
+        return self._process.poll() is not None
+
     def end(self) -> None:
-        self._process.stdin.close()
+        # it may have been killed
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.close()
         self._process.wait()
 
     def run(
@@ -110,6 +116,8 @@ def run(
         timeout: in seconds.
         folder: in which it runs; that of the tests if None.
     """
+    if ready().ended():
+        ready.cache_clear()
     own, folder, arguments = ready(), str(folder or os.getcwd()), list(map(str, arguments))
     if any(environment.get(name) != own.environment.get(name) for name in AT_START):
         done = subprocess.run(
