@@ -38,6 +38,33 @@ def pytest_addoption(parser):
     parser.addoption("--fix", action="store_true", help="rewrite generated files that are stale")
 
 
+def pytest_collection_modifyitems(items):
+    """Begin the share of each of xdist's processes with whole runs.
+
+    It deals out as many tests to each as lie beside each other, and who has none left takes some
+    of another one's last ones. These are short then, so that nobody waits for the other at the end.
+    """
+    processes = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 1))
+    if processes == 1:
+        return
+    runs, short = {}, []
+    for item in items:
+        if item.path.parent.name == "workflow":
+            runs.setdefault(item.path, []).append(item)
+        else:
+            short.append(item)
+    left, dealt = len(items), []
+    for number in range(processes):
+        files = sorted(runs)[number::processes]
+        own = [item for path in runs if path in files for item in runs[path]]
+        share = left // (processes - number)
+        left -= share
+        room = max(0, share - len(own)) if number < processes - 1 else len(short)
+        dealt += own + short[:room]
+        short = short[room:]
+    items[:] = dealt
+
+
 def once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], Any]) -> Any:
     """Return what one of the test processes has made in a folder, for all of them.
 

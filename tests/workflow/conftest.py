@@ -19,6 +19,7 @@ from lockstep.config.load import load_config
 from lockstep.demo import tiny
 from lockstep.jobs import stale
 from lockstep.rubrics.rubric import read_rubric
+from tests import ready_snakemake
 from tests.conftest import ROOT, once
 
 EDITOR = "small"
@@ -56,16 +57,11 @@ class Workflow:
 
     def run(self, *arguments: str, check: bool = True) -> str:
         """Run Snakemake and return all that it prints."""
-        done = subprocess.run(
-            self.command(*arguments),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            env=self.environment(),
-            timeout=self.timeout,
-        )
-        assert not check or done.returncode == 0, done.stdout + self.logs()
-        return done.stdout
+        # `python -m snakemake` comes first
+        given = self.command(*arguments)[3:]
+        status, printed = ready_snakemake.run(given, self.environment(), self.timeout)
+        assert not check or status == 0, printed + self.logs()
+        return printed
 
     def start(self, *arguments: str) -> subprocess.Popen:
         """Start Snakemake as the leader of a process group; what it prints goes to run.log."""

@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from lockstep.demo import tiny
+from tests import ready_snakemake
 from tests.conftest import ROOT
 from tests.fake_server import answer
 from tests.unit.test_yaml_files import bomb
@@ -41,15 +42,8 @@ def run(workflow, path, *arguments):
     """Run with a configuration as it is written, and return what is printed."""
     command = workflow.command(*arguments)
     command[command.index("--configfile") + 1] = str(path)
-    done = subprocess.run(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env=environment(),
-        timeout=60,
-    )
-    return done.returncode, done.stdout
+    # `python -m snakemake` comes first
+    return ready_snakemake.run(command[3:], environment(), 60)
 
 
 @pytest.mark.parametrize("kind", ["list", "map", "merge"])

@@ -12,6 +12,7 @@ import yaml
 from lockstep import records
 from lockstep.jobs import workers
 from lockstep.records import recovery
+from tests import ready_snakemake
 from tests.conftest import ROOT
 from tests.workflow.conftest import environment, judge_by_files, make
 
@@ -75,17 +76,9 @@ def include(workflow, renamed="", hooks="", **values):
 
 
 def snakemake(folder, *arguments, check=True, **variables):
-    done = subprocess.run(
-        [sys.executable, "-m", "snakemake", *arguments],
-        cwd=folder,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env={**environment(), **variables},
-        timeout=240,
-    )
-    assert not check or done.returncode == 0, done.stdout
-    return done.stdout
+    status, printed = ready_snakemake.run(arguments, {**environment(), **variables}, 240, folder)
+    assert not check or status == 0, printed
+    return printed
 
 
 def leave(results, tmp_path):

@@ -45,8 +45,10 @@ def workflow(serve, tmp_path, models, monkeypatch):
     return made
 
 
-def served(workflow):
-    """Leave one editor, with the rewriter, that needs no model here."""
+def served(workflow, *categories):
+    """Leave one editor, with the rewriter, that needs no model here, and maybe one category."""
+    if categories:
+        workflow.config["benchmark"]["categories"] = list(categories)
     rewriter = workflow.config["editors"][1]["rewrite"]
     editor = {"type": "openai_images", "url": workflow.server.url, "model": "m/edit"}
     workflow.config["editors"] = [{"name": "told", **editor, "rewrite": rewriter}]
@@ -133,7 +135,8 @@ def test_direct_and_rewritten_stand_side_by_side(workflow):
 
 
 def test_one_refusal_costs_one_sample_and_is_asked_for_again(workflow):
-    served(workflow)
+    served(workflow, "physical")
+    samples = SAMPLES // 2
     refused = []
 
     def refuse(body):
@@ -148,10 +151,10 @@ def test_one_refusal_costs_one_sample_and_is_asked_for_again(workflow):
     assert failed["status"] == "edit_failed"
     assert failed["error"].startswith("the server's content filter refused to rewrite (")
     numbers = workflow.report()["editors"]["told"]
-    assert (numbers["rewriting"]["rewritten"], numbers["rewriting"]["failed"]) == (SAMPLES - 1, 1)
+    assert (numbers["rewriting"]["rewritten"], numbers["rewriting"]["failed"]) == (samples - 1, 1)
     assert numbers["overall"]["micro"]["failures"] == {"edit_failed": 1}
-    workflow.run("--forcerun", "rewrite")
-    assert asked(workflow.server) == SAMPLES + 1
+    workflow.run("physical", "--forcerun", "rewrite")
+    assert asked(workflow.server) == samples + 1
     again = edits(workflow)
     assert {r["status"] for r in again.values()} == {"ok"}
     assert [i for i, r in again.items() if not r["cached"]] == [failed["id"]]
@@ -159,23 +162,20 @@ def test_one_refusal_costs_one_sample_and_is_asked_for_again(workflow):
 
 
 def test_a_file_of_texts_redoes_the_edits_of_the_texts_that_change(workflow):
+    served(workflow, "physical")
     workflow.run("prepare")
-    ids = [
-        json.loads(line)["id"]
-        for category in ("physical", "social")
-        for line in (workflow.results / "manifest" / f"{category}.jsonl").open(encoding="utf-8")
-    ]
+    manifest = workflow.results / "manifest" / "physical.jsonl"
+    ids = [json.loads(line)["id"] for line in manifest.open(encoding="utf-8")]
     texts = {name: f"In other words: {name}." for name in ids}
     path = workflow.folder / "texts.json"
     path.write_text(json.dumps(texts))
-    served(workflow)
     workflow.config["editors"][0]["rewrite"] = {"type": "file", "path": "texts.json"}
     workflow.run()
     assert {i: r["rewritten"] for i, r in edits(workflow).items()} == texts
     texts[ids[0]] = "In yet other words."
     path.write_text(json.dumps(texts))
-    assert "made with another rewriter" in workflow.run("-n", "physical", "social")
-    workflow.run()
+    assert "made with another rewriter" in workflow.run("-n", "physical")
+    workflow.run("physical")
     assert [i for i, r in edits(workflow).items() if not r["cached"]] == [ids[0]]
     path.write_text("[")
     failed = workflow.run("-n", check=False)
@@ -183,7 +183,7 @@ def test_a_file_of_texts_redoes_the_edits_of_the_texts_that_change(workflow):
     assert "Traceback" not in failed
     # without a rewriter the instructions count again
     del workflow.config["editors"][0]["rewrite"]
-    workflow.run()
+    workflow.run("physical")
     assert {r["rewritten"] for r in edits(workflow).values()} == {None}
     assert not told(workflow)
     assert not asked(workflow.server)
@@ -193,7 +193,7 @@ def test_a_killed_run_asks_again_only_for_what_was_under_way(workflow):
     served(workflow)
     server = workflow.server
     server.delay = 0.5
-    process = workflow.start()
+    process = workflow.start("physical", "social")
     kept = workflow.results / "rewrites"
     until(lambda: len(list(kept.glob("*.json"))) >= 2, 120, workflow.printed)
     os.killpg(process.pid, signal.SIGKILL)
@@ -203,7 +203,7 @@ def test_a_killed_run_asks_again_only_for_what_was_under_way(workflow):
     sent = asked(server)
     server.delay = 0.0
     workflow.run("--unlock")
-    workflow.run("--rerun-incomplete")
+    workflow.run("physical", "social", "--rerun-incomplete")
     assert asked(server) - sent == SAMPLES - there
     # no more are lost than are under way at a time
     assert sent - there <= 2

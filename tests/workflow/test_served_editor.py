@@ -90,7 +90,7 @@ def test_two_editors_at_one_server_edit_without_a_device(workflow):
         editor |= {"concurrency": 2, "max_requests": 100, "timeout": 99}
     assert "Nothing to be done" in workflow.run("-n", "physical", "social")
     workflow.config["editors"][1]["request"] = {"num_inference_steps": 4}
-    workflow.run()
+    workflow.run("physical", "social")
     assert len(workflow.server.requests) == 2 * (SAMPLES + 1) + SAMPLES + 1
     assert workflow.server.requests[-1][2]["num_inference_steps"] == "4"
 
@@ -103,7 +103,7 @@ def test_a_killed_run_loses_what_is_under_way_and_a_resumed_one_doubles_nothing(
     workflow.config["editors"] = workflow.config["editors"][:1]
     server = workflow.server
     server.delay = 0.5
-    process = workflow.start()
+    process = workflow.start("physical", "social")
     saved = workflow.results / "served"
     until(lambda: len(list(saved.glob("*/images/*.png"))) >= 2, 120, workflow.printed)
     os.killpg(process.pid, signal.SIGKILL)
@@ -115,7 +115,7 @@ def test_a_killed_run_loses_what_is_under_way_and_a_resumed_one_doubles_nothing(
     server.delay = 0.0
     known = saved.joinpath("seed.json").exists()
     workflow.run("--unlock")
-    workflow.run("--rerun-incomplete")
+    workflow.run("physical", "social", "--rerun-incomplete")
     # what is kept is not asked for again, and one request is repeated for the seed
     assert len(server.requests) - sent == SAMPLES - len(kept) + (not known)
     # of those that were sent, no more were lost than are under way at a time
@@ -126,7 +126,7 @@ def test_a_killed_run_loses_what_is_under_way_and_a_resumed_one_doubles_nothing(
     # as if it had never been killed, with another number of jobs
     workflow.config["results"] = "whole"
     workflow.config["devices"]["device_ids"] = [0]
-    workflow.run()
+    workflow.run("physical", "social")
     assert edits(workflow) == resumed
 
 
@@ -144,9 +144,9 @@ def test_what_an_editor_needs_is_known_before_the_first_edit(workflow, monkeypat
     assert "Traceback" not in failed
     assert not (workflow.results / "control").exists()
 
-    for editor in workflow.config["editors"][:2]:
-        editor["url"] = there
+    del workflow.config["editors"][1:]
+    workflow.config["editors"][0]["url"] = there
     workflow.server.answers = [problem(401, message=f"no such key: {KEY}")]
-    failed = workflow.run(check=False)
+    failed = workflow.run("physical", check=False)
     assert "editors.served: the server answered 401" in failed
     assert KEY not in failed

@@ -54,7 +54,7 @@ def test_a_served_judge_scores_without_a_device_and_its_key_stays_secret(workflo
 
     # another model does, and needs no device for it
     judge |= {"url": workflow.server.url, "model": "another/judge"}
-    printed += workflow.run()
+    printed += workflow.run("physical", "social")
     assert len(workflow.server.requests) == 8
     assert workflow.server.requests[-1][2]["model"] == "another/judge"
 

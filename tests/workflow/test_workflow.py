@@ -13,6 +13,7 @@ from PIL import Image
 
 from lockstep import layout, records
 from lockstep.devices.settings import DeviceSettings
+from tests import ready_snakemake
 from tests.conftest import ROOT
 from tests.workflow.conftest import EDITOR, configuration, environment, judge_by_files, make
 
@@ -124,6 +125,18 @@ def test_the_edits_of_a_category_ran_side_by_side_and_before_all_scoring(finishe
 
 def test_a_second_run_does_nothing(finished):
     assert "Nothing to be done" in finished.run("-n")
+
+
+def test_snakemake_that_starts_without_its_imports_is_the_same(finished):
+    """As most runs of these tests do."""
+    for arguments in (["-n"], ["--list"], ["-n", "nothing"]):
+        done = subprocess.run(
+            finished.command(*arguments), capture_output=True, text=True, env=environment()
+        )
+        given = finished.command(*arguments)[3:]
+        status, printed = ready_snakemake.run(given, environment(), finished.timeout)
+        assert status == done.returncode
+        assert sorted(printed.splitlines()) == sorted((done.stdout + done.stderr).splitlines())
 
 
 def test_a_deleted_category_is_all_that_is_redone(finished, tmp_path):
