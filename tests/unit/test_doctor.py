@@ -12,8 +12,10 @@ import yaml
 from lockstep import layout, records
 from lockstep.commands import doctor, finding, weights
 from lockstep.commands.finding import Finding
+from lockstep.config import load
 from lockstep.demo import tiny
 from lockstep.devices import device
+from lockstep.jobs import provenance
 from lockstep.models import sizes
 from lockstep.records import EditRecord, recovery
 from lockstep.report import fonts
@@ -126,6 +128,35 @@ def test_each_of_several_faults_has_its_line(work, monkeypatch):
 def test_a_server_that_is_not_there_is_told(work):
     (fault,) = told(examined(given()), "error")
     assert fault.startswith("judge.url: expected a server that is running")
+
+
+def test_a_server_that_has_nothing_to_do_may_be_down(work, monkeypatch):
+    served = {"type": "openai_images", "url": "http://127.0.0.1:9/v1", "model": "x"}
+    own = given(editors=[{"name": "served", **served}])
+    monkeypatch.setattr(doctor.stale, "stale", lambda *_: {})
+    asked = ("editors.served.url", "judge.url")
+
+    def state():
+        found = [own for own in examined(own) if "tried GET" in own.text]
+        assert [key in each.text for key, each in zip(asked, found, strict=True)] == [True, True]
+        return [own.state for own in found]
+
+    assert state() == ["error", "error"]
+    settings = load.typed(own, "own.yaml", ())
+    for path in provenance.prepared(settings).files:
+        records.write_bytes(path, b"")
+    records.write_bytes(layout.counts(Path("results")), b"{}")
+    folders = [layout.folder(Path("results"), "served", key) for key in settings.benchmark.named]
+    for folder in folders:
+        for kind in ("edits", "scores"):
+            for shard in (0, 1):
+                records.write_bytes(layout.shard(folder, kind, shard, 2), b"")
+    assert state() == ["ok", "ok"]
+    scores = layout.shard(folders[0], "scores", 1, 2)
+    monkeypatch.setattr(doctor.stale, "stale", lambda *_: {scores: "made-with-another-judge"})
+    assert state() == ["ok", "error"]
+    layout.shard(folders[1], "edits", 0, 2).unlink()
+    assert state() == ["error", "error"]
 
 
 def test_a_server_that_lists_other_models_is_a_warning(work, serve):
