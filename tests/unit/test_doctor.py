@@ -10,11 +10,14 @@ import pytest
 import yaml
 
 from lockstep import layout, records
+from lockstep.benchmark import intake
+from lockstep.benchmark.settings import BenchmarkSettings
 from lockstep.commands import doctor, finding, weights
 from lockstep.commands.finding import Finding
 from lockstep.config import load
 from lockstep.demo import tiny
 from lockstep.devices import device
+from lockstep.errors import BenchmarkError
 from lockstep.jobs import provenance
 from lockstep.models import sizes
 from lockstep.records import EditRecord, recovery
@@ -242,11 +245,22 @@ def test_a_benchmark_is_looked_through(work):
     path = Path("benchmark.json")
     items = json.loads(path.read_text(encoding="utf-8"))
     items[0]["edit_instruction_en"] = ""
+    own = items[0]["original_image_path"]
     path.write_text(json.dumps(items), encoding="utf-8")
     found = examined(given())
     assert "re-edit, 9 samples: 1 physical, 2 environmental" in told(found, "ok", "benchmark")[0]
     (warning,) = told(found, "warning", "benchmark")
-    assert warning.startswith("cannot be used: 1 × edit_instruction_en: expected")
+    assert warning.startswith(
+        f"benchmark.json: 1 sample cannot be used for a reason such as: item 1 ({own!r}): "
+        "edit_instruction_en: expected an instruction, found an empty text"
+    )
+    # a run that takes none stops with the same sentence
+    strict = {"path": "benchmark.json", "strict": True}
+    (fault,) = told(examined(given(benchmark=strict)), "error", "benchmark")
+    with pytest.raises(BenchmarkError) as stopped:
+        intake.prepare(BenchmarkSettings.model_validate(strict), work / "manifest")
+    assert fault == str(stopped.value)
+    assert fault.startswith(f"benchmark.json: item 1 ({own!r}): edit_instruction_en: ")
     items[1]["edit_instruction_en"] = ""
     path.write_text(json.dumps(items), encoding="utf-8")
     (fault,) = told(examined(given()), "error", "benchmark")
@@ -346,7 +360,7 @@ def test_a_check_that_only_a_run_knows_is_told_all_the_same(work, monkeypatch, s
 def test_a_comparison_is_looked_at(work):
     Path("scores.csv").write_text("category,id,score\nphysical,a,5\n", encoding="utf-8")
     own = {"results": "results", "compare": {"sources": {"theirs": "scores.csv"}}}
-    assert told(examined(own), "ok", "compare") == ["1 sources with 1 files of scores"]
+    assert told(examined(own), "ok", "compare") == ["1 source with 1 file of scores"]
     own["compare"]["sources"]["ours"] = "nowhere.csv"
     assert "nowhere.csv" in told(examined(own), "error", "compare")[0]
 

@@ -19,7 +19,7 @@ from lockstep.demo.files import TINY_FILES
 from lockstep.devices.device import Device
 from lockstep.editors.precomputed import SUFFIXES, PrecomputedEditorSettings
 from lockstep.editors.settings import EditorSettings
-from lockstep.errors import LockstepError, SampleError
+from lockstep.errors import LockstepError, SampleError, counted
 from lockstep.foreign.files import find_file
 from lockstep.jobs import stale
 from lockstep.jobs.needed import Needed, needed
@@ -87,7 +87,8 @@ def _comparison(run: Run, source: str) -> Iterator[Finding]:
     except LockstepError as error:
         yield from errors("compare", error)
         return
-    yield Finding("ok", "compare", f"{len(run.compared)} sources with {files} files of scores")
+    sources = counted(len(run.compared), "source")
+    yield Finding("ok", "compare", f"{sources} with {counted(files, 'file')} of scores")
 
 
 def _with_rest(settings: Config, source: str, lacking: list[Lacking]) -> Iterator[Finding]:
@@ -287,11 +288,15 @@ def _benchmark(
         yield from errors("benchmark", error)
         return None
     counts = ", ".join(f"{count} {category}" for category, count in found.counts.items())
-    yield Finding("ok", "benchmark", f"{own.path}: {own.format}, {found.samples} samples: {counts}")
+    samples = counted(found.samples, "sample")
+    yield Finding("ok", "benchmark", f"{own.path}: {own.format}, {samples}: {counts}")
     if left_out := not_configured(found.intake.left_out):
         yield Finding("ok", "benchmark", left_out)
     for reason, count in found.reasons[:SHOWN]:
-        yield Finding("warning", "benchmark", f"cannot be used: {count} × {reason}")
+        text = (
+            f"{own.path}: {counted(count, 'sample')} cannot be used for a reason such as: {reason}"
+        )
+        yield Finding("warning", "benchmark", text)
     yield from _finished(settings, found.ids.values())
     return found
 
@@ -302,7 +307,8 @@ def _finished(settings: Config, ids: Collection[str]) -> Iterator[Finding]:
         if not isinstance(editor, PrecomputedEditorSettings) or not Path(editor.folder).is_dir():
             continue
         there = sum(_has_image(editor.folder, own) for own in ids)
-        text = f"{editor.name}: {there} of {len(ids)} samples have an image in {editor.folder}"
+        of = counted(len(ids), "sample")
+        text = f"{editor.name}: {there} of {of} have an image in {editor.folder}"
         yield Finding("ok" if there == len(ids) else "warning", "editor", text)
 
 
