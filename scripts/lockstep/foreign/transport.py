@@ -94,6 +94,15 @@ class Answer:
         return redact(self.body.decode("utf-8-sig", "replace"), self.key)
 
     @property
+    def is_utf8(self) -> bool:
+        """Whether the body is text as JSON is."""
+        try:
+            self.body.decode()
+        except UnicodeDecodeError:
+            return False
+        return True
+
+    @property
     def good(self) -> bool:
         """Whether the status says that the request was done."""
         return 200 <= self.status < 300
