@@ -104,7 +104,10 @@ def test_the_report_shows_scores_by_judge_and_how_they_agree(demo):
     page = (demo.results / "report" / "report.html").read_text(encoding="utf-8")
     shown = overall["disagreements"][0]["id"]
     assert "Where the judges disagree most" in page and shown in page
-    assert "## Several judges" in (demo.results / "report" / "report.md").read_text("utf-8")
+    assert report["miniature"] == ["final", "the judge whole", "the judge half"]
+    text = (demo.results / "report" / "report.md").read_text("utf-8")
+    assert text.startswith("> **These scores come from small models of the demo (final, the judge")
+    assert "say nothing about real models or photos" in page and "## Several judges" in text
     rows = (demo.results / "judges.csv").read_text("utf-8").splitlines()
     assert len(rows) == 5 and rows[0].count("score_") == 3
 

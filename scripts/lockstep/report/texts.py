@@ -72,6 +72,8 @@ def warnings(report: Mapping[str, Any], language: str = "en") -> list[str]:
         found.append(say("warnings.incomplete", least=least, places=named))
     if report.get("random_weights"):
         found.append(say("warnings.random", names=", ".join(report["random_weights"])))
+    if report.get("miniature"):
+        found.append(say("warnings.miniature", names=", ".join(report["miniature"])))
     if report["scales"]:
         scales = [
             f"{category} " + _between(f"{own['scale'][0]:g}", f"{own['scale'][1]:g}", language)
