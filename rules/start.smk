@@ -74,6 +74,8 @@ onsuccess:
 
     board.succeeded()
     workers.end_run()
+    if not RUN.only_compares and (page := stale.older_page(RUN.results, RUN.tables)):
+        print(media.entry(say("outcome.older", page=page)), file=sys.stderr)
 
 
 onerror:

@@ -211,7 +211,9 @@ def _report(arguments: argparse.Namespace) -> int:
     folder = output or layout.partial_report(Path(settings.results))
     for own in write_partial(settings, folder, max(1, len(os.sched_getaffinity(0)) // 2)):
         edits, scores = (counted(own.samples, noun) for noun in ("edit", "score"))
-        print(f"{own.editor}: {own.edits} of {edits}, {own.scores} of {scores}")
+        further = [f"{count} of {scores} by {name}" for name, count in own.further.items()]
+        parts = [f"{own.edits} of {edits}", f"{own.scores} of {scores}", *further]
+        print(f"{own.editor}: {', '.join(parts)}")
     print(folder / layout.page(folder).name)
     return 0
 

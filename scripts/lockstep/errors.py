@@ -129,6 +129,10 @@ def counted(number: int, noun: str, several: str | None = None) -> str:
     return f"{number} {noun if number == 1 else several or f'{noun}s'}"
 
 
+NO_UTF8 = "expected text in UTF-8, found another encoding"
+"""What a message says of bytes that are no text, in place of the codec's own words."""
+
+
 def one_sentence(error: BaseException) -> str:
     """Return an exception as one line that fits a record's `error`."""
     text = " ".join(str(error).split()) or type(error).__name__

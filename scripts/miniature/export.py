@@ -5,6 +5,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from lockstep import records
+from lockstep.models.fingerprints import MINIATURE
 from miniature import models
 
 SHARED = ("vae", "processor", "tokenizer", "scheduler")
@@ -32,6 +34,8 @@ def export(trained: Path, tokens: Path, folder: Path, checkpoints: dict[str, str
     _, unexpected = judge.load_state_dict(load_file(trained / "judge.safetensors"), strict=False)
     assert not unexpected, unexpected
     models.save_judge(judge, processor, folder / "judge")
+    for name in ("judge", *(f"editor-{own}" for own in checkpoints)):
+        records.write_text(folder / name / MINIATURE, "This model knows a drawn world alone.\n")
     first, *others = checkpoints
     for name in others:
         for part in SHARED:

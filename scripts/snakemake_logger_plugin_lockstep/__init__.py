@@ -21,9 +21,10 @@ from snakemake_interface_logger_plugins.settings import LogHandlerSettingsBase
 from lockstep.config import checks
 from lockstep.errors import ConfigError
 from lockstep.foreign import media, yaml_files
-from lockstep.jobs import board, joblog
+from lockstep.jobs import TELLS, board, joblog
 from lockstep.records import recovery
 from snakemake_logger_plugin_lockstep.display import Display, can_draw
+from snakemake_logger_plugin_lockstep.failures import Failures, Job
 
 NOISE = re.compile(
     "Assuming unrestricted shared filesystem|Building DAG|Complete log|Conda environments: ignored"
@@ -56,6 +57,8 @@ STOPPING = "Terminating processes on user request"
 
 ENDED = "At least one job did not complete successfully."
 
+EXITING = "Exiting because a job execution failed"
+
 BECAUSE = ".snakemake/because/"
 """Where the files lie that the workflow calls by the reasons why outputs are made again."""
 
@@ -84,6 +87,8 @@ class LogHandler(LogHandlerBase, ColorizingTextHandler):
         self._lines = _Lines(settings, counts=not draws)
         self.setFormatter(self._lines)
         self._dryrun = settings.dryrun
+        if Quietness.ALL not in (settings.quiet or ()):
+            os.environ[TELLS] = "1"
         # however this process ends, short of a kill
         atexit.register(self.close)
         self.addFilter(
@@ -196,8 +201,9 @@ class _Lines(DefaultFormatter):
         self._verbose = settings.verbose
         self._total = 0
         self._done = 0
-        self._started: dict[int, tuple[float, str]] = {}
+        self._started: dict[int, tuple[float, Job]] = {}
         """Running jobs: when they began, and what they do."""
+        self._failures = Failures()
         self._final: set[int] = set()
         """Jobs that failed of what another try would fail of, too; Snakemake starts them again."""
 
@@ -210,6 +216,9 @@ class _Lines(DefaultFormatter):
             return "stopping; an image in hand is saved first"
         if self.interrupted and record.getMessage().rstrip().endswith(ENDED):
             return "interrupted, run again to go on"
+        if record.getMessage().startswith(EXITING):
+            own = "" if self.interrupted else self._failures.summary()
+            return own + super().format(record)
         if event == LogEvent.JOB_FINISHED:
             return self._finished(record.job_id)
         if event in (LogEvent.PROGRESS, LogEvent.JOB_STARTED, LogEvent.RESOURCES_INFO):
@@ -247,7 +256,7 @@ class _Lines(DefaultFormatter):
         what = msg["rule_msg"] or msg["rule_name"]
         if self._dryrun:
             return f"{msg['rule_name']:<12} {what} ({_short(msg['reason'])})"
-        self._started[msg["jobid"]] = (time.monotonic(), what)
+        self._started[msg["jobid"]] = (time.monotonic(), Job(what, msg.get("wildcards") or {}))
         return ""
 
     def format_group_info(self, msg: dict[str, Any]) -> str:
@@ -259,17 +268,23 @@ class _Lines(DefaultFormatter):
         return f"{_clock()} FAILED allocation of {msg['groupid']}, see {logs}"
 
     def format_job_error(self, msg: dict[str, Any]) -> str:
-        began, what = self._started.pop(msg["jobid"], (time.monotonic(), msg["rule_name"]))
+        job = Job(msg["rule_name"], {})
+        began, job = self._started.pop(msg["jobid"], (time.monotonic(), job))
         if self.interrupted or msg["jobid"] in self._final:
             return ""
-        if any(map(joblog.is_final, msg["log"])):
-            self._final.add(msg["jobid"])
         logs = ", ".join(msg["log"])
-        line = f"{_clock()} FAILED {what} after {_seconds(time.monotonic() - began)}"
-        return f"{line}, see {logs}" if logs else "\n".join(self._format_job_error(msg))
+        if not logs:
+            return "\n".join(self._format_job_error(msg))
+        took = _seconds(time.monotonic() - began)
+        line = f"{_clock()} FAILED {job.what} after {took}, see {logs}"
+        reason = joblog.reason(msg["log"][0])
+        if reason is None:
+            return line
+        self._final.add(msg["jobid"])
+        return self._failures.told(job, reason, line)
 
     def _finished(self, job: int) -> str:
-        began, what = self._started.pop(job, (time.monotonic(), f"job {job}"))
+        began, (what, _) = self._started.pop(job, (time.monotonic(), Job(f"job {job}", {})))
         self._done += 1
         running = len(self._started)
         waiting = max(0, self._total - self._done - running)

@@ -551,7 +551,7 @@ def test_what_the_readme_shows_can_be_made(large, open_page, tmp_path, request):
     shown, folder = large, tmp_path
     if request.config.getoption("--fix"):
         shown, folder = ROOT / "results" / "demo", ROOT / "docs"
-    opened = open_page(page_of(shown), viewport={"width": 1280, "height": 860})
+    opened = open_page(page_of(shown), viewport={"width": 1280, "height": 910})
     opened.page.screenshot(path=folder / "report.png")
     chosen = records.read_manifest(shown / "manifest" / "environmental.jsonl")[0].id
     opened.go(f"#samples?sample={chosen}")

@@ -136,7 +136,8 @@ def test_tags_are_a_list_or_a_text_with_commas(tmp_path):
 
 
 def test_strict_makes_the_first_rejected_sample_an_error_and_leaves_no_manifest(tmp_path):
-    with pytest.raises(BenchmarkError, match=r"benchmark\.json: item 1: subset: found"):
+    said = r"benchmark\.json: item 2 \('folder/00000_.*'\): subset: found"
+    with pytest.raises(BenchmarkError, match=said):
         prepare(tmp_path, [item(), item(subset="x")], strict=True)
     assert not list((tmp_path / "manifest").glob("*.jsonl"))
 
@@ -211,7 +212,7 @@ def test_what_was_not_asked_for_is_neither_rejected_nor_an_error(tmp_path):
         ("{}", "expected at least one sample, found none"),
         ("[]", "expected at least one sample, found none"),
         (json.dumps([item()])[:-40], "found broken JSON after 0 items"),
-        (json.dumps([item()])[:-1] + ", {", "found broken JSON after 1 items"),
+        (json.dumps([item()])[:-1] + ", {", "found broken JSON after 1 item "),
     ],
 )
 def test_a_file_that_is_no_benchmark_is_one_clear_error(tmp_path, text, message):

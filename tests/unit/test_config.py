@@ -226,6 +226,14 @@ def load(**sections):
             {"devices": {"schedule": "locksteps"}},
             "devices.schedule: expected 'lockstep', 'free' or 'queue', found \"locksteps\"",
         ),
+        (
+            {"devices": {"schedule": "queue", "max_wave_lead": 2}},
+            "devices: expected max_wave_lead: 0 beside schedule: queue, where no device waits",
+        ),
+        (
+            {"devices": {"enable_batch_sync": False, "max_wave_lead": 1}},
+            "beside schedule: free, where no device waits for a wave, found 1",
+        ),
         ({"devices": {"enable_batch_sync": "maybe"}}, 'found "maybe"'),
         (
             {"benchmark": {"max_rejected_share": True}},

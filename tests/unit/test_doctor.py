@@ -10,10 +10,15 @@ import pytest
 import yaml
 
 from lockstep import layout, records
+from lockstep.benchmark import intake
+from lockstep.benchmark.settings import BenchmarkSettings
 from lockstep.commands import doctor, finding, weights
 from lockstep.commands.finding import Finding
+from lockstep.config import load
 from lockstep.demo import tiny
 from lockstep.devices import device
+from lockstep.errors import BenchmarkError
+from lockstep.jobs import provenance
 from lockstep.models import sizes
 from lockstep.records import EditRecord, recovery
 from lockstep.report import fonts
@@ -128,6 +133,35 @@ def test_a_server_that_is_not_there_is_told(work):
     assert fault.startswith("judge.url: expected a server that is running")
 
 
+def test_a_server_that_has_nothing_to_do_may_be_down(work, monkeypatch):
+    served = {"type": "openai_images", "url": "http://127.0.0.1:9/v1", "model": "x"}
+    own = given(editors=[{"name": "served", **served}])
+    monkeypatch.setattr(doctor.stale, "stale", lambda *_: {})
+    asked = ("editors.served.url", "judge.url")
+
+    def state():
+        found = [own for own in examined(own) if "tried GET" in own.text]
+        assert [key in each.text for key, each in zip(asked, found, strict=True)] == [True, True]
+        return [own.state for own in found]
+
+    assert state() == ["error", "error"]
+    settings = load.typed(own, "own.yaml", ())
+    for path in provenance.prepared(settings).files:
+        records.write_bytes(path, b"")
+    records.write_bytes(layout.counts(Path("results")), b"{}")
+    folders = [layout.folder(Path("results"), "served", key) for key in settings.benchmark.named]
+    for folder in folders:
+        for kind in ("edits", "scores"):
+            for shard in (0, 1):
+                records.write_bytes(layout.shard(folder, kind, shard, 2), b"")
+    assert state() == ["ok", "ok"]
+    scores = layout.shard(folders[0], "scores", 1, 2)
+    monkeypatch.setattr(doctor.stale, "stale", lambda *_: {scores: "made-with-another-judge"})
+    assert state() == ["ok", "error"]
+    layout.shard(folders[1], "edits", 0, 2).unlink()
+    assert state() == ["error", "error"]
+
+
 def test_a_server_that_lists_other_models_is_a_warning(work, serve):
     server = serve(fake_server.answer())
     own = {**given()["judge"], "url": server.url}
@@ -211,11 +245,22 @@ def test_a_benchmark_is_looked_through(work):
     path = Path("benchmark.json")
     items = json.loads(path.read_text(encoding="utf-8"))
     items[0]["edit_instruction_en"] = ""
+    own = items[0]["original_image_path"]
     path.write_text(json.dumps(items), encoding="utf-8")
     found = examined(given())
     assert "re-edit, 9 samples: 1 physical, 2 environmental" in told(found, "ok", "benchmark")[0]
     (warning,) = told(found, "warning", "benchmark")
-    assert warning.startswith("cannot be used: 1 × edit_instruction_en: expected")
+    assert warning.startswith(
+        f"benchmark.json: 1 sample cannot be used for a reason such as: item 1 ({own!r}): "
+        "edit_instruction_en: expected an instruction, found an empty text"
+    )
+    # a run that takes none stops with the same sentence
+    strict = {"path": "benchmark.json", "strict": True}
+    (fault,) = told(examined(given(benchmark=strict)), "error", "benchmark")
+    with pytest.raises(BenchmarkError) as stopped:
+        intake.prepare(BenchmarkSettings.model_validate(strict), work / "manifest")
+    assert fault == str(stopped.value)
+    assert fault.startswith(f"benchmark.json: item 1 ({own!r}): edit_instruction_en: ")
     items[1]["edit_instruction_en"] = ""
     path.write_text(json.dumps(items), encoding="utf-8")
     (fault,) = told(examined(given()), "error", "benchmark")
@@ -315,7 +360,7 @@ def test_a_check_that_only_a_run_knows_is_told_all_the_same(work, monkeypatch, s
 def test_a_comparison_is_looked_at(work):
     Path("scores.csv").write_text("category,id,score\nphysical,a,5\n", encoding="utf-8")
     own = {"results": "results", "compare": {"sources": {"theirs": "scores.csv"}}}
-    assert told(examined(own), "ok", "compare") == ["1 sources with 1 files of scores"]
+    assert told(examined(own), "ok", "compare") == ["1 source with 1 file of scores"]
     own["compare"]["sources"]["ours"] = "nowhere.csv"
     assert "nowhere.csv" in told(examined(own), "error", "compare")[0]
 

@@ -431,7 +431,7 @@ def test_a_csv_with_broken_rows_or_columns_is_told(tmp_path):
     with pytest.raises(BenchmarkError, match="expected each column once, found 'id' twice"):
         read(tmp_path, path, format="table", categories=["c"])
     path.write_text('id,category,image,instruction\n1,c,"x')
-    with pytest.raises(BenchmarkError, match="found a broken row 2"):
+    with pytest.raises(BenchmarkError, match="found a broken line 2"):
         read(tmp_path, path, format="table", categories=["c"])
 
 

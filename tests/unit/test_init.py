@@ -188,8 +188,8 @@ def test_missing_images_are_counted(work):
     printed, _, _ = begin("own")
     assert "table, 5 samples" in printed
     assert (
-        "rejected   1 of 6 samples cannot be used:\n           1 × image: found no file '"
-        in printed
+        "rejected   1 of 6 samples cannot be used:\n"
+        "           1 for a reason such as: item 1 ('t0'): image: found no file '" in printed
     )
     for image in sorted(Path("own").rglob("*.png"))[:3]:
         image.unlink()
@@ -206,7 +206,8 @@ def test_an_id_that_stands_twice_is_told(work):
     path = Path("own/table.csv")
     path.write_text(path.read_text(encoding="utf-8").replace("t3", "T0"), encoding="utf-8")
     printed, _, _ = begin(path)
-    assert "1 × expected each id once, found 'T0' a second time" in printed
+    said = "1 for a reason such as: item 4 ('T0'): expected each id once, found 'T0' a second time"
+    assert said in printed
 
 
 def test_a_folder_of_images_gets_a_table_to_fill_in(work):

@@ -34,11 +34,11 @@ def test_a_job_that_is_done_does_not_fail_as_its_libraries_end(tmp_path, last, d
 
 
 @pytest.mark.parametrize(("kind", "tries"), [("ConfigError", 1), ("DeviceError", 2)])
-def test_what_no_other_try_would_help_is_told_once_a_run(tmp_path, kind, tries):
-    def told(run, last=f"raise {kind}('a.csv: no')"):
+def test_what_no_other_try_would_help_is_told_once_a_run(tmp_path, monkeypatch, kind, tries):
+    def told(run, last=f"raise {kind}('a.csv: no')", **variables):
         code = JOB.format(last=last).replace("atexit.register(os.abort)", "")
         job = [sys.executable, "-c", code.replace("import ConfigError", f"import {kind}")]
-        own = {**os.environ, "LOCKSTEP_RUN": run}
+        own = {**os.environ, "LOCKSTEP_RUN": run, **variables}
         ended = subprocess.run(job, cwd=tmp_path, stderr=subprocess.PIPE, text=True, env=own)
         return ended.returncode, ended.stderr.count("Error: a.csv: no")
 
@@ -47,6 +47,12 @@ def test_what_no_other_try_would_help_is_told_once_a_run(tmp_path, kind, tries):
     (tmp_path / "job.log").unlink()
     assert told("one") == (1, tries - 1)
     assert "a.csv: no" in (tmp_path / "job.log").read_text()
+    # the workflow engine may say it itself, once for all shards
+    log = tmp_path / "job.log"
+    assert told("four", LOCKSTEP_TELLS="1") == (1, tries - 1)
+    with monkeypatch.context() as environment:
+        environment.setenv("LOCKSTEP_RUN", "four")
+        assert joblog.reason(log) == ("a.csv: no" if tries == 1 else None)
     # the next run looks again, and finds it mended
     assert told("two") == (1, 1)
     assert told("three", "pass") == (0, 0)

@@ -18,6 +18,7 @@ from lockstep.editors.diffusers import DiffusersSettings, qwen_image
 from lockstep.editors.diffusers import editor as diffusers_editor
 from lockstep.judges.qwen3_vl import Qwen3VLSettings
 from lockstep.judges.qwen3_vl.judge import Qwen3VLJudge
+from lockstep.models.fingerprints import MINIATURE
 from lockstep.rubrics import combine
 from miniature import __main__, drawing, editor_training, judge_training, models, passes, rows
 from tests import miniature_benchmark
@@ -215,6 +216,8 @@ def test_training_runs_in_pieces(tmp_path):
         ["export", str(tmp_path), "--out", str(tmp_path / "out"), "--to", str(tmp_path / "models")]
     )
     assert load(model=str(tmp_path / "models" / "editor-final"))._pipeline.vae.config.z_dim == 16
+    marked = {path.parent.name for path in (tmp_path / "models").glob(f"*/{MINIATURE}")}
+    assert marked == {path.name for path in (tmp_path / "models").iterdir() if path.is_dir()}
 
 
 # the editor

@@ -217,6 +217,11 @@ def test_what_passes_is_tried_again(serve, edit, failure):
     [
         (problem(500, message="out of order"), 3, "the server answered 500 (.*out of order.*)"),
         (answer(body="<html>"), 3, "expected an edited image, found no JSON.*<html>"),
+        (
+            answer(body='{"a": "好"}'.encode("gbk")),
+            3,
+            "expected text in UTF-8, found another",
+        ),
         (problem(400, message="no such field"), 1, "answered 400 (.*no such field.*)"),
         (answer(status=422, body='{"detail": "no size"}'), 1, "answered 422 (.*no size.*)"),
         (answer(body="[]"), 1, "expected an edited image, found no object"),

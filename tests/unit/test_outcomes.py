@@ -13,6 +13,7 @@ from lockstep.errors import SharedError, counted
 from lockstep.figures import outcomes, tables
 from lockstep.records.columns import COLUMNS
 from lockstep.records.failures import sentence
+from snakemake_logger_plugin_lockstep.failures import Failures, Job
 
 
 def table(folder, name, *rows):
@@ -84,7 +85,7 @@ def test_a_job_that_no_other_try_would_help_is_said_to_have_failed_once(
     monkeypatch.setenv("LOCKSTEP_RUN", "one")
     log = tmp_path / "prepare.log"
     layout.given_up(log).write_text(
-        f"12:00:00 not tried again in run {'one' if final else 'another'}\n"
+        f"12:00:00 not tried again in run {'one' if final else 'another'}\n\0no"
     )
     settings = types.SimpleNamespace(
         quiet=None, show_failed_logs=False, dryrun=False, verbose=False
@@ -98,5 +99,24 @@ def test_a_job_that_no_other_try_would_help_is_said_to_have_failed_once(
 
     failed = {"event": LogEvent.JOB_ERROR, "jobid": 7, "rule_name": "prepare", "log": [str(log)]}
     told = [said("", **failed), said("Trying to restart job 7."), said("", **failed)]
-    assert "FAILED prepare" in told[0]
+    assert "FAILED prepare" in told[0] and told[0].startswith("Error: no\n") == final
     assert [bool(line) for line in told[1:]] == [not final] * 2
+
+
+def test_what_all_shards_fail_of_is_told_once_with_their_number():
+    failures = Failures()
+
+    def told(category, shard, reason="no GPU (cpu0)", what="editing {} with e, shard {}"):
+        job = Job(what.format(category, shard), {"category": category, "shard": str(shard)})
+        return failures.told(job, reason, f"FAILED {category} {shard}")
+
+    assert told("物理", 1) == "Error: no GPU (cpu0)\nFAILED 物理 1"
+    assert told("物理", 0, "no GPU (cpu1)") == ""
+    assert told("social", 0) == "FAILED social 0"
+    assert told("物理", 11, "no disk") == "Error: no disk\nFAILED 物理 11"
+    # what is no shard is always told
+    assert [told("a", 0, "x", "reading") for _ in range(2)] == [
+        "Error: x\nFAILED a 0",
+        "FAILED a 0",
+    ]
+    assert failures.summary() == "FAILED editing 物理 with e: 2 shards alike\n"

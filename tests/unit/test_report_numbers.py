@@ -215,6 +215,16 @@ def test_another_judge_is_named_as_such():
     ]
 
 
+def test_scores_of_the_miniature_are_named_as_such():
+    report = of({"mine": {"physical": scored("physical", [1, 2, 3])}}).model_dump(mode="json")
+    report["miniature"] = ["the judge"]
+    assert texts.warnings(report) == [
+        "These scores come from small models of the demo (the judge). They have learnt drawn "
+        "scenes alone, so the scores say nothing about real models or photos."
+    ]
+    assert texts.warnings(report, "zh")[0].startswith("这些分数来自演示用的小模型（the judge）。")
+
+
 def test_editors_of_other_samples_are_named_as_such():
     shared = scored("physical", [1, 2, 3])
     frames = {"a": {"physical": shared}, "b": {"physical": shared, "social": scored("social", [9])}}

@@ -319,7 +319,7 @@ def test_an_id_that_is_there_twice_has_no_text(tmp_path):
         ("t.jsonl", '{"id": "s0", "text": "a"}\n', "(or instruction), found id, text"),
         ("t.jsonl", '{"id": "s0", "id": "s1", "rewritten": "a"}', "expected each key once, found"),
         ("t.jsonl", '{"id": true, "rewritten": "a"}', "line 1: id: expected a text, found True"),
-        ("t.json", '{"s0": "a"', "found broken JSON after 1 items"),
+        ("t.json", '{"s0": "a"', "found broken JSON after 1 item "),
         ("t.json", "[3]", "item 1: expected an object, found 3"),
         ("t.json", '[{"id": "s0", "rewritten": "a", "id": "b"}]', "expected each key once"),
         ("t.json", '"a"', "found broken JSON after 0 items"),

@@ -87,7 +87,7 @@ def test_all_kinds_of_files_say_the_same(suffix, tmp_path):
         ("category,id,score\n阿,1,2".encode("gbk"), "expected text in UTF-8 or UTF-16"),
         ("category,id,score\na,1", "line 2: expected 3 cells, found 2"),
         ("category,id,score\na,1,2,", "line 2: expected 3 cells, found 4"),
-        ('category,id,score\na,1,"2', "found a broken row 2"),
+        ('category,id,score\na,1,"2', "found a broken line 2"),
         (
             "category,id,score\na,é,2\na,e\u0301,3",
             "line 3: expected each id once, found 'e\u0301' of 'a' a second",

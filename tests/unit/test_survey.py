@@ -38,7 +38,7 @@ def test_a_survey_counts_what_is_there_and_names_what_is_not_usable(tmp_path):
     assert (
         "duplicates: samples with the image of another one: 1, with its instruction too: 0" in told
     )
-    assert "rejected: 1\n       1 edit_instruction_en\n  item 5 (" in told
+    assert "rejected: 1\n       1 edit_instruction_en\n  item 6 (" in told
     assert "control: not measured yet" in told
     assert not (tmp_path / "results").exists()
 

@@ -398,6 +398,24 @@ def test_a_key_that_the_server_does_not_take_is_one_sentence(serve):
     server.models = problem(401, message=f"no such key: {KEY}")
     with pytest.raises(ConfigError, match=r"the server answered 401 \(.*no such key: \[key\]"):
         transport.check(server.url, KEY, "judge.url", "models")
-    for there in (problem(404), problem(500), answer(), answer(body="")):
+    # not every server lists its models
+    for there in (problem(404), problem(501), answer(), answer(body="")):
         server.models = there
         transport.check(server.url, KEY, "judge.url", "models")
+
+
+@pytest.mark.parametrize(
+    ("given", "expected", "found"),
+    [
+        (problem(500, message="out of memory"), "a server that is running", r"500 \(.*of memory"),
+        (answer(status=503, body="Loading"), "a server that is running", r"503 \(Loading\)"),
+        (answer(body="<!doctype html><p>Hi"), "the address up to /v1", "200 .<!doctype html><p>Hi"),
+    ],
+)
+def test_a_server_that_fails_or_shows_a_web_page_is_one_sentence(serve, given, expected, found):
+    server = serve()
+    server.models = given
+    tried = rf"tried GET {server.url}/models: the server answered {found}"
+    with pytest.raises(ConfigError, match=rf"^judge\.url: expected {expected}.*, {tried}") as error:
+        transport.check(server.url, KEY, "judge.url", "models")
+    assert "\n" not in str(error.value)

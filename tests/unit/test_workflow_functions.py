@@ -14,7 +14,7 @@ from lockstep.demo.files import TINY_EDITOR, TINY_FILES, TINY_JUDGE
 from lockstep.editors.identity import IdentitySettings
 from lockstep.errors import ConfigError, DeviceError, LockstepError
 from lockstep.jobs import allocation, stale
-from lockstep.models.fingerprints import MARKER
+from lockstep.models.fingerprints import RANDOM
 from lockstep.records import recovery
 from tests.conftest import ROOT
 
@@ -289,7 +289,7 @@ def test_the_tiny_models_have_the_files_that_the_workflow_expects(models):
             if path.is_file()
         }
         # the marker is no model's
-        made.remove(MARKER)
+        made.remove(RANDOM)
         assert {path.removeprefix(f"{files.TINY}/{name}/") for path in listed} == made
 
 

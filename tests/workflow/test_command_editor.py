@@ -233,7 +233,11 @@ def test_a_program_that_does_not_start_stops_the_run_with_the_end_of_what_it_pri
     sentence = (
         'mine: expected a line {"ready": true}, found the program ended with code 1; it said last: '
     )
-    assert sentence in printed
+    # of all shards together
+    assert printed.count(sentence) == printed.count("\nError: ") == 1
+    assert printed.count("FAILED editing physical with mine, shard ") == 1
+    assert "FAILED editing physical with mine: 2 shards alike" in printed
+    assert workflow.logs("edit/**/*.log").count(sentence) == 2
     assert "No module named 'no_such_model'" in printed
     assert "Traceback" not in printed.replace("Traceback (most recent call last): / ", "")
     assert not images(workflow)

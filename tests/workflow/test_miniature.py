@@ -5,10 +5,14 @@ Three judges score its edits: two on the devices, and one behind a server.
 
 import json
 import re
+import shutil
+from pathlib import Path
 
 import pytest
 import yaml
 
+from lockstep.config import load
+from lockstep.report.partial import write_partial
 from tests.conftest import ROOT
 from tests.fake_server import Server, answer
 from tests.workflow.conftest import Workflow
@@ -104,7 +108,10 @@ def test_the_report_shows_scores_by_judge_and_how_they_agree(demo):
     page = (demo.results / "report" / "report.html").read_text(encoding="utf-8")
     shown = overall["disagreements"][0]["id"]
     assert "Where the judges disagree most" in page and shown in page
-    assert "## Several judges" in (demo.results / "report" / "report.md").read_text("utf-8")
+    assert report["miniature"] == ["final", "the judge whole", "the judge half"]
+    text = (demo.results / "report" / "report.md").read_text("utf-8")
+    assert text.startswith("> **These scores come from small models of the demo (final, the judge")
+    assert "say nothing about real models or photos" in page and "## Several judges" in text
     rows = (demo.results / "judges.csv").read_text("utf-8").splitlines()
     assert len(rows) == 5 and rows[0].count("score_") == 3
 
@@ -122,3 +129,20 @@ def test_removing_a_judge_redoes_nothing(demo, server, tmp_path):
     assert "judges.served: 0 judgements are due, 4 are cached" in demo.run("served")
     assert len(server.requests) == 4
     assert states(demo) == made
+
+
+def test_a_partial_report_counts_the_scores_of_every_judge(demo, tmp_path, monkeypatch):
+    demo = demo.copy(tmp_path / "work")
+    demo.command()
+    monkeypatch.chdir(demo.folder)
+    for kind in ("judgements", "scores"):
+        for own in demo.results.glob(f"final/*/{kind}/half"):
+            shutil.rmtree(own)
+    told = write_partial(load.of_file(Path("config.yaml").absolute()), Path("page"))
+    assert [(own.scores, own.further) for own in told] == [
+        (2, {"half": 0, "served": 2}),
+        (2, {"half": 2, "served": 2}),
+    ]
+    text = Path("page", "report.md").read_text("utf-8")
+    others = "half (so far 2 of 4 scores), served (so far 4 of 4 scores)"
+    assert f"the whole report also shows {others}." in text.replace("\\", "")

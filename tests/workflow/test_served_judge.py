@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from lockstep.commands import doctor
 from tests.fake_server import answer, problem
 from tests.workflow.conftest import EDITOR, make
 
@@ -39,7 +40,17 @@ def workflow(serve, tmp_path, monkeypatch):
     return made
 
 
-def test_a_served_judge_scores_without_a_device_and_its_key_stays_secret(workflow):
+def judges(workflow, monkeypatch):
+    """Return what `doctor` says of the judge, while nothing is wrong."""
+    workflow.command()
+    with monkeypatch.context() as own:
+        own.chdir(workflow.folder)
+        found = list(doctor.examine(Path("config.yaml")))
+    assert not [each for each in found if each.state == "error"]
+    return [each.text.partition(" that is running")[0] for each in found if each.name == "judge"]
+
+
+def test_a_served_judge_scores_without_a_device_and_its_key_stays_secret(workflow, monkeypatch):
     printed = workflow.run()
     found = workflow.records("scores")
     assert [record["status"] for record in found] == ["ok"] * 4
@@ -51,6 +62,10 @@ def test_a_served_judge_scores_without_a_device_and_its_key_stays_secret(workflo
     judge = workflow.config["judge"]
     judge |= {"url": "http://127.0.0.1:9/v1", "concurrency": 3, "input_price": 1}
     assert "Nothing to be done" in workflow.run("-n", "physical", "social")
+    assert judges(workflow, monkeypatch) == [
+        "the judge: openai, some/judge at http://127.0.0.1:9/v1",
+        "nothing is due, so the run asks no server (judge.url: expected a server",
+    ]
 
     # another model does, and needs no device for it
     judge |= {"url": workflow.server.url, "model": "another/judge"}

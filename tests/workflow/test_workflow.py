@@ -208,13 +208,16 @@ def test_a_change_of_the_rubric_edits_nothing(finished, tmp_path):
     path.write_text(path.read_text(encoding="utf-8").replace("Was the", "Was really the"))
     plan = workflow.run("-n")
     assert " edit" not in plan.split("jobs: ")[1].splitlines()[0]
-    workflow.run("physical")
+    printed = workflow.run("physical")
     assert all(not r["cached"] for r in workflow.records("scores", "physical"))
+    after = printed.partition("tables of physical ready")[2].splitlines()
+    assert after[1].startswith("results/report/report.html was not renewed, so it shows earlier")
 
 
 def test_forcing_a_category_looks_again_and_redoes_nothing(finished, tmp_path):
     workflow = finished.copy(tmp_path / "work")
-    workflow.run("physical", "--forcerun", "edit")
+    # the report shows the same tables
+    assert "was not renewed" not in workflow.run("physical", "--forcerun", "edit")
     assert all(r["cached"] for r in workflow.records("edits", "physical"))
     assert all(r["cached"] for r in workflow.records("scores", "physical"))
 

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lockstep.benchmark.files import table_files
-from lockstep.errors import BenchmarkError
+from lockstep.errors import BenchmarkError, counted
 
 SUFFIXES = (".parquet", ".arrow")
 
@@ -91,7 +91,7 @@ def _told(file: Path, count: int) -> Iterator[None]:
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         reason = " ".join(str(error).split())[:200]
         raise BenchmarkError(
-            f"{file}: found a broken table after {count} rows ({reason})"
+            f"{file}: found a broken table after {counted(count, 'row')} ({reason})"
         ) from None
 
 

@@ -20,7 +20,7 @@ from typing import IO, NamedTuple, TypeVar
 
 from lockstep import records
 from lockstep.benchmark.categories import BY_FORMAT
-from lockstep.benchmark.items import Image, Item
+from lockstep.benchmark.items import Image, Item, called
 from lockstep.benchmark.settings import BenchmarkSettings
 from lockstep.errors import BenchmarkError, SampleError, suggest
 from lockstep.foreign.ids import safe_id, same_id
@@ -71,7 +71,8 @@ class Counts(NamedTuple):
     left_out: dict[str, int]
     """Samples of categories, or in a language, that are not configured."""
     reasons: dict[str | None, Counter[str]]
-    """Rejected samples by category (None where it is not known) and the first reason of a kind."""
+    """Rejected samples by category (None where it is not known) and the first reason of a kind,
+    which begins with its item."""
 
 
 @dataclass
@@ -161,7 +162,7 @@ class Intake:
             images = [(data, answer.result()) for data, answer in waiting.images]
             return self._accept(waiting.item, images)
         except SampleError as error:
-            self.note(waiting.item, error)
+            self.note(waiting.position, waiting.item, error)
             return _rejection(waiting.position, waiting.item, error)
 
     def _note_source(self, image: Image) -> None:
@@ -204,9 +205,10 @@ class Intake:
             index=index,
         )
 
-    def note(self, item: Item | SampleError, error: SampleError) -> None:
-        """Note why a sample is rejected."""
-        first = self._first.setdefault(DETAILS.sub("…", str(error)), str(error))
+    def note(self, position: int, item: Item | SampleError, error: SampleError) -> None:
+        """Note why a sample is rejected, and where it stands in the benchmark."""
+        told = f"{called(position, item.id)}: {error}"
+        first = self._first.setdefault(DETAILS.sub("…", str(error)), told)
         self.reasons.setdefault(item.category, Counter())[first] += 1
 
     def _picture(self, data: bytes, verified: Verified) -> Picture:
@@ -260,7 +262,8 @@ def prepare(
                 manifests[found.category].write(records.json_line(found))
                 continue
             if settings.strict:
-                raise BenchmarkError(f"{settings.path}: item {found.position}: {found.reason}")
+                own = called(found.position, found.id)
+                raise BenchmarkError(f"{settings.path}: {own}: {found.reason}")
             rejected += 1
             rejects.write(records.json_line(found))
         # before the manifests that name them

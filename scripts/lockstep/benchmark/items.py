@@ -91,6 +91,15 @@ def checked(
             yield item
 
 
+def called(position: int, name: str | None) -> str:
+    """Return what messages call an item: its number, which people count from 1, and its id.
+
+    Args:
+        position: in the benchmark, from 0.
+    """
+    return f"item {position + 1} ({'without an id' if name is None else f'{name!r:.60}'})"
+
+
 def known_category(name: str, field: str, known: Categories) -> str:
     """Return the key of a category that a field names.
 

@@ -7,9 +7,9 @@ from itertools import islice
 from typing import Any
 
 from lockstep.benchmark.intake import Counts, Intake, check_left, read
-from lockstep.benchmark.items import FileImage, Image, Item
+from lockstep.benchmark.items import FileImage, Image, Item, called
 from lockstep.benchmark.settings import BenchmarkSettings
-from lockstep.errors import SampleError
+from lockstep.errors import BenchmarkError, SampleError
 from lockstep.foreign.ids import safe_id, same_id
 
 KEPT = 50
@@ -22,6 +22,8 @@ class Outline:
 
     intake: Intake
     rejected: int = 0
+    first: str = ""
+    """The first of these, and why it is rejected."""
     several: int = 0
     """Samples with several source images."""
     size: int = 0
@@ -63,7 +65,7 @@ def outline(settings: BenchmarkSettings, most: int | None = None) -> Outline:
     """
     found = Outline(Intake(settings, None, processes=1))
     intake = found.intake
-    for item in islice(read(settings), most):
+    for position, item in enumerate(islice(read(settings), most)):
         if not intake.wants(item):
             continue
         try:
@@ -72,7 +74,8 @@ def outline(settings: BenchmarkSettings, most: int | None = None) -> Outline:
             _add(found, item)
         except SampleError as error:
             found.rejected += 1
-            intake.note(item, error)
+            found.first = found.first or f"{called(position, item.id)}: {error}"
+            intake.note(position, item, error)
         if intake.complete():
             break
     return found
@@ -82,8 +85,10 @@ def check(found: Outline, settings: BenchmarkSettings) -> None:
     """Refuse a benchmark of which too little is left, as a run does.
 
     Raises:
-        BenchmarkError: with the commonest reason.
+        BenchmarkError: with the commonest reason; with the first one if none may be rejected.
     """
+    if settings.strict and found.rejected:
+        raise BenchmarkError(f"{settings.path}: {found.first}")
     check_left(found.as_counts, settings)
 
 

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from lockstep.errors import BenchmarkError, SampleError
+from lockstep.errors import BenchmarkError, SampleError, counted
 
 MAX_VALUE = 128 * 2**20
 """Characters of one sample in a text file: 96 MB of an image as base64."""
@@ -71,7 +71,7 @@ def values(path: Path) -> Iterator[tuple[str | None, Any]]:
         except (_Broken, json.JSONDecodeError, RecursionError) as error:
             reason = "nested too deep" if isinstance(error, RecursionError) else str(error)
             raise BenchmarkError(
-                f"{path}: found broken JSON after {count} items ({reason})"
+                f"{path}: found broken JSON after {counted(count, 'item')} ({reason})"
             ) from None
 
 
@@ -153,7 +153,7 @@ def csv_rows(path: Path) -> Iterator[tuple[int, dict[str, str] | SampleError]]:
             if not cells:
                 continue
             if len(cells) != len(header):
-                found = f"expected {len(header)} cells, found {len(cells)}"
+                found = f"expected {counted(len(header), 'cell')}, found {len(cells)}"
                 if len(cells) > len(header):
                     found += " (a text with a comma stands in double quotes)"
                 yield reader.line_num, SampleError(f"{path}: line {reader.line_num}: {found}")
@@ -161,7 +161,7 @@ def csv_rows(path: Path) -> Iterator[tuple[int, dict[str, str] | SampleError]]:
             row = {name: cell for name, cell in zip(header, cells, strict=True) if name}
             yield reader.line_num, row
     except csv.Error as error:
-        raise BenchmarkError(f"{path}: found a broken row {reader.line_num} ({error})") from None
+        raise BenchmarkError(f"{path}: found a broken line {reader.line_num} ({error})") from None
 
 
 def plain_number(text: str) -> int | float:

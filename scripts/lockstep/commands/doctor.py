@@ -19,8 +19,10 @@ from lockstep.demo.files import TINY_FILES
 from lockstep.devices.device import Device
 from lockstep.editors.precomputed import SUFFIXES, PrecomputedEditorSettings
 from lockstep.editors.settings import EditorSettings
-from lockstep.errors import LockstepError, SampleError
+from lockstep.errors import LockstepError, SampleError, counted
 from lockstep.foreign.files import find_file
+from lockstep.jobs import stale
+from lockstep.jobs.needed import Needed, needed
 from lockstep.models.backend import BackendSettings, Lacking, absent
 from lockstep.models.served_settings import ServedSettings
 from lockstep.records import recovery
@@ -85,7 +87,8 @@ def _comparison(run: Run, source: str) -> Iterator[Finding]:
     except LockstepError as error:
         yield from errors("compare", error)
         return
-    yield Finding("ok", "compare", f"{len(run.compared)} sources with {files} files of scores")
+    sources = counted(len(run.compared), "source")
+    yield Finding("ok", "compare", f"{sources} with {counted(files, 'file')} of scores")
 
 
 def _with_rest(settings: Config, source: str, lacking: list[Lacking]) -> Iterator[Finding]:
@@ -100,7 +103,8 @@ def _with_rest(settings: Config, source: str, lacking: list[Lacking]) -> Iterato
     try:
         run = workflow.with_devices(settings)
         for sentence in workflow.checked(run, source, {}, dry=True):
-            if sentence.partition(": ")[2] not in told:
+            own = sentence.partition(f"{source}: ")[2] or sentence.partition(": ")[2]
+            if own not in told:
                 yield Finding("warning", "run", sentence)
     except LockstepError as error:
         yield from errors("run", error)
@@ -154,14 +158,19 @@ def _editors(settings: Config, lacking: list[Lacking]) -> Iterator[weights.Model
 def _served(
     settings: Config, editor: EditorSettings, own: weights.Model
 ) -> Iterator[weights.Model]:
-    try:
-        names = [editor.name]
-        checks.check_editors(settings, names, names, reach=settings.cluster is None)
-    except LockstepError as error:
-        yield from (weights.Model(fault, None) for fault in errors("editor", error))
-        return
-    yield own
-    yield from (weights.Model(fault, None) for fault in _named(settings, editor, "editor"))
+    faults = list[Finding]()
+    for rewrites in (True, False):
+        rewriting, editing = ([editor.name], []) if rewrites else ([], [editor.name])
+        try:
+            checks.check_editors(settings, editing, rewriting, reach=settings.cluster is None)
+        except LockstepError as error:
+            due = _needed(settings)
+            has_work = editor.name in (due.rewriting if rewrites else due.editing)
+            faults += _fault("editor", error, has_work)
+    if not any(fault.state == "error" for fault in faults):
+        yield own
+        faults = faults or list(_named(settings, editor, "editor"))
+    yield from (weights.Model(fault, None) for fault in faults)
 
 
 def _judges(settings: Config, lacking: list[Lacking]) -> Iterator[weights.Model]:
@@ -174,12 +183,31 @@ def _judges(settings: Config, lacking: list[Lacking]) -> Iterator[weights.Model]
         try:
             checks.check_judges(settings, [below], reach=settings.cluster is None)
         except LockstepError as error:
-            faults += errors("judge", error)
-        yield from (weights.Model(fault, None) for fault in faults)
-        if not faults:
+            faults += _fault("judge", error, below in _needed(settings).judging)
+        if not any(fault.state == "error" for fault in faults):
             owner = "the judge" if judge.name is None else judge.name
             yield weights.model(owner, "judge", judge, judge.together)
-            yield from (weights.Model(fault, None) for fault in _named(settings, judge, "judge"))
+            faults = faults or list(_named(settings, judge, "judge"))
+        yield from (weights.Model(fault, None) for fault in faults)
+
+
+def _needed(settings: Config) -> Needed:
+    """Return who has work in a run; all, where that cannot be told."""
+    try:
+        run = workflow.with_devices(settings)
+        found = stale.stale(settings, len(run.devices), run.rubrics)
+        return needed(settings, len(run.devices), found)
+    except LockstepError:
+        editors = {editor.name for editor in settings.editors}
+        return Needed(editors, editors, set(settings.each_judge))
+
+
+def _fault(name: str, error: LockstepError, has_work: bool) -> Iterator[Finding]:
+    """Yield what is wrong with a server; a run asks none that has no work."""
+    if has_work:
+        yield from errors(name, error)
+    else:
+        yield Finding("ok", name, f"nothing is due, so the run asks no server ({error})")
 
 
 def _named(settings: Config, own: BackendSettings, name: str) -> Iterator[Finding]:
@@ -260,11 +288,15 @@ def _benchmark(
         yield from errors("benchmark", error)
         return None
     counts = ", ".join(f"{count} {category}" for category, count in found.counts.items())
-    yield Finding("ok", "benchmark", f"{own.path}: {own.format}, {found.samples} samples: {counts}")
+    samples = counted(found.samples, "sample")
+    yield Finding("ok", "benchmark", f"{own.path}: {own.format}, {samples}: {counts}")
     if left_out := not_configured(found.intake.left_out):
         yield Finding("ok", "benchmark", left_out)
     for reason, count in found.reasons[:SHOWN]:
-        yield Finding("warning", "benchmark", f"cannot be used: {count} × {reason}")
+        text = (
+            f"{own.path}: {counted(count, 'sample')} cannot be used for a reason such as: {reason}"
+        )
+        yield Finding("warning", "benchmark", text)
     yield from _finished(settings, found.ids.values())
     return found
 
@@ -275,7 +307,8 @@ def _finished(settings: Config, ids: Collection[str]) -> Iterator[Finding]:
         if not isinstance(editor, PrecomputedEditorSettings) or not Path(editor.folder).is_dir():
             continue
         there = sum(_has_image(editor.folder, own) for own in ids)
-        text = f"{editor.name}: {there} of {len(ids)} samples have an image in {editor.folder}"
+        of = counted(len(ids), "sample")
+        text = f"{editor.name}: {there} of {of} have an image in {editor.folder}"
         yield Finding("ok" if there == len(ids) else "warning", "editor", text)
 
 

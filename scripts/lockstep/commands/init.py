@@ -113,9 +113,11 @@ def _found(benchmark: Benchmark, settings: Config) -> Iterator[str]:
     yield from _row("left out", not_configured(found.intake.left_out).rpartition(": ")[2])
     if found.rejected:
         whole = found.samples + found.rejected
-        yield from _row("rejected", f"{found.rejected} of {whole} samples cannot be used:")
+        yield from _row(
+            "rejected", f"{found.rejected} of {counted(whole, 'sample')} cannot be used:"
+        )
         for reason, count in found.reasons[:SHOWN]:
-            yield from _row("", f"{count} × {reason}")
+            yield from _row("", f"{count} for a reason such as: {reason}")
         lost = [c for c in found.counts if c in found.intake.reasons and c not in own.categories]
         yield from _row("left out", ", ".join(lost))
         try:

@@ -71,7 +71,8 @@ def sentences(settings: Config, work: list[Work], devices: int) -> Iterator[Find
     """Yield what is due, and how long the edits take by those of earlier runs."""
     to_make = sum(sum(own.due.values()) for own in work)
     kept = sum(own.kept for own in work)
-    told = f"{to_make:,} edits are due, {kept:,} are cached"
+    told = f"{to_make:,} {'edit is' if to_make == 1 else 'edits are'} due"
+    told += f", {kept:,} {'is' if kept == 1 else 'are'} cached"
     known = is_read(settings)
     if not known:
         judges = len(settings.each_judge)

@@ -11,6 +11,7 @@ from lockstep.benchmark.categories import BY_FORMAT, CATEGORIES
 from lockstep.commands.hardware import GB, Gpu, listed
 from lockstep.commands.look import BILINGUAL, Benchmark
 from lockstep.config.load import PRESETS
+from lockstep.errors import counted
 
 MINIATURE = PRESETS.parents[1] / "resources" / "miniature"
 
@@ -124,7 +125,7 @@ def _head(benchmark: Benchmark, file: Path, rehearsal: bool) -> Iterator[str]:
     yield f"results: {scalar(f'results/{file.stem}')}"
     yield ""
     yield "benchmark:"
-    yield f"  # Format: {own.format}. {found.samples} samples."
+    yield f"  # Format: {own.format}. {counted(found.samples, 'sample')}."
     yield f"  path: {scalar(given['path'])}"
     if "images" in given:
         yield "  # Folder or archive of the images that the file names."

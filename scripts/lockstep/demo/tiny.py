@@ -157,7 +157,7 @@ def text_config(tokenizer: Any, **rope: object) -> dict[str, Any]:
 def mark(folder: Path) -> None:
     """Say in a model's folder that its weights are random."""
     records.write_text(
-        Path(folder, fingerprints.MARKER), "These weights are random; they mean nothing.\n"
+        Path(folder, fingerprints.RANDOM), "These weights are random; they mean nothing.\n"
     )
 
 

@@ -38,7 +38,9 @@ class DeviceSettings(Section):
         None, description="Older spelling of `schedule`: true is lockstep, false is free."
     )
     max_wave_lead: NonNegativeInt = Field(
-        0, description="Number of waves that a device may be ahead of the slowest one."
+        0,
+        description="Number of waves that a device may be ahead of the slowest one, with "
+        "`schedule: lockstep`.",
     )
     join_timeout: Seconds = Field(
         600.0, description="Seconds to wait at the first wave for devices that are still loading."
@@ -85,7 +87,7 @@ class DeviceSettings(Section):
         return ids
 
     @model_validator(mode="after")
-    def _one_spelling(self) -> "DeviceSettings":
+    def _one_schedule(self) -> "DeviceSettings":
         if self.enable_batch_sync is not None:
             older: Schedule = "lockstep" if self.enable_batch_sync else "free"
             if "schedule" in self.model_fields_set and self.schedule != older:
@@ -97,6 +99,11 @@ class DeviceSettings(Section):
                 )
             # the section is frozen for others
             object.__setattr__(self, "schedule", older)
+        if self.max_wave_lead and self.schedule != "lockstep":
+            raise ValueError(
+                f"expected max_wave_lead: 0 beside schedule: {self.schedule}, where no device "
+                f"waits for a wave, found {self.max_wave_lead}"
+            )
         both = {"lockstep": True, "free": False, "queue": None}
         object.__setattr__(self, "enable_batch_sync", both[self.schedule])
         return self

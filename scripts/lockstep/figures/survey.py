@@ -9,6 +9,7 @@ from pathlib import Path
 from lockstep import layout, plan, records
 from lockstep.benchmark import intake
 from lockstep.benchmark.intake import Intake, not_configured
+from lockstep.benchmark.items import called
 from lockstep.benchmark.settings import BenchmarkSettings
 from lockstep.config.run import Config
 from lockstep.errors import DamagedError, counted
@@ -103,7 +104,7 @@ def lines(found: Survey, settings: Config, devices: int) -> Iterator[str]:
     for reason, count in Counter(r.reason.split(":")[0] for r in found.rejected).most_common():
         yield f"  {count:6} {reason}"
     for reject in found.rejected[:SHOWN]:
-        yield f"  item {reject.position} ({reject.id or 'without an id'}): {reject.reason}"
+        yield f"  {called(reject.position, reject.id)}: {reject.reason}"
     for editor in settings.editors:
         yield estimate(editor.name, intake.counts.values(), Path(settings.results), devices)
     yield from due.of_benchmark(settings, intake.counts, found.some)

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from scipy.stats import binomtest
 
 from lockstep.benchmark.score_files import read_rows
-from lockstep.errors import ConfigError, suggest
+from lockstep.errors import ConfigError, counted, suggest
 from lockstep.rubrics.replies import Vote, vote_in
 
 BY_HUMANS: dict[str, Vote] = {
@@ -104,8 +104,9 @@ def lines(agreement: dict[str, Any]) -> list[str]:
     three, valid_share = agreement["three_way_share"], agreement["valid_share"]
     valid = "–" if valid_share is None else f"{valid_share:.2%}"
     columns = list(agreement["table"]["A better"])
+    pairs = counted(agreement["count"], "pair")
     return [
-        f"The judge votes as people do on {agreement['share']:.2%} of {agreement['count']} pairs "
+        f"The judge votes as people do on {agreement['share']:.2%} of {pairs} "
         f"({agreement['equal']}; 95% interval {low:.2%} to {high:.2%}).",
         f"Of its {agreement['valid']} valid votes: {valid}.",
         f"With both good and both bad as one vote: {three:.2%}.",

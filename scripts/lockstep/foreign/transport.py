@@ -9,6 +9,7 @@ the environment names.
 import asyncio
 import datetime
 import email.utils
+import json
 import logging
 import random
 import re
@@ -39,6 +40,10 @@ FIRST_PAUSE = 1.0
 
 CONNECT_TIMEOUT = 10.0
 """Seconds for a connection to be made."""
+
+REFUSING = {401, 500, 502, 503, 504}
+"""Statuses of a server that does not take the key, or fails. Others may mean that it has no such
+path."""
 
 Read = TypeVar("Read")
 
@@ -87,6 +92,15 @@ class Answer:
         """The body as text, without the key."""
         # JSON is UTF-8, whatever a server says (RFC 8259, 8.1)
         return redact(self.body.decode("utf-8-sig", "replace"), self.key)
+
+    @property
+    def is_utf8(self) -> bool:
+        """Whether the body is text as JSON is."""
+        try:
+            self.body.decode()
+        except UnicodeDecodeError:
+            return False
+        return True
 
     @property
     def good(self) -> bool:
@@ -303,12 +317,15 @@ def check(url: str, key: str | None, option: str, asked: str | None) -> None:
 
     Raises:
         ConfigError: if the environment names a proxy or certificates that cannot be, or if the
-            server is not there or does not take the key.
+            server is not there, fails, does not take the key or answers no JSON.
     """
     client = Client(url, key, Limits(CONNECT_TIMEOUT, 1, 0.0, 2**24))
+    expected = "a server that is running and takes the key"
     try:
         answer = None if asked is None else client.get(asked)
-        fault = answer.said if answer is not None and answer.status == 401 else None
+        fault = answer.said if answer is not None and answer.status in REFUSING else None
+        if answer is not None and answer.good and not _is_json(answer.text):
+            fault, expected = answer.said, "the address up to /v1 of a server that answers in JSON"
     except Failed as error:
         fault = str(error)
     finally:
@@ -316,10 +333,16 @@ def check(url: str, key: str | None, option: str, asked: str | None) -> None:
     if fault is not None:
         proxy = proxy_of(url)
         way = "" if proxy is None else f" through the proxy {urlsplit(proxy).netloc.split('@')[-1]}"
-        raise ConfigError(
-            f"{option}: expected a server that is running and takes the key, "
-            f"tried GET {url}/{asked}{way}: {fault}"
-        )
+        raise ConfigError(f"{option}: expected {expected}, tried GET {url}/{asked}{way}: {fault}")
+
+
+def _is_json(text: str) -> bool:
+    """Tell whether a server's text is JSON, or nothing."""
+    try:
+        json.loads(text or "null")
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def ask(url: str, key: str | None, path: str) -> Answer:

@@ -22,7 +22,7 @@ import psutil
 from lockstep import layout, records
 from lockstep.errors import ConfigError, LockstepError, one_sentence
 from lockstep.foreign import media
-from lockstep.jobs import RUN, STARTER
+from lockstep.jobs import RUN, STARTER, TELLS
 from lockstep.jobs.takeover import take_over
 
 log = logging.getLogger(__name__)
@@ -49,7 +49,7 @@ def job_log(path: str | Path) -> Iterator[IO[str]]:
     with open_terminal(os.dup(2), closefd=True) as terminal, ExitStack() as stack:
         if is_final(path):
             # a second try of this run would say the same a second time
-            records.write_bytes(Path(path), layout.given_up(path).read_bytes())
+            records.write_bytes(Path(path), _given_up(path)[0])
             sys.exit(1)
         try:
             layout.given_up(path).unlink(missing_ok=True)
@@ -66,10 +66,14 @@ def job_log(path: str | Path) -> Iterator[IO[str]]:
             yield terminal
             log.info("%s %.1f s", FINISHED, time.monotonic() - began)
         except Exception as error:
-            print(f"Error: {tell(error, path)}", file=terminal)
-            if isinstance(error, LockstepError) and error.is_final and RUN in os.environ:
+            told = tell(error, path)
+            final = isinstance(error, LockstepError) and error.is_final and RUN in os.environ
+            if not final or TELLS not in os.environ:
+                print(f"Error: {told}", file=terminal)
+            if final:
                 log.error("%s %s", FINAL, os.environ[RUN])
-                records.write_bytes(layout.given_up(path), Path(path).read_bytes())
+                whole = Path(path).read_bytes() + b"\0" + told.encode(errors="replace")
+                records.write_bytes(layout.given_up(path), whole)
             sys.exit(1)
         logging.shutdown()
         sys.stdout.flush()
@@ -225,8 +229,23 @@ def is_final(path: str | Path) -> bool:
     """
     with suppress(OSError, KeyError):
         wanted = f"{FINAL} {os.environ[RUN]}".encode()
-        return layout.given_up(path).read_bytes().rstrip().endswith(wanted)
+        return _given_up(path)[0].rstrip().endswith(wanted)
     return False
+
+
+def reason(path: str | Path) -> str | None:
+    """Return why a job has failed in this run, if another try would fail as well; None if not.
+
+    Args:
+        path: its log.
+    """
+    return _given_up(path)[1] if is_final(path) else None
+
+
+def _given_up(path: str | Path) -> tuple[bytes, str]:
+    """Return the log of a job that no other try would help, and why it failed."""
+    log, _, told = layout.given_up(path).read_bytes().rpartition(b"\0")
+    return log, told.decode(errors="replace")
 
 
 def _finished(path: str | Path) -> bool:

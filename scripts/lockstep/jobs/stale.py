@@ -12,12 +12,13 @@ from pathlib import Path
 from lockstep import layout, records
 from lockstep.benchmark.settings import BenchmarkSettings
 from lockstep.config.run import Config
-from lockstep.errors import ConfigError
+from lockstep.errors import ConfigError, DamagedError
 from lockstep.jobs import paired, several
 from lockstep.jobs.paired import can_compare
 from lockstep.jobs.provenance import (
     agreed,
     anchored,
+    check_reported,
     collected,
     edited,
     prepared,
@@ -132,6 +133,20 @@ def _states(folder: Path) -> dict[str, tuple[int, int] | None]:
             return {e.name: records.file_state(e.stat()) if e.is_file() else None for e in entries}
     except FileNotFoundError:
         return {}
+
+
+def older_page(results: Path, tables: Iterable[str]) -> Path | None:
+    """Return a report's page that was made of other tables than are there now; None without one.
+
+    Args:
+        tables: all that the report lists, in its order.
+    """
+    page = layout.page(results)
+    try:
+        check_reported(results, list(map(Path, tables)))
+    except DamagedError:
+        return page if page.is_file() else None
+    return None
 
 
 def mark(reason: str, outputs: Iterable[Path], folder: Path) -> str:

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from lockstep import records
 from lockstep.benchmark.score_files import Row, ScoreFile, needed_columns, numbers, read_score_file
 from lockstep.config.section import PathText, PlainPath
-from lockstep.errors import ConfigError, SampleError, suggest
+from lockstep.errors import NO_UTF8, ConfigError, SampleError, suggest
 from lockstep.foreign.files import find_file, read_file
 from lockstep.foreign.ids import same_id
 from lockstep.judges.protocol import Finished, Judge, Judgement, Pair
@@ -56,8 +56,9 @@ class PrecomputedReplies:
                 raise SampleError("expected the reply that was there at first, found another")
             return Judgement(data.decode("utf-8-sig"))
         except (SampleError, OSError, UnicodeDecodeError) as error:
+            why = NO_UTF8 if isinstance(error, UnicodeDecodeError) else error
             return Judgement(
-                None, error=f"{folder}: found no readable reply of {pair.id!r} ({error})"
+                None, error=f"{folder}: found no readable reply of {pair.id!r} ({why})"
             )
 
 

@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 
+from lockstep.errors import counted
 from lockstep.foreign.transport import Answer, Failed
 from lockstep.models.answers import FILTERED, Name, Odd, Text, Tokens, refused, words_in
 from lockstep.models.backend import Usage
@@ -96,7 +97,7 @@ def fault_of(choice: Choice, doing: str, length: str, request: str) -> Failed | 
         return Failed(ended(choice))
     if not (message.content or "").strip():
         reasoning = message.reasoning_content or message.reasoning
-        aside = f" beside {len(reasoning)} characters of reasoning" if reasoning else ""
+        aside = f" beside {counted(len(reasoning), 'character')} of reasoning" if reasoning else ""
         return Failed(
             f"expected a reply, found none{aside}; leave more room ({length}) "
             f"or have the server not reason by itself ({request})"

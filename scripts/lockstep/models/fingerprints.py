@@ -20,8 +20,11 @@ T = TypeVar("T")
 SUFFIXES = {".bin", ".jinja", ".json", ".model", ".pt", ".safetensors", ".txt"}
 """Files of a model's folder that decide what it gives; a README does not."""
 
-MARKER = "RANDOM_WEIGHTS"
+RANDOM = "RANDOM_WEIGHTS"
 """File in the folder of a model whose weights were never trained."""
+
+MINIATURE = "MINIATURE"
+"""File in the folder of a model that has learnt the miniature's drawn world alone."""
 
 LARGE = 64 * 2**20
 """Bytes from which a file's hash is remembered."""
@@ -195,6 +198,6 @@ def file_sha256(path: str | Path) -> str:
         return digest
 
 
-def is_random(folder: str | Path) -> bool:
-    """Tell whether a model's folder holds random weights."""
-    return Path(folder, MARKER).exists()
+def is_marked(folder: str | Path, marker: str) -> bool:
+    """Tell whether a model's folder says of itself what it is: RANDOM or MINIATURE."""
+    return Path(folder, marker).exists()

@@ -14,7 +14,7 @@ from lockstep.config.report import ReportSettings
 from lockstep.config.run import Config
 from lockstep.figures import preservation, published, stats, tables
 from lockstep.figures.apart import begun
-from lockstep.models.fingerprints import is_random
+from lockstep.models.fingerprints import MINIATURE, RANDOM, is_marked
 from lockstep.records import Rejected
 from lockstep.report import schema, seeds, series
 from lockstep.report.comparisons import leaderboard, pairs, twins
@@ -85,7 +85,8 @@ def of_run(
         "twins": twins(settings.editors, frames, headlines, terms),
         "partial": [],
         "control_editors": controls,
-        "random_weights": _random(settings),
+        "random_weights": _marked(settings, RANDOM),
+        "miniature": _marked(settings, MINIATURE),
         "controls": _controls(settings, each),
         **{
             name: rows
@@ -330,11 +331,11 @@ def _over(
     return found
 
 
-def _random(settings: Config) -> list[str]:
-    """Return what has random weights: editors, and the judge."""
+def _marked(settings: Config, marker: str) -> list[str]:
+    """Return whose models have a marker in their folder: editors, and judges."""
     models = {editor.name: editor.model_folder for editor in settings.editors}
-    models["the judge"] = settings.judge.model_folder
-    return [name for name, folder in models.items() if folder is not None and is_random(folder)]
+    models |= {judge.called: judge.model_folder for judge in settings.each_judge.values()}
+    return [name for name, own in models.items() if own is not None and is_marked(own, marker)]
 
 
 def _controls(settings: Config, frames: Frames) -> list[dict[str, Any]]:

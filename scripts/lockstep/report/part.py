@@ -23,6 +23,8 @@ class Unfinished(Part):
     """Edited, failed and skipped samples."""
     scores: int
     """Samples with a score, and samples that will have none."""
+    further: dict[str, int] = {}
+    """The same of each judge but the first one."""
 
 
 class Cut(Part):

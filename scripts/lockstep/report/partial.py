@@ -7,6 +7,7 @@ and the page's folder is put in place when it is whole.
 import os
 import shutil
 import tempfile
+from collections import Counter
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -32,6 +33,8 @@ class _There(NamedTuple):
 
     edits: list[EditRecord]
     scores: list[ScoreRecord]
+    further: dict[str, int]
+    """Scores of each judge but the first one."""
 
 
 def write_partial(settings: Config, folder: Path, threads: int = 1) -> list[Unfinished]:
@@ -90,15 +93,18 @@ def _write(settings: Config, scratch: Path, folder: Path, threads: int) -> list[
     found: dict[str, dict[str, dict[str, list[Path]]]] = {"table": {}, "summary": {}, "edits": {}}
     for editor in settings.editors:
         samples = edits = scores = 0
+        further_scores = Counter[str]()
         for category in settings.benchmark.named:
             own = layout.folder(scratch, editor.name, category)
             there = _there(settings, editor, category, own)
             samples += len(there.edits)
             edits += sum(edit.status != "missing" for edit in there.edits)
             scores += sum(score.status != "missing" for score in there.scores)
+            further_scores.update(there.further)
             for kind, path in _tabulate(settings, editor.name, category, own).items():
                 found[kind].setdefault(editor.name, {})[category] = [path]
-        told.append(Unfinished(editor=editor.name, samples=samples, edits=edits, scores=scores))
+        counts = {"samples": samples, "edits": edits, "scores": scores, "further": further_scores}
+        told.append(Unfinished.model_validate({"editor": editor.name, **counts}))
     one = {
         kind: {name: {key: paths[0] for key, paths in own.items()} for name, own in each.items()}
         for kind, each in found.items()
@@ -124,15 +130,25 @@ def _there(settings: Config, editor: EditorSettings, category: str, scratch: Pat
     ]
     path = layout.shard(scratch, "edits", 0, 1)
     records.write_records(path, edits)
-    rubric = read_rubric(Path(settings.judge.rubric_file(category)))
-    shard = scoring.Shard(settings.judge, manifest, [path], rubric, folder, settings.seed)
+    first, *others = (
+        scoring.Shard(
+            *(judge, manifest, [path], read_rubric(Path(judge.rubric_file(category))), folder),
+            *(settings.seed, below),
+        )
+        for below, judge in settings.each_judge.items()
+    )
     unscored = {**nothing, "error": say("partial.not-judged")}
     scores = [
         score or ScoreRecord.model_validate({**unscored, "id": own.id})
-        for own, score in zip(edits, scoring.kept(shard), strict=True)
+        for own, score in zip(edits, scoring.kept(first), strict=True)
     ]
     records.write_records(layout.shard(scratch, "scores", 0, 1), scores)
-    return _There(edits, scores)
+    further = {own.below: sum(map(_is_there, scoring.kept(own))) for own in others}
+    return _There(edits, scores, further)
+
+
+def _is_there(score: ScoreRecord | None) -> bool:
+    return score is not None and score.status != "missing"
 
 
 def _folder(settings: Config, editor: str, category: str) -> Path:

@@ -363,6 +363,8 @@ class Report(Numbers):
     source, and have no rank."""
     random_weights: list[str]
     """Models with random weights; if there are any, scores mean nothing."""
+    miniature: list[str] = Field(default=[])
+    """Models of the miniature, which know a drawn world alone; scores mean nothing beyond it."""
     controls: list[Control]
     anchors: list[dict[str, Any]] = Field(default=[])
     """Drift from the anchor set's recorded scores."""

@@ -72,6 +72,8 @@ def warnings(report: Mapping[str, Any], language: str = "en") -> list[str]:
         found.append(say("warnings.incomplete", least=least, places=named))
     if report.get("random_weights"):
         found.append(say("warnings.random", names=", ".join(report["random_weights"])))
+    if report.get("miniature"):
+        found.append(say("warnings.miniature", names=", ".join(report["miniature"])))
     if report["scales"]:
         scales = [
             f"{category} " + _between(f"{own['scale'][0]:g}", f"{own['scale'][1]:g}", language)
@@ -103,7 +105,17 @@ def _partial(report: Mapping[str, Any], say: Callable[..., str]) -> str:
     first, *others = [judge["name"] for judge in report["settings"].get("judges") or [{"name": ""}]]
     if not others:
         return told
-    return f"{told} {say('warnings.partial-judges', first=first, others=', '.join(others))}"
+    samples = sum(own["samples"] for own in report["partial"])
+    each = [
+        say(
+            "warnings.partial-judge",
+            name=name,
+            scores=sum(own["further"].get(name, 0) for own in report["partial"]),
+            samples=samples,
+        )
+        for name in others
+    ]
+    return f"{told} {say('warnings.partial-judges', first=first, others=', '.join(each))}"
 
 
 def _some(names: Sequence[str], most: int, say: Callable[..., str]) -> str:

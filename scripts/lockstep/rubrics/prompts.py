@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field
 
 from lockstep.config.section import Written
-from lockstep.errors import RubricError, SampleError, TemplateError
+from lockstep.errors import NO_UTF8, RubricError, SampleError, TemplateError
 from lockstep.foreign.files import read_file
 from lockstep.foreign.yaml_files import MAX_BYTES, parse_yaml
 from lockstep.records import Sample
@@ -99,7 +99,8 @@ def _values(path: Path, where: str) -> Any:
     except FileNotFoundError:
         raise RubricError(f"{where}: expected the file {path}, found none") from None
     except (OSError, SampleError, UnicodeDecodeError) as error:
-        raise RubricError(f"{where}: expected a text in {path} ({error})") from None
+        why = NO_UTF8 if isinstance(error, UnicodeDecodeError) else error
+        raise RubricError(f"{where}: expected a text in {path} ({why})") from None
     match path.suffix:
         case ".json" | ".yaml" | ".yml":
             return parse_yaml(text, str(path), RubricError)

@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple
 
 from pydantic import ValidationError
 
-from lockstep.errors import ReplyError
+from lockstep.errors import ReplyError, counted
 from lockstep.rubrics.kinds import Kind
 from lockstep.rubrics.questions import Question
 
@@ -232,7 +232,7 @@ def _lines(reply: str, count: int) -> tuple[str, list[str]]:
     """Return the last lines that hold something, and what is before them."""
     lines = [line.strip() for line in reply.splitlines() if line.strip()]
     if len(lines) < count:
-        raise ValueError(f"expected {count} lines, found {len(lines)}")
+        raise ValueError(f"expected {counted(count, 'line')}, found {len(lines)}")
     return "\n".join(lines[:-count]), lines[-count:]
 
 

@@ -22,7 +22,7 @@ from lockstep.editors.diffusers import modular
 from lockstep.editors.diffusers.adapter import Adapter as Adapter
 from lockstep.editors.protocol import Editor
 from lockstep.editors.settings import DeviceEditorSettings, Series
-from lockstep.errors import suggest
+from lockstep.errors import counted, suggest
 from lockstep.foreign.plain_text import spelling
 from lockstep.models import adapter_scale
 from lockstep.models.backend import HubFile, Lacking, broken
@@ -239,7 +239,7 @@ class DiffusersSettings(DeviceEditorSettings):
             if isinstance(own, list) and self.num_inference_steps not in (None, len(own)):
                 raise ValueError(
                     f"found num_inference_steps {self.num_inference_steps} beside call.{name} of "
-                    f"{len(own)} steps, which decide; expected null or {len(own)}"
+                    f"{counted(len(own), 'step')}, which decide; expected null or {len(own)}"
                 )
         if self.lossy.cache == "mag" and self.num_inference_steps is None:
             raise ValueError("found lossy.cache mag without num_inference_steps, which it needs")

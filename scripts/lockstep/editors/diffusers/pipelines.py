@@ -14,7 +14,7 @@ from PIL import Image
 
 from lockstep.editors.diffusers import DiffusersSettings
 from lockstep.editors.diffusers.modular import Part
-from lockstep.errors import ConfigError, suggest
+from lockstep.errors import ConfigError, counted, suggest
 
 Index = Mapping[str, Any]
 """What model_index.json says: the pipeline's class, and the library and class of each part."""
@@ -218,7 +218,7 @@ def _check_ignored(
     if sigmas and "sigmas" not in call and steps not in (None, len(sigmas)):
         raise ConfigError(
             f"{where}num_inference_steps: found {steps}, but the model sets its own "
-            f"{len(sigmas)} steps (sample_sigmas in its index); "
+            f"{counted(len(sigmas), 'step')} (sample_sigmas in its index); "
             f"expected null, {len(sigmas)} or call.sigmas"
         )
     scale = call.get("guidance_scale")

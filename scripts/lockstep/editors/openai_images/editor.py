@@ -19,7 +19,7 @@ from lockstep import records
 from lockstep.editors.openai_images import OpenAIImagesSettings
 from lockstep.editors.openai_images.answers import NO_IMAGE, Edited, bytes_of, edited_in
 from lockstep.editors.protocol import Told
-from lockstep.errors import EditError, SampleError
+from lockstep.errors import NO_UTF8, EditError, SampleError
 from lockstep.foreign.images import MAX_PIXELS, open_rgb
 from lockstep.foreign.network import check_named, origin
 from lockstep.foreign.quarantine import Quarantine
@@ -140,7 +140,8 @@ class OpenAIImagesEditor(ServedModel):
             if not answer.good:
                 raise failure_of({}, brief, **asked) from None
             # it was cut off on its way
-            raise Passing(f"{NO_IMAGE} no JSON: {error} ({brief.said})") from None
+            why = error if answer.is_utf8 else NO_UTF8
+            raise Passing(f"{NO_IMAGE} no JSON: {why} ({brief.said})") from None
         problem = problem_in(given)
         if problem is not None or not answer.good:
             raise failure_of(problem or {}, brief, **asked)

@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field, model_validator
 
 from lockstep import records
 from lockstep.benchmark.score_files import number_in, read_rows, text_in
-from lockstep.errors import ConfigError, ReplyError
+from lockstep.errors import ConfigError, ReplyError, counted
 from lockstep.figures.votes import BY_HUMANS
 from lockstep.foreign import media
 from lockstep.rubrics import combine
@@ -103,7 +103,7 @@ class _Plan(BaseModel):
     def _as_its_mode_has_them(self) -> "_Plan":
         count = 2 if self.mode == "pairs" else 1
         if any(len(item.editors) != count for item in self.items.values()):
-            raise ValueError(f"expected items of {count} editors")
+            raise ValueError(f"expected items of {counted(count, 'editor')}")
         return self
 
 
