@@ -43,13 +43,13 @@ NO_FILE = ["cats,gone0.png,Do.", "cats,gone1.png,Do."]
             [*NO_FILE, "cats,there.png,"],
             ["cats"],
             r"t\.csv: found no sample that can be used, 3 are rejected, 2 of them for a reason "
-            r"such as: image: found no file 'gone0\.png'",
+            r"such as: item 1 \('0'\): image: found no file 'gone0\.png'",
         ),
         (
             [GOOD, "dogs,there.png,", "dogs,gone.png,Do.", "dogs,there.png,"],
             ["cats", "dogs"],
             "found no sample of 'dogs' that can be used, 3 are rejected, 2 of them for a reason "
-            "such as: instruction: expected a text, found nothing.*"
+            r"such as: item 2 \('1'\): instruction: expected a text, found nothing.*"
             "benchmark.categories can leave it out",
         ),
         ([GOOD], ["cats", "cat"], r"found no sample of 'cat' \(benchmark\.categories\)"),
@@ -122,7 +122,7 @@ def test_where_more_than_a_share_is_rejected_the_commonest_reason_is_told(tmp_pa
     sentence = (
         r"t\.csv: expected at most 50% of the samples to be rejected "
         r"\(benchmark\.max_rejected_share\), found 75%: 3 are rejected, 2 of them for a reason "
-        r"such as: image: found no file 'gone0\.png'.* \(all are listed in logs/rejected\.jsonl\)"
+        r"such as: item 2 \('1'\): image: found no file 'gone0\.png'.* \(all are listed in logs/rejected\.jsonl\)"
     )
     with pytest.raises(BenchmarkError, match=sentence):
         intake.check_left(counts, settings, LISTED)
