@@ -35,7 +35,7 @@ import: setup
 
 # in two processes: tests mostly wait for those that they start
 test: setup
-	@echo "all tests: 12 to 20 minutes on 2 cores"
+	@echo "all tests: 15 to 25 minutes on 2 cores"
 	pytest --numprocesses 2 --dist worksteal
 
 # With narrow instructions alone, and with what the libraries take by themselves on this processor.

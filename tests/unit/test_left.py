@@ -122,7 +122,8 @@ def test_where_more_than_a_share_is_rejected_the_commonest_reason_is_told(tmp_pa
     sentence = (
         r"t\.csv: expected at most 50% of the samples to be rejected "
         r"\(benchmark\.max_rejected_share\), found 75%: 3 are rejected, 2 of them for a reason "
-        r"such as: item 2 \('1'\): image: found no file 'gone0\.png'.* \(all are listed in logs/rejected\.jsonl\)"
+        r"such as: item 2 \('1'\): image: found no file 'gone0\.png'"
+        r".* \(all are listed in logs/rejected\.jsonl\)"
     )
     with pytest.raises(BenchmarkError, match=sentence):
         intake.check_left(counts, settings, LISTED)
