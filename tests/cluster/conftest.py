@@ -6,7 +6,7 @@ import pytest
 
 from tests.cluster import slurm
 from tests.conftest import ROOT
-from tests.workflow.conftest import Workflow, configuration, make
+from tests.workflow.conftest import Workflow, configuration, judge_by_files, make
 
 NODE = Path(__file__).parent / "node"
 
@@ -58,22 +58,16 @@ def make_run(cluster, tmp_path, models):
     """Make a workflow of the identity editor, whose edits take time and no model."""
 
     def build(seconds: float, samples: int, **asked) -> ClusterWorkflow:
-        (tmp_path / "replies" / "small").mkdir(parents=True)
-        (tmp_path / "replies" / "small" / "of no sample.txt").touch()
         made = make(
             tmp_path,
             models,
             per_category=samples,
             editors=[{"name": "small", "type": "identity"}],
-            judge={
-                "type": "precomputed",
-                "folder": str(tmp_path / "replies"),
-                "rubrics": str(ROOT / "config" / "rubrics"),
-            },
             devices={"accelerator": "cuda", "heartbeat_timeout": 20, "join_timeout": 120},
             cluster={"memory": 1, "cpus": 1, **asked},
         )
         made.config["benchmark"]["categories"] = ["physical"]
+        judge_by_files(made)
         run = ClusterWorkflow(made.folder, made.config)
         run.seconds = seconds
         return run
