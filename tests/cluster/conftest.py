@@ -68,6 +68,8 @@ def make_run(cluster, tmp_path, models):
         )
         made.config["benchmark"]["categories"] = ["physical"]
         judge_by_files(made)
+        # a second run has another working folder
+        made.config["judge"]["folder"] = str(made.folder / "replies")
         run = ClusterWorkflow(made.folder, made.config)
         run.seconds = seconds
         return run
