@@ -117,6 +117,38 @@ def test_signals_reach_the_script(forker, tmp_path, number):
     assert job.wait(PROMPTLY) == 40 + number
 
 
+def test_a_script_is_as_deaf_to_ctrl_c_as_its_job(forker, tmp_path):
+    text = "print(1, flush=True)\nsys.stdin.read()\nsys.exit(6)"
+    job = subprocess.Popen(
+        script(tmp_path, text),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN),
+    )
+    job.stdout.readline()
+    job.send_signal(signal.SIGINT)
+    # the signal has had its time to be passed on
+    with pytest.raises(subprocess.TimeoutExpired):
+        job.wait(0.3)
+    job.stdin.close()
+    assert job.wait(PROMPTLY) == 6
+
+
+def test_a_script_that_fails_ends_what_it_has_begun(forker, tmp_path):
+    text = """
+import atexit, multiprocessing, threading
+atexit.register(print, "at its end")
+threading.Thread(target=lambda: (time.sleep(0.3), print("saved", flush=True))).start()
+process = multiprocessing.get_context("fork").Process(target=time.sleep, args=(15,), daemon=True)
+process.start()
+print(process.pid, flush=True)
+sys.exit(3)
+"""
+    job, pid = begun(script(tmp_path, text))
+    assert (job.stdout.read(), job.wait()) == ("saved\nat its end\n", 3)
+    assert gone(pid)
+
+
 def test_a_script_ends_with_its_job(forker, tmp_path):
     job, pid = begun(script(tmp_path, "print(os.getpid(), flush=True)\ntime.sleep(600)"))
     assert psutil.Process(pid).parent() == forker

@@ -39,7 +39,9 @@ def hand_over() -> None:
         handle = _begun(connection, replies)
         if handle is None:
             return
-        before = [signal.signal(number, _forward(handle)) for number in FORWARDED]
+        # one that its starter has made deaf to Ctrl-C, as a shell does in the background, stays so
+        heard = [number for number in FORWARDED if signal.getsignal(number) != signal.SIG_IGN]
+        before = [signal.signal(number, _forward(handle)) for number in heard]
         with suppress(OSError):
             connection.sendall(b"!")
             select.select([connection.fileno(), handle], [], [])
@@ -49,7 +51,7 @@ def hand_over() -> None:
             signal.pidfd_send_signal(handle, signal.SIGKILL)
         select.select([handle], [], [])
         os.close(handle)
-        for number, handler in zip(FORWARDED, before, strict=True):
+        for number, handler in zip(heard, before, strict=True):
             signal.signal(number, handler)
 
 

@@ -7,6 +7,7 @@ It starts no thread and computes nothing, as a process with threads cannot be fo
 """
 
 import ast
+import atexit
 import contextlib
 import gc
 import importlib
@@ -193,6 +194,10 @@ def _run(told: dict[str, Any], streams: list[int], asker: Asker) -> None:
     except BaseException:
         traceback.print_exc()
     finally:
+        with contextlib.suppress(BaseException):
+            # threads that save are waited for, and processes of its own are ended
+            threading._shutdown()  # type: ignore[attr-defined]
+            atexit._run_exitfuncs()
         with contextlib.suppress(Exception):
             sys.stdout.flush()
             sys.stderr.flush()
