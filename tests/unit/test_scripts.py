@@ -13,7 +13,7 @@ from types import SimpleNamespace
 import psutil
 import pytest
 
-from lockstep.jobs import SCRIPTS, handover, scripts, sockets, unix
+from lockstep.jobs import SCRIPTS, handover, scripts, unix
 from tests.unit.test_forker import LONG, PROMPTLY, engine
 from tests.workflow.conftest import until
 
@@ -29,7 +29,7 @@ def forker(engine, tmp_path, monkeypatch):
     scripts.begin(SimpleNamespace(cluster=None, results=str(tmp_path)), ["a.py", "b.py"])
     path = Path(os.environ[SCRIPTS])
     # it names itself before it listens
-    until(lambda: psutil.Process(listening(path)).name() == sockets.SCRIPT, LONG)
+    until(lambda: psutil.Process(listening(path)).name() == unix.SCRIPT, LONG)
     return psutil.Process(listening(path))
 
 
@@ -189,14 +189,26 @@ def test_no_script_begins_for_a_job_that_has_not_waited(forker, tmp_path):
     assert not (tmp_path / "done").exists()
 
 
-@pytest.mark.parametrize("line", [b"", b"{}\n", b'{"where": []}\n', b"no end"])
+GARBAGE = [b"", b"{}\n", b'{"where": []}\n', b"no end", b"xx\n", b"[]\n"]
+
+
+@pytest.mark.parametrize("line", GARBAGE)
 def test_who_asks_for_no_script_gets_none(forker, tmp_path, line):
     with unix.try_connect(Path(os.environ[SCRIPTS])) as connection:
         if line:
             unix.send(connection, line, (0, 1, 2))
         connection.shutdown(socket.SHUT_WR)
         assert connection.recv(1) == b""
+    assert not gone(forker.pid) and listening(Path(os.environ[SCRIPTS])) == forker.pid
     assert done(script(tmp_path, "sys.exit(3)")).returncode == 3
+
+
+def test_one_that_hangs_is_ended_by_the_first_job_that_waits_for_it(forker, tmp_path):
+    forker.suspend()
+    impatient = "from lockstep.jobs import handover; handover.PATIENCE = 0.5"
+    found = done(script(tmp_path, "sys.exit(3)", impatient))
+    assert found.returncode == 3
+    until(lambda: gone(forker.pid), PROMPTLY)
 
 
 def test_it_ends_with_its_run(engine, forker):

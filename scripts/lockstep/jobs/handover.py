@@ -10,7 +10,8 @@ import select
 import signal
 import socket
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -30,8 +31,7 @@ def hand_over() -> None:
     or where that process dies meanwhile; then what it had begun has been ended.
     """
     set_threads()
-    path = os.environ.get(SCRIPTS)
-    connection = unix.try_connect(Path(path)) if path and _has_streams() else None
+    connection = _connected()
     if connection is None:
         return
     with connection, connection.makefile("rb") as replies:
@@ -42,7 +42,7 @@ def hand_over() -> None:
         # one that its starter has made deaf to Ctrl-C, as a shell does in the background, stays so
         heard = [number for number in FORWARDED if signal.getsignal(number) != signal.SIG_IGN]
         before = [signal.signal(number, _forward(handle)) for number in heard]
-        with suppress(OSError):
+        with suppress(OSError, ValueError), _ending_who_hangs(connection):
             connection.sendall(b"!")
             select.select([connection.fileno(), handle], [], [])
             if ended := replies.readline():
@@ -55,18 +55,20 @@ def hand_over() -> None:
             signal.signal(number, handler)
 
 
-def _has_streams() -> bool:
-    """Tell whether this process has the standard streams, as it may be started without."""
+def _connected() -> socket.socket | None:
+    """Return a connection to the process that does scripts; None where this one has to."""
+    path = os.environ.get(SCRIPTS)
     with suppress(OSError):
+        # this process may have been started without standard streams
         for number in range(3):
             os.fstat(number)
-        return True
-    return False
+        return unix.try_connect(Path(path)) if path else None
+    return None
 
 
 def _begun(connection: socket.socket, replies: BinaryIO) -> int | None:
     """Ask for the script, and return a handle on the process that will do it; None if none will."""
-    with suppress(OSError):
+    with suppress(OSError, ValueError), _ending_who_hangs(connection):
         told = {"argv": sys.argv, "cwd": os.getcwd(), "environ": dict(os.environ), "where": where()}
         unix.send(connection, json.dumps(told).encode() + b"\n", (0, 1, 2))
         if line := replies.readline():
@@ -74,9 +76,21 @@ def _begun(connection: socket.socket, replies: BinaryIO) -> int | None:
     return None
 
 
+@contextmanager
+def _ending_who_hangs(connection: socket.socket) -> Iterator[None]:
+    """End the process at the other end if it does not answer, so that no other job waits for it."""
+    try:
+        yield
+    except TimeoutError:
+        pid = unix.process_of(connection)
+        if Path(f"/proc/{pid}/comm").read_text().strip() == unix.SCRIPT:
+            os.kill(pid, signal.SIGKILL)
+        raise
+
+
 def set_threads() -> None:
     """Have matrices computed by one thread: they are small, and threads would only wait."""
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    os.environ["OPENBLAS_NUM_THREADS"] = "1"
 
 
 def where() -> list[str]:

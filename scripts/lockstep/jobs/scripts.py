@@ -60,6 +60,8 @@ def begin(settings: Config, scripts: Sequence[str]) -> None:
     Args:
         scripts: paths of the files that the jobs run, one for each job.
     """
+    # an earlier run's, where this one was started by one of its jobs
+    os.environ.pop(SCRIPTS, None)
     if settings.cluster is not None or not workers.in_run() or len(scripts) < 2:
         return
     path = sockets.scripts(os.environ[STARTER], os.environ[RUN][:8])
@@ -81,7 +83,7 @@ def main() -> None:
         os.dup2(nowhere, number)
     try:
         with socket.socket(fileno=int(sys.argv[1])) as listener:
-            sockets.call_this(sockets.SCRIPT)
+            sockets.call_this(unix.SCRIPT)
             # from now on the kernel names this process to those who connect
             listener.listen()
             engine = starter()
@@ -116,23 +118,26 @@ def _serve(listener: socket.socket, engine: int, scripts: list[str]) -> None:
 def _begun(connection: socket.socket) -> tuple[int, Asker] | None:
     """Fork the script that somebody asks for; None if there is none to be forked."""
     streams: list[int] = []
+    handle = -1
     try:
         connection.settimeout(LISTENING)
         line, streams = unix.hear(connection, 3)
-        told = json.loads(line or "{}")
+        told = json.loads(line)
         if len(streams) < 3 or told["where"] != where():
-            connection.close()
-            return None
-        asker = Asker(connection, os.pidfd_open(unix.process_of(connection)))
+            raise ValueError("another Python, or not all of its streams")
+        handle = os.pidfd_open(unix.process_of(connection))
         _import(told["argv"][0])
         sys.stdout.flush()
         sys.stderr.flush()
         pid = os.fork()
-    except OSError:
+    except Exception:
         # one that is told nothing does its script itself
         connection.close()
+        if handle >= 0:
+            os.close(handle)
         return None
     else:
+        asker = Asker(connection, handle)
         if pid == 0:
             _run(told, streams, asker)
         with contextlib.suppress(OSError):

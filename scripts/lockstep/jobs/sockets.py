@@ -19,7 +19,7 @@ import psutil
 
 from lockstep import records
 from lockstep.devices.pinning import LEAVING
-from lockstep.jobs.unix import process_of, try_connect
+from lockstep.jobs.unix import SCRIPT, process_of, try_connect
 
 BEAT = 0.5
 """Seconds between a worker's signs of life."""
@@ -30,9 +30,6 @@ WORKER = "lockstep-worker"
 
 FORKER = "lockstep-forker"
 """What the kernel calls a run's forker."""
-
-SCRIPT = "lockstep-script"
-"""What the kernel calls the process of a run that forks scripts."""
 
 NAME = re.compile(r"(?P<starter>\d+)-(?P<run>\w+)-(?P<device>.+)-(?P<key>\w+)\.sock")
 

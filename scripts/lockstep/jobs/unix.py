@@ -10,6 +10,9 @@ import struct
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+SCRIPT = "lockstep-script"
+"""What the kernel calls the process of a run that forks scripts."""
+
 
 def send(connection: socket.socket, line: bytes, descriptors: Sequence[int]) -> None:
     """Send a line together with descriptors."""
@@ -23,15 +26,20 @@ def hear(connection: socket.socket, most: int = 1) -> tuple[bytes, list[int]]:
     Args:
         most: descriptors that are taken.
     """
-    line, descriptors = b"", []
-    while not line.endswith(b"\n"):
-        data, given, *_ = socket.recv_fds(connection, 2**16, most)
-        line += data
-        descriptors += given
-        if not data:
-            for each in descriptors:
-                os.close(each)
-            return b"", []
+    line, descriptors = b"", list[int]()
+    try:
+        while not line.endswith(b"\n"):
+            data, given, *_ = socket.recv_fds(connection, 2**16, most)
+            line += data
+            descriptors += given
+            if not data:
+                raise EOFError
+    except (OSError, EOFError) as error:
+        for each in descriptors:
+            os.close(each)
+        if isinstance(error, OSError):
+            raise
+        return b"", []
     return line, descriptors
 
 
