@@ -197,7 +197,7 @@ class Simulated:
                 now = dict.fromkeys(now, max(now.values()))
         self.end = max(now.values())
         cores = len(os.sched_getaffinity(0))
-        tables = 3.0
+        tables = 1.0
         others = [n for n, job in jobs.items() if job.planned.script == "tabulate_scores"]
         for place, number in enumerate(others):
             begin = self.end + tables * (place // cores)
@@ -240,9 +240,9 @@ RUNS = {
     # seconds of what is built, on H200s (docs/speed.md): 4 steps, and a judge of batches
     "six": (6, 64, 54, {"final": 2.0, "early": 2.2, "identity": 0.002}, 0.17, 1.6, 18.0, 16, 3.5),
     # 50 steps
-    "slow": (6, 64, 54, {"final": 20.0, "early": 20.0, "identity": 0.002}, 0.6, 2.0, 40.0, 16, 3.5),
+    "slow": (6, 64, 54, {"final": 20.0, "early": 20.0, "identity": 0.002}, 0.2, 2.0, 40.0, 16, 3.5),
     # the demo
-    "two": (2, 2, 8, {"final": 0.6, "early": 0.6, "identity": 0.002}, 0.06, 1.6, 4.0, 4, 4.5),
+    "two": (2, 2, 8, {"final": 0.6, "early": 0.6, "identity": 0.002}, 0.06, 1.6, 4.0, 4, 2.5),
 }
 
 

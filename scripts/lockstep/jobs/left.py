@@ -15,17 +15,17 @@ from typing import NamedTuple
 from lockstep.jobs.board import Board, Job
 from lockstep.records.progress import Report
 
-JUDGED, JUDGED_MOST = 0.08, 0.5
+JUDGED, JUDGED_MOST = 0.08, 0.25
 """Part of an edit's time, and seconds at most, that a judgement is taken to need, as long as none
 has been made: judges differ less than editors do (docs/speed.md has some of both)."""
 
 BETWEEN = 1.5
 """Seconds between two jobs of a device, as long as nobody knows."""
 
-OTHERS = {"write_report": 4.0, "": 0.0}
+OTHERS = {"write_report": 3.0, "": 0.0}
 """Seconds of jobs without a device, by their scripts, as long as nobody knows."""
 
-OTHER = 3.0
+OTHER = 1.0
 """Seconds of any other such job."""
 
 GROUND = 2
