@@ -130,7 +130,7 @@ def counted(number: int, noun: str, several: str | None = None) -> str:
 
 
 NO_UTF8 = "expected text in UTF-8, found another encoding"
-"""What a message says of bytes that are no text, in place of the codec's own words."""
+"""Message for bytes that are not text. It replaces the codec's own words."""
 
 
 def one_sentence(error: BaseException) -> str:

@@ -1,4 +1,4 @@
-"""What jobs fail of, told once however many of them fail of it."""
+"""Reasons why jobs fail. Each reason is told once, however many jobs share it."""
 
 import re
 from collections import Counter
@@ -10,7 +10,7 @@ from lockstep.errors import counted
 
 class Job(NamedTuple):
     what: str
-    """What it does."""
+    """Its message, such as `editing physical with own, shard 0`."""
     wildcards: Mapping[str, str]
 
     @property
@@ -21,7 +21,7 @@ class Job(NamedTuple):
 
 
 class Failures:
-    """Jobs that failed for good, and of what."""
+    """Jobs that failed for good, and their reasons."""
 
     def __init__(self) -> None:
         self._reasons: set[str] = set()

@@ -1,4 +1,4 @@
-"""Measures what an edit kept of its source, on the pixels.
+"""Measures, on the pixels, how much an edit keeps of its source.
 
 An edit of another size is first brought to the source's. Measures are scikit-image's, with the
 settings that are named here.

@@ -1,4 +1,4 @@
-"""What edits kept of their sources, as `measuring.py` finds it; it is never part of a score."""
+"""How much edits keep of their sources, as `measuring.py` measures it. No score uses this."""
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence

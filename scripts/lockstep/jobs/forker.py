@@ -27,9 +27,6 @@ from lockstep.jobs.joblog import starter, written_to
 
 log = logging.getLogger(__name__)
 
-LISTENING = 5.0
-"""Seconds in which who has connected sends what it wants."""
-
 
 def main() -> None:
     given = json.loads(sys.argv[2])
@@ -60,7 +57,7 @@ def main() -> None:
 
 def _heard(connection: socket.socket) -> tuple[dict[str, Any], int]:
     """Return what is wanted and where the worker is to listen; -1 if nothing is."""
-    connection.settimeout(LISTENING)
+    connection.settimeout(sockets.LISTENING)
     try:
         line, descriptors = unix.hear(connection)
     except OSError:

@@ -1,7 +1,7 @@
-"""Scripts of rules, handed over to the run's process that has imported what they need.
+"""Hands the script of a job over to the process of the run that has imported what scripts need.
 
-Importing is most of a short job. Each script calls `hand_over` before it imports anything else, so
-little is imported here.
+Imports take most of the time of a short job. Each script calls `hand_over` before it imports
+anything else, so this module imports little.
 """
 
 import json
@@ -18,7 +18,7 @@ from typing import Any, BinaryIO
 from lockstep.jobs import SCRIPTS, unix
 
 PATIENCE = 60.0
-"""Seconds within which that process answers; one that is silent for longer hangs."""
+"""Seconds within which that process must answer. After that, it counts as hanging."""
 
 FORWARDED = (signal.SIGINT, signal.SIGTERM)
 """Signals to this process that are for the one that does its work."""
@@ -39,7 +39,7 @@ def hand_over() -> None:
         handle = _begun(connection, replies)
         if handle is None:
             return
-        # one that its starter has made deaf to Ctrl-C, as a shell does in the background, stays so
+        # a shell may have started the run in the background, where it ignores Ctrl-C
         heard = [number for number in FORWARDED if signal.getsignal(number) != signal.SIG_IGN]
         before = [signal.signal(number, _forward(handle)) for number in heard]
         with suppress(OSError, ValueError), _ending_who_hangs(connection):

@@ -34,16 +34,13 @@ from lockstep.jobs.joblog import starter, written_to
 
 log = logging.getLogger(__name__)
 
-LISTENING = 5.0
-"""Seconds in which who has connected says what it wants."""
-
 CODE = workers.FINDING + "from lockstep.jobs.scripts import main; main()"
 
 FOLDER = Path(__file__).parents[2] / "rules"
 """Folder of the rules' scripts."""
 
-
 IMPORTS = (ast.Import, ast.ImportFrom)
+"""Statements of a script that are run ahead of it."""
 
 
 class Asker(NamedTuple):
@@ -51,7 +48,7 @@ class Asker(NamedTuple):
 
     connection: socket.socket
     handle: int
-    """On it, by which the script sees it go."""
+    """Handle on this process. The script watches it, and ends when the process ends."""
 
 
 def begin(settings: Config, scripts: Sequence[str]) -> None:
@@ -77,7 +74,7 @@ def begin(settings: Config, scripts: Sequence[str]) -> None:
 def main() -> None:
     given = json.loads(sys.argv[2])
     set_threads()
-    # what is printed here, a script prints too; on a full disk each file is one too many
+    # scripts print the same warnings; a log file of its own might not fit on a full disk
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for number in (1, 2):
         os.dup2(nowhere, number)
@@ -120,7 +117,7 @@ def _begun(connection: socket.socket) -> tuple[int, Asker] | None:
     streams: list[int] = []
     handle = -1
     try:
-        connection.settimeout(LISTENING)
+        connection.settimeout(sockets.LISTENING)
         line, streams = unix.hear(connection, 3)
         told = json.loads(line)
         if len(streams) < 3 or told["where"] != where():
@@ -131,7 +128,7 @@ def _begun(connection: socket.socket) -> tuple[int, Asker] | None:
         sys.stderr.flush()
         pid = os.fork()
     except Exception:
-        # one that is told nothing does its script itself
+        # a job that gets no answer does its script itself
         connection.close()
         if handle >= 0:
             os.close(handle)
@@ -185,7 +182,7 @@ def _run(told: dict[str, Any], streams: list[int], asker: Asker) -> None:
         os.setsid()
         signal.signal(signal.SIGINT, signal.default_int_handler)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        # one that has not waited for the answer does its script itself
+        # a job that no longer waits does its script itself
         asker.connection.settimeout(None)
         if asker.connection.recv(1):
             _take_over(told, streams, asker.handle)

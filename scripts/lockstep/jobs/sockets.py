@@ -24,6 +24,9 @@ from lockstep.jobs.unix import SCRIPT, process_of, try_connect
 BEAT = 0.5
 """Seconds between a worker's signs of life."""
 
+LISTENING = 5.0
+"""Seconds that a forker waits for the request of a process that has connected."""
+
 
 WORKER = "lockstep-worker"
 """What the kernel calls a worker; it keeps 15 letters."""

@@ -1,6 +1,6 @@
 """Unix sockets between processes of a run: lines with descriptors, and who is at the other end.
 
-Light, as each script of a rule imports it at its start.
+This module imports little, because each script of a rule imports it before all else.
 """
 
 import contextlib
@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 SCRIPT = "lockstep-script"
-"""What the kernel calls the process of a run that forks scripts."""
+"""Name that `ps` shows for the process that forks the scripts of a run."""
 
 
 def send(connection: socket.socket, line: bytes, descriptors: Sequence[int]) -> None:

@@ -284,7 +284,7 @@ class ScoreRecord(Record):
 
 
 class PreservationRecord(Record):
-    """What an edit kept of its source; how each is measured is in `figures.measuring`."""
+    """How much an edit keeps of its source. `figures.measuring` defines each measure."""
 
     id: Id
     key: str
